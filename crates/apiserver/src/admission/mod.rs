@@ -1,0 +1,78 @@
+//! Admission: what looks at more than the object itself before it is written.
+//!
+//! **Contract**: plugins run in the order of THE LIST, mutating ones first; each sees the others' changes. A plugin
+//! reads other objects through [`Lookup`] only (the watch cache: no storage read on the write path).
+//! **Upstream**: `k8s.io/apiserver/pkg/admission`.
+
+use crate::auth::UserInfo;
+use api::kind::Resource;
+use api::status::Status;
+use component_base::Rng;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What the request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A new object.
+    Create,
+    /// A changed object.
+    Update,
+    /// An object about to go.
+    Delete,
+    /// An exec, attach, port-forward or proxy.
+    Connect,
+}
+
+/// Reads of other objects, from memory.
+pub trait Lookup: Send + Sync {
+    /// The object as stored, or `None`. `group` and `plural` name the resource.
+    fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>>;
+    /// All objects of a resource (in one namespace, or all when empty).
+    fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<Value>>;
+}
+
+/// One request as admission sees it.
+pub struct Attributes<'a> {
+    /// What it does.
+    pub operation: Operation,
+    /// To which resource.
+    pub resource: &'a Resource,
+    /// To which subresource; empty for the object itself.
+    pub subresource: &'a str,
+    /// Namespace; empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// Name; empty when it is yet to be generated.
+    pub name: &'a str,
+    /// Who asks.
+    pub user: &'a UserInfo,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// The time of the request.
+    pub now: Timestamp,
+    /// Randomness.
+    pub rng: &'a Rng,
+    /// Other objects.
+    pub lookup: &'a dyn Lookup,
+    /// The object as it was.
+    pub old: Option<&'a Value>,
+    /// Texts for `Warning:` headers; plugins add theirs.
+    pub warnings: Vec<String>,
+}
+
+/// A plugin; it overrides what it has an opinion on.
+pub trait Plugin: Send + Sync {
+    /// Upstream's name: `NamespaceLifecycle`.
+    fn name(&self) -> &'static str;
+
+    /// Changes the object before validation.
+    fn mutate(&self, _attributes: &mut Attributes<'_>, _object: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Accepts or refuses the final object (`None` for a deletion).
+    fn validate(&self, _attributes: &mut Attributes<'_>, _object: Option<&Value>) -> Result<(), Status> {
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! The API server: the only door to the cluster's state.
+//!
+//! ```text
+//! accept → request info → authenticate → authorize → verb handler
+//! verb handler: decode → strict fields → default → mutate (admission) → validate → admit → store → encode
+//! ```
+//!
+//! **Contract**: no route and no verb handler names a kind; what differs between kinds is a [`registry::Strategy`].
+//! **Not here**: how bytes are kept (`storage`); what the objects mean to the cluster (the components).
+//! **Upstream**: `k8s.io/apiserver`, `pkg/registry`.
+
+pub mod admission;
+pub mod auth;
+pub mod registry;
+pub mod resources;

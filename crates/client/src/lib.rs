@@ -1,0 +1,1 @@
+//! What components use to talk to the API server.

@@ -1,0 +1,28 @@
+//! Metrics of one process or one cluster: a typed registry, no globals.
+//!
+//! **Upstream**: `k8s.io/component-base/metrics`; names and labels follow upstream's where upstream has the metric.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::{Metric, Registry};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A shared registry of metrics; cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Mutex<Registry>>);
+
+impl Metrics {
+    /// Registers a metric and returns it, for the component to keep.
+    pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
+        let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register(name, help, metric.clone());
+        metric
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("writing to a string cannot fail");
+        text
+    }
+}
