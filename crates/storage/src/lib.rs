@@ -1,1 +1,23 @@
-//! storage
+//! Revisioned keys and bytes: what the API server keeps its state in.
+//!
+//! One trait, [`Storage`], with its promises written down beside it, and three backends that pass one suite
+//! (`testing`): `memory` (the reference model), `embedded` (one crash-safe file), `etcd` (feature `etcd`).
+//!
+//! **Not here:** kinds, JSON, selectors, watch caches. This crate knows keys and bytes only, and imports nothing of
+//! the workspace: the clock that expiry needs is handed in through [`OpenOptions`].
+//!
+//! **Upstream:** the model is etcd v3's: one global revision, transactions that compare, watches from a revision.
+
+mod error;
+mod event;
+mod key;
+mod open;
+mod storage;
+
+pub use error::{Error, Result};
+pub use event::{Batch, Event, KeyValue};
+pub use key::Key;
+pub use open::{Clock, EtcdConfig, EtcdTls, HistoryLimit, Location, OpenOptions, open};
+pub use storage::{
+    Committed, Condition, Expect, ListOptions, Lookup, Op, Page, Revision, Storage, Txn, WatchStream,
+};
