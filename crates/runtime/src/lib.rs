@@ -14,7 +14,10 @@ mod error;
 pub mod fake;
 mod image_service;
 pub mod logs;
+pub mod memory;
+pub mod reference;
 mod runtime_service;
+pub mod script;
 pub mod testing;
 mod types;
 
