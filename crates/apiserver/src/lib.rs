@@ -13,3 +13,8 @@ pub mod admission;
 pub mod auth;
 pub mod registry;
 pub mod resources;
+pub mod config;
+mod limits;
+mod metrics;
+pub mod server;
+pub mod subresources;

@@ -4,6 +4,10 @@
 //! reads other objects through [`Lookup`] only (the watch cache: no storage read on the write path).
 //! **Upstream**: `k8s.io/apiserver/pkg/admission`.
 
+mod chain;
+
+pub use chain::Chain;
+
 use crate::auth::UserInfo;
 use api::kind::Resource;
 use api::status::Status;

@@ -1,0 +1,64 @@
+//! What the launcher decides about an API server.
+//!
+//! **Upstream**: `k8s.io/apiserver/pkg/server/options`; defaults are upstream's.
+
+use crate::subresources::NodeDialer;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// The issuer of service account tokens unless told otherwise.
+pub const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// What an API server is made of, besides its storage and context.
+pub struct Config {
+    /// The cluster's certificate authority (PEM): signs the serving certificate, and whatever client may come.
+    pub ca_pem: String,
+    /// The serving certificate (PEM, chain allowed).
+    pub cert_pem: String,
+    /// Its key (PEM, PKCS#8 or SEC1).
+    pub key_pem: String,
+    /// The key (PEM, PKCS#8, P-256) that signs service account tokens.
+    pub token_key_pem: String,
+    /// `iss` of service account tokens.
+    pub token_issuer: String,
+    /// Where TLS connections arrive; `None`: in-memory connections only.
+    pub listener: Option<TcpListener>,
+    /// First address and prefix length of the range of cluster IPs.
+    pub service_cidr: (IpAddr, u8),
+    /// Ports that a NodePort may have.
+    pub node_ports: RangeInclusive<u16>,
+    /// The address that pods and others reach this server at.
+    pub advertise_address: IpAddr,
+    /// The port that belongs to it.
+    pub advertise_port: u16,
+    /// The way to the kubelets.
+    pub nodes: Arc<dyn NodeDialer>,
+}
+
+impl Config {
+    /// The address of the Service `default/kubernetes`: the first of the range.
+    pub fn first_service_ip(&self) -> IpAddr {
+        match self.service_cidr.0 {
+            IpAddr::V4(ip) => IpAddr::V4(u32::from(ip).wrapping_add(1).into()),
+            IpAddr::V6(ip) => IpAddr::V6(u128::from(ip).wrapping_add(1).into()),
+        }
+    }
+
+    /// The range as text, `10.96.0.0/12`.
+    pub fn service_cidr_text(&self) -> String {
+        format!("{}/{}", self.service_cidr.0, self.service_cidr.1)
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys are left out on purpose.
+        f.debug_struct("Config")
+            .field("token_issuer", &self.token_issuer)
+            .field("service_cidr", &self.service_cidr)
+            .field("advertise_address", &self.advertise_address)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! THE LIST: every path below an object that is no plain read or write of it, one file each.
+//!
+//! **Contract**: a subresource's facts go into discovery; its handler runs behind the same chain as everything else.
+//! **Not here**: `status`, which the generic store serves for every kind that has one.
+//! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`Connecter`, `NamedCreater`).
+
+use crate::auth::UserInfo;
+use crate::body::{Request, Response};
+use crate::request::RequestInfo;
+use crate::server::Server;
+use api::kind::GroupVersionKind;
+use api::status::Status;
+use async_trait::async_trait;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What discovery publishes about a subresource.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Group of the parent resource.
+    pub group: &'static str,
+    /// Version of the parent resource.
+    pub version: &'static str,
+    /// Plural of the parent resource, `pods`.
+    pub plural: &'static str,
+    /// Last path segment, `log`.
+    pub name: &'static str,
+    /// Whether the parent is namespaced.
+    pub namespaced: bool,
+    /// The kind that goes over the wire.
+    pub kind: GroupVersionKind,
+    /// The verbs served, sorted.
+    pub verbs: &'static [&'static str],
+}
+
+/// One subresource.
+#[async_trait]
+pub trait Subresource: Send + Sync {
+    /// What discovery publishes.
+    fn facts(&self) -> Facts;
+
+    /// Serves one authorized request; the verb is one of the facts' verbs.
+    async fn handle(
+        &self,
+        server: &Arc<Server>,
+        info: &RequestInfo,
+        user: &UserInfo,
+        request: Request,
+    ) -> Result<Response, Status>;
+}
+
+/// Every subresource but `status`.
+pub fn all() -> Vec<Arc<dyn Subresource>> {
+    vec![]
+}
+
+/// A byte stream to a kubelet.
+pub trait NodeStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> NodeStream for T {}
+
+/// Reaches kubelets: by TLS in a cluster of several machines, in memory when the kubelet is in this process.
+#[async_trait]
+pub trait NodeDialer: Send + Sync {
+    /// A connection, ready for HTTP/1.1, to the kubelet of this node.
+    async fn dial(&self, node: &NodeTarget) -> std::io::Result<Box<dyn NodeStream>>;
+}
+
+/// Where a kubelet listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeTarget {
+    /// The Node's name.
+    pub name: String,
+    /// Its first usable address (InternalIP, then Hostname), if it has reported one.
+    pub address: Option<String>,
+    /// `status.daemonEndpoints.kubeletEndpoint.Port`, 10250 by default.
+    pub port: u16,
+}
