@@ -10,13 +10,20 @@
 
 mod error;
 mod event;
+mod expiry;
+mod feed;
 mod key;
 mod open;
 mod storage;
 
+pub mod embedded;
+pub mod memory;
+
+pub use embedded::Embedded;
 pub use error::{Error, Result};
 pub use event::{Batch, Event, KeyValue};
 pub use key::Key;
+pub use memory::Memory;
 pub use open::{Clock, EtcdConfig, EtcdTls, HistoryLimit, Location, OpenOptions, open};
 pub use storage::{
     Committed, Condition, Expect, ListOptions, Lookup, Op, Page, Revision, Storage, Txn, WatchStream,

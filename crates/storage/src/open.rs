@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Error, Result, Storage};
+use crate::{Embedded, Error, Memory, Result, Storage};
 
 /// The wall clock: milliseconds since 1970 UTC.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -85,10 +85,10 @@ pub enum Location {
 }
 
 /// Opens a store. Must be called in a tokio runtime, which carries the timer of expiry.
-pub async fn open(location: Location, _options: OpenOptions) -> Result<Arc<dyn Storage>> {
+pub async fn open(location: Location, options: OpenOptions) -> Result<Arc<dyn Storage>> {
     match location {
-        Location::Memory => Err(Error::Unsupported("memory")),
-        Location::Embedded(_path) => Err(Error::Unsupported("embedded")),
+        Location::Memory => Ok(Arc::new(Memory::new(options))),
+        Location::Embedded(path) => Ok(Arc::new(Embedded::open(&path, options).await?)),
         Location::Etcd(_config) => Err(Error::Unsupported("etcd")),
     }
 }

@@ -14,6 +14,7 @@
 //!
 //! **Upstream:** etcd's KV, Watch and Lease API (`etcd.io/docs/v3.4/learning/api`).
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +25,9 @@ use crate::{Batch, Key, KeyValue, Result};
 
 /// A point in the history of the store.
 pub type Revision = u64;
+
+/// The revision of an empty store.
+pub(crate) const FIRST_REVISION: Revision = 1;
 
 /// The stream of a watch. It ends after an error, and when the store is closed.
 pub type WatchStream = BoxStream<'static, Result<Batch>>;
@@ -131,6 +135,15 @@ impl Txn {
         self.conditions.iter().map(|c| (&c.key, c.expect)).chain(own)
     }
 
+    /// Bytes of keys and values.
+    pub(crate) fn size(&self) -> usize {
+        let value = |op: &Op| match op {
+            Op::Put { value, .. } => value.len(),
+            Op::Delete { .. } => 0,
+        };
+        self.ops.iter().map(|(op, _)| op.key().len() + value(op)).sum()
+    }
+
     /// Refuses a key that is written twice.
     pub(crate) fn validate(&self) -> Result<()> {
         let mut seen = std::collections::HashSet::with_capacity(self.ops.len());
@@ -150,6 +163,15 @@ impl Expect {
             Expect::ModRevision(revision) => current == Some(revision),
         }
     }
+}
+
+/// The range of keys in which a page begins.
+pub(crate) fn keys_after<'a>(prefix: &'a str, start_after: Option<&'a str>) -> (Bound<&'a str>, Bound<&'a str>) {
+    let start = match start_after {
+        Some(key) if key >= prefix => Bound::Excluded(key),
+        _ => Bound::Included(prefix),
+    };
+    (start, Bound::Unbounded)
 }
 
 /// A transaction that was committed.
