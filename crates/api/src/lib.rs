@@ -3,8 +3,16 @@
 //! **Contract**: no I/O, no clock, no async; pure data and pure functions.
 //! **Not here**: what differs between kinds (`apiserver::resources`), how objects are kept (`storage`).
 
+pub mod duration;
 pub mod field;
 pub mod kind;
+pub mod meta;
+pub mod names;
+pub mod pod;
+pub mod quantity;
+pub mod selector;
 pub mod status;
+pub mod time;
+pub mod well_known;
 
 pub use k8s_openapi;

@@ -1,0 +1,69 @@
+//! Ages as people read them: `45s`, `3m20s`, `5d3h`.
+//!
+//! **Upstream**: `k8s.io/apimachinery/pkg/util/duration` (`HumanDuration`).
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A span in whole seconds, rounded as upstream rounds it; up to two seconds of clock skew are forgiven.
+pub fn human(seconds: i64) -> String {
+    let pair = |big: i64, unit: &str, small: i64, sub: &str| {
+        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{sub}") }
+    };
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    let (days, years) = (hours / 24, hours / 24 / 365);
+    match () {
+        () if seconds < -1 => "<invalid>".to_owned(),
+        () if seconds < 0 => "0s".to_owned(),
+        () if seconds < 120 => format!("{seconds}s"),
+        () if minutes < 10 => pair(minutes, "m", seconds % 60, "s"),
+        () if minutes < 180 => format!("{minutes}m"),
+        () if hours < 8 => pair(hours, "h", minutes % 60, "m"),
+        () if hours < 48 => format!("{hours}h"),
+        () if hours < 24 * 8 => pair(days, "d", hours % 24, "h"),
+        () if hours < 24 * 365 * 2 => format!("{days}d"),
+        () if hours < 24 * 365 * 8 => pair(years, "y", days % 365, "d"),
+        () => format!("{years}y"),
+    }
+}
+
+/// How long ago a time was.
+pub fn age(time: Timestamp, now: Timestamp) -> String {
+    human(now.duration_since(time).as_secs())
+}
+
+/// How long ago the time in a field was; `<unknown>` when there is none.
+pub fn age_of(time: &Value, now: Timestamp) -> String {
+    crate::time::from_value(time).map_or_else(|| "<unknown>".to_owned(), |t| age(t, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_as_upstream_does() {
+        for (seconds, text) in [
+            (-2, "<invalid>"),
+            (-1, "0s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (200, "3m20s"),
+            (600, "10m"),
+            (3 * 3600 - 1, "179m"),
+            (3 * 3600, "3h"),
+            (3 * 3600 + 60, "3h1m"),
+            (8 * 3600, "8h"),
+            (48 * 3600, "2d"),
+            (50 * 3600, "2d2h"),
+            (8 * 86400, "8d"),
+            (2 * 365 * 86400, "2y"),
+            (2 * 365 * 86400 + 86400, "2y1d"),
+            (9 * 365 * 86400, "9y"),
+        ] {
+            assert_eq!(human(seconds), text, "{seconds}");
+        }
+        assert_eq!(age_of(&Value::Null, Timestamp::UNIX_EPOCH), "<unknown>");
+    }
+}

@@ -1,0 +1,325 @@
+//! What may be a name, a label, a key, a port: each check returns upstream's messages, empty when the value is fine.
+//!
+//! **Contract**: the messages are parts of field errors and reach users verbatim.
+//! **Upstream**: `k8s.io/apimachinery/pkg/util/validation`, `pkg/api/validation`.
+
+const QUALIFIED_NAME: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+const QUALIFIED_NAME_MESSAGE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const LABEL_1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
+const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
+
+/// The most bytes a DNS label may have.
+pub const DNS_LABEL_MAX: usize = 63;
+/// The most bytes a DNS subdomain may have.
+pub const DNS_SUBDOMAIN_MAX: usize = 253;
+/// The most bytes that all annotations of an object may have together.
+pub const ANNOTATIONS_MAX: usize = 256 * 1024;
+
+/// `must be no more than N bytes`
+pub fn max_len_message(max: usize) -> String {
+    format!("must be no more than {max} bytes")
+}
+
+/// A message that shows examples and the regular expression, spaced as upstream spaces it.
+fn regex_message(message: &str, regex: &str, examples: &[&str]) -> String {
+    if examples.is_empty() {
+        return format!("{message} (regex used for validation is '{regex}')");
+    }
+    let mut text = format!("{message} (e.g. ");
+    for (i, example) in examples.iter().enumerate() {
+        if i > 0 {
+            text.push_str(" or ");
+        }
+        text.push_str(&format!("'{example}', "));
+    }
+    text.push_str(&format!("regex used for validation is '{regex}')"));
+    text
+}
+
+/// A `generateName` may end in a dash: look at it as if a letter stood there.
+fn mask_trailing_dash(name: &str, prefix: bool) -> String {
+    let bytes = name.as_bytes();
+    if prefix && bytes.len() > 1 && bytes.ends_with(b"-") && bytes[bytes.len() - 2] != b'-' {
+        format!("{}a", &name[..name.len() - 2])
+    } else {
+        name.to_owned()
+    }
+}
+
+fn lower_alphanumeric(b: u8) -> bool {
+    b.is_ascii_lowercase() || b.is_ascii_digit()
+}
+
+fn is_label(s: &str) -> bool {
+    let b = s.as_bytes();
+    matches!((b.first(), b.last()), (Some(&f), Some(&l)) if lower_alphanumeric(f) && lower_alphanumeric(l))
+        && b.iter().all(|&c| lower_alphanumeric(c) || c == b'-')
+}
+
+fn is_subdomain(s: &str) -> bool {
+    s.split('.').all(is_label)
+}
+
+fn is_qualified_part(s: &str) -> bool {
+    let b = s.as_bytes();
+    matches!((b.first(), b.last()), (Some(f), Some(l)) if f.is_ascii_alphanumeric() && l.is_ascii_alphanumeric())
+        && b.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
+}
+
+/// A lowercase RFC 1123 subdomain of at most 253 bytes: the name of most objects. `prefix`: it is a `generateName`.
+pub fn dns_subdomain(name: &str, prefix: bool) -> Vec<String> {
+    let name = mask_trailing_dash(name, prefix);
+    let mut errors = Vec::new();
+    if name.len() > DNS_SUBDOMAIN_MAX {
+        errors.push(max_len_message(DNS_SUBDOMAIN_MAX));
+    }
+    if !is_subdomain(&name) {
+        errors.push(regex_message(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+            &format!("{LABEL}(\\.{LABEL})*"),
+            &["example.com"],
+        ));
+    }
+    errors
+}
+
+/// A lowercase RFC 1123 label of at most 63 bytes: namespaces, containers.
+pub fn dns_label(name: &str, prefix: bool) -> Vec<String> {
+    let name = mask_trailing_dash(name, prefix);
+    let mut errors = Vec::new();
+    if name.len() > DNS_LABEL_MAX {
+        errors.push(max_len_message(DNS_LABEL_MAX));
+    }
+    if !is_label(&name) {
+        errors.push(if is_subdomain(&name) {
+            "must not contain dots".to_owned()
+        } else {
+            regex_message(
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
+                LABEL,
+                &["my-name", "123-abc"],
+            )
+        });
+    }
+    errors
+}
+
+/// A DNS-1035 label of at most 63 bytes: like a label, but it starts with a letter.
+pub fn dns_1035_label(name: &str, prefix: bool) -> Vec<String> {
+    let name = mask_trailing_dash(name, prefix);
+    let mut errors = Vec::new();
+    if name.len() > DNS_LABEL_MAX {
+        errors.push(max_len_message(DNS_LABEL_MAX));
+    }
+    if !is_label(&name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        errors.push(regex_message(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character",
+            LABEL_1035,
+            &["my-name", "abc-123"],
+        ));
+    }
+    errors
+}
+
+/// What can be one segment of a path: the name of RBAC objects.
+pub fn path_segment(name: &str, prefix: bool) -> Vec<String> {
+    if !prefix && (name == "." || name == "..") {
+        return vec![format!("may not be '{name}'")];
+    }
+    ["/", "%"].iter().filter(|s| name.contains(**s)).map(|s| format!("may not contain '{s}'")).collect()
+}
+
+/// The key of a label, annotation, finalizer or taint: `[prefix/]name`.
+pub fn qualified_name(name: &str) -> Vec<String> {
+    let examples = &["MyName", "my.name", "123-abc"];
+    let message = || regex_message(QUALIFIED_NAME_MESSAGE, QUALIFIED_NAME, examples);
+    let mut errors = Vec::new();
+    let parts: Vec<&str> = name.split('/').collect();
+    let local = match parts.as_slice() {
+        [local] => local,
+        [prefix, local] => {
+            if prefix.is_empty() {
+                errors.push("prefix part must be non-empty".to_owned());
+            } else {
+                errors.extend(dns_subdomain(prefix, false).into_iter().map(|e| format!("prefix part {e}")));
+            }
+            local
+        }
+        _ => {
+            return vec![format!(
+                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                message()
+            )];
+        }
+    };
+    if local.is_empty() {
+        errors.push("name part must be non-empty".to_owned());
+    } else if local.len() > DNS_LABEL_MAX {
+        errors.push(format!("name part {}", max_len_message(DNS_LABEL_MAX)));
+    }
+    if !is_qualified_part(local) {
+        errors.push(format!("name part {}", message()));
+    }
+    errors
+}
+
+/// The value of a label.
+pub fn label_value(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.len() > DNS_LABEL_MAX {
+        errors.push(max_len_message(DNS_LABEL_MAX));
+    }
+    if !value.is_empty() && !is_qualified_part(value) {
+        errors.push(regex_message(
+            &format!("a valid label must be an empty string or {}", &QUALIFIED_NAME_MESSAGE["must ".len()..]),
+            &format!("({QUALIFIED_NAME})?"),
+            &["MyValue", "my_value", "12345"],
+        ));
+    }
+    errors
+}
+
+/// The key of a ConfigMap or Secret entry.
+pub fn config_map_key(key: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if key.len() > DNS_SUBDOMAIN_MAX {
+        errors.push(max_len_message(DNS_SUBDOMAIN_MAX));
+    }
+    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        errors.push(regex_message(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+            CONFIG_KEY,
+            &["key.name", "KEY_NAME", "key-name"],
+        ));
+    }
+    match key {
+        "." => errors.push("must not be '.'".to_owned()),
+        ".." => errors.push("must not be '..'".to_owned()),
+        k if k.starts_with("..") => errors.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    errors
+}
+
+/// The name of an environment variable: printable ASCII except `=`.
+pub fn env_var_name(name: &str) -> Vec<String> {
+    if name.is_empty() {
+        return vec!["environment variable name must be non-empty".to_owned()];
+    }
+    if name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
+        return Vec::new();
+    }
+    vec![
+        "a valid environment variable name must consist only of printable ASCII characters other than '='"
+            .to_owned(),
+    ]
+}
+
+/// A port number.
+pub fn port_number(port: i64) -> Vec<String> {
+    between(port, 1, 65535)
+}
+
+/// The name of a port: at most 15 bytes, with at least one letter.
+pub fn port_name(name: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if name.len() > 15 {
+        errors.push(max_len_message(15));
+    }
+    if name.is_empty() || !name.bytes().all(|b| lower_alphanumeric(b) || b == b'-') {
+        errors.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+    }
+    if !name.bytes().any(|b| b.is_ascii_lowercase()) {
+        errors.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if name.contains("--") {
+        errors.push("must not contain consecutive hyphens".to_owned());
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        errors.push("must not begin or end with a hyphen".to_owned());
+    }
+    errors
+}
+
+/// A number within inclusive bounds.
+pub fn between(value: i64, low: i64, high: i64) -> Vec<String> {
+    if (low..=high).contains(&value) {
+        Vec::new()
+    } else {
+        vec![format!("must be between {low} and {high}, inclusive")]
+    }
+}
+
+/// An IPv4 or IPv6 address.
+pub fn ip_address(address: &str) -> Vec<String> {
+    if address.parse::<std::net::IpAddr>().is_ok() {
+        Vec::new()
+    } else {
+        vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
+    }
+}
+
+/// A block of addresses: `10.0.0.0/8`.
+pub fn cidr(block: &str) -> Vec<String> {
+    let valid = block.split_once('/').is_some_and(|(address, length)| {
+        match (address.parse::<std::net::IpAddr>(), length.parse::<u8>()) {
+            (Ok(address), Ok(length)) => length <= if address.is_ipv4() { 32 } else { 128 },
+            _ => false,
+        }
+    });
+    if valid {
+        Vec::new()
+    } else {
+        vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_upstream_accepts() {
+        for name in ["a", "a-b.c", "0", "example.com"] {
+            assert!(dns_subdomain(name, false).is_empty(), "{name}");
+        }
+        assert!(dns_subdomain("web-", true).is_empty());
+        assert!(dns_label("web-", true).is_empty());
+        assert!(path_segment("system:node", false).is_empty());
+        assert!(qualified_name("kubernetes.io/os").is_empty());
+        assert!(label_value("").is_empty());
+        assert!(env_var_name("my.var-1 x").is_empty());
+        assert!(port_name("http-2").is_empty());
+        assert!(config_map_key("a_B.c-1").is_empty());
+        assert!(cidr("10.0.0.0/8").is_empty());
+    }
+
+    #[test]
+    fn refuses_in_upstreams_words() {
+        assert_eq!(
+            dns_subdomain("A_b", false),
+            [
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+            ]
+        );
+        assert_eq!(dns_label("a.b", false), ["must not contain dots"]);
+        assert_eq!(
+            qualified_name("a b"),
+            [
+                "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+            ]
+        );
+        assert_eq!(
+            label_value("-x"),
+            [
+                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+            ]
+        );
+        assert_eq!(path_segment("a/b", false), ["may not contain '/'"]);
+        assert_eq!(port_number(0), ["must be between 1 and 65535, inclusive"]);
+        assert_eq!(dns_label(&"a".repeat(64), false), ["must be no more than 63 bytes"]);
+        assert!(!dns_1035_label("1a", false).is_empty());
+        assert!(!dns_subdomain("web-", false).is_empty());
+    }
+}
