@@ -1,0 +1,119 @@
+//! Checks the committed table against upstream's fixtures: every kind with every field set, as JSON and as
+//! protobuf. The JSON must decode strictly and unchanged; the protobuf, read by the table's numbers, must
+//! give the same object.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use api::schema::{Schema, Type, strict};
+use serde_json::Value;
+
+use super::wire;
+
+/// Checks every `NAME.json` of the folder and the `NAME.pb` next to it.
+pub(super) fn run(folder: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files: Vec<_> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    files.sort();
+    ensure!(!files.is_empty(), "no .json files in {}", folder.display());
+    let mut failed = 0;
+    for path in &files {
+        if let Err(error) = check(path) {
+            failed += 1;
+            eprintln!("{}: {error:#}", path.file_name().unwrap_or_default().to_string_lossy());
+        }
+    }
+    eprintln!("{} objects checked, {failed} failed", files.len());
+    ensure!(failed == 0, "the table disagrees with the fixtures");
+    Ok(())
+}
+
+fn check(path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path)?;
+    let object: Value = serde_json::from_slice(&bytes)?;
+    let api_version = object["apiVersion"].as_str().context("no apiVersion")?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let kind = object["kind"].as_str().context("no kind")?;
+    let ty = Schema::get().type_by_gvk(group, version, kind).context("not in the table")?;
+    let decoded = strict::decode(&bytes, ty)?;
+    if let Some(error) = decoded.strict_error() {
+        bail!("{error}");
+    }
+    ensure!(without_nulls(&object) == decoded.value, "decoding changed the object: {}", first_difference("", &object, &decoded.value));
+    let binary = std::fs::read(path.with_extension("pb"))?;
+    let object = object_of(&binary, ty)?;
+    let (wanted, got) = (significant(&decoded.value), significant(&object));
+    let difference = first_difference("", &wanted.unwrap_or_default(), &got.unwrap_or_default());
+    ensure!(difference.is_empty(), "protobuf differs at {difference}");
+    Ok(())
+}
+
+/// Unwraps `runtime.Unknown` and reads the object in it.
+fn object_of(binary: &[u8], ty: &'static Type) -> Result<Value> {
+    let unknown = binary.strip_prefix(b"k8s\0").context("no protobuf magic")?;
+    let (mut meta, mut raw) = (&[][..], &[][..]);
+    for field in wire::fields(unknown) {
+        match field? {
+            (1, wire::Raw::Bytes(bytes)) => meta = bytes,
+            (2, wire::Raw::Bytes(bytes)) => raw = bytes,
+            _ => {}
+        }
+    }
+    let mut object = wire::message(raw, ty)?;
+    for field in wire::fields(meta) {
+        if let (number, wire::Raw::Bytes(bytes)) = field? {
+            let name = if number == 1 { "apiVersion" } else { "kind" };
+            object[name] = String::from_utf8_lossy(bytes).into_owned().into();
+        }
+    }
+    Ok(object)
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, v)| !v.is_null());
+            Value::Object(kept.map(|(k, v)| (k.clone(), without_nulls(v))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Without what Go's JSON leaves out and protobuf writes, or the other way round: zero values.
+fn significant(value: &Value) -> Option<Value> {
+    let kept = match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter_map(|(k, v)| Some((k.clone(), significant(v)?)));
+            Value::Object(kept.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().filter_map(significant).collect()),
+        other => other.clone(),
+    };
+    let zero = match &kept {
+        Value::Null => true,
+        Value::Bool(b) => !b,
+        Value::Number(n) => n.as_f64() == Some(0.0),
+        Value::String(s) => s.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    };
+    (!zero).then_some(kept)
+}
+
+fn first_difference(path: &str, wanted: &Value, got: &Value) -> String {
+    match (wanted, got) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys = a.keys().chain(b.keys().filter(|k| !a.contains_key(*k)));
+            let all = keys.map(|k| first_difference(&format!("{path}.{k}"), &wanted[k], &got[k]));
+            all.filter(|d| !d.is_empty()).collect::<Vec<_>>().join("; ")
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let pairs = a.iter().zip(b).enumerate();
+            pairs.map(|(i, (a, b))| first_difference(&format!("{path}[{i}]"), a, b)).find(|d| !d.is_empty()).unwrap_or_default()
+        }
+        (a, b) if a == b || a.as_f64().is_some_and(|x| b.as_f64() == Some(x)) => String::new(),
+        (a, b) => format!("{path}: {a} but protobuf has {b}"),
+    }
+}
