@@ -1,1 +1,26 @@
 //! What components use to talk to the API server.
+//!
+//! **Contract**: everything here works over a [`kube::Client`]; whether that is an in-memory connection or HTTPS is
+//! decided in [`connection`] and nowhere else.
+//! **Not here**: what a component decides (its own crate), the types of the API (`k8s-openapi`).
+//! **Upstream**: `k8s.io/client-go`.
+
+pub mod backoff;
+pub mod connection;
+pub mod controller;
+mod error;
+pub mod events;
+pub mod informer;
+pub mod key;
+pub mod kubeconfig;
+pub mod lease;
+pub mod queue;
+
+pub use backoff::Backoff;
+pub use connection::Dial;
+pub use controller::Action;
+pub use error::Error;
+pub use events::Recorder;
+pub use informer::{Delta, Informer, Informers, Selection, Subscription, Watched};
+pub use key::Key;
+pub use queue::Queue;

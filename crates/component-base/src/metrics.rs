@@ -4,11 +4,13 @@
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::{Metric, Registry};
+use std::any::Any;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A shared registry of metrics; cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+pub struct Metrics(Arc<Mutex<Registry>>, Arc<Mutex<HashMap<String, Box<dyn Any + Send>>>>);
 
 impl Metrics {
     /// Registers a metric and returns it, for the component to keep.
@@ -16,6 +18,17 @@ impl Metrics {
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register(name, help, metric.clone());
         metric
+    }
+
+    /// The metric that was registered under this name, or a new one: for what several components report together.
+    ///
+    /// # Panics
+    /// If the name was taken with another type.
+    pub fn shared<M: Metric + Clone>(&self, name: &str, help: &str, make: impl FnOnce() -> M) -> M {
+        let mut known = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let metric =
+            known.entry(name.to_owned()).or_insert_with(|| Box::new(self.register(name, help, make())));
+        metric.downcast_ref::<M>().expect("a metric's name has one type").clone()
     }
 
     /// All metrics in the OpenMetrics text format.

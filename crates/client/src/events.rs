@@ -1,0 +1,191 @@
+//! Events: what a component tells the users about an object.
+//!
+//! **Contract**: [`Recorder::event`] never waits and never fails; a task of its own sends. Equal events become one
+//! with a count; many alike become one "combined from similar events"; an object that is talked about too much is
+//! silenced. Lost events are dropped, never retried for ever.
+//! **Not here**: the counting and silencing itself ([`correlator`], pure).
+//! **Upstream**: `client-go/tools/record`.
+
+mod correlator;
+
+use component_base::{Context, logging};
+use correlator::{Correlator, Verdict};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::Resource;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Events that wait to be sent; more are dropped (upstream: `maxQueuedEvents`).
+const QUEUED: usize = 1000;
+/// How often an event is sent in vain (upstream: `maxTriesPerEvent`).
+const TRIES: u32 = 12;
+/// Between tries (upstream: `defaultSleepDuration`).
+const RETRY_DELAY: Duration = Duration::from_secs(10);
+
+/// `Normal` or `Warning`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// For information.
+    Normal,
+    /// Something may go wrong.
+    Warning,
+}
+
+impl Type {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// Records the events of one component; cloning shares its queue.
+#[derive(Clone)]
+pub struct Recorder {
+    source: EventSource,
+    context: Context,
+    sender: mpsc::Sender<Event>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recorder({})", self.source.component.as_deref().unwrap_or_default())
+    }
+}
+
+impl Recorder {
+    /// A recorder for a component (`kubelet`), at a host if it has one; its task ends with the context.
+    pub fn new(client: kube::Client, component: &str, host: Option<&str>, context: &Context) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUED);
+        let sending = Sending { client, context: context.clone(), correlator: Correlator::default() };
+        context.shutdown.spawn(sending.run(receiver));
+        let source = EventSource { component: Some(component.to_owned()), host: host.map(str::to_owned) };
+        Self { source, context: context.clone(), sender }
+    }
+
+    /// Records that something happened to an object.
+    pub fn event(&self, about: &ObjectReference, kind: Type, reason: &str, message: impl Into<String>) {
+        let event = self.compose(about, kind, reason, message.into());
+        if self.sender.try_send(event).is_err() {
+            tracing::debug!(reason, "event dropped: too many are waiting or the component is ending");
+        }
+    }
+
+    /// Records something about an object whose kind is known.
+    pub fn on<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        kind: Type,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        self.event(&reference(object), kind, reason, message);
+    }
+
+    fn compose(&self, about: &ObjectReference, kind: Type, reason: &str, message: String) -> Event {
+        let now = self.context.clock.now();
+        let name = about.name.as_deref().unwrap_or_default();
+        let namespace =
+            about.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+        Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            involved_object: about.clone(),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
+            first_timestamp: Some(seconds(now)),
+            last_timestamp: Some(seconds(now)),
+            count: Some(1),
+            type_: Some(kind.as_str().to_owned()),
+            reporting_component: Some(self.source.component.clone().unwrap_or_default()),
+            reporting_instance: Some(self.source.host.clone().unwrap_or_default()),
+            source: Some(self.source.clone()),
+            ..Event::default()
+        }
+    }
+}
+
+/// What an event says about an object: enough to find it again.
+pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    let meta = object.meta();
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        field_path: None,
+    }
+}
+
+/// `metav1.Time` has seconds only.
+fn seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+/// The task that sends.
+struct Sending {
+    client: kube::Client,
+    context: Context,
+    correlator: Correlator,
+}
+
+impl Sending {
+    async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.recv().await {
+            match self.correlator.judge(event, self.context.clock.now()) {
+                Verdict::Silence => {}
+                Verdict::Create(event) => self.send(event, None).await,
+                Verdict::Count { event, name } => self.send(event, Some(name)).await,
+            }
+        }
+    }
+
+    /// Sends one event, with upstream's retries; `known` names the event that it adds to.
+    async fn send(&mut self, event: Event, mut known: Option<String>) {
+        let namespace = event.metadata.namespace.clone().unwrap_or_default();
+        let api = Api::<Event>::namespaced(self.client.clone(), &namespace);
+        let mut tries = 0;
+        while tries < TRIES {
+            let result = match &known {
+                None => api.create(&PostParams::default(), &event).await,
+                Some(name) => {
+                    let change = serde_json::json!({
+                        "count": event.count,
+                        "message": event.message,
+                        "lastTimestamp": event.last_timestamp,
+                    });
+                    api.patch(name, &PatchParams::default(), &Patch::Merge(change)).await
+                }
+            };
+            match result {
+                Ok(stored) => return self.correlator.stored(&stored),
+                // It expired meanwhile: start over.
+                Err(kube::Error::Api(status)) if status.code == 404 && known.is_some() => known = None,
+                // The server has spoken: an event is not worth an argument.
+                Err(error @ kube::Error::Api(_)) => {
+                    tracing::debug!(error = %logging::Chain(&error), "server rejected event (will not retry!)");
+                    return;
+                }
+                Err(error) => {
+                    tries += 1;
+                    tracing::debug!(error = %logging::Chain(&error), "unable to write event (may retry after sleeping)");
+                    self.context.clock.sleep(RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

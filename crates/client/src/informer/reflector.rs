@@ -1,0 +1,194 @@
+//! The loop that lists, watches, resumes and lists again.
+//!
+//! **Upstream**: `client-go/tools/cache/reflector.go`.
+
+use super::store::Shared;
+use super::{Selection, Watched};
+use crate::Backoff;
+use component_base::{Context, logging};
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the server keeps one watch; kube's limit, just under common proxies' five minutes.
+const WATCH_SECONDS: u32 = 290;
+
+/// A watch that ended this soon without an event was refused in disguise (upstream: `VeryShortWatchError`).
+const VERY_SHORT_WATCH: Duration = Duration::from_secs(1);
+
+/// Lists and watches one selection of one kind.
+pub(super) struct Reflector<K> {
+    client: kube::Client,
+    context: Context,
+    selection: Selection,
+    request: kube::core::Request,
+    shared: Arc<Shared<K>>,
+}
+
+/// Only what is needed of a list; kube's own type buffers each list whole.
+#[derive(Deserialize)]
+#[serde(bound = "K: Watched")]
+struct List<K> {
+    metadata: ListMeta,
+    #[serde(default = "Vec::new")]
+    items: Vec<K>,
+}
+
+/// Why a watch is over.
+enum Ended {
+    /// Its time was up or the connection broke: resume.
+    Resume,
+    /// The server does not serve it now: resume later.
+    Later(kube::Error),
+    /// Its revision is too old, or worse: list again (after a delay if there is an error).
+    Relist(Option<kube::Error>),
+}
+
+impl<K: Watched> Reflector<K> {
+    pub(super) fn new(
+        client: kube::Client,
+        context: &Context,
+        selection: Selection,
+        shared: Arc<Shared<K>>,
+    ) -> Self {
+        let request = kube::core::Request::new(K::url_path(&(), selection.namespace.as_deref()));
+        Self { client, context: context.clone(), selection, request, shared }
+    }
+
+    /// Lists, then watches from there, for ever.
+    pub(super) async fn run(self) {
+        // Subscriptions end with this task, however it ends.
+        let _close = Close(self.shared.clone());
+        let mut backoff = Backoff::reflector();
+        let mut from_cache = true;
+        loop {
+            let mut revision = match self.list(from_cache).await {
+                Ok(revision) => revision,
+                Err(error) => {
+                    from_cache = from_cache && !is_expired(&error);
+                    self.wait(&mut backoff, "list", &error).await;
+                    continue;
+                }
+            };
+            from_cache = loop {
+                match self.watch(&mut revision, &mut backoff).await {
+                    Ended::Resume => {}
+                    Ended::Later(error) => self.wait(&mut backoff, "watch", &error).await,
+                    // A revision that is gone from the history may be gone from a lagging cache, too: list for real.
+                    Ended::Relist(None) => break false,
+                    Ended::Relist(Some(error)) => {
+                        self.wait(&mut backoff, "watch", &error).await;
+                        break true;
+                    }
+                }
+            };
+        }
+    }
+
+    async fn wait(&self, backoff: &mut Backoff, verb: &str, error: &kube::Error) {
+        let delay = backoff.next(self.context.clock.instant(), &self.context.rng);
+        tracing::warn!(
+            resource = %K::plural(&()), ?delay, error = %logging::Chain(error), "failed to {verb}, will retry"
+        );
+        self.context.clock.sleep(delay).await;
+    }
+
+    async fn list(&self, from_cache: bool) -> kube::Result<String> {
+        let params = ListParams {
+            label_selector: self.selection.labels.clone(),
+            field_selector: self.selection.fields.clone(),
+            resource_version: from_cache.then(|| "0".to_owned()),
+            ..ListParams::default()
+        };
+        let request =
+            if K::metadata_api() { self.request.list_metadata(&params) } else { self.request.list(&params) };
+        let list: List<K> = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
+        self.shared.replace(list.items);
+        Ok(list.metadata.resource_version.unwrap_or_default())
+    }
+
+    /// Follows one watch to its end; `revision` is always the one to resume from.
+    async fn watch(&self, revision: &mut String, backoff: &mut Backoff) -> Ended {
+        let started = self.context.clock.instant();
+        let params = WatchParams {
+            label_selector: self.selection.labels.clone(),
+            field_selector: self.selection.fields.clone(),
+            timeout: Some(WATCH_SECONDS),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let request = if K::metadata_api() {
+            self.request.watch_metadata(&params, revision)
+        } else {
+            self.request.watch(&params, revision)
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Ended::Relist(Some(kube::Error::BuildRequest(error))),
+        };
+        let mut events = match self.client.request_events::<K>(request).await {
+            Ok(events) => Box::pin(events),
+            Err(error) => return ended_by(error),
+        };
+        let mut seen = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                    follow(revision, &object);
+                    self.shared.apply(object);
+                }
+                Ok(WatchEvent::Deleted(object)) => {
+                    follow(revision, &object);
+                    self.shared.delete(object);
+                }
+                Ok(WatchEvent::Bookmark(bookmark)) => *revision = bookmark.metadata.resource_version,
+                Ok(WatchEvent::Error(status)) => return ended_by(kube::Error::Api(status)),
+                // What cannot be decoded or read may have hidden a change.
+                Err(error @ kube::Error::SerdeError(_)) => return Ended::Relist(Some(error)),
+                Err(error) => return ended_by(error),
+            }
+            if !seen {
+                seen = true;
+                backoff.reset();
+            }
+        }
+        if !seen && self.context.clock.instant().duration_since(started) < VERY_SHORT_WATCH {
+            let error =
+                std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "very short watch without an event");
+            return Ended::Later(kube::Error::ReadEvents(error));
+        }
+        Ended::Resume
+    }
+}
+
+struct Close<K>(Arc<Shared<K>>);
+
+impl<K> Drop for Close<K> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn follow<K: Watched>(revision: &mut String, object: &K) {
+    if let Some(version) = &object.meta().resource_version {
+        revision.clone_from(version);
+    }
+}
+
+/// `410 Gone`, reason `Expired` or (from old servers) `Gone`.
+fn is_expired(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 410)
+}
+
+fn ended_by(error: kube::Error) -> Ended {
+    match &error {
+        _ if is_expired(&error) => Ended::Relist(None),
+        // Overload, restart, or a connection that broke: nothing was missed that the history does not have.
+        kube::Error::Api(status) if status.code == 429 || status.code >= 500 => Ended::Later(error),
+        kube::Error::Api(_) => Ended::Relist(Some(error)),
+        _ => Ended::Later(error),
+    }
+}

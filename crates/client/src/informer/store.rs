@@ -1,0 +1,162 @@
+//! The objects of one informer, its subscribers, and the differences between two lists.
+
+use super::{Delta, Watched};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, watch};
+
+type Objects<K> = BTreeMap<String, BTreeMap<String, Arc<K>>>;
+
+/// What the reflector writes and everybody else reads.
+pub(super) struct Shared<K> {
+    state: Mutex<State<K>>,
+    synced: watch::Sender<bool>,
+}
+
+struct State<K> {
+    objects: Objects<K>,
+    subscribers: Vec<mpsc::UnboundedSender<Delta<K>>>,
+    synced: bool,
+    closed: bool,
+}
+
+impl<K> Default for Shared<K> {
+    fn default() -> Self {
+        let state = State { objects: BTreeMap::new(), subscribers: Vec::new(), synced: false, closed: false };
+        Self { state: Mutex::new(state), synced: watch::Sender::new(false) }
+    }
+}
+
+impl<K> Shared<K> {
+    fn state(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.state().objects.get(namespace)?.get(name).cloned()
+    }
+
+    pub(super) fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
+        let state = self.state();
+        match namespace {
+            Some(namespace) => {
+                state.objects.get(namespace).into_iter().flat_map(|names| names.values().cloned()).collect()
+            }
+            None => state.objects.values().flat_map(|names| names.values().cloned()).collect(),
+        }
+    }
+
+    pub(super) fn has_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    pub(super) async fn synced(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    pub(super) fn subscribe(&self) -> mpsc::UnboundedReceiver<Delta<K>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut state = self.state();
+        for object in state.objects.values().flat_map(BTreeMap::values) {
+            let _ = sender.send(Delta::Added(object.clone()));
+        }
+        if state.synced {
+            let _ = sender.send(Delta::Synced);
+        }
+        if !state.closed {
+            state.subscribers.push(sender);
+        }
+        receiver
+    }
+
+    /// Ends every subscription.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.subscribers.clear();
+    }
+}
+
+impl<K: Watched> Shared<K> {
+    /// Takes a whole list: announces what differs from what is known.
+    pub(super) fn replace(&self, items: Vec<K>) {
+        let mut state = self.state();
+        let mut gone = std::mem::take(&mut state.objects);
+        for object in items {
+            let (namespace, name) = key(&object);
+            let known = gone.get_mut(&namespace).and_then(|names| names.remove(&name));
+            if let Some(known) = known {
+                state.objects.entry(namespace).or_default().insert(name, known);
+            }
+            state.apply(object);
+        }
+        for object in gone.into_values().flat_map(BTreeMap::into_values) {
+            state.announce(Delta::Deleted(object));
+        }
+        if !state.synced {
+            state.synced = true;
+            state.announce(Delta::Synced);
+            self.synced.send_replace(true);
+        }
+    }
+
+    /// Takes an added or modified object.
+    pub(super) fn apply(&self, object: K) {
+        self.state().apply(object);
+    }
+
+    /// Takes a deleted object's last state.
+    pub(super) fn delete(&self, object: K) {
+        let mut state = self.state();
+        let (namespace, name) = key(&object);
+        let Some(names) = state.objects.get_mut(&namespace) else { return };
+        let known = names.remove(&name);
+        if names.is_empty() {
+            state.objects.remove(&namespace);
+        }
+        if known.is_some() {
+            state.announce(Delta::Deleted(Arc::new(object)));
+        }
+    }
+}
+
+impl<K: Watched> State<K> {
+    fn apply(&mut self, object: K) {
+        let (namespace, name) = key(&object);
+        let new = Arc::new(object);
+        let old = self.objects.entry(namespace).or_default().insert(name, new.clone());
+        match old {
+            None => self.announce(Delta::Added(new)),
+            Some(old) if old.meta().uid != new.meta().uid => {
+                // Deleted and made anew while nobody watched: two objects, not one.
+                self.announce(Delta::Deleted(old));
+                self.announce(Delta::Added(new));
+            }
+            Some(old) if old.meta().resource_version == new.meta().resource_version => {}
+            Some(old) => self.announce(Delta::Updated { old, new }),
+        }
+    }
+}
+
+impl<K> State<K> {
+    fn announce(&mut self, delta: Delta<K>)
+    where
+        K: Clone,
+    {
+        self.subscribers.retain(|subscriber| {
+            let delta = match &delta {
+                Delta::Added(object) => Delta::Added(object.clone()),
+                Delta::Updated { old, new } => Delta::Updated { old: old.clone(), new: new.clone() },
+                Delta::Deleted(object) => Delta::Deleted(object.clone()),
+                Delta::Synced => Delta::Synced,
+            };
+            subscriber.send(delta).is_ok()
+        });
+    }
+}
+
+fn key<K: Watched>(object: &K) -> (String, String) {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
