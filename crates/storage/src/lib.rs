@@ -15,11 +15,17 @@ mod feed;
 mod key;
 mod open;
 mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub mod embedded;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod memory;
 
 pub use embedded::Embedded;
+#[cfg(feature = "etcd")]
+pub use etcd::Etcd;
 pub use error::{Error, Result};
 pub use event::{Batch, Event, KeyValue};
 pub use key::Key;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Embedded, Error, Memory, Result, Storage};
+use crate::{Embedded, Memory, Result, Storage};
 
 /// The wall clock: milliseconds since 1970 UTC.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -89,6 +89,9 @@ pub async fn open(location: Location, options: OpenOptions) -> Result<Arc<dyn St
     match location {
         Location::Memory => Ok(Arc::new(Memory::new(options))),
         Location::Embedded(path) => Ok(Arc::new(Embedded::open(&path, options).await?)),
-        Location::Etcd(_config) => Err(Error::Unsupported("etcd")),
+        #[cfg(feature = "etcd")]
+        Location::Etcd(config) => Ok(Arc::new(crate::Etcd::open(config).await?)),
+        #[cfg(not(feature = "etcd"))]
+        Location::Etcd(_) => Err(crate::Error::Unsupported("etcd")),
     }
 }
