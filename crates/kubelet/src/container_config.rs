@@ -1,0 +1,336 @@
+//! From a pod's words to the runtime's: sandbox and container configurations.
+//!
+//! **Contract**: pure; everything from outside the pod comes in as a [`NodeContext`].
+//! **Not here**: what cannot be expressed (`admission` has refused it before).
+//! **Upstream**: `generatePodSandboxConfig`, `generateContainerConfig` of `pkg/kubelet/kuberuntime`.
+
+use api::k8s_openapi::api::core::v1::{Container, EnvVar as ApiEnvVar, Pod, PodSpec};
+use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use api::quantity::Quantity;
+use runtime::{
+    ContainerConfig, ContainerMetadata, EnvVar, Mount, NamespaceMode, NamespaceOptions, PodSandboxConfig,
+    PodSandboxMetadata, PortMapping, Protocol, Resources, SecurityContext, StringMap,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// Container annotation with the hash of what, when changed, restarts the container.
+pub(crate) const HASH_ANNOTATION: &str = "io.kubernetes.container.hash";
+/// Container annotation with the number of restarts.
+const RESTART_COUNT_ANNOTATION: &str = "io.kubernetes.container.restartCount";
+/// Container annotation with the path, inside the container, of the termination message.
+pub(crate) const TERMINATION_PATH_ANNOTATION: &str = "io.kubernetes.container.terminationMessagePath";
+/// Container annotation with the pod's grace period in seconds, for whoever stops an orphan.
+pub(crate) const GRACE_ANNOTATION: &str = "io.kubernetes.pod.terminationGracePeriod";
+
+/// `minShares`, `sharesPerCPU`, `quotaPeriod`: `pkg/kubelet/cm/helpers_linux.go`.
+const MIN_SHARES: u64 = 2;
+const MAX_SHARES: u64 = 262_144;
+const SHARES_PER_CPU: i128 = 1024;
+const QUOTA_PERIOD_US: i128 = 100_000;
+const MIN_QUOTA_US: i128 = 1000;
+
+/// `HOSTNAME_MAX_LEN` of Linux less one, what `pod.spec.hostname` may be.
+const HOSTNAME_MAX: usize = 63;
+
+/// What a container may learn of its node and of its running pod.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NodeContext {
+    pub(crate) node_name: String,
+    pub(crate) host_ip: String,
+    pub(crate) pod_ips: Vec<String>,
+    /// Bytes of memory, for the out-of-memory score.
+    pub(crate) memory_capacity: u64,
+}
+
+/// The hash of what, when changed, restarts a container: its name and image.
+pub(crate) fn hash(container: &Container) -> String {
+    // FNV-1a, 32 bits: stable across builds, unlike the standard library's hasher.
+    let image = container.image.as_deref().unwrap_or_default();
+    let bytes = container.name.bytes().chain([0]).chain(image.bytes());
+    let sum = bytes.fold(0x811c_9dc5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{sum:x}")
+}
+
+/// The sandbox of a pod.
+pub(crate) fn sandbox(pod: &Pod, attempt: u32) -> PodSandboxConfig {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let host_network = spec.host_network == Some(true);
+    let ports = spec.containers.iter().flat_map(|c| c.ports.iter().flatten());
+    PodSandboxConfig {
+        metadata: PodSandboxMetadata {
+            name: pod.metadata.name.clone().unwrap_or_default(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            attempt,
+        },
+        hostname: if host_network { String::new() } else { hostname(pod, &spec) },
+        dns: None,
+        port_mappings: ports
+            .filter(|_| !host_network)
+            .filter_map(|port| {
+                Some(PortMapping {
+                    protocol: match port.protocol.as_deref() {
+                        Some("UDP") => Protocol::Udp,
+                        Some("SCTP") => Protocol::Sctp,
+                        _ => Protocol::Tcp,
+                    },
+                    container_port: u16::try_from(port.container_port).ok()?,
+                    host_port: u16::try_from(port.host_port?).ok().filter(|port| *port != 0)?,
+                    host_ip: port.host_ip.clone().unwrap_or_default(),
+                })
+            })
+            .collect(),
+        labels: pod.metadata.labels.clone().unwrap_or_default(),
+        annotations: StringMap::from([(GRACE_ANNOTATION.to_owned(), grace_period(&spec).to_string())]),
+        namespaces: namespaces(&spec),
+        ..Default::default()
+    }
+}
+
+/// One container of a pod. `image` is the image's id; `termination_log` is the node's file for its last words.
+pub(crate) fn container(
+    pod: &Pod,
+    container: &Container,
+    attempt: u32,
+    image: &str,
+    node: &NodeContext,
+    termination_log: Option<&str>,
+) -> ContainerConfig {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let env = environment(pod, container, node);
+    let vars: HashMap<&str, &str> = env.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
+    let expand_all = |words: &Option<Vec<String>>| {
+        words.iter().flatten().map(|word| expand(word, &vars)).collect::<Vec<_>>()
+    };
+    let path = container.termination_message_path.clone().unwrap_or_default();
+    let mut mounts = Vec::new();
+    if let Some(file) = termination_log.filter(|_| !path.is_empty()) {
+        mounts.push(Mount { container_path: path.clone(), host_path: file.to_owned(), ..Mount::default() });
+    }
+    ContainerConfig {
+        metadata: ContainerMetadata { name: container.name.clone(), attempt },
+        image: image.to_owned(),
+        user_image: container.image.clone().unwrap_or_default(),
+        command: expand_all(&container.command),
+        args: expand_all(&container.args),
+        working_dir: container.working_dir.clone().unwrap_or_default(),
+        mounts,
+        annotations: StringMap::from([
+            (HASH_ANNOTATION.to_owned(), hash(container)),
+            (RESTART_COUNT_ANNOTATION.to_owned(), attempt.to_string()),
+            (TERMINATION_PATH_ANNOTATION.to_owned(), path),
+            (GRACE_ANNOTATION.to_owned(), grace_period(&spec).to_string()),
+        ]),
+        stdin: container.stdin.unwrap_or_default(),
+        stdin_once: container.stdin_once.unwrap_or_default(),
+        tty: container.tty.unwrap_or_default(),
+        resources: resources(pod, container, node),
+        security: security(&spec, container),
+        env,
+        ..Default::default()
+    }
+}
+
+/// Seconds between the stop signal and SIGKILL when the request does not say.
+pub(crate) fn grace_period(spec: &PodSpec) -> i64 {
+    spec.termination_grace_period_seconds.unwrap_or(30)
+}
+
+fn hostname(pod: &Pod, spec: &PodSpec) -> String {
+    let name = spec.hostname.as_deref().filter(|h| !h.is_empty()).or(pod.metadata.name.as_deref());
+    let name = name.unwrap_or_default();
+    // A name that is too long is cut, and must not end in a separator then.
+    name.chars().take(HOSTNAME_MAX).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+fn namespaces(spec: &PodSpec) -> NamespaceOptions {
+    let node_or = |host: Option<bool>, mode| if host == Some(true) { NamespaceMode::Node } else { mode };
+    let pid = if spec.share_process_namespace == Some(true) {
+        NamespaceMode::Pod
+    } else {
+        NamespaceMode::Container
+    };
+    NamespaceOptions {
+        network: node_or(spec.host_network, NamespaceMode::Pod),
+        pid: node_or(spec.host_pid, pid),
+        ipc: node_or(spec.host_ipc, NamespaceMode::Pod),
+    }
+}
+
+/// The environment in order; later variables may use earlier ones.
+fn environment(pod: &Pod, container: &Container, node: &NodeContext) -> Vec<EnvVar> {
+    let mut env: Vec<EnvVar> = Vec::new();
+    for var in container.env.iter().flatten() {
+        let value = match field_ref(var) {
+            Some(path) => field_value(pod, path, node),
+            None => {
+                let known: HashMap<&str, &str> =
+                    env.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
+                expand(var.value.as_deref().unwrap_or_default(), &known)
+            }
+        };
+        env.push(EnvVar::new(&var.name, value));
+    }
+    env
+}
+
+fn field_ref(var: &ApiEnvVar) -> Option<&str> {
+    Some(var.value_from.as_ref()?.field_ref.as_ref()?.field_path.as_str())
+}
+
+/// The value of a downward API path; an unknown one is refused by validation.
+fn field_value(pod: &Pod, path: &str, node: &NodeContext) -> String {
+    let meta = &pod.metadata;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    if let Some((map, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
+        let map = match map {
+            "metadata.labels" => &meta.labels,
+            "metadata.annotations" => &meta.annotations,
+            _ => &None,
+        };
+        return map.as_ref().and_then(|m| m.get(key)).cloned().unwrap_or_default();
+    }
+    match path {
+        "metadata.name" => text(&meta.name),
+        "metadata.namespace" => text(&meta.namespace),
+        "metadata.uid" => text(&meta.uid),
+        "spec.nodeName" => node.node_name.clone(),
+        "spec.serviceAccountName" => {
+            pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_default()
+        }
+        "status.hostIP" | "status.hostIPs" => node.host_ip.clone(),
+        "status.podIP" => node.pod_ips.first().cloned().unwrap_or_default(),
+        "status.podIPs" => node.pod_ips.join(","),
+        _ => String::new(),
+    }
+}
+
+/// Replaces `$(NAME)` by the variable's value; `$$` is a literal `$`, an unknown name stays as it is.
+/// **Upstream**: `third_party/forked/golang/expansion`.
+fn expand(text: &str, vars: &HashMap<&str, &str>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
+            match vars.get(name) {
+                Some(value) => out.push_str(value),
+                None => {
+                    out.push_str("$(");
+                    out.push_str(name);
+                    out.push(')');
+                }
+            }
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A quantity's value in thousandths.
+fn milli(quantities: Option<&BTreeMap<String, ApiQuantity>>, name: &str) -> Option<i128> {
+    let quantity = quantities?.get(name)?;
+    quantity.0.parse::<Quantity>().ok().map(|q| i128::from(q.millis()))
+}
+
+fn resources(pod: &Pod, container: &Container, node: &NodeContext) -> Resources {
+    let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref());
+    let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
+    let cpu_limit = milli(limits, "cpu");
+    let cpu_request = milli(requests, "cpu").or(cpu_limit).unwrap_or(0);
+    let memory_limit = milli(limits, "memory").map(|m| i64::try_from(m / 1000).unwrap_or(i64::MAX));
+    let memory_request = milli(requests, "memory").unwrap_or(0) / 1000;
+    let shares = u64::try_from(cpu_request * SHARES_PER_CPU / 1000).unwrap_or(MAX_SHARES);
+    Resources {
+        cpu_shares: Some(shares.clamp(MIN_SHARES, MAX_SHARES)),
+        cpu_period: cpu_limit.map(|_| QUOTA_PERIOD_US as u64),
+        cpu_quota: cpu_limit
+            .map(|m| i64::try_from((m * QUOTA_PERIOD_US / 1000).max(MIN_QUOTA_US)).unwrap_or(i64::MAX)),
+        memory_limit,
+        memory_swap_limit: memory_limit,
+        oom_score_adj: Some(oom_score_adj(pod, memory_request, node.memory_capacity)),
+        ..Default::default()
+    }
+}
+
+/// **Upstream**: `pkg/kubelet/qos/policy.go`.
+fn oom_score_adj(pod: &Pod, memory_request: i128, memory_capacity: u64) -> i32 {
+    let class = pod.status.as_ref().and_then(|s| s.qos_class.as_deref()).unwrap_or("BestEffort");
+    let node_critical =
+        pod.spec.as_ref().and_then(|s| s.priority_class_name.as_deref()) == Some("system-node-critical");
+    match class {
+        _ if node_critical => -997,
+        "Guaranteed" => -997,
+        "BestEffort" => 1000,
+        _ => {
+            let share = 1000 * memory_request / i128::from(memory_capacity.max(1));
+            i32::try_from((1000 - share).clamp(3, 999)).unwrap_or(999)
+        }
+    }
+}
+
+fn security(spec: &PodSpec, container: &Container) -> SecurityContext {
+    let pod = spec.security_context.clone().unwrap_or_default();
+    let own = container.security_context.clone().unwrap_or_default();
+    let capabilities = own.capabilities.unwrap_or_default();
+    SecurityContext {
+        run_as_user: own.run_as_user.or(pod.run_as_user),
+        run_as_group: own.run_as_group.or(pod.run_as_group),
+        supplemental_groups: pod.supplemental_groups.unwrap_or_default(),
+        privileged: own.privileged.unwrap_or_default(),
+        add_capabilities: capabilities.add.unwrap_or_default(),
+        drop_capabilities: capabilities.drop.unwrap_or_default(),
+        readonly_rootfs: own.read_only_root_filesystem.unwrap_or_default(),
+        no_new_privs: own.allow_privilege_escalation == Some(false),
+        namespaces: namespaces(spec),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expands_as_upstream_does() {
+        let vars = HashMap::from([("A", "1"), ("EMPTY", "")]);
+        for (text, expanded) in [
+            ("$(A)", "1"),
+            ("x$(A)y$(EMPTY)z", "x1yz"),
+            ("$$(A)", "$(A)"),
+            ("$(NONE)", "$(NONE)"),
+            ("$A $", "$A $"),
+            ("$(A", "$(A"),
+            ("$$$(A)", "$1"),
+        ] {
+            assert_eq!(expand(text, &vars), expanded, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hostname_is_cut_at_63_and_ends_in_a_letter_or_digit() {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(format!("{}-{}", "a".repeat(62), "b".repeat(20)));
+        assert_eq!(hostname(&pod, &PodSpec::default()), "a".repeat(62));
+    }
+
+    #[test]
+    fn limits_become_shares_quota_and_bytes() {
+        let pod = Pod::default();
+        let container: Container = serde_json::from_value(serde_json::json!({
+            "name": "c", "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "250m"}}
+        }))
+        .expect("a container");
+        let got = resources(&pod, &container, &NodeContext::default());
+        assert_eq!(got.cpu_shares, Some(256));
+        assert_eq!(got.cpu_quota, Some(50_000));
+        assert_eq!(got.memory_limit, Some(64 << 20));
+    }
+}

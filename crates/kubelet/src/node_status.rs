@@ -1,0 +1,311 @@
+//! The node's object: registered once, kept true by heartbeats.
+//!
+//! **Contract**: foreign labels, annotations, taints, capacities and conditions are preserved; status is written when
+//! it changed, and else every five minutes; the lease is the frequent sign of life.
+//! **Upstream**: `pkg/kubelet/kubelet_node_status.go`, `pkg/kubelet/nodestatus`.
+
+use crate::kubelet::Config;
+use crate::{Error, machine::MachineInfo};
+use api::k8s_openapi::api::core::v1::{
+    Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, ObjectReference,
+};
+use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use api::well_known::label;
+use client::Recorder;
+use client::events::Type;
+use client::lease::renew_node_lease;
+use component_base::Context;
+use component_base::logging::chain;
+use jiff::{SignedDuration, Timestamp};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use runtime::{RuntimeStatus, Version};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// `nodeStatusUpdateFrequency`.
+const UPDATE: Duration = Duration::from_secs(10);
+/// `nodeStatusReportFrequency`: an unchanged status is written no oftener.
+const REPORT: SignedDuration = SignedDuration::from_secs(300);
+/// Registration is tried again after 100 ms, doubling to 7 s.
+const REGISTER_RETRY: Duration = Duration::from_millis(100);
+const REGISTER_RETRY_MAX: Duration = Duration::from_secs(7);
+/// `maxPods`.
+const MAX_PODS: u64 = 110;
+
+/// Keeps the node's object.
+pub(crate) struct Reporter {
+    context: Context,
+    client: kube::Client,
+    config: Config,
+    version: Version,
+    recorder: Recorder,
+    owner: Arc<Mutex<Option<OwnerReference>>>,
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        context: Context,
+        client: kube::Client,
+        config: Config,
+        version: Version,
+        recorder: Recorder,
+    ) -> Self {
+        Self { context, client, config, version, recorder, owner: Arc::default() }
+    }
+
+    /// Registers the node, then reports until the context ends.
+    pub(crate) async fn run(self) {
+        let mut pause = REGISTER_RETRY;
+        let mut node = loop {
+            match self.register().await {
+                Ok(node) => break node,
+                Err(error) => tracing::warn!("{}", chain(&error)),
+            }
+            self.context.clock.sleep(pause).await;
+            pause = (pause * 2).min(REGISTER_RETRY_MAX);
+        };
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            name: self.config.node_name.clone(),
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            ..Default::default()
+        });
+        let owner = self.owner.clone();
+        let (client, context, name) =
+            (self.client.clone(), self.context.clone(), self.config.node_name.clone());
+        self.context.shutdown.spawn(async move {
+            let owner = move || owner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            renew_node_lease(client, &context, &name, owner).await;
+        });
+        self.event("Starting", "Starting kubelet.");
+
+        let mut reported = self.context.clock.now();
+        loop {
+            self.context.clock.sleep(UPDATE).await;
+            let now = self.context.clock.now();
+            match self.report(&node, reported, now).await {
+                Ok(Some(written)) => {
+                    node = written;
+                    reported = now;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!("{}", chain(&error)),
+            }
+        }
+    }
+
+    fn api(&self) -> Api<Node> {
+        Api::all(self.client.clone())
+    }
+
+    async fn runtime_status(&self) -> runtime::Result<RuntimeStatus> {
+        let status = self.config.runtime.status().await;
+        if let Err(error) = &status {
+            tracing::warn!("ask the runtime's status: {error}");
+        }
+        status
+    }
+
+    /// Creates the node, or takes over the one that is there; its status is complete afterwards.
+    async fn register(&self) -> Result<Node, Error> {
+        let facts =
+            Facts { config: &self.config, version: &self.version, runtime: self.runtime_status().await };
+        let now = self.context.clock.now();
+        let mut fresh = Node {
+            metadata: api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                name: Some(self.config.node_name.clone()),
+                labels: Some(labels(&self.config)),
+                ..Default::default()
+            },
+            spec: Some(NodeSpec {
+                pod_cidr: self.config.pod_cidr.clone(),
+                pod_cidrs: self.config.pod_cidr.clone().map(|cidr| vec![cidr]),
+                ..Default::default()
+            }),
+            status: None,
+        };
+        fresh.status = Some(node_status(&facts, &NodeStatus::default(), now));
+        match self.api().create(&PostParams::default(), &fresh).await {
+            Ok(node) => {
+                self.node_ready_events(None, &node);
+                return Ok(node);
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(Error::api("register the node")(error)),
+        }
+        let body = serde_json::json!({ "metadata": { "labels": labels(&self.config) } });
+        let node = self
+            .api()
+            .patch(&self.config.node_name, &PatchParams::default(), &Patch::Merge(body))
+            .await
+            .map_err(Error::api("label the node"))?;
+        let long_ago = Timestamp::UNIX_EPOCH;
+        Ok(self.report(&node, long_ago, now).await?.unwrap_or(node))
+    }
+
+    /// Writes the status if it changed, or if it was written too long ago.
+    async fn report(&self, node: &Node, reported: Timestamp, now: Timestamp) -> Result<Option<Node>, Error> {
+        let facts =
+            Facts { config: &self.config, version: &self.version, runtime: self.runtime_status().await };
+        let old = node.status.clone().unwrap_or_default();
+        let status = node_status(&facts, &old, now);
+        if same(&old, &status) && now.duration_since(reported) < REPORT {
+            return Ok(None);
+        }
+        let body = serde_json::json!({ "status": &status });
+        let written = self
+            .api()
+            .patch_status(&self.config.node_name, &PatchParams::default(), &Patch::Merge(body))
+            .await
+            .map_err(Error::api("update the node's status"))?;
+        self.node_ready_events(Some(node), &written);
+        Ok(Some(written))
+    }
+
+    fn node_ready_events(&self, before: Option<&Node>, after: &Node) {
+        let (was, is) = (before.is_some_and(is_ready), is_ready(after));
+        let name = &self.config.node_name;
+        if is && !was {
+            self.event("NodeReady", &format!("Node {name} status is now: NodeReady"));
+        } else if was && !is {
+            self.event("NodeNotReady", &format!("Node {name} status is now: NodeNotReady"));
+        }
+    }
+
+    fn event(&self, reason: &str, message: &str) {
+        // Upstream refers to the node by its name, in both fields.
+        let about = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(self.config.node_name.clone()),
+            uid: Some(self.config.node_name.clone()),
+            ..Default::default()
+        };
+        self.recorder.event(&about, Type::Normal, reason, message);
+    }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// What a node's status is computed from.
+struct Facts<'a> {
+    config: &'a Config,
+    version: &'a Version,
+    runtime: runtime::Result<RuntimeStatus>,
+}
+
+fn labels(config: &Config) -> BTreeMap<String, String> {
+    let MachineInfo { operating_system, architecture, .. } = &config.machine;
+    let mut labels = config.labels.clone();
+    for (key, value) in [
+        (label::HOSTNAME, &config.node_name),
+        (label::OS, operating_system),
+        (label::ARCH, architecture),
+        (label::BETA_OS, operating_system),
+        (label::BETA_ARCH, architecture),
+    ] {
+        labels.insert(key.to_owned(), value.clone());
+    }
+    labels
+}
+
+/// Whether two statuses say the same, heartbeat times apart.
+fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
+    let without_times = |status: &NodeStatus| {
+        let mut status = status.clone();
+        for condition in status.conditions.iter_mut().flatten() {
+            condition.last_heartbeat_time = None;
+        }
+        status
+    };
+    without_times(a) == without_times(b)
+}
+
+/// The status that the node is to have now.
+fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatus {
+    let machine = &facts.config.machine;
+    let quantity = |text: String| Quantity(text);
+    let own = BTreeMap::from([
+        ("cpu".to_owned(), quantity(machine.cpus.to_string())),
+        ("memory".to_owned(), quantity(format!("{}Ki", machine.memory / 1024))),
+        ("ephemeral-storage".to_owned(), quantity(format!("{}Ki", machine.disk / 1024))),
+        ("pods".to_owned(), quantity(MAX_PODS.to_string())),
+    ]);
+    let with_foreign = |old: &Option<BTreeMap<String, Quantity>>| {
+        let mut all = old.clone().unwrap_or_default();
+        all.extend(own.clone());
+        Some(all)
+    };
+    NodeStatus {
+        addresses: Some(vec![
+            NodeAddress { type_: "InternalIP".to_owned(), address: machine.address.to_string() },
+            NodeAddress { type_: "Hostname".to_owned(), address: facts.config.node_name.clone() },
+        ]),
+        capacity: with_foreign(&old.capacity),
+        allocatable: with_foreign(&old.allocatable),
+        node_info: Some(NodeSystemInfo {
+            architecture: machine.architecture.clone(),
+            boot_id: machine.boot_id.clone(),
+            container_runtime_version: format!(
+                "{}://{}",
+                facts.version.runtime_name, facts.version.runtime_version
+            ),
+            kernel_version: machine.kernel_version.clone(),
+            kubelet_version: facts.config.version.clone(),
+            machine_id: machine.machine_id.clone(),
+            operating_system: machine.operating_system.clone(),
+            os_image: machine.os_image.clone(),
+            system_uuid: machine.system_uuid.clone(),
+            ..Default::default()
+        }),
+        conditions: Some(conditions(facts, old, now)),
+        ..old.clone()
+    }
+}
+
+fn conditions(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
+    let not_ready = |message: String| ("False", "KubeletNotReady", message);
+    let ready = match &facts.runtime {
+        Ok(status) if status.is_ready() => {
+            let mut message = "kubelet is posting ready status".to_owned();
+            for warning in &status.warnings {
+                message.push_str(". WARNING: ");
+                message.push_str(warning);
+            }
+            ("True", "KubeletReady", message)
+        }
+        Ok(status) => {
+            let failing = status.conditions.iter().filter(|c| !c.status);
+            let list: Vec<String> = failing.map(|c| format!("{}: {}", c.reason, c.message)).collect();
+            not_ready(format!("container runtime not ready: {}", list.join(", ")))
+        }
+        Err(error) => not_ready(format!("container runtime is down: {error}")),
+    };
+    let pressure = |reason: &'static str, message: &str| ("False", reason, message.to_owned());
+    let mut list = Vec::new();
+    for (kind, (status, reason, message)) in [
+        ("MemoryPressure", pressure("KubeletHasSufficientMemory", "kubelet has sufficient memory available")),
+        ("DiskPressure", pressure("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
+        ("PIDPressure", pressure("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
+        ("Ready", ready),
+    ] {
+        let before = old.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == status);
+        list.push(NodeCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
+        });
+    }
+    let own: Vec<String> = list.iter().map(|c| c.type_.clone()).collect();
+    list.extend(old.conditions.iter().flatten().filter(|c| !own.contains(&c.type_)).cloned());
+    list
+}

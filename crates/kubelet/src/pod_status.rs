@@ -1,0 +1,354 @@
+//! A pod's status from its spec and what the runtime has of it.
+//!
+//! **Contract**: pure; `old` is the status last known, from which transition times and others' conditions are kept.
+//! **Upstream**: `generateAPIPodStatus`, `getPhase` of `pkg/kubelet/kubelet_pods.go`, `pkg/kubelet/status/generate.go`.
+
+use crate::observed::Observed;
+use crate::sync_pod::RestartPolicy;
+use api::k8s_openapi::api::core::v1::{
+    Container, ContainerState as ApiContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus as ApiContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec,
+    PodStatus,
+};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::Timestamp;
+use runtime::{ContainerState, ContainerStatus};
+use std::collections::BTreeMap;
+
+/// Why a container waits: reason and message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// What the worker knows beyond the runtime's state.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Knowledge {
+    /// Containers that wait for more than their creation.
+    pub(crate) waiting: BTreeMap<String, Waiting>,
+    /// Last words of containers that have ended, by container id.
+    pub(crate) termination_messages: BTreeMap<String, String>,
+    /// A phase that does not follow from the containers: refused, or out of time.
+    pub(crate) failed: Option<(String, String)>,
+    /// No container will be started again, whatever the restart policy says.
+    pub(crate) stopping: bool,
+    /// Every container has stopped, and nothing will start: what did not end by itself has ended now.
+    pub(crate) stopped: bool,
+    /// The node's address.
+    pub(crate) host_ip: String,
+    /// `docker`: the scheme of container ids.
+    pub(crate) scheme: String,
+}
+
+/// The status that the API is to show.
+pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: Timestamp) -> PodStatus {
+    let old = pod.status.clone().unwrap_or_default();
+    let Some(spec) = &pod.spec else { return old };
+    let now = Time(now);
+    let old_statuses =
+        old.container_statuses.iter().flatten().chain(old.init_container_statuses.iter().flatten());
+    let old_by_name: BTreeMap<&str, &ApiContainerStatus> =
+        old_statuses.map(|s| (s.name.as_str(), s)).collect();
+
+    let init: Vec<_> = spec.init_containers.iter().flatten().collect();
+    let has_init = !init.is_empty();
+    let status_of = |container: &Container, is_init: bool| {
+        container_status(
+            container,
+            is_init,
+            has_init,
+            observed,
+            know,
+            old_by_name.get(container.name.as_str()).copied(),
+        )
+    };
+    let init_statuses: Vec<_> = init.iter().map(|c| status_of(c, true)).collect();
+    let statuses: Vec<_> = spec.containers.iter().map(|c| status_of(c, false)).collect();
+
+    let mut phase = match &know.failed {
+        Some(_) => "Failed",
+        None => phase(spec, &init_statuses, &statuses, know),
+    };
+    if let Some(end @ ("Succeeded" | "Failed")) = old.phase.as_deref() {
+        // Terminal is terminal.
+        phase = if end == "Failed" { "Failed" } else { "Succeeded" };
+    }
+
+    let mut status = PodStatus {
+        phase: Some(phase.to_owned()),
+        start_time: old.start_time.clone().or(Some(now.clone())),
+        observed_generation: pod.metadata.generation,
+        ..old.clone()
+    };
+    if let Some((reason, message)) = &know.failed {
+        status.reason = Some(reason.clone());
+        status.message = Some(message.clone());
+    }
+    if !know.host_ip.is_empty() {
+        status.host_ip = Some(know.host_ip.clone());
+        status.host_ips = Some(vec![HostIP { ip: know.host_ip.clone() }]);
+    }
+    let ips = pod_ips(spec, observed, know);
+    if !ips.is_empty() {
+        status.pod_ip = ips.first().cloned();
+        status.pod_ips = Some(ips.into_iter().map(|ip| PodIP { ip }).collect());
+    }
+    // A pod that was refused before anything ran has no container statuses.
+    if know.failed.is_none() || !observed.is_empty() || old.container_statuses.is_some() {
+        status.container_statuses = Some(statuses);
+        if has_init {
+            status.init_container_statuses = Some(init_statuses);
+        }
+    }
+    status.conditions = Some(conditions(pod, &status, observed, &old, &now));
+    status
+}
+
+fn pod_ips(spec: &PodSpec, observed: &Observed, know: &Knowledge) -> Vec<String> {
+    match observed.ready_sandbox() {
+        Some(_) if spec.host_network == Some(true) => vec![know.host_ip.clone()],
+        Some(sandbox) => sandbox.ips.iter().map(ToString::to_string).collect(),
+        None => Vec::new(),
+    }
+}
+
+fn container_status(
+    container: &Container,
+    is_init: bool,
+    has_init: bool,
+    observed: &Observed,
+    know: &Knowledge,
+    old: Option<&ApiContainerStatus>,
+) -> ApiContainerStatus {
+    let mut status = ApiContainerStatus {
+        name: container.name.clone(),
+        image: container.image.clone().unwrap_or_default(),
+        started: Some(false),
+        ..Default::default()
+    };
+    let waiting = |reason: &str, message: &str| ApiContainerState {
+        waiting: Some(ContainerStateWaiting {
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()).filter(|m| !m.is_empty()),
+        }),
+        ..Default::default()
+    };
+    let held = know.waiting.get(&container.name).map(|w| waiting(w.reason, &w.message));
+
+    let Some(latest) = observed.latest(&container.name) else {
+        // Known to the API, unknown to the runtime: it ran and its record is lost, or it never ran.
+        if let Some(old) = old.filter(|old| old.container_id.is_some()) {
+            return lost(old, know);
+        }
+        status.state = Some(held.unwrap_or_else(|| match (has_init, is_init) {
+            (true, _) => waiting("PodInitializing", ""),
+            _ => waiting("ContainerCreating", ""),
+        }));
+        return status;
+    };
+
+    status.restart_count = i32::try_from(latest.metadata.attempt).unwrap_or(i32::MAX);
+    status.container_id = Some(format!("{}://{}", know.scheme, latest.id));
+    status.image_id = format!("{}://{}", know.scheme, latest.image_ref);
+    if !latest.image.is_empty() {
+        status.image.clone_from(&latest.image);
+    }
+    status.last_state = observed.previous(&container.name).map(|p| terminated(p, know));
+    match latest.state {
+        ContainerState::Running => {
+            status.started = Some(true);
+            status.ready = !is_init;
+            status.state = Some(ApiContainerState {
+                running: Some(ContainerStateRunning { started_at: latest.started_at.map(Time) }),
+                ..Default::default()
+            });
+        }
+        ContainerState::Exited => {
+            status.ready = is_init && latest.exit_code == 0;
+            match held.filter(|_| !know.stopping) {
+                Some(held) => {
+                    status.state = Some(held);
+                    status.last_state = Some(terminated(latest, know));
+                }
+                None => status.state = Some(terminated(latest, know)),
+            }
+        }
+        ContainerState::Created | ContainerState::Unknown => {
+            status.container_id = None;
+            status.state = Some(held.unwrap_or_else(|| waiting("ContainerCreating", "")));
+        }
+    }
+    status
+}
+
+/// A container that the API says ran and of which the runtime knows nothing any more.
+fn lost(old: &ApiContainerStatus, know: &Knowledge) -> ApiContainerStatus {
+    let mut status = old.clone();
+    let ended = old.state.as_ref().is_some_and(|s| s.terminated.is_some());
+    if !ended {
+        let state = ApiContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code: 137,
+                reason: Some("ContainerStatusUnknown".to_owned()),
+                message: Some("The container could not be located when the pod was terminated".to_owned()),
+                container_id: old.container_id.clone(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        if know.stopping {
+            status.state = Some(state);
+        } else {
+            status.last_state = Some(state);
+            status.state = Some(ApiContainerState {
+                waiting: Some(ContainerStateWaiting {
+                    reason: Some("ContainerCreating".to_owned()),
+                    message: None,
+                }),
+                ..Default::default()
+            });
+        }
+    }
+    status.ready = false;
+    status.started = Some(false);
+    status
+}
+
+fn terminated(status: &ContainerStatus, know: &Knowledge) -> ApiContainerState {
+    let words = know.termination_messages.get(status.id.as_str()).filter(|m| !m.is_empty());
+    let message = if status.message.is_empty() { words.cloned() } else { Some(status.message.clone()) };
+    ApiContainerState {
+        terminated: Some(ContainerStateTerminated {
+            exit_code: status.exit_code,
+            reason: Some(status.reason.clone()).filter(|r| !r.is_empty()),
+            message,
+            started_at: status.started_at.map(Time),
+            finished_at: status.finished_at.map(Time),
+            container_id: Some(format!("{}://{}", know.scheme, status.id)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// C1 of the phases: what the containers say together.
+fn phase(
+    spec: &PodSpec,
+    init: &[ApiContainerStatus],
+    main: &[ApiContainerStatus],
+    know: &Knowledge,
+) -> &'static str {
+    let policy = RestartPolicy::of(spec);
+    let ended = |s: &ApiContainerStatus| s.state.as_ref().and_then(|s| s.terminated.clone());
+    for status in init {
+        match ended(status) {
+            Some(end) if end.exit_code == 0 => {}
+            Some(_) if policy == RestartPolicy::Never || know.stopped => return "Failed",
+            _ if know.stopped => return "Failed",
+            _ => return "Pending",
+        }
+    }
+    let (mut running, mut waiting, mut stopped, mut succeeded) = (0, 0, 0, 0);
+    for status in main {
+        let state = status.state.clone().unwrap_or_default();
+        if state.running.is_some() {
+            running += 1;
+        } else if let Some(end) = state.terminated {
+            stopped += 1;
+            succeeded += usize::from(end.exit_code == 0);
+        } else if status.last_state.as_ref().is_some_and(|s| s.terminated.is_some()) {
+            // Held back, to run again.
+            stopped += 1;
+        } else {
+            waiting += 1;
+        }
+    }
+    if know.stopped && running == 0 {
+        return if waiting == 0 && succeeded == main.len() { "Succeeded" } else { "Failed" };
+    }
+    if waiting > 0 {
+        return "Pending";
+    }
+    if running > 0 || stopped == 0 || policy == RestartPolicy::Always {
+        return "Running";
+    }
+    if stopped == succeeded {
+        return "Succeeded";
+    }
+    if policy == RestartPolicy::Never { "Failed" } else { "Running" }
+}
+
+fn conditions(
+    pod: &Pod,
+    status: &PodStatus,
+    observed: &Observed,
+    old: &PodStatus,
+    now: &Time,
+) -> Vec<PodCondition> {
+    let phase = status.phase.as_deref().unwrap_or_default();
+    let unready: Vec<&str> =
+        status.container_statuses.iter().flatten().filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    let uninitialized: Vec<&str> = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .filter(|s| !s.ready)
+        .map(|s| s.name.as_str())
+        .collect();
+    let listed = |what: &str, names: &[&str]| format!("containers with {what} status: [{}]", names.join(" "));
+    let ended = match phase {
+        "Succeeded" => Some(("PodCompleted", String::new())),
+        "Failed" => Some(("PodFailed", String::new())),
+        _ => None,
+    };
+    let ready: Result<(), (&str, String)> = match &ended {
+        Some(end) => Err(end.clone()),
+        None if status.container_statuses.is_none() => Err(("ContainersNotReady", String::new())),
+        None if unready.is_empty() => Ok(()),
+        None => Err(("ContainersNotReady", listed("unready", &unready))),
+    };
+    let initialized = match &ended {
+        Some(("PodCompleted", _)) => Err(("PodCompleted", String::new())).or(Ok::<(), (&str, String)>(())),
+        Some(end) if !uninitialized.is_empty() => Err(end.clone()),
+        _ if uninitialized.is_empty() => Ok(()),
+        _ => Err(("ContainersNotInitialized", listed("incomplete", &uninitialized))),
+    };
+    let sandboxed = if observed.ready_sandbox().is_some() { Ok(()) } else { Err(("", String::new())) };
+
+    let mut list = Vec::new();
+    for (kind, result) in [
+        ("PodReadyToStartContainers", sandboxed),
+        ("Initialized", initialized),
+        ("Ready", ready.clone()),
+        ("ContainersReady", ready),
+    ] {
+        let (status, reason, message) = match result {
+            Ok(()) => ("True", None, None),
+            Err((reason, message)) => (
+                "False",
+                Some(reason.to_owned()).filter(|r| !r.is_empty()),
+                Some(message).filter(|m| !m.is_empty()),
+            ),
+        };
+        let before = old.conditions.iter().flatten().find(|c| c.type_ == kind);
+        list.push(PodCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason,
+            message,
+            last_transition_time: before
+                .filter(|c| c.status == status)
+                .and_then(|c| c.last_transition_time.clone())
+                .or_else(|| Some(now.clone())),
+            observed_generation: pod.metadata.generation,
+            ..Default::default()
+        });
+    }
+    let own: Vec<String> = list.iter().map(|c| c.type_.clone()).collect();
+    list.extend(old.conditions.iter().flatten().filter(|c| !own.contains(&c.type_)).cloned());
+    list
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The cases of `pod_status`: phases, conditions and container states.
+
+use super::*;
+use runtime::{ContainerMetadata, PodSandboxStatus, SandboxState};
+use serde_json::json;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+fn pod(policy: &str, init: &[&str], main: &[&str]) -> Pod {
+    let list = |names: &[&str]| names.iter().map(|n| json!({"name": n, "image": "i"})).collect::<Vec<_>>();
+    serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "ns", "uid": "u", "generation": 1},
+        "spec": {"restartPolicy": policy, "initContainers": list(init), "containers": list(main)},
+        "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    }))
+    .expect("a pod")
+}
+
+fn ran(name: &str, attempt: u32, state: ContainerState, exit_code: i32) -> ContainerStatus {
+    ContainerStatus {
+        id: format!("{name}{attempt}").into(),
+        pod_sandbox_id: "s".into(),
+        metadata: ContainerMetadata { name: name.to_owned(), attempt },
+        state,
+        created_at: at(1),
+        started_at: Some(at(2)),
+        finished_at: (state == ContainerState::Exited).then(|| at(3)),
+        exit_code,
+        reason: if exit_code == 0 { "Completed" } else { "Error" }.to_owned(),
+        message: String::new(),
+        image: "i:latest".to_owned(),
+        image_id: "sha256:1".into(),
+        image_ref: "sha256:1".to_owned(),
+        labels: Default::default(),
+        annotations: Default::default(),
+        mounts: Vec::new(),
+        resources: Default::default(),
+        log_path: String::new(),
+    }
+}
+
+fn observed(containers: Vec<ContainerStatus>) -> Observed {
+    let sandbox = PodSandboxStatus {
+        id: "s".into(),
+        metadata: Default::default(),
+        state: SandboxState::Ready,
+        created_at: at(0),
+        ips: vec!["10.1.2.3".parse().expect("an address")],
+        namespaces: Default::default(),
+        labels: Default::default(),
+        annotations: Default::default(),
+    };
+    let mut observed = Observed { sandboxes: vec![sandbox], ..Default::default() };
+    for status in containers {
+        observed.containers.entry(status.metadata.name.clone()).or_default().push(status);
+    }
+    observed
+}
+
+fn know() -> Knowledge {
+    Knowledge { scheme: "docker".to_owned(), host_ip: "192.0.2.1".to_owned(), ..Default::default() }
+}
+
+fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a PodCondition {
+    status.conditions.iter().flatten().find(|c| c.type_ == kind).expect("the condition is there")
+}
+
+use ContainerState::{Exited, Running};
+
+#[test]
+fn the_phase_says_what_the_containers_say_together() {
+    let held = |mut know: Knowledge| {
+        let waiting = Waiting { reason: "CrashLoopBackOff", message: String::new() };
+        know.waiting.insert("a".to_owned(), waiting);
+        know
+    };
+    let stopped = Knowledge { stopping: true, stopped: true, ..know() };
+    for (policy, containers, know, expected) in [
+        ("Always", vec![], know(), "Pending"),
+        ("Always", vec![ran("a", 0, Running, 0)], know(), "Pending"),
+        ("Always", vec![ran("a", 0, Running, 0), ran("b", 0, Running, 0)], know(), "Running"),
+        ("Always", vec![ran("a", 0, Exited, 1), ran("b", 0, Running, 0)], held(know()), "Running"),
+        ("Always", vec![ran("a", 0, Exited, 0), ran("b", 0, Exited, 0)], know(), "Running"),
+        ("Never", vec![ran("a", 0, Exited, 0), ran("b", 0, Running, 0)], know(), "Running"),
+        ("Never", vec![ran("a", 0, Exited, 0), ran("b", 0, Exited, 0)], know(), "Succeeded"),
+        ("Never", vec![ran("a", 0, Exited, 3), ran("b", 0, Exited, 0)], know(), "Failed"),
+        ("OnFailure", vec![ran("a", 0, Exited, 3), ran("b", 0, Exited, 0)], know(), "Running"),
+        ("OnFailure", vec![ran("a", 0, Exited, 0), ran("b", 0, Exited, 0)], know(), "Succeeded"),
+        ("Always", vec![ran("a", 0, Exited, 0), ran("b", 0, Exited, 0)], stopped.clone(), "Succeeded"),
+        ("Always", vec![ran("a", 0, Exited, 137), ran("b", 0, Exited, 0)], stopped.clone(), "Failed"),
+        ("Always", vec![], stopped, "Failed"),
+    ] {
+        let status = pod_status(&pod(policy, &[], &["a", "b"]), &observed(containers.clone()), &know, at(9));
+        assert_eq!(status.phase.as_deref(), Some(expected), "{policy} {containers:?}");
+    }
+}
+
+#[test]
+fn a_ready_pod_has_its_address_and_true_conditions() {
+    let status =
+        pod_status(&pod("Always", &[], &["a"]), &observed(vec![ran("a", 0, Running, 0)]), &know(), at(9));
+    assert_eq!(status.pod_ip.as_deref(), Some("10.1.2.3"));
+    for kind in ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"] {
+        assert_eq!(condition(&status, kind).status, "True", "{kind}");
+    }
+    let container = &status.container_statuses.as_ref().expect("statuses")[0];
+    assert_eq!(container.container_id.as_deref(), Some("docker://a0"));
+    assert!(container.ready && container.started == Some(true));
+}
+
+#[test]
+fn a_crashing_container_waits_and_remembers_its_last_end() {
+    let mut know = know();
+    let message = "back-off 10s restarting failed container=a pod=p_ns(u)".to_owned();
+    know.waiting.insert("a".to_owned(), Waiting { reason: "CrashLoopBackOff", message });
+    let attempts = vec![ran("a", 2, Exited, 3), ran("a", 1, Exited, 3)];
+    let status = pod_status(&pod("Always", &[], &["a"]), &observed(attempts), &know, at(9));
+    let container = &status.container_statuses.as_ref().expect("statuses")[0];
+    let state = container.state.as_ref().and_then(|s| s.waiting.as_ref()).expect("waiting");
+    assert_eq!(state.reason.as_deref(), Some("CrashLoopBackOff"));
+    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref()).expect("an end");
+    assert_eq!((last.exit_code, container.restart_count), (3, 2));
+    let ready = condition(&status, "Ready");
+    assert_eq!(ready.message.as_deref(), Some("containers with unready status: [a]"));
+}
+
+#[test]
+fn init_containers_hold_the_rest_in_pod_initializing() {
+    let pod = pod("Always", &["i"], &["a"]);
+    let status = pod_status(&pod, &observed(vec![ran("i", 0, Running, 0)]), &know(), at(9));
+    assert_eq!(status.phase.as_deref(), Some("Pending"));
+    assert_eq!(condition(&status, "Initialized").status, "False");
+    let container = &status.container_statuses.as_ref().expect("statuses")[0];
+    let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref()).expect("waiting");
+    assert_eq!(waiting.reason.as_deref(), Some("PodInitializing"));
+}
+
+#[test]
+fn transition_times_stay_while_the_status_stays() {
+    let mut pod = pod("Always", &[], &["a"]);
+    let all = observed(vec![ran("a", 0, Running, 0)]);
+    pod.status = Some(pod_status(&pod, &all, &know(), at(9)));
+    let later = pod_status(&pod, &all, &know(), at(60));
+    assert_eq!(Some(&later), pod.status.as_ref());
+}
+
+#[test]
+fn a_refused_pod_is_failed_with_the_reason() {
+    let failed = Some(("PodFeatureUnsupported".to_owned(), "no".to_owned()));
+    let know = Knowledge { failed, ..know() };
+    let status = pod_status(&pod("Always", &[], &["a"]), &Observed::default(), &know, at(9));
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    assert_eq!(status.reason.as_deref(), Some("PodFeatureUnsupported"));
+    assert!(status.container_statuses.is_none());
+}

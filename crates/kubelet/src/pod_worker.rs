@@ -1,0 +1,371 @@
+//! One task per pod: observes, decides, acts, publishes, and waits for the next reason to do so.
+//!
+//! **Contract**: level-triggered. A worker is woken by a change of its pod, by an event of the runtime and by the
+//! time its last plan named; it may be dropped at any await and another may take over from what the runtime has.
+//! **Not here**: what is to be done (`sync_pod`), how a pod ends (`termination`), who starts workers (`kubelet`).
+//! **Upstream**: `pkg/kubelet/pod_workers.go`, `SyncPod` of `pkg/kubelet/kuberuntime`.
+
+mod start;
+mod termination;
+
+use crate::admission;
+use crate::backoff::Backoff;
+use crate::container_config::NodeContext;
+use crate::images::{EventKind, Images};
+use crate::observed::{Observed, observe};
+use crate::pod_status::{Knowledge, Waiting, pod_status};
+use crate::sync_pod::{Plan, sync_pod};
+use api::k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus};
+use client::Recorder;
+use client::events::Type as EventType;
+use component_base::Context;
+use component_base::logging::chain;
+use jiff::{SignedDuration, Timestamp};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use runtime::{RuntimeService, SandboxId};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// How long a worker waits after something failed that will not announce its recovery: `backOffPeriod`.
+const RETRY: SignedDuration = SignedDuration::from_secs(10);
+/// The same for a request to the API server.
+const RETRY_API: SignedDuration = SignedDuration::from_secs(1);
+
+/// What all workers of a node share.
+pub(crate) struct Node {
+    pub(crate) context: Context,
+    pub(crate) client: kube::Client,
+    pub(crate) runtime: Arc<dyn RuntimeService>,
+    pub(crate) images: Images,
+    pub(crate) recorder: Recorder,
+    pub(crate) facts: NodeContext,
+    /// The scheme of container ids.
+    pub(crate) scheme: String,
+    /// Where pods keep files on this node; none on a simulated node.
+    pub(crate) pods_dir: Option<PathBuf>,
+}
+
+/// A pod as its worker is told of it.
+#[derive(Clone)]
+pub(crate) enum Told {
+    /// The API has it.
+    Present(Arc<Pod>),
+    /// The API has it no more; this is how it was last seen.
+    Gone(Arc<Pod>),
+}
+
+impl Told {
+    fn pod(&self) -> &Arc<Pod> {
+        match self {
+            Self::Present(pod) | Self::Gone(pod) => pod,
+        }
+    }
+
+    /// Whether the pod is to stop, whatever it is doing.
+    fn is_ending(&self) -> bool {
+        matches!(self, Self::Gone(_)) || self.pod().metadata.deletion_timestamp.is_some()
+    }
+}
+
+/// The worker's end of the wire to the kubelet.
+pub(crate) struct Handle {
+    pub(crate) told: watch::Sender<Told>,
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// Whether the worker is needed any longer.
+enum Next {
+    Wait(Option<Timestamp>),
+    Done,
+}
+
+pub(crate) struct PodWorker {
+    node: Arc<Node>,
+    told: watch::Receiver<Told>,
+    wake: Arc<Notify>,
+    observed: Observed,
+    /// Nothing of this pod can be in the runtime yet, so it need not be asked.
+    fresh: bool,
+    knowledge: Knowledge,
+    backoff: Backoff,
+    /// Containers that failed to start, and when to try again.
+    retry: BTreeMap<String, Timestamp>,
+    published: Option<PodStatus>,
+}
+
+/// Starts a worker. `fresh`: the runtime is known to have nothing of this pod.
+pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
+    let (told, receiver) = watch::channel(told);
+    let wake = Arc::new(Notify::new());
+    let knowledge = Knowledge {
+        host_ip: node.facts.host_ip.clone(),
+        scheme: node.scheme.clone(),
+        ..Knowledge::default()
+    };
+    let worker = PodWorker {
+        told: receiver,
+        wake: wake.clone(),
+        observed: Observed::default(),
+        fresh,
+        knowledge,
+        backoff: Backoff::kubelet(),
+        retry: BTreeMap::new(),
+        published: None,
+        node: node.clone(),
+    };
+    node.context.shutdown.spawn(worker.run());
+    Handle { told, wake }
+}
+
+impl PodWorker {
+    async fn run(mut self) {
+        loop {
+            let told = self.told.borrow_and_update().clone();
+            let next = if told.is_ending() || self.has_ended(told.pod()) {
+                self.terminate(&told).await
+            } else {
+                let mut doom = self.told.clone();
+                let doomed = async move {
+                    if doom.wait_for(Told::is_ending).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                let pod = told.pod().clone();
+                tokio::select! {
+                    biased;
+                    () = doomed => continue,
+                    next = self.sync(&pod) => next,
+                }
+            };
+            match next {
+                Next::Done => return,
+                Next::Wait(until) => self.wait(until).await,
+            }
+        }
+    }
+
+    async fn wait(&mut self, until: Option<Timestamp>) {
+        let clock = &self.node.context.clock;
+        let alarm = async {
+            match until {
+                Some(until) => {
+                    let left = until.duration_since(clock.now());
+                    clock.sleep(Duration::try_from(left).unwrap_or_default()).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let told = async {
+            // The kubelet lets go of a worker only after it told it that its pod is gone.
+            if self.told.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = self.wake.notified() => {}
+            () = alarm => {}
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.node.context.clock.now()
+    }
+
+    /// Whether the pod has reached a phase from which nothing starts again.
+    fn has_ended(&self, pod: &Pod) -> bool {
+        let phase = |status: Option<&PodStatus>| status.and_then(|s| s.phase.clone());
+        let phase = phase(self.published.as_ref()).or_else(|| phase(pod.status.as_ref()));
+        self.knowledge.failed.is_some() || matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// Goes from plan to plan until nothing is left to do now.
+    async fn sync(&mut self, pod: &Arc<Pod>) -> Next {
+        if let Some(rejection) = admission::admit(pod).filter(|_| pod_is_new(pod)) {
+            self.event(pod, None, EventKind::Warning, rejection.reason, &rejection.message);
+            self.knowledge.failed = Some((rejection.reason.to_owned(), rejection.message));
+            return Next::Wait(Some(self.now()));
+        }
+        loop {
+            if let Err(retry_at) = self.look(pod).await {
+                return Next::Wait(Some(retry_at));
+            }
+            if let Some(deadline) = deadline(pod, self.published.as_ref())
+                && self.now() >= deadline
+            {
+                let message = "Pod was active on the node longer than the specified deadline".to_owned();
+                self.event(pod, None, EventKind::Normal, "DeadlineExceeded", &message);
+                self.knowledge.failed = Some(("DeadlineExceeded".to_owned(), message));
+                return Next::Wait(Some(self.now()));
+            }
+            let mut plan = sync_pod(pod, &self.observed, &self.backoff, self.now());
+            self.hold_back(pod, &mut plan);
+            let wake_at = earliest(plan.wake_at, deadline(pod, self.published.as_ref()));
+            let idle = plan.stop.is_empty()
+                && plan.remove.is_empty()
+                && plan.create_sandbox.is_none()
+                && plan.start.is_empty();
+            if idle {
+                return match self.publish(pod).await {
+                    Ok(()) if self.has_ended(pod) => Next::Wait(Some(self.now())),
+                    Ok(()) => Next::Wait(wake_at),
+                    Err(retry_at) => Next::Wait(earliest(wake_at, Some(retry_at))),
+                };
+            }
+            if let Err(retry_at) = self.act(pod, plan).await {
+                let published = self.publish(pod).await;
+                let at = earliest(earliest(wake_at, Some(retry_at)), published.err());
+                return Next::Wait(at);
+            }
+        }
+    }
+
+    /// Observes the pod in the runtime, and what its ended containers had to say.
+    async fn look(&mut self, pod: &Pod) -> Result<(), Timestamp> {
+        if std::mem::take(&mut self.fresh) {
+            return Ok(());
+        }
+        match observe(&*self.node.runtime, uid(pod), &self.observed).await {
+            Ok(observed) => self.observed = observed,
+            Err(error) => {
+                tracing::warn!(pod = pod.metadata.name, "{}", chain(&error));
+                return Err(self.now() + RETRY_API);
+            }
+        }
+        self.read_last_words(pod).await;
+        Ok(())
+    }
+
+    /// Takes out of the plan what waits for a retry, and notes why everything that waits does.
+    fn hold_back(&mut self, pod: &Pod, plan: &mut Plan) {
+        let now = self.now();
+        for held in &plan.waiting {
+            let waiting = Waiting { reason: "CrashLoopBackOff", message: held.message.clone() };
+            if self.knowledge.waiting.get(&held.name) != Some(&waiting) {
+                let text = format!(
+                    "Back-off restarting failed container {} in pod {}",
+                    held.name,
+                    crate::sync_pod::full_name(pod)
+                );
+                self.event(pod, Some(&held.name), EventKind::Warning, "BackOff", &text);
+            }
+            self.knowledge.waiting.insert(held.name.clone(), waiting);
+        }
+        let named = |plan: &Plan, name: &str| {
+            plan.waiting.iter().any(|h| h.name == name) || plan.start.iter().any(|s| s.name == name)
+        };
+        self.knowledge.waiting.retain(|name, _| named(plan, name));
+        self.retry.retain(|name, at| *at > now && plan.start.iter().any(|s| &s.name == name));
+        for at in self.retry.values() {
+            plan.wake_at = earliest(plan.wake_at, Some(*at));
+        }
+        plan.start.retain(|start| !self.retry.contains_key(&start.name));
+    }
+
+    /// The status that the API is to show now.
+    fn status(&self, pod: &Pod) -> PodStatus {
+        let mut base = pod.clone();
+        if let Some(published) = &self.published {
+            let theirs = pod.status.clone().unwrap_or_default().conditions.unwrap_or_default();
+            let mut status = published.clone();
+            let ours = status.conditions.get_or_insert_default();
+            for condition in theirs {
+                match ours.iter_mut().find(|c| c.type_ == condition.type_) {
+                    // Our own conditions may be ahead of what the watch has brought.
+                    Some(own) if OWN_CONDITIONS.contains(&own.type_.as_str()) => {}
+                    Some(own) => *own = condition,
+                    None => ours.push(condition),
+                }
+            }
+            base.status = Some(status);
+        }
+        pod_status(&base, &self.observed, &self.knowledge, self.now())
+    }
+
+    /// Writes the status if it differs from what was written last.
+    async fn publish(&mut self, pod: &Pod) -> Result<(), Timestamp> {
+        let status = self.status(pod);
+        if self.published.as_ref().or(pod.status.as_ref()) == Some(&status) {
+            return Ok(());
+        }
+        let body = serde_json::json!({ "metadata": { "uid": uid(pod) }, "status": &status });
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let written = self.api(pod).patch_status(name, &PatchParams::default(), &Patch::Merge(body)).await;
+        match written {
+            Ok(_) => {}
+            // Gone, or another pod of the same name: the watch will say so.
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(error) => {
+                tracing::warn!(pod = name, "update pod status: {}", chain(&error));
+                return Err(self.now() + RETRY_API);
+            }
+        }
+        self.published = Some(status);
+        Ok(())
+    }
+
+    fn api(&self, pod: &Pod) -> Api<Pod> {
+        Api::namespaced(self.node.client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    /// Records an event about the pod, or about one of its containers.
+    fn event(&self, pod: &Pod, container: Option<&str>, kind: EventKind, reason: &str, message: &str) {
+        let event_type = match kind {
+            EventKind::Normal => EventType::Normal,
+            EventKind::Warning => EventType::Warning,
+        };
+        self.node.recorder.event(&reference(pod, container), event_type, reason, message);
+    }
+}
+
+/// The conditions that this kubelet decides; all others are somebody else's.
+const OWN_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
+fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// A pod that this kubelet has never said anything about: only such a pod may be refused.
+fn pod_is_new(pod: &Pod) -> bool {
+    pod.status.as_ref().is_none_or(|s| s.start_time.is_none())
+}
+
+/// When the pod's `activeDeadlineSeconds` end.
+fn deadline(pod: &Pod, published: Option<&PodStatus>) -> Option<Timestamp> {
+    let seconds = pod.spec.as_ref()?.active_deadline_seconds?;
+    let start = published.or(pod.status.as_ref())?.start_time.as_ref()?;
+    start.0.checked_add(SignedDuration::from_secs(seconds)).ok()
+}
+
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// What an event is about: the pod, or a container of it by field path.
+fn reference(pod: &Pod, container: Option<&str>) -> ObjectReference {
+    let field = container.map(|name| {
+        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()).any(|c| c.name == name);
+        format!("spec.{}{{{name}}}", if init { "initContainers" } else { "containers" })
+    });
+    ObjectReference {
+        kind: Some("Pod".to_owned()),
+        api_version: Some("v1".to_owned()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        resource_version: pod.metadata.resource_version.clone(),
+        field_path: field,
+    }
+}
+
+/// The newest sandbox, running or not.
+fn newest_sandbox(observed: &Observed) -> Option<SandboxId> {
+    observed.sandboxes.first().map(|s| s.id.clone())
+}

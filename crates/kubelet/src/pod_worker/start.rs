@@ -1,0 +1,207 @@
+//! Carrying out a plan: sandbox, images, containers.
+
+use super::{PodWorker, RETRY, uid};
+use crate::container_config::{self, NodeContext};
+use crate::images::EventKind;
+use crate::pod_status::Waiting;
+use crate::sync_pod::{Plan, Start, backoff_key};
+use api::k8s_openapi::api::core::v1::{Container, Pod};
+use jiff::Timestamp;
+use runtime::{ContainerId, Error, PodSandboxConfig, SandboxId};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl PodWorker {
+    /// Carries out a plan. `Err`: nothing more can be done before that time.
+    pub(super) async fn act(&mut self, pod: &Arc<Pod>, plan: Plan) -> Result<(), Timestamp> {
+        let grace = pod.spec.as_ref().map_or(30, container_config::grace_period);
+        for stop in &plan.stop {
+            self.event(pod, Some(&stop.name), EventKind::Normal, "Killing", &stop.message);
+            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+            self.tolerate("stop a container", self.node.runtime.stop_container(&stop.id, grace).await);
+        }
+        for id in &plan.remove {
+            self.tolerate("remove a container", self.node.runtime.remove_container(id).await);
+        }
+        if let Some(attempt) = plan.create_sandbox {
+            self.create_sandbox(pod, attempt).await?;
+        }
+        let Some(sandbox) = self.observed.ready_sandbox().map(|s| s.id.clone()) else {
+            return Err(self.now() + RETRY);
+        };
+        let config = container_config::sandbox(pod, plan.create_sandbox.unwrap_or_default());
+        for start in plan.start {
+            if let Err(at) = self.start(pod, &sandbox, &config, &start).await {
+                self.retry.insert(start.name, at);
+            }
+        }
+        Ok(())
+    }
+
+    async fn create_sandbox(&mut self, pod: &Arc<Pod>, attempt: u32) -> Result<(), Timestamp> {
+        if attempt > 0 {
+            let text = "Pod sandbox changed, it will be killed and re-created.";
+            self.event(pod, None, EventKind::Normal, "SandboxChanged", text);
+            if let Some(old) = super::newest_sandbox(&self.observed) {
+                self.tolerate("stop a pod sandbox", self.node.runtime.stop_pod_sandbox(&old).await);
+            }
+        }
+        let config = container_config::sandbox(pod, attempt);
+        let node = self.node.clone();
+        // The first status tells that the node has the pod; it need not wait for the sandbox, nor the other way round.
+        let (made, _) = futures::future::join(
+            async {
+                let id = node.runtime.run_pod_sandbox(&config).await?;
+                node.runtime.pod_sandbox_status(&id).await
+            },
+            self.publish(pod),
+        )
+        .await;
+        match made {
+            Ok(status) => {
+                self.observed.sandboxes.insert(0, status);
+                Ok(())
+            }
+            Err(error) => {
+                let text = format!("Failed to create pod sandbox: {error}");
+                self.event(pod, None, EventKind::Warning, "FailedCreatePodSandBox", &text);
+                // What is there may be half made: look anew before the next try.
+                Err(self.now() + RETRY)
+            }
+        }
+    }
+
+    async fn start(
+        &mut self,
+        pod: &Arc<Pod>,
+        sandbox: &SandboxId,
+        sandbox_config: &PodSandboxConfig,
+        start: &Start,
+    ) -> Result<(), Timestamp> {
+        let Some(container) = find(pod, start) else { return Ok(()) };
+        let now = self.now();
+        if let Some(failed_at) = start.failed_at {
+            let key = backoff_key(&container.name, &container_config::hash(container));
+            self.backoff.next(&key, failed_at, now);
+        }
+        let id = match &start.created {
+            Some(id) => id.clone(),
+            None => self.create(pod, container, sandbox, sandbox_config, start).await?,
+        };
+        match self.node.runtime.start_container(&id).await {
+            Ok(()) => {
+                self.event(pod, Some(&container.name), EventKind::Normal, "Started", "Container started");
+                self.knowledge.waiting.remove(&container.name);
+                Ok(())
+            }
+            Err(error) => {
+                let message = format!("failed to start container {:?}: {error}", container.name);
+                self.fail(pod, container, "RunContainerError", message);
+                // The container has ended without having run; from here on its back-off counts.
+                match error {
+                    Error::CannotStart { .. } => Ok(()),
+                    _ => Err(self.now() + RETRY),
+                }
+            }
+        }
+    }
+
+    async fn create(
+        &mut self,
+        pod: &Arc<Pod>,
+        container: &Container,
+        sandbox: &SandboxId,
+        sandbox_config: &PodSandboxConfig,
+        start: &Start,
+    ) -> Result<ContainerId, Timestamp> {
+        let image = {
+            let worker = &*self;
+            let tell = |kind, reason: &str, message: &str| {
+                worker.event(pod, Some(&container.name), kind, reason, message);
+            };
+            worker.node.images.ensure(uid(pod), container, &tell).await
+        };
+        let image = match image {
+            Ok(image) => image,
+            Err(unavailable) => {
+                let at = unavailable.retry_at.unwrap_or_else(|| self.now() + RETRY);
+                self.knowledge.waiting.insert(container.name.clone(), unavailable.waiting);
+                return Err(at);
+            }
+        };
+        let facts = NodeContext { pod_ips: self.pod_ips(pod), ..self.node.facts.clone() };
+        let log = match self.termination_log(pod, container, start.attempt).await {
+            Ok(log) => log,
+            Err(error) => {
+                self.fail(pod, container, "CreateContainerConfigError", error.to_string());
+                return Err(self.now() + RETRY);
+            }
+        };
+        let log = log.as_ref().and_then(|path| path.to_str());
+        let config = container_config::container(pod, container, start.attempt, &image, &facts, log);
+        match self.node.runtime.create_container(sandbox, &config, sandbox_config).await {
+            Ok(id) => {
+                self.event(pod, Some(&container.name), EventKind::Normal, "Created", "Container created");
+                Ok(id)
+            }
+            // Made by a try whose answer was lost.
+            Err(Error::AlreadyExists { id, .. }) if !id.is_empty() => Ok(id.into()),
+            Err(error) => {
+                self.fail(pod, container, "CreateContainerError", error.to_string());
+                Err(self.now() + RETRY)
+            }
+        }
+    }
+
+    fn fail(&mut self, pod: &Pod, container: &Container, reason: &'static str, message: String) {
+        self.event(pod, Some(&container.name), EventKind::Warning, "Failed", &format!("Error: {message}"));
+        self.knowledge.waiting.insert(container.name.clone(), Waiting { reason, message });
+    }
+
+    fn pod_ips(&self, pod: &Pod) -> Vec<String> {
+        if pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true)) {
+            return vec![self.node.facts.host_ip.clone()];
+        }
+        let sandbox = self.observed.ready_sandbox();
+        sandbox.iter().flat_map(|s| s.ips.iter().map(ToString::to_string)).collect()
+    }
+
+    /// The node's file that becomes the container's termination log, made anew.
+    async fn termination_log(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        attempt: u32,
+    ) -> std::io::Result<Option<PathBuf>> {
+        let Some(path) = self.termination_log_path(uid(pod), &container.name, attempt) else {
+            return Ok(None);
+        };
+        if let Some(dir) = path.parent() {
+            tokio::fs::create_dir_all(dir).await?;
+        }
+        tokio::fs::write(&path, b"").await?;
+        // Whoever the container runs as may write its last words.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        tokio::fs::set_permissions(&path, mode).await?;
+        Ok(Some(path))
+    }
+
+    pub(super) fn termination_log_path(&self, uid: &str, container: &str, attempt: u32) -> Option<PathBuf> {
+        let pods = self.node.pods_dir.as_ref()?;
+        Some(pods.join(uid).join("containers").join(container).join(attempt.to_string()))
+    }
+
+    /// Logs what failed but will be seen, and tried again, at the next look.
+    pub(super) fn tolerate(&self, operation: &str, result: Result<(), Error>) {
+        if let Err(error) = result {
+            tracing::warn!("{operation}: {error}");
+        }
+    }
+}
+
+fn find<'a>(pod: &'a Pod, start: &Start) -> Option<&'a Container> {
+    let spec = pod.spec.as_ref()?;
+    let list = if start.init { spec.init_containers.as_deref()? } else { &spec.containers };
+    list.iter().find(|c| c.name == start.name)
+}

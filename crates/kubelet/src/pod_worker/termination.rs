@@ -1,0 +1,194 @@
+//! How a pod ends: containers with grace, then the sandbox, then the object.
+//!
+//! **Contract**: the API object goes (grace 0) only after the runtime has nothing running; repeating any part is
+//! harmless. A pod that reached its end by itself keeps its dead containers for their logs until it is deleted.
+
+use super::{Next, PodWorker, RETRY_API, Told, uid};
+use crate::container_config::grace_period;
+use crate::images::EventKind;
+use api::k8s_openapi::api::core::v1::{Container, Pod};
+use component_base::logging::chain;
+use futures::StreamExt;
+use kube::api::{DeleteParams, Preconditions};
+use runtime::{ContainerState, ContainerStatus, LogOptions};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `MaxContainerTerminationMessageLength` and the two limits of `FallbackToLogsOnError`.
+const MESSAGE_MAX: usize = 4096;
+const LOG_MESSAGE_MAX: usize = 2048;
+const LOG_MESSAGE_LINES: u64 = 80;
+/// `minimumGracePeriodInSeconds`: what a container gets that was given nothing.
+const MINIMUM_GRACE: u64 = 2;
+
+impl PodWorker {
+    /// Takes the next steps towards the pod's end.
+    pub(super) async fn terminate(&mut self, told: &Told) -> Next {
+        let pod = told.pod().clone();
+        self.knowledge.stopping = true;
+        if let Err(retry_at) = self.look(&pod).await {
+            return Next::Wait(Some(retry_at));
+        }
+        if self.observed.running().next().is_some() {
+            self.stop_containers(&pod, told).await;
+            // What stopped is seen by looking again; a change of the pod (a shorter grace) is taken up there too.
+            return Next::Wait(Some(self.now()));
+        }
+        self.knowledge.stopped = true;
+        if matches!(told, Told::Present(_))
+            && let Err(retry_at) = self.publish(&pod).await
+        {
+            return Next::Wait(Some(retry_at));
+        }
+        if !told.is_ending() {
+            for sandbox in &self.observed.sandboxes {
+                if sandbox.state == runtime::SandboxState::Ready {
+                    self.tolerate(
+                        "stop a pod sandbox",
+                        self.node.runtime.stop_pod_sandbox(&sandbox.id).await,
+                    );
+                }
+            }
+            return Next::Wait(None);
+        }
+        if let Err(retry_at) = self.remove_everything(&pod).await {
+            return Next::Wait(Some(retry_at));
+        }
+        match told {
+            Told::Gone(_) => Next::Done,
+            Told::Present(_) => self.delete_object(&pod).await,
+        }
+    }
+
+    /// Stops all running containers at once, each with the pod's grace, until all have or the pod changes.
+    async fn stop_containers(&mut self, pod: &Arc<Pod>, told: &Told) {
+        let spec_grace = pod.spec.as_ref().map_or(30, grace_period);
+        let grace = match told {
+            Told::Gone(_) => 0,
+            Told::Present(_) => pod.metadata.deletion_grace_period_seconds.unwrap_or(spec_grace),
+        };
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0).max(MINIMUM_GRACE));
+        let running: Vec<ContainerStatus> = self.observed.running().cloned().collect();
+        for container in &running {
+            let name = &container.metadata.name;
+            self.event(pod, Some(name), EventKind::Normal, "Killing", &format!("Stopping container {name}"));
+        }
+        let runtime = self.node.runtime.clone();
+        let stops = running.iter().map(|container| {
+            let runtime = runtime.clone();
+            async move {
+                if let Err(error) = runtime.stop_container(&container.id, grace).await {
+                    tracing::warn!(container = container.metadata.name, "stop a container: {error}");
+                }
+            }
+        });
+        let shorter = async {
+            let mut told = self.told.clone();
+            let before = pod.metadata.deletion_grace_period_seconds;
+            let changed = |t: &Told| {
+                matches!(t, Told::Gone(_)) || t.pod().metadata.deletion_grace_period_seconds != before
+            };
+            if matches!(told.borrow_and_update().clone(), Told::Gone(_))
+                || told.wait_for(changed).await.is_err()
+            {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            _ = futures::future::join_all(stops) => {}
+            () = shorter => {}
+        }
+    }
+
+    async fn remove_everything(&mut self, pod: &Pod) -> Result<(), jiff::Timestamp> {
+        let runtime = &self.node.runtime;
+        let mut failed = None;
+        for sandbox in &self.observed.sandboxes {
+            failed = failed.or(runtime.remove_pod_sandbox(&sandbox.id).await.err());
+        }
+        let orphans = self
+            .observed
+            .containers
+            .values()
+            .flatten()
+            .filter(|c| !self.observed.sandboxes.iter().any(|s| s.id == c.pod_sandbox_id));
+        for container in orphans {
+            failed = failed.or(runtime.remove_container(&container.id).await.err());
+        }
+        if let Some(error) = failed {
+            tracing::warn!(pod = pod.metadata.name, "remove a pod's containers: {error}");
+            return Err(self.now() + RETRY_API);
+        }
+        if let Some(pods) = &self.node.pods_dir {
+            match tokio::fs::remove_dir_all(pods.join(uid(pod))).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(pod = pod.metadata.name, "remove a pod's directory: {error}");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_object(&self, pod: &Pod) -> Next {
+        let parameters = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        match self.api(pod).delete(name, &parameters).await {
+            // Finalizers may keep it; the watch tells when it is gone.
+            Ok(_) => Next::Wait(None),
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Next::Wait(None),
+            Err(error) => {
+                tracing::warn!(pod = name, "delete pod: {}", chain(&error));
+                Next::Wait(Some(self.now() + RETRY_API))
+            }
+        }
+    }
+
+    /// Reads the termination message of every container that has ended since the last look.
+    pub(super) async fn read_last_words(&mut self, pod: &Pod) {
+        let new: Vec<ContainerStatus> = self
+            .observed
+            .containers
+            .values()
+            .flatten()
+            .filter(|c| c.state == ContainerState::Exited)
+            .filter(|c| !self.knowledge.termination_messages.contains_key(c.id.as_str()))
+            .cloned()
+            .collect();
+        for ended in new {
+            let words = self.last_words(pod, &ended).await;
+            self.knowledge.termination_messages.insert(ended.id.to_string(), words);
+        }
+    }
+
+    async fn last_words(&self, pod: &Pod, ended: &ContainerStatus) -> String {
+        let path = self.termination_log_path(uid(pod), &ended.metadata.name, ended.metadata.attempt);
+        let mut words = match path {
+            Some(path) => tokio::fs::read(path).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        words.truncate(MESSAGE_MAX);
+        let fallback = find(pod, &ended.metadata.name)
+            .is_some_and(|c| c.termination_message_policy.as_deref() == Some("FallbackToLogsOnError"));
+        if words.is_empty() && fallback && ended.exit_code != 0 {
+            let options = LogOptions { tail_lines: Some(LOG_MESSAGE_LINES), ..LogOptions::default() };
+            if let Ok(mut lines) = self.node.runtime.container_logs(&ended.id, &options).await {
+                while let Some(Ok(line)) = lines.next().await {
+                    words.extend_from_slice(&line.bytes);
+                }
+            }
+            let surplus = words.len().saturating_sub(LOG_MESSAGE_MAX);
+            words.drain(..surplus);
+        }
+        String::from_utf8_lossy(&words).into_owned()
+    }
+}
+
+fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
+}

@@ -1,0 +1,200 @@
+//! The cases of `sync_pod`: what the runtime has, what is to happen next.
+
+use super::*;
+use runtime::{ContainerMetadata, PodSandboxStatus, SandboxState};
+use serde_json::json;
+
+const NOW: i64 = 1000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+fn pod(policy: &str, init: &[&str], main: &[&str]) -> Pod {
+    let list = |names: &[&str]| names.iter().map(|n| json!({"name": n, "image": "i"})).collect::<Vec<_>>();
+    serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "ns", "uid": "u"},
+        "spec": {"restartPolicy": policy, "initContainers": list(init), "containers": list(main)}
+    }))
+    .expect("a pod")
+}
+
+fn sandbox(attempt: u32, state: SandboxState) -> PodSandboxStatus {
+    PodSandboxStatus {
+        id: format!("s{attempt}").into(),
+        metadata: runtime::PodSandboxMetadata { attempt, ..Default::default() },
+        state,
+        created_at: at(0),
+        ips: Vec::new(),
+        namespaces: Default::default(),
+        labels: Default::default(),
+        annotations: Default::default(),
+    }
+}
+
+fn container(
+    sandbox: &str,
+    name: &str,
+    attempt: u32,
+    state: ContainerState,
+    exit_code: i32,
+) -> ContainerStatus {
+    let spec = Container { name: name.to_owned(), image: Some("i".to_owned()), ..Default::default() };
+    let hash = container_config::hash(&spec);
+    ContainerStatus {
+        id: format!("{name}{attempt}").into(),
+        pod_sandbox_id: sandbox.into(),
+        metadata: ContainerMetadata { name: name.to_owned(), attempt },
+        state,
+        created_at: at(0),
+        started_at: Some(at(0)),
+        finished_at: (state == ContainerState::Exited).then(|| at(NOW - 1)),
+        exit_code,
+        reason: String::new(),
+        message: String::new(),
+        image: "i".to_owned(),
+        image_id: "i".into(),
+        image_ref: String::new(),
+        labels: Default::default(),
+        annotations: [(HASH_ANNOTATION.to_owned(), hash)].into(),
+        mounts: Vec::new(),
+        resources: Default::default(),
+        log_path: String::new(),
+    }
+}
+
+fn observed(sandboxes: Vec<PodSandboxStatus>, containers: Vec<ContainerStatus>) -> Observed {
+    let mut observed = Observed { sandboxes, ..Default::default() };
+    for status in containers {
+        observed.containers.entry(status.metadata.name.clone()).or_default().push(status);
+    }
+    observed
+}
+
+fn plan(pod: &Pod, observed: &Observed) -> Plan {
+    sync_pod(pod, observed, &Backoff::kubelet(), at(NOW))
+}
+
+/// `name/attempt` of what is started.
+fn started(plan: &Plan) -> Vec<String> {
+    plan.start.iter().map(|s| format!("{}/{}", s.name, s.attempt)).collect()
+}
+
+use ContainerState::{Created, Exited, Running};
+use SandboxState::{NotReady, Ready};
+
+#[test]
+fn a_new_pod_gets_a_sandbox_and_all_its_containers() {
+    let plan = plan(&pod("Always", &[], &["a", "b"]), &Observed::default());
+    assert_eq!(plan.create_sandbox, Some(0));
+    assert_eq!(started(&plan), ["a/0", "b/0"]);
+}
+
+#[test]
+fn a_running_pod_is_left_alone() {
+    let all = observed(
+        vec![sandbox(0, Ready)],
+        vec![container("s0", "a", 0, Running, 0), container("s0", "b", 3, Running, 0)],
+    );
+    assert_eq!(plan(&pod("Always", &[], &["a", "b"]), &all), Plan::default());
+}
+
+#[test]
+fn what_ended_restarts_by_policy() {
+    for (policy, code, restarts) in [
+        ("Always", 0, true),
+        ("Always", 1, true),
+        ("OnFailure", 0, false),
+        ("OnFailure", 1, true),
+        ("Never", 0, false),
+        ("Never", 1, false),
+    ] {
+        let all = observed(vec![sandbox(0, Ready)], vec![container("s0", "a", 0, Exited, code)]);
+        let plan = plan(&pod(policy, &[], &["a"]), &all);
+        assert_eq!(started(&plan), if restarts { vec!["a/1"] } else { vec![] }, "{policy} {code}");
+    }
+}
+
+#[test]
+fn a_second_crash_is_held_back_and_wakes_when_the_delay_ends() {
+    let pod = pod("Always", &[], &["a"]);
+    let all = observed(vec![sandbox(0, Ready)], vec![container("s0", "a", 1, Exited, 1)]);
+    let mut backoff = Backoff::kubelet();
+    let hash = container_config::hash(&pod.spec.as_ref().expect("a spec").containers[0]);
+    backoff.next(&backoff_key("a", &hash), at(NOW - 2), at(NOW - 2));
+    let plan = sync_pod(&pod, &all, &backoff, at(NOW));
+    assert_eq!(started(&plan), Vec::<String>::new());
+    assert_eq!(plan.waiting[0].message, "back-off 10s restarting failed container=a pod=p_ns(u)");
+    assert_eq!(plan.wake_at, Some(at(NOW + 9)));
+}
+
+#[test]
+fn init_containers_run_one_after_the_other_before_the_rest() {
+    let pod = pod("Always", &["i", "j"], &["a"]);
+    let with = |containers| observed(vec![sandbox(0, Ready)], containers);
+    for (containers, expected) in [
+        (vec![], vec!["i/0"]),
+        (vec![container("s0", "i", 0, Running, 0)], vec![]),
+        (vec![container("s0", "i", 0, Exited, 0)], vec!["j/0"]),
+        (vec![container("s0", "i", 0, Exited, 1)], vec!["i/1"]),
+        (vec![container("s0", "i", 0, Exited, 0), container("s0", "j", 0, Exited, 0)], vec!["a/0"]),
+    ] {
+        assert_eq!(started(&plan(&pod, &with(containers))), expected);
+    }
+}
+
+#[test]
+fn a_failed_init_container_ends_a_pod_that_never_restarts() {
+    let pod = pod("Never", &["i"], &["a"]);
+    let all = observed(vec![sandbox(0, Ready)], vec![container("s0", "i", 0, Exited, 1)]);
+    assert_eq!(plan(&pod, &all), Plan::default());
+    let without = observed(vec![sandbox(0, NotReady)], vec![container("s0", "i", 0, Exited, 1)]);
+    assert_eq!(plan(&pod, &without).create_sandbox, None);
+}
+
+#[test]
+fn a_lost_sandbox_is_made_anew_and_its_containers_with_it() {
+    let pod = pod("Always", &[], &["a", "b"]);
+    let all = observed(
+        vec![sandbox(4, NotReady)],
+        vec![container("s4", "a", 2, Exited, 137), container("s4", "b", 0, Running, 0)],
+    );
+    let plan = plan(&pod, &all);
+    assert_eq!(plan.create_sandbox, Some(5));
+    assert_eq!(plan.stop.len(), 1);
+    assert_eq!(started(&plan), ["a/3", "b/1"]);
+}
+
+#[test]
+fn a_completed_pod_needs_no_sandbox() {
+    let all = observed(vec![sandbox(0, NotReady)], vec![container("s0", "a", 0, Exited, 0)]);
+    assert_eq!(plan(&pod("OnFailure", &[], &["a"]), &all), Plan::default());
+}
+
+#[test]
+fn a_created_container_is_started_not_created_again() {
+    let all = observed(vec![sandbox(0, Ready)], vec![container("s0", "a", 2, Created, 0)]);
+    let plan = plan(&pod("Always", &[], &["a"]), &all);
+    assert_eq!(started(&plan), ["a/2"]);
+    assert_eq!(plan.start[0].created, Some("a2".into()));
+}
+
+#[test]
+fn a_changed_image_restarts_its_container_only() {
+    let mut pod = pod("Never", &[], &["a", "b"]);
+    pod.spec.as_mut().expect("a spec").containers[0].image = Some("other".to_owned());
+    let all = observed(
+        vec![sandbox(0, Ready)],
+        vec![container("s0", "a", 0, Running, 0), container("s0", "b", 0, Running, 0)],
+    );
+    let plan = plan(&pod, &all);
+    assert_eq!(plan.stop[0].message, "Container a definition changed, will be restarted");
+    assert_eq!(started(&plan), ["a/1"]);
+}
+
+#[test]
+fn only_the_latest_attempt_and_the_one_before_are_kept() {
+    let attempts = (0..4).rev().map(|n| container("s0", "a", n, Exited, 1)).collect();
+    let plan = plan(&pod("Never", &[], &["a"]), &observed(vec![sandbox(0, Ready)], attempts));
+    assert_eq!(plan.remove, vec!["a1".into(), "a0".into()]);
+}
