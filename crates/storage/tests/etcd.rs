@@ -1,0 +1,92 @@
+//! The suite on a real etcd (Debian: etcd-server), and what happens when it goes away.
+#![cfg(feature = "etcd")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use storage::testing::{EtcdServer, Fixture, within};
+use storage::{Error, Etcd, EtcdConfig, Expect, Key, Storage, Txn};
+
+async fn make() -> Fixture {
+    let server = EtcdServer::start().await;
+    let store = Etcd::open(EtcdConfig { prefix: "/minik".to_owned(), ..server.config() }).await.unwrap();
+    Fixture { store: Arc::new(store), guard: Box::new(server) }
+}
+
+storage::suite!(make);
+
+async fn put(store: &Etcd, key: &str) -> storage::Result<u64> {
+    store.commit(Txn::new().put(key, "x", Expect::Any)).await.map(|committed| committed.revision)
+}
+
+#[tokio::test]
+async fn two_prefixes_share_one_etcd() {
+    let server = EtcdServer::start().await;
+    let open = async |prefix: &str| {
+        Etcd::open(EtcdConfig { prefix: prefix.to_owned(), ..server.config() }).await.unwrap()
+    };
+    let (one, two, root) = (open("/one").await, open("/two").await, open("").await);
+    put(&one, "/a").await.unwrap();
+    put(&two, "/b").await.unwrap();
+    assert!(one.get(&Key::from("/b")).await.unwrap().item.is_none());
+    let page = one.list("", Default::default()).await.unwrap();
+    assert_eq!(page.items.iter().map(|kv| kv.key.as_str()).collect::<Vec<_>>(), ["/a"]);
+    let page = root.list("", Default::default()).await.unwrap();
+    assert_eq!(page.items.iter().map(|kv| kv.key.as_str()).collect::<Vec<_>>(), ["/one/a", "/two/b"]);
+    let mut watch = one.watch("", 1).await.unwrap();
+    let mut events = 0;
+    loop {
+        let batch = within(watch.next()).await.unwrap().unwrap();
+        events += batch.events.len();
+        if batch.revision == 3 {
+            break;
+        }
+    }
+    assert_eq!(events, 1, "the other cluster's change is progress");
+}
+
+#[tokio::test]
+async fn a_watch_outlives_a_restart_of_etcd() {
+    let mut server = EtcdServer::start().await;
+    let store = Etcd::open(server.config()).await.unwrap();
+    let mut watch = store.watch("/", 1).await.unwrap();
+    put(&store, "/a").await.unwrap();
+    assert_eq!(within(watch.next()).await.unwrap().unwrap().revision, 2);
+
+    server.kill();
+    let error = put(&store, "/b").await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    server.restart().await;
+
+    let put_again = async {
+        loop {
+            match put(&store, "/b").await {
+                Ok(revision) => return revision,
+                Err(Error::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    let revision = within(put_again).await;
+    let batch = within(watch.next()).await.unwrap().unwrap();
+    assert_eq!(batch.events[0].key, Key::from("/b"));
+    assert!(batch.revision <= revision);
+}
+
+#[tokio::test]
+async fn nobody_there_is_unavailable() {
+    let mut server = EtcdServer::start().await;
+    server.kill();
+    let error = Etcd::open(server.config()).await.map(drop).unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn too_large_is_said_so() {
+    let server = EtcdServer::start().await;
+    let store = Etcd::open(server.config()).await.unwrap();
+    let txn = Txn::new().put("/a", vec![0; 3 << 20], Expect::Any);
+    let error = store.commit(txn).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { size } if size > 3 << 20), "{error:?}");
+}
