@@ -10,6 +10,8 @@ pub mod connection;
 pub mod controller;
 mod error;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod informer;
 pub mod key;
 pub mod kubeconfig;
