@@ -1,1 +1,39 @@
-//! runtime-docker
+//! A container runtime that drives a Docker engine over its API.
+//!
+//! Contract: what belongs to a profile carries the label `minik.profile`, and nothing else is ever looked at. Names and
+//! the other labels are those of dockershim, so that people's habits with `docker ps` keep working. A verb makes as few
+//! calls as it can: a pod with one container is create, start, create, start.
+//!
+//! Not here: when to do what (the kubelet).
+//!
+//! Upstream: dockershim, cri-dockerd.
+
+pub mod archive;
+mod client;
+mod config;
+mod container_create;
+mod container_list;
+mod container_status;
+mod container_stop;
+mod error;
+mod events;
+mod exec;
+mod image;
+mod labels;
+mod logs;
+pub mod naming;
+mod network;
+mod oom;
+mod pause;
+mod profile;
+mod sandbox_list;
+mod sandbox_run;
+mod sandbox_status;
+mod sandbox_stop;
+mod service;
+mod start;
+mod time;
+
+pub use client::DockerRuntime;
+pub use config::{DockerConfig, NetworkConfig};
+pub use labels::{NODE_LABEL, PROFILE_LABEL};

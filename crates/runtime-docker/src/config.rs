@@ -1,0 +1,31 @@
+//! Which engine to use, and what of it.
+
+/// Which engine to use, and what of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DockerConfig {
+    /// `unix:///var/run/docker.sock`, `tcp://…`, or a socket's path; empty: the platform's default. `DOCKER_HOST` is the
+    /// caller's to read.
+    pub host: String,
+    /// The profile whose containers these are.
+    pub profile: String,
+    /// The node whose containers these are; empty: all of the profile. Needed when several nodes share an engine.
+    pub node: String,
+    /// The pods' network; none: the engine's default bridge.
+    pub network: Option<NetworkConfig>,
+}
+
+impl DockerConfig {
+    /// The engine at its default place, the default bridge.
+    pub fn new(profile: impl Into<String>) -> Self {
+        Self { profile: profile.into(), ..Self::default() }
+    }
+}
+
+/// A bridge of the profile's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Name of the engine's network.
+    pub name: String,
+    /// `10.244.0.0/24`; none: the engine chooses.
+    pub subnet: Option<String>,
+}

@@ -1,0 +1,132 @@
+//! The traits, verb by verb; each is in the file of its name.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::models::{
+    SystemInfoCgroupDriverEnum as CgroupDriver, SystemInfoCgroupVersionEnum as CgroupVersion,
+};
+use runtime::*;
+
+use crate::client::DockerRuntime;
+use crate::{error, oom};
+
+#[async_trait]
+impl RuntimeService for DockerRuntime {
+    async fn version(&self) -> Result<Version> {
+        let ping = self.ping().await?;
+        Ok(Version {
+            runtime_name: "docker".to_owned(),
+            runtime_version: ping.version,
+            runtime_api_version: self.client.client_version().to_string(),
+        })
+    }
+
+    async fn status(&self) -> Result<RuntimeStatus> {
+        let info = self.client.info().await.map_err(error::other("info"))?;
+        let conditions = [RuntimeCondition::RUNTIME_READY, RuntimeCondition::NETWORK_READY];
+        Ok(RuntimeStatus {
+            conditions: conditions.map(RuntimeCondition::holds).into(),
+            warnings: if self.oom_score.may_lower() { Vec::new() } else { vec![oom::WARNING.to_owned()] },
+            root_dir: info.docker_root_dir.unwrap_or_default(),
+            cgroup_driver: match info.cgroup_driver {
+                Some(CgroupDriver::CGROUPFS) => "cgroupfs".to_owned(),
+                Some(CgroupDriver::SYSTEMD) => "systemd".to_owned(),
+                _ => String::new(),
+            },
+            cgroup_version: match info.cgroup_version {
+                Some(CgroupVersion::_1) => 1,
+                Some(CgroupVersion::_2) => 2,
+                _ => 0,
+            },
+        })
+    }
+
+    async fn run_pod_sandbox(&self, config: &PodSandboxConfig) -> Result<SandboxId> {
+        self.run_sandbox(config).await
+    }
+
+    async fn stop_pod_sandbox(&self, id: &SandboxId) -> Result<()> {
+        self.stop_sandbox(id).await
+    }
+
+    async fn remove_pod_sandbox(&self, id: &SandboxId) -> Result<()> {
+        self.remove_sandbox(id).await
+    }
+
+    async fn pod_sandbox_status(&self, id: &SandboxId) -> Result<PodSandboxStatus> {
+        self.sandbox_status(id).await
+    }
+
+    async fn list_pod_sandboxes(&self, filter: &PodSandboxFilter) -> Result<Vec<PodSandbox>> {
+        self.list_sandboxes(filter).await
+    }
+
+    async fn create_container(
+        &self,
+        sandbox: &SandboxId,
+        config: &ContainerConfig,
+        sandbox_config: &PodSandboxConfig,
+    ) -> Result<ContainerId> {
+        self.create(sandbox, config, sandbox_config).await
+    }
+
+    async fn start_container(&self, id: &ContainerId) -> Result<()> {
+        self.start(id).await
+    }
+
+    async fn stop_container(&self, id: &ContainerId, timeout: Duration) -> Result<()> {
+        self.stop(id, timeout).await
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<()> {
+        self.remove_by_force(id.as_str()).await
+    }
+
+    async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {
+        self.status_of(id).await
+    }
+
+    async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
+        self.list_all(filter).await
+    }
+
+    async fn update_container_resources(&self, id: &ContainerId, resources: &Resources) -> Result<()> {
+        self.update(id, resources).await
+    }
+
+    async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecResult> {
+        self.exec(id, command, timeout).await
+    }
+
+    async fn container_logs(&self, id: &ContainerId, options: &LogOptions) -> Result<LogStream> {
+        self.logs(id, options).await
+    }
+
+    async fn events(&self) -> Result<EventStream> {
+        self.subscribe().await
+    }
+}
+
+#[async_trait]
+impl ImageService for DockerRuntime {
+    async fn image_status(&self, image: &str) -> Result<Option<Image>> {
+        self.find_image(image).await
+    }
+
+    async fn list_images(&self) -> Result<Vec<Image>> {
+        self.all_images().await
+    }
+
+    async fn pull_image(&self, image: &str, auth: Option<&AuthConfig>) -> Result<ImageId> {
+        self.pull(image, auth).await
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<()> {
+        self.delete_image(image).await
+    }
+
+    async fn image_fs_info(&self) -> Result<FilesystemUsage> {
+        self.image_usage().await
+    }
+}
