@@ -18,3 +18,6 @@ mod limits;
 mod metrics;
 pub mod server;
 pub mod subresources;
+pub mod body;
+pub mod request;
+pub mod watch_cache;

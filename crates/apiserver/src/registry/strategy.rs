@@ -188,6 +188,23 @@ pub trait Strategy: Send + Sync + 'static {
         Deletion::Immediate
     }
 
+    /// Whether something besides `metadata.finalizers` keeps the object (a namespace's `spec.finalizers`).
+    fn is_held(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// Marks an object that is about to go and is kept for now (`status.phase: Terminating`).
+    fn prepare_for_delete(&self, _object: &mut Value) {}
+
+    /// Whether the object stays, marked with a deletionTimestamp, even when `metadata.finalizers` is empty: a Namespace
+    /// stays until `spec.finalizers` is. The store asks after each write of an object that is about to go.
+    fn keeps_until_finalized(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// What else changes when an object gets its deletionTimestamp and stays (a Namespace's phase becomes Terminating).
+    fn prepare_for_deletion(&self, _object: &mut Value) {}
+
     /// Whether deletion without a propagation policy orphans dependents.
     fn default_propagation(&self) -> Propagation {
         Propagation::Background
@@ -198,7 +215,9 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
 
-    /// The cluster-wide claims that this object holds.
+    /// The cluster-wide claims that this object holds. When one is taken, the store runs `prepare_for_create` (or
+    /// `prepare_for_update`) again on the original object, up to 8 times in all, before it reports `taken`: a value that
+    /// the hook chose at random will differ, one that the user chose will not.
     fn reservations(&self, _object: &Value) -> Vec<Reservation> {
         Vec::new()
     }

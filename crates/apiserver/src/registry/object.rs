@@ -1,0 +1,224 @@
+//! An object as the watch cache holds it: its JSON, ready to be sent, and the little that selection needs.
+//!
+//! **Contract**: immutable and shared. The JSON begins with `kind`, `apiVersion`, `metadata`, and `metadata` begins
+//! with `resourceVersion`; the stored form is the same without it, so one follows from the other by splicing bytes.
+//! **Not here**: changing objects, which is done on `serde_json::Value` by the store.
+
+use crate::registry::Strategy;
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::fmt;
+use storage::Key;
+
+const METADATA: &[u8] = b"\"metadata\":{";
+
+/// An object of any kind.
+#[derive(Clone)]
+pub struct Object {
+    key: Key,
+    revision: u64,
+    json: Bytes,
+    namespace_start: u32,
+    name_start: u32,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    fields: Box<[Box<str>]>,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    metadata: HeadMetadata<'a>,
+}
+
+#[derive(Deserialize)]
+struct HeadMetadata<'a> {
+    #[serde(borrow, default)]
+    labels: Option<&'a RawValue>,
+}
+
+impl Object {
+    /// The object that is stored under `key` (which begins with `prefix`), written at `revision`.
+    pub(crate) fn decode(
+        strategy: &dyn Strategy,
+        prefix: &str,
+        key: Key,
+        revision: u64,
+        stored: &[u8],
+    ) -> Result<Self, serde_json::Error> {
+        let (labels, fields) = if strategy.field_labels().is_empty() {
+            let head: Head<'_> = serde_json::from_slice(stored)?;
+            let labels = match head.metadata.labels {
+                Some(raw) => serde_json::from_str::<Map<String, Value>>(raw.get()).unwrap_or_default(),
+                None => Map::new(),
+            };
+            (pairs(&labels), Box::default())
+        } else {
+            let value: Value = serde_json::from_slice(stored)?;
+            let labels = api::meta::labels(&value).map(pairs).unwrap_or_default();
+            let fields = strategy.selectable_fields(&value).into_iter().map(String::into_boxed_str).collect();
+            (labels, fields)
+        };
+        let namespaced = strategy.resource().namespaced();
+        let rest = &key[prefix.len()..];
+        let namespace_start = prefix.len();
+        let name_start = match rest.split_once('/') {
+            Some((namespace, _)) if namespaced => namespace_start + namespace.len() + 1,
+            _ => namespace_start,
+        };
+        Ok(Self {
+            revision,
+            json: splice(stored, revision),
+            namespace_start: u32::try_from(namespace_start).unwrap_or(0),
+            name_start: u32::try_from(name_start).unwrap_or(0),
+            labels,
+            fields,
+            key,
+        })
+    }
+
+    /// Where it is stored.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The revision that wrote it: its `resourceVersion`.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Its namespace, or empty.
+    pub fn namespace(&self) -> &str {
+        let (start, end) = (self.namespace_start as usize, self.name_start as usize);
+        if start == end { "" } else { &self.key[start..end - 1] }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.key[self.name_start as usize..]
+    }
+
+    /// Its JSON, `resourceVersion` in place.
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// Its labels, in no particular order.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(k, v)| (&**k, &**v))
+    }
+
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(k, _)| &**k == key).map(|(_, v)| &**v)
+    }
+
+    /// The values of the strategy's field labels, in their order.
+    pub fn fields(&self) -> &[Box<str>] {
+        &self.fields
+    }
+
+    /// The object as a tree of values; costs a parse.
+    pub fn to_value(&self) -> Value {
+        serde_json::from_slice(&self.json).expect("the cache holds what was parsed before")
+    }
+
+    /// The same object with other bytes: for objects that are not stored and have no revision.
+    pub(crate) fn with_json(self, json: Bytes) -> Self {
+        Self { json, ..self }
+    }
+
+    /// The same object as of another revision (a deletion is told with the revision that deleted).
+    pub(crate) fn at_revision(&self, revision: u64) -> Self {
+        let mut json = BytesMut::with_capacity(self.json.len() + 4);
+        let start = resource_version_start(&self.json);
+        let end = self.json[start..].iter().position(|b| *b == b'"').map_or(start, |n| start + n);
+        json.extend_from_slice(&self.json[..start]);
+        json.extend_from_slice(revision.to_string().as_bytes());
+        json.extend_from_slice(&self.json[end..]);
+        Self {
+            key: self.key.clone(),
+            revision,
+            json: json.freeze(),
+            namespace_start: self.namespace_start,
+            name_start: self.name_start,
+            labels: self.labels.clone(),
+            fields: self.fields.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The JSON is left out: it may be a secret.
+        f.debug_struct("Object").field("key", &self.key).field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+fn pairs(labels: &Map<String, Value>) -> Box<[(Box<str>, Box<str>)]> {
+    labels.iter().filter_map(|(k, v)| Some((k.as_str().into(), v.as_str()?.into()))).collect()
+}
+
+const RESOURCE_VERSION: &[u8] = b"\"resourceVersion\":\"";
+
+/// Where the digits of `resourceVersion` begin in a spliced object.
+fn resource_version_start(json: &[u8]) -> usize {
+    metadata_start(json) + RESOURCE_VERSION.len()
+}
+
+/// Where the first field of `metadata` begins.
+fn metadata_start(json: &[u8]) -> usize {
+    json.windows(METADATA.len()).position(|w| w == METADATA).map_or(0, |at| at + METADATA.len())
+}
+
+/// Puts `resourceVersion` into a stored object.
+fn splice(stored: &[u8], revision: u64) -> Bytes {
+    let at = metadata_start(stored);
+    let mut json = BytesMut::with_capacity(stored.len() + RESOURCE_VERSION.len() + 22);
+    json.extend_from_slice(&stored[..at]);
+    json.extend_from_slice(RESOURCE_VERSION);
+    json.extend_from_slice(revision.to_string().as_bytes());
+    json.extend_from_slice(if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
+    json.extend_from_slice(&stored[at..]);
+    json.freeze()
+}
+
+/// The stored form of an object: without `resourceVersion`, with `kind`, `apiVersion` and `metadata` first.
+pub(crate) fn encode(strategy: &dyn Strategy, object: &Value) -> Bytes {
+    let resource = strategy.resource();
+    let mut text = Vec::with_capacity(512);
+    text.extend_from_slice(b"{\"kind\":");
+    write(&mut text, &Cow::from(&*resource.kind));
+    text.extend_from_slice(b",\"apiVersion\":");
+    write(&mut text, &resource.api_version());
+    text.extend_from_slice(b",\"metadata\":{");
+    let mut separator = "";
+    for (name, value) in object["metadata"].as_object().into_iter().flatten() {
+        if name != "resourceVersion" {
+            field(&mut text, &mut separator, name, value);
+        }
+    }
+    text.push(b'}');
+    separator = ",";
+    for (name, value) in object.as_object().into_iter().flatten() {
+        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
+            field(&mut text, &mut separator, name, value);
+        }
+    }
+    text.push(b'}');
+    text.into()
+}
+
+fn field(text: &mut Vec<u8>, separator: &mut &str, name: &str, value: &Value) {
+    text.extend_from_slice(separator.as_bytes());
+    *separator = ",";
+    write(text, name);
+    text.push(b':');
+    write(text, value);
+}
+
+fn write<T: serde::Serialize + ?Sized>(text: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(text, value).expect("a value always has a JSON form");
+}

@@ -1,0 +1,589 @@
+//! One kind's store: create, read, update, whatever the kind.
+//!
+//! **Contract**
+//! - Writes are optimistic: a change is computed from the object in the watch cache and committed only if that is
+//!   still the newest; else it is computed again, unless the caller named a resourceVersion.
+//! - A write that changes nothing is not written. A write is in the cache before it is acknowledged.
+//! - Claims ([`super::Reservation`]) are written and removed in the object's own transaction.
+//!
+//! **Not here**: deletion (`delete`), metadata rules (`metadata`, `prepare`), what differs between kinds (strategies).
+//! **Upstream**: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
+
+use super::error::{storage_status, too_large};
+use super::object::encode;
+use super::{Object, Registry, Reservation, Strategy, WriteContext, loopback_user, metadata, prepare};
+use crate::admission::{Attributes, Chain, Lookup, Operation};
+use crate::auth::UserInfo;
+use crate::watch_cache::{Cache, Caches, Selection, Snapshot, Subscription};
+use api::field::{Error as FieldError, ErrorList, ErrorType, Path};
+use api::kind::Resource;
+use api::meta;
+use api::status::Status;
+use bytes::Bytes;
+use component_base::Context;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::{Expect, Key, Op, Txn};
+
+/// Bytes of the largest object. **Upstream**: etcd's `--max-request-bytes`.
+pub(crate) const MAX_OBJECT_BYTES: usize = 1_572_864;
+/// Tries to generate a name that is free. **Upstream**: `maxNameGenerationCreateAttempts`.
+const NAME_TRIES: usize = 8;
+/// Tries to write past other writers, or past holders of a claim.
+const WRITE_TRIES: usize = 100;
+const RESERVATIONS: &str = "/reservations/";
+/// Objects in a transaction of [`ensure`].
+const ENSURE_BATCH: usize = 100;
+
+/// Who writes, and how.
+pub struct WriteOptions<'a> {
+    /// Who asks.
+    pub user: &'a UserInfo,
+    /// The admission chain and what it may look at; `None` for the server's own writes.
+    pub admission: Option<(&'a Chain, &'a dyn Lookup)>,
+    /// Whether nothing is to be stored.
+    pub dry_run: bool,
+    /// The subresource that is written through, or empty.
+    pub subresource: &'a str,
+    /// Texts for `Warning:` headers; strategies and plugins add theirs.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> WriteOptions<'a> {
+    /// A write of this user that admission is not asked about.
+    pub fn new(user: &'a UserInfo) -> Self {
+        Self { user, admission: None, dry_run: false, subresource: "", warnings: Vec::new() }
+    }
+}
+
+/// What an update touches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpdateOptions {
+    /// The object, but its status if the kind has a status subresource.
+    #[default]
+    Object,
+    /// Its status (and harmless metadata).
+    Status,
+    /// All of it, as a subresource of its own sees fit (binding, finalize): the strategy is not asked.
+    Raw,
+}
+
+/// A written object.
+#[derive(Debug)]
+pub struct Updated {
+    /// The object as it is now.
+    pub object: Arc<Object>,
+    /// Whether it did not exist before.
+    pub created: bool,
+}
+
+/// The store of one kind.
+pub struct Store {
+    pub(super) strategy: Arc<dyn Strategy>,
+    pub(super) caches: Arc<Caches>,
+    pub(super) context: Context,
+    index: usize,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("resource", &self.resource().qualified()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    pub(super) fn new(
+        strategy: Arc<dyn Strategy>,
+        caches: Arc<Caches>,
+        index: usize,
+        context: &Context,
+    ) -> Self {
+        Self { strategy, caches, index, context: context.clone() }
+    }
+
+    /// What differs between kinds.
+    pub fn strategy(&self) -> &Arc<dyn Strategy> {
+        &self.strategy
+    }
+
+    /// The kind's facts.
+    pub fn resource(&self) -> &Resource {
+        self.strategy.resource()
+    }
+
+    /// The kind's part of the watch cache.
+    pub fn cache(&self) -> &Cache {
+        self.caches.cache(self.index)
+    }
+
+    /// Where an object is stored.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        let prefix = self.cache().prefix();
+        if self.resource().namespaced() {
+            format!("{prefix}{namespace}/{name}")
+        } else {
+            format!("{prefix}{name}")
+        }
+    }
+
+    /// The object as the cache has it.
+    pub fn cached(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.cache().get(&self.key(namespace, name))
+    }
+
+    /// Everything, as the cache has it.
+    pub fn snapshot(&self) -> Snapshot {
+        self.cache().snapshot()
+    }
+
+    /// Waits until the cache shows every write that was acknowledged before this call.
+    pub async fn catch_up(&self) -> Result<(), Status> {
+        let revision =
+            self.caches.storage().current_revision().await.map_err(|e| storage_status(self.resource(), &e))?;
+        self.wait_for(revision).await
+    }
+
+    /// Waits until the cache is complete up to `revision`; 504 if that does not come to pass.
+    pub async fn wait_for(&self, revision: u64) -> Result<(), Status> {
+        self.caches
+            .wait_for(revision)
+            .await
+            .map_err(|current| Status::too_large_resource_version(revision, current))
+    }
+
+    /// The newest object.
+    pub async fn get(&self, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+        self.catch_up().await?;
+        self.cached(namespace, name).ok_or_else(|| Status::not_found(self.resource(), name))
+    }
+
+    /// Watches from the present state on.
+    pub fn subscribe_now(&self, selection: &Selection) -> Subscription {
+        self.caches.subscribe_now(self.index, selection)
+    }
+
+    /// Watches the changes after a revision.
+    pub async fn subscribe_since(&self, selection: &Selection, since: u64) -> Result<Subscription, Status> {
+        self.caches.subscribe_since(self.index, selection, since).await
+    }
+
+    /// Creates an object.
+    pub async fn create(
+        &self,
+        options: &mut WriteOptions<'_>,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Arc<Object>, Status> {
+        if !meta::resource_version(&object).is_empty() {
+            return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        let (mut generated_tries, mut claims_lost) = (0, BTreeSet::new());
+        loop {
+            let mut candidate = object.clone();
+            let generated = prepare::generate_name(&mut candidate, &self.context.rng);
+            self.prepare_create(options, namespace, &mut candidate)?;
+            let name = meta::name(&candidate).to_owned();
+            let key = Key::from(self.key(namespace, &name));
+            if options.dry_run {
+                self.catch_up().await?;
+                return match self.cache().get(&key) {
+                    Some(existing) => Err(self.exists(&name, &existing.to_value())),
+                    None => self.unstored(key, &candidate, None),
+                };
+            }
+            let (txn, claims) = self.create_txn(&key, &candidate)?;
+            match self.commit(txn).await {
+                Ok(revision) => return self.written(key, revision, &candidate),
+                Err(storage::Error::Conflict { key: taken, current }) if taken == key => {
+                    generated_tries += 1;
+                    if generated && generated_tries < NAME_TRIES {
+                        continue;
+                    }
+                    let existing = current.and_then(|kv| serde_json::from_slice(&kv.value).ok());
+                    let mut status = self.exists(&name, &existing.unwrap_or_default());
+                    if generated {
+                        status.message += ", the server was not able to generate a unique name for the object";
+                    }
+                    return Err(status);
+                }
+                Err(storage::Error::Conflict { key: taken, .. }) => {
+                    self.claim_lost(&taken, &claims, &mut claims_lost, &name)?;
+                }
+                Err(error) => return Err(storage_status(self.resource(), &error)),
+            }
+        }
+    }
+
+    /// Changes an object. `change` makes the new object of the old one (`None`: there is none, and the kind may be
+    /// created by an update); it is called again when another writer was faster.
+    pub async fn update(
+        &self,
+        options: &mut WriteOptions<'_>,
+        namespace: &str,
+        name: &str,
+        what: UpdateOptions,
+        change: &mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send),
+    ) -> Result<Updated, Status> {
+        let key = Key::from(self.key(namespace, name));
+        let mut claims_lost = BTreeSet::new();
+        for _ in 0..WRITE_TRIES {
+            self.catch_up().await?;
+            let Some(existing) = self.cache().get(&key) else {
+                if what != UpdateOptions::Object || !self.strategy.allow_create_on_update() {
+                    return Err(Status::not_found(self.resource(), name));
+                }
+                let object = change(None)?;
+                let object = self.create(options, namespace, object).await?;
+                return Ok(Updated { object, created: true });
+            };
+            let mut old = existing.to_value();
+            let mut object = change(Some(&old))?;
+            self.check_preconditions(&existing, &old, &object)?;
+            metadata::of(&mut old).shift_remove("resourceVersion");
+            self.prepare_update(options, what, &mut object, &old)?;
+            if object == old {
+                return Ok(Updated { object: existing, created: false });
+            }
+            let remove = self.is_finished(&object, &old);
+            if options.dry_run {
+                let object = self.unstored(key, &object, Some(existing.revision()))?;
+                return Ok(Updated { object, created: false });
+            }
+            let (txn, claims) = self.update_txn(&key, existing.revision(), &object, &old, remove)?;
+            match self.commit(txn).await {
+                Ok(revision) if remove => {
+                    let object = self.decode(key, revision, encode(&*self.strategy, &object))?;
+                    return Ok(Updated { object, created: false });
+                }
+                Ok(revision) => {
+                    return Ok(Updated { object: self.written(key, revision, &object)?, created: false });
+                }
+                Err(storage::Error::Conflict { key: taken, .. }) if taken == key => {}
+                Err(storage::Error::Conflict { key: taken, .. }) => {
+                    self.claim_lost(&taken, &claims, &mut claims_lost, name)?;
+                }
+                Err(error) => return Err(storage_status(self.resource(), &error)),
+            }
+        }
+        Err(Status::modified(self.resource(), name))
+    }
+
+    /// Whether an update lets an object go that only waited for its last finalizer.
+    fn is_finished(&self, object: &Value, old: &Value) -> bool {
+        meta::finalizers(object).next().is_none()
+            && !self.strategy.is_held(object)
+            && meta::deletion_timestamp(old).is_some()
+            && old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+    }
+
+    fn check_preconditions(&self, existing: &Object, old: &Value, new: &Value) -> Result<(), Status> {
+        let name = existing.name();
+        let (uid, old_uid) = (meta::uid(new), meta::uid(old));
+        if !uid.is_empty() && uid != old_uid {
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: \
+                 Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}",
+                existing.key()
+            );
+            return Err(Status::conflict(self.resource(), name, &why));
+        }
+        match meta::resource_version(new) {
+            "" if self.strategy.allow_unconditional_update() => Ok(()),
+            "" => {
+                let path = Path::new("metadata").child("resourceVersion");
+                Err(self.invalid(name, &vec![FieldError::invalid(&path, 0, "must be specified for an update")]))
+            }
+            version if version == meta::resource_version(old) => Ok(()),
+            version if version.parse::<u64>().is_err() => {
+                let path = Path::new("metadata").child("resourceVersion");
+                let message = "resourceVersion must be a decimal number";
+                Err(self.invalid(name, &vec![FieldError::invalid(&path, version, message)]))
+            }
+            _ => Err(Status::modified(self.resource(), name)),
+        }
+    }
+
+    fn prepare_create(
+        &self,
+        options: &mut WriteOptions<'_>,
+        namespace: &str,
+        object: &mut Value,
+    ) -> Result<(), Status> {
+        let now = self.context.clock.now();
+        let strategy = &*self.strategy;
+        prepare::create(strategy, object, namespace, &self.context.rng, now);
+        prepare::default(strategy, object);
+        self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Mutate)?;
+        prepare::default(strategy, object);
+        let context = WriteContext { now, rng: &self.context.rng, user: options.user };
+        strategy.prepare_for_create(&context, object);
+        let mut errors = metadata::validate(strategy, object);
+        errors.extend(strategy.validate(object));
+        if !errors.is_empty() {
+            let name = match meta::name(object) {
+                "" => meta::generate_name(object),
+                name => name,
+            };
+            return Err(self.invalid(name, &errors));
+        }
+        options.warnings.extend(strategy.warnings(object, None));
+        self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Validate)
+    }
+
+    fn prepare_update(
+        &self,
+        options: &mut WriteOptions<'_>,
+        what: UpdateOptions,
+        object: &mut Value,
+        old: &Value,
+    ) -> Result<(), Status> {
+        let strategy = &*self.strategy;
+        let (namespace, name) = (meta::namespace(old), meta::name(old));
+        let context =
+            WriteContext { now: self.context.clock.now(), rng: &self.context.rng, user: options.user };
+        object["kind"] = (&*self.resource().kind).into();
+        object["apiVersion"] = self.resource().api_version().into();
+        prepare::update(object, old);
+        match what {
+            UpdateOptions::Status => prepare::status_update(object, old),
+            UpdateOptions::Object if strategy.has_status() => prepare::keep_status(object, old),
+            UpdateOptions::Object | UpdateOptions::Raw => {}
+        }
+        prepare::default(strategy, object);
+        self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Mutate)?;
+        let mut errors = ErrorList::new();
+        match what {
+            UpdateOptions::Object => {
+                prepare::default(strategy, object);
+                strategy.prepare_for_update(&context, object, old);
+                if strategy.has_generation() {
+                    prepare::bump_generation(object, old);
+                }
+                errors.extend(metadata::validate_update(object, old));
+                errors.extend(strategy.validate_update(object, old));
+            }
+            UpdateOptions::Status => {
+                strategy.prepare_for_status_update(&context, object, old);
+                errors.extend(metadata::validate_update(object, old));
+                errors.extend(strategy.validate_status_update(object, old));
+            }
+            UpdateOptions::Raw => {
+                if strategy.has_generation() {
+                    prepare::bump_generation(object, old);
+                }
+                errors.extend(metadata::validate_update(object, old));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(self.invalid(name, &errors));
+        }
+        if what == UpdateOptions::Object {
+            options.warnings.extend(strategy.warnings(object, Some(old)));
+        }
+        self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Validate)
+    }
+
+    pub(super) fn admit(
+        &self,
+        options: &mut WriteOptions<'_>,
+        operation: Operation,
+        namespace: &str,
+        object: Option<&mut Value>,
+        old: Option<&Value>,
+        phase: Phase,
+    ) -> Result<(), Status> {
+        let Some((chain, lookup)) = options.admission else { return Ok(()) };
+        let name = object.as_deref().or(old).map(|o| meta::name(o).to_owned()).unwrap_or_default();
+        let mut attributes = Attributes {
+            operation,
+            resource: self.resource(),
+            subresource: options.subresource,
+            namespace,
+            name: &name,
+            user: options.user,
+            dry_run: options.dry_run,
+            now: self.context.clock.now(),
+            rng: &self.context.rng,
+            lookup,
+            old,
+            warnings: Vec::new(),
+        };
+        let result = match (phase, object) {
+            (Phase::Mutate, Some(object)) => chain.mutate(&mut attributes, object),
+            (_, object) => chain.validate(&mut attributes, object.as_deref()),
+        };
+        let warnings = attributes.warnings;
+        options.warnings.extend(warnings);
+        result
+    }
+
+    fn create_txn(&self, key: &Key, object: &Value) -> Result<(Txn, Vec<Reservation>), Status> {
+        let claims = self.strategy.reservations(object);
+        let mut txn = self.put(Txn::new(), key, object, Expect::Absent)?;
+        for claim in &claims {
+            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
+        }
+        Ok((txn, claims))
+    }
+
+    fn update_txn(
+        &self,
+        key: &Key,
+        revision: u64,
+        object: &Value,
+        old: &Value,
+        remove: bool,
+    ) -> Result<(Txn, Vec<Reservation>), Status> {
+        let expect = Expect::ModRevision(revision);
+        let held: BTreeSet<String> = self.strategy.reservations(old).iter().map(reservation_key).collect();
+        let mut claims = if remove { Vec::new() } else { self.strategy.reservations(object) };
+        let mut txn =
+            if remove { Txn::new().delete(key, expect) } else { self.put(Txn::new(), key, object, expect)? };
+        let wanted: BTreeSet<String> = claims.iter().map(reservation_key).collect();
+        for gone in held.difference(&wanted) {
+            txn = txn.delete(gone.as_str(), Expect::Any);
+        }
+        claims.retain(|claim| !held.contains(&reservation_key(claim)));
+        for claim in &claims {
+            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
+        }
+        Ok((txn, claims))
+    }
+
+    pub(super) fn remove_txn(&self, key: &Key, revision: u64, object: &Value) -> Txn {
+        let txn = Txn::new().delete(key, Expect::ModRevision(revision));
+        let claims = self.strategy.reservations(object);
+        claims.iter().fold(txn, |txn, claim| txn.delete(reservation_key(claim), Expect::Any))
+    }
+
+    fn put(&self, mut txn: Txn, key: &Key, object: &Value, expect: Expect) -> Result<Txn, Status> {
+        let value = encode(&*self.strategy, object);
+        if value.len() > MAX_OBJECT_BYTES {
+            return Err(too_large(value.len()));
+        }
+        let ttl = self.strategy.time_to_live(object);
+        txn.ops.push((Op::Put { key: key.clone(), value, ttl }, expect));
+        Ok(txn)
+    }
+
+    /// Commits and waits until the cache shows it.
+    pub(super) async fn commit(&self, txn: Txn) -> Result<u64, storage::Error> {
+        let committed = self.caches.storage().commit(txn).await?;
+        // A cache that lags behind for seconds must not turn a durable write into a failure.
+        let _ = self.caches.wait_for(committed.revision).await;
+        Ok(committed.revision)
+    }
+
+    /// The object of a commit: shared with the cache if nobody changed it since.
+    fn written(&self, key: Key, revision: u64, object: &Value) -> Result<Arc<Object>, Status> {
+        match self.cache().get(&key) {
+            Some(cached) if cached.revision() == revision => Ok(cached),
+            _ => self.decode(key, revision, encode(&*self.strategy, object)),
+        }
+    }
+
+    pub(super) fn decode(&self, key: Key, revision: u64, stored: Bytes) -> Result<Arc<Object>, Status> {
+        Object::decode(&*self.strategy, self.cache().prefix(), key, revision, &stored)
+            .map(Arc::new)
+            .map_err(|_| Status::internal("the object cannot be encoded"))
+    }
+
+    /// What a dry run answers: the object as it would be, at its present revision if it has one.
+    fn unstored(&self, key: Key, object: &Value, revision: Option<u64>) -> Result<Arc<Object>, Status> {
+        let stored = encode(&*self.strategy, object);
+        match revision {
+            Some(revision) => self.decode(key, revision, stored),
+            None => {
+                let object = self.decode(key, 0, stored.clone())?;
+                Ok(Arc::new(Arc::unwrap_or_clone(object).with_json(stored)))
+            }
+        }
+    }
+
+    fn claim_lost(
+        &self,
+        taken: &Key,
+        claims: &[Reservation],
+        lost: &mut BTreeSet<String>,
+        name: &str,
+    ) -> Result<(), Status> {
+        // A claim that was chosen at random is chosen anew; one that was asked for is lost again.
+        if lost.len() < WRITE_TRIES && lost.insert(taken.to_string()) {
+            return Ok(());
+        }
+        let claim = claims.iter().find(|claim| reservation_key(claim) == **taken);
+        let (path, body) = claim.map_or_else(Default::default, |claim| claim.taken.clone());
+        let error = FieldError { path: Path::new(&path), error_type: ErrorType::Invalid, body };
+        Err(self.invalid(name, &vec![error]))
+    }
+
+    pub(super) fn invalid(&self, name: &str, errors: &ErrorList) -> Status {
+        let resource = self.resource();
+        Status::invalid(&resource.group, &resource.kind, name, errors)
+    }
+
+    fn exists(&self, name: &str, existing: &Value) -> Status {
+        let mut status = Status::already_exists(self.resource(), name);
+        if meta::deletion_timestamp(existing).is_some() {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        status
+    }
+}
+
+/// Which half of admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The plugins may change the object.
+    Mutate,
+    /// They may only refuse it.
+    Validate,
+}
+
+fn reservation_key(claim: &Reservation) -> String {
+    format!("{RESERVATIONS}{}", claim.key)
+}
+
+/// See [`Registry::ensure`].
+pub(super) async fn ensure(registry: &Registry, objects: Vec<(&str, &str, Value)>) -> Result<usize, Status> {
+    let user = loopback_user();
+    let mut made = 0;
+    let mut todo: Vec<(&Arc<Store>, Value)> = Vec::with_capacity(objects.len());
+    for (group, plural, object) in objects {
+        let store = registry
+            .store(group, plural)
+            .ok_or_else(|| Status::internal(&format!("no resource {plural:?} in group {group:?}")))?;
+        todo.push((store, object));
+    }
+    while !todo.is_empty() {
+        let rest = todo.split_off(todo.len().min(ENSURE_BATCH));
+        let mut batch = std::mem::replace(&mut todo, rest);
+        loop {
+            batch.retain(|(store, o)| store.cached(meta::namespace(o), meta::name(o)).is_none());
+            let Some((first, _)) = batch.first() else { break };
+            let mut txn = Txn::new();
+            for (store, object) in &batch {
+                let (namespace, mut object) = (meta::namespace(object).to_owned(), object.clone());
+                store.prepare_create(&mut WriteOptions::new(&user), &namespace, &mut object)?;
+                let key = Key::from(store.key(&namespace, meta::name(&object)));
+                txn.ops.extend(store.create_txn(&key, &object)?.0.ops);
+            }
+            match first.commit(txn).await {
+                Ok(_) => {
+                    made += batch.len();
+                    break;
+                }
+                Err(storage::Error::Conflict { key, .. }) => {
+                    let before = batch.len();
+                    batch.retain(|(store, o)| store.key(meta::namespace(o), meta::name(o)) != *key);
+                    if batch.len() == before {
+                        return Err(Status::internal("a claim of the server's own is taken"));
+                    }
+                }
+                Err(error) => return Err(storage_status(first.resource(), &error)),
+            }
+        }
+    }
+    Ok(made)
+}

@@ -1,0 +1,254 @@
+//! The objects of one resource, and its watchers.
+//!
+//! **Contract**: the lock is held for memory work only, never across an await.
+
+use super::ring::{Change, Event, Ring};
+use super::selection::Selection;
+use crate::registry::{Object, Strategy};
+use imbl::OrdMap;
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use storage::{Key, KeyValue};
+use tokio::sync::mpsc;
+
+/// Changes that may wait for a watcher before it is ended.
+const WATCHER_BACKLOG: usize = 1024;
+
+/// The state of a resource at one revision: O(1) to take, never changes.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    objects: OrdMap<Key, Arc<Object>>,
+    prefix: Arc<str>,
+    namespaced: bool,
+    revision: u64,
+}
+
+impl Snapshot {
+    /// Whether the objects live in namespaces.
+    pub fn namespaced(&self) -> bool {
+        self.namespaced
+    }
+
+    /// One object by `namespace/name`, or name.
+    pub fn get(&self, path: &str) -> Option<&Arc<Object>> {
+        self.objects.get(format!("{}{path}", self.prefix).as_str())
+    }
+
+    /// The revision of the state (of this resource; others may be further).
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All objects in the order of their keys: by namespace, then name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// The objects of one namespace, or all of them if it is empty.
+    pub fn namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object>> + use<'_> {
+        let prefix = if namespace.is_empty() {
+            self.prefix.to_string()
+        } else {
+            format!("{}{namespace}/", self.prefix)
+        };
+        self.after(None, prefix)
+    }
+
+    /// The objects whose keys begin with `prefix`, after the one with key `start`.
+    pub(crate) fn after(
+        &self,
+        start: Option<&str>,
+        prefix: String,
+    ) -> impl Iterator<Item = &Arc<Object>> + use<'_> {
+        let from = Key::from(start.unwrap_or(&prefix));
+        let bound = if start.is_some() { Bound::Excluded(from) } else { Bound::Included(from) };
+        self.objects
+            .range::<_, Key>((bound, Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(&prefix))
+            .map(|(_, object)| object)
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+/// One resource's part of the watch cache.
+pub struct Cache {
+    strategy: Arc<dyn Strategy>,
+    prefix: Arc<str>,
+    state: Mutex<State>,
+}
+
+struct State {
+    objects: OrdMap<Key, Arc<Object>>,
+    ring: Ring,
+    /// Every change of this resource up to here is in `objects`.
+    revision: u64,
+    watchers: Vec<Watcher>,
+}
+
+struct Watcher {
+    selection: Selection,
+    sender: mpsc::Sender<Change>,
+}
+
+/// A new watcher's link to a cache.
+pub(super) struct Link {
+    /// The state at the moment of linking; every later change comes through `receiver`.
+    pub(super) snapshot: Snapshot,
+    /// The changes since the revision asked for; `None` if the ring does not reach back so far.
+    pub(super) missed: Option<Vec<Change>>,
+    pub(super) receiver: mpsc::Receiver<Change>,
+}
+
+impl Cache {
+    pub(super) fn new(strategy: Arc<dyn Strategy>) -> Self {
+        let resource = strategy.resource();
+        let group = if resource.group.is_empty() { "core" } else { &resource.group };
+        let prefix = format!("{}{group}/{}/", super::ROOT, resource.plural).into();
+        let state = State { objects: OrdMap::new(), ring: Ring::default(), revision: 0, watchers: Vec::new() };
+        Self { strategy, prefix, state: Mutex::new(state) }
+    }
+
+    /// What the keys of this resource begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn strategy(&self) -> &dyn Strategy {
+        &*self.strategy
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One object.
+    pub fn get(&self, key: &str) -> Option<Arc<Object>> {
+        self.state().objects.get(key).cloned()
+    }
+
+    /// Everything, now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot_of(&self.state())
+    }
+
+    fn snapshot_of(&self, state: &State) -> Snapshot {
+        Snapshot {
+            objects: state.objects.clone(),
+            prefix: Arc::clone(&self.prefix),
+            namespaced: self.strategy.resource().namespaced(),
+            revision: state.revision,
+        }
+    }
+
+    /// The number of watchers.
+    pub fn watchers(&self) -> usize {
+        self.state().watchers.len()
+    }
+
+    /// Links a new watcher. `since`: also the changes after that revision.
+    pub(super) fn link(&self, since: Option<u64>, selection: &Selection) -> Link {
+        let (sender, receiver) = mpsc::channel(WATCHER_BACKLOG);
+        let mut state = self.state();
+        let missed = match since {
+            None => Some(Vec::new()),
+            Some(revision) => state
+                .ring
+                .since(revision)
+                .map(|events| events.filter_map(|event| event.for_watcher(selection)).collect()),
+        };
+        state.watchers.retain(|watcher| !watcher.sender.is_closed());
+        state.watchers.push(Watcher { selection: selection.clone(), sender });
+        let snapshot = self.snapshot_of(&state);
+        Link { snapshot, missed, receiver }
+    }
+
+    /// Reads a stored value; a damaged one is reported and treated as absent.
+    pub(super) fn decode(&self, stored: &KeyValue) -> Option<Arc<Object>> {
+        let key = stored.key.clone();
+        match Object::decode(&*self.strategy, &self.prefix, key, stored.mod_revision, &stored.value) {
+            Ok(object) => Some(Arc::new(object)),
+            Err(error) => {
+                tracing::error!(key = %stored.key, %error, "a stored object is damaged");
+                None
+            }
+        }
+    }
+
+    /// Takes over changes, in their order. Those that it already has are left out.
+    pub(super) fn apply(&self, events: &[storage::Event]) {
+        let decoded: Vec<Option<Arc<Object>>> =
+            events.iter().map(|event| event.value.as_ref().and_then(|stored| self.decode(stored))).collect();
+        let mut state = self.state();
+        let known = state.revision;
+        for (event, new) in events.iter().zip(decoded) {
+            if event.revision > known {
+                state.change(&event.key, event.revision, new);
+            }
+        }
+    }
+
+    /// Fills the empty cache.
+    pub(super) fn load(&self, items: Vec<Arc<Object>>) {
+        let mut state = self.state();
+        for object in items {
+            state.objects.insert(object.key().clone(), object);
+        }
+    }
+
+    /// Declares the loaded state complete up to `revision`.
+    pub(super) fn loaded(&self, revision: u64) {
+        let mut state = self.state();
+        state.revision = revision;
+        state.ring = Ring::starting_at(revision);
+    }
+
+    /// Brings the cache to a newly listed state after history was lost: watchers are told the difference.
+    pub(super) fn replace(&self, items: Vec<Arc<Object>>, revision: u64) {
+        let listed: HashMap<Key, Arc<Object>> = items.into_iter().map(|o| (o.key().clone(), o)).collect();
+        let mut state = self.state();
+        state.ring = Ring::starting_at(revision);
+        let gone: Vec<Key> = state.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
+        let mut changed: Vec<Arc<Object>> = listed
+            .into_values()
+            .filter(|o| state.objects.get(o.key()).is_none_or(|old| old.revision() != o.revision()))
+            .collect();
+        changed.sort_by_key(|object| object.revision());
+        for object in changed {
+            state.change(&object.key().clone(), object.revision(), Some(object));
+        }
+        for key in gone {
+            state.change(&key, revision, None);
+        }
+        state.ring = Ring::starting_at(revision);
+        state.revision = revision;
+    }
+}
+
+impl State {
+    fn change(&mut self, key: &Key, revision: u64, new: Option<Arc<Object>>) {
+        let old = match &new {
+            Some(object) => self.objects.insert(key.clone(), Arc::clone(object)),
+            None => self.objects.remove(key),
+        };
+        self.revision = self.revision.max(revision);
+        if old.is_none() && new.is_none() {
+            return;
+        }
+        let event = Arc::new(Event::new(revision, old, new));
+        self.watchers.retain(|watcher| match event.for_watcher(&watcher.selection) {
+            Some(change) => watcher.sender.try_send(change).is_ok(),
+            None => !watcher.sender.is_closed(),
+        });
+        self.ring.push(event);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a list, a watch or a deletecollection selects: a namespace, labels, fields.
+//!
+//! **Upstream**: `k8s.io/apiserver/pkg/storage` (`SelectionPredicate`).
+
+use super::cache::Snapshot;
+use crate::registry::{Object, Strategy};
+use api::selector::{FieldSelector, LabelSelector};
+use api::status::Status;
+use std::sync::Arc;
+
+/// A parsed selection, bound to one kind.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    namespace: String,
+    labels: LabelSelector,
+    fields: Vec<Requirement>,
+}
+
+#[derive(Clone, Debug)]
+struct Requirement {
+    field: Field,
+    negated: bool,
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Name,
+    Namespace,
+    /// The index in the strategy's field labels.
+    Indexed(usize),
+}
+
+impl Selection {
+    /// Everything in a namespace, or everywhere if it is empty.
+    pub fn namespace(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
+    /// Parses both selectors as a request has them; the errors are upstream's.
+    pub fn parse(
+        strategy: &dyn Strategy,
+        namespace: &str,
+        labels: &str,
+        fields: &str,
+    ) -> Result<Self, Status> {
+        let labels = LabelSelector::parse(labels).map_err(Status::bad_request)?;
+        let fields = FieldSelector::parse(fields).map_err(Status::bad_request)?;
+        let fields = fields
+            .requirements
+            .into_iter()
+            .map(|requirement| {
+                Ok(Requirement {
+                    field: field(strategy, &requirement.label)?,
+                    negated: requirement.negated,
+                    value: requirement.value,
+                })
+            })
+            .collect::<Result<_, Status>>()?;
+        Ok(Self { namespace: namespace.to_owned(), labels, fields })
+    }
+
+    /// Whether neither labels nor fields restrict it.
+    pub fn is_unrestricted(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_empty()
+    }
+
+    /// The namespace, or empty.
+    pub fn in_namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The one name that it can select, if it names one.
+    fn name(&self) -> Option<&str> {
+        self.fields.iter().find(|r| r.field == Field::Name && !r.negated).map(|r| r.value.as_str())
+    }
+
+    /// Whether it selects this object.
+    pub fn matches(&self, object: &Object) -> bool {
+        (self.namespace.is_empty() || self.namespace == object.namespace())
+            && self.fields.iter().all(|requirement| {
+                let value = match requirement.field {
+                    Field::Name => object.name(),
+                    Field::Namespace => object.namespace(),
+                    Field::Indexed(index) => object.fields().get(index).map_or("", |v| v),
+                };
+                (value == requirement.value) != requirement.negated
+            })
+            && self.labels.matches(|key| object.label(key))
+    }
+
+    /// The selected objects of a snapshot, in order.
+    pub fn list<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Arc<Object>> {
+        let one = match (self.name(), self.namespace.is_empty()) {
+            // A name within a namespace (or of a cluster-scoped kind) is one look-up.
+            (Some(name), false) => Some(snapshot.get(&format!("{}/{name}", self.namespace))),
+            (Some(name), true) if !snapshot.namespaced() => Some(snapshot.get(name)),
+            _ => None,
+        };
+        let all = one.is_none().then(|| snapshot.namespace(&self.namespace));
+        one.flatten().into_iter().chain(all.into_iter().flatten()).filter(|object| self.matches(object))
+    }
+}
+
+fn field(strategy: &dyn Strategy, label: &str) -> Result<Field, Status> {
+    let label = strategy.canonical_field_label(label);
+    match label {
+        "metadata.name" => return Ok(Field::Name),
+        "metadata.namespace" => return Ok(Field::Namespace),
+        _ => {}
+    }
+    let labels = strategy.field_labels();
+    labels.iter().position(|l| *l == label).map(Field::Indexed).ok_or_else(|| {
+        Status::bad_request(if labels.is_empty() {
+            format!(
+                "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            )
+        } else {
+            format!("field label not supported: {label}")
+        })
+    })
+}

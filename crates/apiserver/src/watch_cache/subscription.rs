@@ -1,0 +1,114 @@
+//! One watcher: the state or the changes it missed, then everything that follows.
+
+use super::cache::Link;
+use super::ring::{Change, Event};
+use super::selection::Selection;
+use super::{BLOCK_TIMEOUT, Cache, Caches};
+use crate::registry::Object;
+use api::status::Status;
+use futures::StreamExt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// A linked watcher.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The state to begin with; empty if the watcher asked for changes after a revision.
+    pub initial: Vec<Arc<Object>>,
+    /// The revision of that state.
+    pub revision: u64,
+    missed: VecDeque<Change>,
+    receiver: mpsc::Receiver<Change>,
+    delivered: u64,
+}
+
+impl Subscription {
+    /// The next change; `None` when the watcher was too slow or the server ends.
+    pub async fn next(&mut self) -> Option<Change> {
+        let change = match self.missed.pop_front() {
+            Some(change) => change,
+            None => self.receiver.recv().await?,
+        };
+        self.delivered = change.object.revision();
+        Some(change)
+    }
+
+    /// The next change if there is one already.
+    pub fn try_next(&mut self) -> Option<Change> {
+        let change = self.missed.pop_front().or_else(|| self.receiver.try_recv().ok())?;
+        self.delivered = change.object.revision();
+        Some(change)
+    }
+
+    /// What was delivered last.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+}
+
+impl Caches {
+    /// Links a watcher that begins with the present state.
+    pub fn subscribe_now(&self, index: usize, selection: &Selection) -> Subscription {
+        let published = self.revision();
+        let Link { snapshot, receiver, .. } = self.cache(index).link(None, selection);
+        let initial: Vec<Arc<Object>> = selection.list(&snapshot).cloned().collect();
+        let revision = snapshot.revision().max(published);
+        Subscription { initial, revision, missed: VecDeque::new(), receiver, delivered: revision }
+    }
+
+    /// Links a watcher that wants every change after `since`.
+    pub async fn subscribe_since(
+        &self,
+        index: usize,
+        selection: &Selection,
+        since: u64,
+    ) -> Result<Subscription, Status> {
+        if let Err(current) = self.wait_for(since).await {
+            return Err(Status::too_large_resource_version(since, current));
+        }
+        let cache = self.cache(index);
+        let Link { snapshot, missed, receiver } = cache.link(Some(since), selection);
+        let missed = match missed {
+            Some(missed) => missed.into(),
+            None => self.history(cache, selection, since, snapshot.revision()).await?,
+        };
+        Ok(Subscription { initial: Vec::new(), revision: since, missed, receiver, delivered: since })
+    }
+
+    /// The changes after `since` up to `until`, from the storage's history.
+    async fn history(
+        &self,
+        cache: &Cache,
+        selection: &Selection,
+        since: u64,
+        until: u64,
+    ) -> Result<VecDeque<Change>, Status> {
+        let read = async {
+            let mut watch = self.storage().watch(cache.prefix(), since).await?;
+            let mut changes = VecDeque::new();
+            while let Some(batch) = watch.next().await {
+                let batch = batch?;
+                for event in batch.events.iter().filter(|event| event.revision <= until) {
+                    let old = event.prev.as_ref().and_then(|stored| cache.decode(stored));
+                    let new = event.value.as_ref().and_then(|stored| cache.decode(stored));
+                    changes.extend(Event::new(event.revision, old, new).for_watcher(selection));
+                }
+                if batch.revision >= until {
+                    return Ok(changes);
+                }
+            }
+            Err(storage::Error::Closed)
+        };
+        match tokio::time::timeout(BLOCK_TIMEOUT, read).await {
+            Ok(Ok(changes)) => Ok(changes),
+            Ok(Err(storage::Error::Compacted { compacted, .. })) => Err(too_old(since, compacted)),
+            Ok(Err(_)) | Err(_) => Err(too_old(since, until)),
+        }
+    }
+}
+
+/// The Status of a watch that asks for what is forgotten.
+fn too_old(since: u64, oldest: u64) -> Status {
+    Status::expired(format!("too old resource version: {since} ({oldest})"))
+}
