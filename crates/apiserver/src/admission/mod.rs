@@ -5,6 +5,17 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/admission`.
 
 mod chain;
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+pub mod plugins;
+mod priority;
+mod refusal;
+mod role_escalation;
+mod service_account;
+mod taint_nodes_by_condition;
+#[cfg(test)]
+mod tests;
 
 pub use chain::Chain;
 

@@ -3,7 +3,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/authorization/authorizer`.
 
 use super::UserInfo;
-use serde_json::Value;
+use super::rbac::PolicyRule;
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,6 @@ pub trait Authorizer: Send + Sync {
     /// Whether this action is allowed.
     fn authorize(&self, action: &Action<'_>) -> Decision;
 
-    /// The user's rules in a namespace, each as `PolicyRule` in JSON.
-    fn rules_for(&self, user: &UserInfo, namespace: &str) -> Vec<Value>;
+    /// The rules that apply to the user in a namespace (empty: cluster-wide only).
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> Vec<PolicyRule>;
 }
