@@ -94,19 +94,27 @@ pub(super) fn merge(
         }
     }
     let added = additions(addendum);
+    for ((ty, field), added) in &added {
+        let definition = definitions.get_mut(*ty).with_context(|| format!("addendum: no type {ty}"))?;
+        if let Some(ty) = added.ty {
+            // The crate's spelling differs in case, or the field is new.
+            definition.fields.retain(|name, _| normal(name) != normal(field));
+            definition.fields.insert((*field).to_owned(), Field { ty: ty.to_owned(), ..Field::default() });
+        }
+    }
     let mut table = HEADER.to_owned();
     let mut unnumbered = Vec::new();
     for (name, definition) in &definitions {
         let mut wires = BTreeMap::new();
-        if let Some(message) = messages.get(&name.to_lowercase()) {
+        if let Some(message) = message_of(name, messages) {
             let names: BTreeMap<String, &str> = definition.fields.keys().map(|f| (normal(f), f.as_str())).collect();
             inline(message, messages, &names, &[], &mut wires, &mut BTreeSet::new());
         }
         head(&mut table, name, definition)?;
         for (field_name, field) in &definition.fields {
             let mut wire = wires.get(field_name.as_str()).cloned().unwrap_or_default();
-            if let Some(path) = added.get(&(name.as_str(), field_name.as_str())) {
-                wire.path.clone_from(path);
+            if let Some(added) = added.get(&(name.as_str(), field_name.as_str())) {
+                wire.path.clone_from(&added.path);
             }
             let type_meta = !definition.gvks.is_empty() && matches!(field_name.as_str(), "apiVersion" | "kind");
             if wire.path.is_empty() && !type_meta {
@@ -207,14 +215,37 @@ fn camel(snake: &str) -> String {
     out
 }
 
-fn additions(text: &str) -> BTreeMap<(&str, &str), Vec<u32>> {
+/// A line of the addendum.
+struct Addition<'a> {
+    path: Vec<u32>,
+    ty: Option<&'a str>,
+}
+
+fn additions(text: &str) -> BTreeMap<(&str, &str), Addition<'_>> {
     let lines = text.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty());
     let parsed = lines.filter_map(|line| {
         let mut words = line.split_whitespace();
-        let (ty, field, path) = (words.next()?, words.next()?, words.next()?);
-        Some(((ty, field), path.trim_start_matches('#').split('.').filter_map(|n| n.parse().ok()).collect()))
+        let (name, field, path) = (words.next()?, words.next()?, words.next()?);
+        let path = path.trim_start_matches('#').split('.').filter_map(|n| n.parse().ok()).collect();
+        Some(((name, field), Addition { path, ty: words.next() }))
     });
     parsed.collect()
+}
+
+/// The message of a type; for a type younger than k8s-pb, that of its beta version, which has the same numbers.
+fn message_of<'m>(name: &str, messages: &'m Messages) -> Option<&'m Message> {
+    let name = name.to_lowercase();
+    let older = || {
+        let (package, ty) = name.rsplit_once('.')?;
+        let (group, version) = package.rsplit_once('.')?;
+        let versions: &[&str] = match version {
+            "v1" => &["v1beta2", "v1beta1"],
+            "v1beta2" | "v1beta1" => &["v1alpha3"],
+            _ => &[],
+        };
+        versions.iter().find_map(|version| messages.get(&format!("{group}.{version}.{ty}")))
+    };
+    messages.get(&name).or_else(older)
 }
 
 fn head(table: &mut String, name: &str, definition: &Definition) -> Result<()> {

@@ -155,6 +155,9 @@ fn first(bytes: &[u8], wanted: u32, ty: &FieldType) -> Result<Value> {
 }
 
 fn time(bytes: &[u8], micro: bool) -> Result<Value> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
     let whole = FieldType::Integer(api::schema::IntegerFormat::Int64);
     let seconds = first(bytes, 1, &whole)?.as_i64().unwrap_or_default();
     let nanos = first(bytes, 2, &whole)?.as_i64().unwrap_or_default();

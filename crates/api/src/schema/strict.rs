@@ -10,6 +10,9 @@
 mod scalar;
 mod visitor;
 
+#[cfg(test)]
+mod tests;
+
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Number, Value};
 
 use super::super::types::{Any, FieldType, IntegerFormat, SchemaOr};
+use crate::quantity::Quantity;
 
 /// Why a value was not taken.
 pub(super) enum Refused {
@@ -31,7 +32,7 @@ pub(super) fn number(value: Number, ty: &FieldType) -> Taken {
             value.as_i64().is_some_and(|v| i32::try_from(v).is_ok())
         }
         FieldType::Number | FieldType::Any(Any::Json) => true,
-        FieldType::Quantity => return quantity(value.to_string()),
+        FieldType::Quantity => return quantity(&value.to_string()),
         _ => return Err(not_go_value("number", ty)),
     };
     match (fits, ty) {
@@ -52,7 +53,7 @@ pub(super) fn string(value: String, ty: &FieldType) -> Taken {
             None => Ok(Some(Value::String(value))),
             Some(at) => Err(Refused::Content(format!("illegal base64 data at input byte {at}"))),
         },
-        FieldType::Quantity => quantity(value),
+        FieldType::Quantity => quantity(&value),
         FieldType::Time => time(value, Precision::Seconds),
         FieldType::MicroTime => time(value, Precision::Micros),
         _ => Err(Refused::Kind),
@@ -88,19 +89,10 @@ fn bad_quantity() -> Refused {
     Refused::Content(format!("quantities must match the regular expression {pattern}"))
 }
 
-/// Checks the form; the canonical spelling is the quantity type's affair.
-fn quantity(text: String) -> Taken {
-    let number = text.strip_prefix(['+', '-']).unwrap_or(&text);
-    let digits = number.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-    let (digits, suffix) = number.split_at(digits);
-    let suffixed = match suffix {
-        "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" => true,
-        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => true,
-        exponent => exponent.strip_prefix(['e', 'E']).is_some_and(|e| e.parse::<i32>().is_ok()),
-    };
-    let numeric = digits.bytes().any(|b| b.is_ascii_digit())
-        && digits.bytes().filter(|b| *b == b'.').count() <= 1;
-    if numeric && suffixed { Ok(Some(Value::String(text))) } else { Err(bad_quantity()) }
+/// Reads an amount and writes it canonically (`0.5` becomes `500m`), as upstream does.
+fn quantity(text: &str) -> Taken {
+    let amount: Quantity = text.trim().parse().map_err(|_| bad_quantity())?;
+    Ok(Some(Value::String(amount.to_string())))
 }
 
 #[derive(Clone, Copy)]
