@@ -1,0 +1,243 @@
+//! The command line's grammar: flags as Go's pflag reads them, on top of clap.
+//!
+//! **Contract.** Flags may stand anywhere, repeat (the last counts), join their value (`-oyaml`, `-o=yaml`), and a boolean
+//! takes `=false`.
+//! **Not here.** What a command's own flags mean: its file under `commands`.
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::report::Error;
+
+/// A boolean flag.
+pub(crate) fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .help(help)
+        .action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .default_value("false")
+        .hide_default_value(true)
+        .hide_possible_values(true)
+        .value_parser(BoolishValueParser::new())
+}
+
+/// A boolean flag that is on unless switched off.
+pub(crate) fn flag_on(name: &'static str, help: &'static str) -> Arg {
+    flag(name, help).default_value("true")
+}
+
+/// A flag with one text.
+pub(crate) fn text(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::Set).num_args(1).allow_hyphen_values(true)
+}
+
+/// A flag with one whole number.
+pub(crate) fn number(name: &'static str, help: &'static str) -> Arg {
+    text(name, help).value_parser(clap::value_parser!(i64)).allow_negative_numbers(true)
+}
+
+/// A flag that repeats and splits its value at commas.
+pub(crate) fn texts(name: &'static str, help: &'static str) -> Arg {
+    text(name, help).action(ArgAction::Append).value_delimiter(',')
+}
+
+/// The positional arguments.
+pub(crate) fn arguments(what: &'static str) -> Arg {
+    Arg::new("arguments").value_name(what).num_args(0..).action(ArgAction::Append)
+}
+
+/// `-f` and `-R`.
+pub(crate) fn files() -> [Arg; 2] {
+    [
+        texts("filename", "Filename, directory, or URL to files").short('f'),
+        flag("recursive", "Process the directory used in -f, --filename recursively").short('R'),
+    ]
+}
+
+/// `-l` and `--field-selector`.
+pub(crate) fn selectors() -> [Arg; 2] {
+    [
+        text("selector", "Selector (label query) to filter on")
+            .short('l')
+            .default_value("")
+            .hide_default_value(true),
+        text("field-selector", "Selector (field query) to filter on")
+            .default_value("")
+            .hide_default_value(true),
+    ]
+}
+
+/// `--dry-run`
+pub(crate) fn dry_run() -> Arg {
+    text("dry-run", "Must be \"none\", \"server\", or \"client\"")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("unchanged")
+        .default_value("none")
+        .hide_default_value(true)
+}
+
+/// `-A`
+pub(crate) fn all_namespaces() -> Arg {
+    flag("all-namespaces", "If present, list the requested object(s) across all namespaces").short('A')
+}
+
+/// `-o`
+pub(crate) fn output() -> Arg {
+    text("output", "Output format").short('o').default_value("").hide_default_value(true)
+}
+
+/// A shell for `completion`.
+pub(crate) fn shell() -> Arg {
+    Arg::new("shell").required(true).value_parser(PossibleValuesParser::new([
+        "bash",
+        "zsh",
+        "fish",
+        "powershell",
+    ]))
+}
+
+/// The text of a flag, empty where it was not given.
+pub(crate) fn value<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
+    matches.get_one::<String>(name).map_or("", String::as_str)
+}
+
+/// The texts of a flag or of the positional arguments.
+pub(crate) fn values(matches: &ArgMatches, name: &str) -> Vec<String> {
+    matches.get_many::<String>(name).into_iter().flatten().filter(|text| !text.is_empty()).cloned().collect()
+}
+
+/// How a write is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DryRun {
+    /// For good.
+    None,
+    /// Not sent at all.
+    Client,
+    /// Sent with `dryRun=All`.
+    Server,
+}
+
+impl DryRun {
+    /// Reads `--dry-run`.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        match value(matches, "dry-run") {
+            "none" | "false" | "" => Ok(Self::None),
+            "client" => Ok(Self::Client),
+            "server" => Ok(Self::Server),
+            "unchanged" => Err(Error::Message("--dry-run flag without a value was specified. A value must be set: \"none\", \"server\", or \"client\"".to_owned())),
+            other => Err(Error::Message(format!("Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."))),
+        }
+    }
+
+    /// What follows a one-line output.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Client => " (dry run)",
+            Self::Server => " (server dry run)",
+        }
+    }
+}
+
+/// The flags that every command takes.
+pub(crate) fn global_flags() -> Vec<Arg> {
+    let mut flags = vec![
+        text("kubeconfig", "Path to the kubeconfig file to use for CLI requests."),
+        text("context", "The name of the kubeconfig context to use"),
+        text("cluster", "The name of the kubeconfig cluster to use"),
+        text("user", "The name of the kubeconfig user to use"),
+        text("namespace", "If present, the namespace scope for this CLI request").short('n'),
+        text("server", "The address and port of the Kubernetes API server").short('s'),
+        text("token", "Bearer token for authentication to the API server"),
+        text("certificate-authority", "Path to a cert file for the certificate authority"),
+        text("client-certificate", "Path to a client certificate file for TLS"),
+        text("client-key", "Path to a client key file for TLS"),
+        text(
+            "tls-server-name",
+            "Server name to use for server certificate validation. If it is not provided, the hostname used to contact the server is used",
+        ),
+        flag(
+            "insecure-skip-tls-verify",
+            "If true, the server's certificate will not be checked for validity. This will make your HTTPS connections insecure",
+        ),
+        text(
+            "as",
+            "Username to impersonate for the operation. User could be a regular user or a service account in a namespace.",
+        ),
+        text(
+            "as-group",
+            "Group to impersonate for the operation, this flag can be repeated to specify multiple groups.",
+        )
+        .action(ArgAction::Append),
+        text("as-uid", "UID to impersonate for the operation."),
+        text(
+            "request-timeout",
+            "The length of time to wait before giving up on a single server request. Non-zero values should contain a corresponding time unit (e.g. 1s, 2m, 3h). A value of zero means don't timeout requests.",
+        ),
+        text("cache-dir", "Default cache directory"),
+        number("v", "number for the log level verbosity").short('v'),
+        flag(
+            "warnings-as-errors",
+            "Treat warnings received from the server as errors and exit with a non-zero exit code",
+        ),
+    ];
+    flags = flags.into_iter().map(|flag| flag.global(true).hide(true)).collect();
+    flags
+}
+
+/// A clap error in kubectl's words; help and version are no errors.
+pub(crate) fn report(error: clap::Error, root: &Command, command: &str) -> Error {
+    let path = if command.is_empty() {
+        root.get_name().to_owned()
+    } else {
+        format!("{} {command}", root.get_name())
+    };
+    let context = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let invalid = context(ContextKind::InvalidArg).unwrap_or_default();
+    let flag = invalid.split([' ', '=']).next().unwrap_or("").trim_end_matches(['<', '[']).to_owned();
+    let usage = |text: String| Error::Usage(format!("{text}\nSee '{path} --help' for usage."));
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Error::Plain(error.render().to_string(), 0)
+        }
+        ErrorKind::UnknownArgument if invalid.starts_with("--") => usage(format!("unknown flag: {flag}")),
+        ErrorKind::UnknownArgument if invalid.starts_with('-') => {
+            usage(format!("unknown shorthand flag: '{}' in {invalid}", invalid.chars().nth(1).unwrap_or('-')))
+        }
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
+            let name = if invalid.is_empty() {
+                context(ContextKind::InvalidSubcommand).unwrap_or_default()
+            } else {
+                invalid
+            };
+            let mut text = format!("unknown command {name:?} for {path:?}");
+            if let Some(near) = context(ContextKind::SuggestedSubcommand) {
+                text += &format!("\n\nDid you mean this?\n\t{near}\n");
+            }
+            Error::Usage(text)
+        }
+        ErrorKind::InvalidValue
+            if context(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) =>
+        {
+            usage(format!("flag needs an argument: {flag}"))
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => usage(format!(
+            "invalid argument {:?} for {flag:?} flag",
+            context(ContextKind::InvalidValue).unwrap_or_default()
+        )),
+        _ => {
+            let text = error.render().to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            usage(text.lines().next().unwrap_or("").to_owned())
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Which server, as whom, in which namespace: kubeconfig files merged as kubectl merges them, plus the command line.
+//!
+//! **Contract.** `--kubeconfig` alone, else the files of `KUBECONFIG` (the first to name a thing wins), else
+//! `~/.kube/config`, else the service account of a pod, else `localhost:8080`. Relative paths in a file are relative to it.
+//! **Not here.** Printing and changing kubeconfig files: `commands::config`.
+//! **Upstream.** `client-go/tools/clientcmd` (behaviour).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ArgMatches;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+
+use crate::connection::Connection;
+use crate::duration;
+use crate::report::{Error, message};
+use crate::terminal::Terminal;
+use crate::yaml_input;
+
+/// The server that kubectl assumes where nothing names one.
+const DEFAULT_SERVER: &str = "http://localhost:8080";
+
+/// The global flags.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Globals {
+    /// `--kubeconfig`
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// `--context`
+    pub(crate) context: Option<String>,
+    /// `--cluster`
+    pub(crate) cluster: Option<String>,
+    /// `--user`
+    pub(crate) user: Option<String>,
+    /// `-n`
+    pub(crate) namespace: Option<String>,
+    /// `-s`
+    pub(crate) server: Option<String>,
+    /// `--token`
+    pub(crate) token: Option<String>,
+    /// `--certificate-authority`
+    pub(crate) certificate_authority: Option<String>,
+    /// `--client-certificate`
+    pub(crate) client_certificate: Option<String>,
+    /// `--client-key`
+    pub(crate) client_key: Option<String>,
+    /// `--tls-server-name`
+    pub(crate) tls_server_name: Option<String>,
+    /// `--insecure-skip-tls-verify`
+    pub(crate) insecure: bool,
+    /// `--as`
+    pub(crate) impersonate: Option<String>,
+    /// `--as-group`
+    pub(crate) impersonate_groups: Vec<String>,
+    /// `--as-uid`
+    pub(crate) impersonate_uid: Option<String>,
+    /// `--request-timeout`
+    pub(crate) request_timeout: Option<Duration>,
+    /// `-v`
+    pub(crate) verbosity: u8,
+    /// `--warnings-as-errors`
+    pub(crate) warnings_as_errors: bool,
+}
+
+impl Globals {
+    /// Reads the global flags from a parsed command line.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let text = |id: &str| matches.get_one::<String>(id).filter(|value| !value.is_empty()).cloned();
+        let request_timeout = match text("request-timeout") {
+            None => None,
+            Some(value) => Some(duration::parse_timeout(&value).ok_or_else(|| {
+                message(format!(
+                    "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)\n{value}"
+                ))
+            })?)
+            .filter(|value| !value.is_zero()),
+        };
+        Ok(Self {
+            kubeconfig: text("kubeconfig").map(PathBuf::from),
+            context: text("context"),
+            cluster: text("cluster"),
+            user: text("user"),
+            namespace: text("namespace"),
+            server: text("server"),
+            token: text("token"),
+            certificate_authority: text("certificate-authority"),
+            client_certificate: text("client-certificate"),
+            client_key: text("client-key"),
+            tls_server_name: text("tls-server-name"),
+            insecure: matches.get_flag("insecure-skip-tls-verify"),
+            impersonate: text("as"),
+            impersonate_groups: matches
+                .get_many::<String>("as-group")
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
+            impersonate_uid: text("as-uid"),
+            request_timeout,
+            verbosity: matches.get_one::<i64>("v").copied().unwrap_or(0).clamp(0, 10) as u8,
+            warnings_as_errors: matches.get_flag("warnings-as-errors"),
+        })
+    }
+
+    /// The kubeconfig files in order of precedence, existing or not.
+    pub(crate) fn files(&self, terminal: &Terminal) -> Vec<PathBuf> {
+        if let Some(path) = &self.kubeconfig {
+            return vec![path.clone()];
+        }
+        if let Some(list) = terminal.variable("KUBECONFIG") {
+            let mut files: Vec<PathBuf> = Vec::new();
+            for path in std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()) {
+                if !files.contains(&path) {
+                    files.push(path);
+                }
+            }
+            return files;
+        }
+        terminal.home().map(|home| home.join(".kube").join("config")).into_iter().collect()
+    }
+
+    /// The merged kubeconfig, with absolute paths.
+    pub(crate) fn load(&self, terminal: &Terminal) -> Result<Value, Error> {
+        let mut merged = empty_config();
+        for path in self.files(terminal) {
+            match read_file(&path)? {
+                Some(mut config) => {
+                    resolve_paths(&mut config, path.parent().unwrap_or(Path::new(".")));
+                    merge(&mut merged, config);
+                }
+                None if self.kubeconfig.is_some() => {
+                    return Err(message(format!("stat {}: no such file or directory", path.display())));
+                }
+                None => {}
+            }
+        }
+        Ok(merged)
+    }
+
+    /// The namespace of the command, and whether the command line named it.
+    pub(crate) fn namespace(&self, config: &Value) -> (String, bool) {
+        if let Some(name) = &self.namespace {
+            return (name.clone(), true);
+        }
+        let context = entry(config, "contexts", self.current_context(config), "context");
+        (context["namespace"].as_str().filter(|name| !name.is_empty()).unwrap_or("default").to_owned(), false)
+    }
+
+    /// The context in force.
+    pub(crate) fn current_context<'a>(&'a self, config: &'a Value) -> &'a str {
+        self.context.as_deref().unwrap_or_else(|| config["current-context"].as_str().unwrap_or(""))
+    }
+
+    /// Connects to the server of the context in force.
+    pub(crate) async fn connect(&self, config: &Value, terminal: &Terminal) -> Result<Connection, Error> {
+        let effective = self.effective(config)?;
+        let client_config = match effective {
+            Some((cluster, user, namespace)) => from_parts(cluster, user, &namespace).await?,
+            None => match kube::Config::incluster() {
+                Ok(found) if terminal.variable("KUBERNETES_SERVICE_HOST").is_some() => found,
+                _ => from_parts(json!({"server": DEFAULT_SERVER}), json!({}), "default").await?,
+            },
+        };
+        self.open(client_config, terminal)
+    }
+
+    fn open(&self, mut config: kube::Config, terminal: &Terminal) -> Result<Connection, Error> {
+        config.read_timeout = None;
+        config.default_retry = false;
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let client = kube::Client::try_from(config).map_err(|error| message(error_chain(&error)))?;
+        Ok(Connection::new(client, server, self.request_timeout, self.verbosity, terminal.clone()))
+    }
+
+    /// Cluster, user and namespace after the command line's say; `None` where nothing is configured at all.
+    fn effective(&self, config: &Value) -> Result<Option<(Value, Value, String)>, Error> {
+        let name = self.current_context(config);
+        let context = entry(config, "contexts", name, "context");
+        if self.context.is_some() && context.is_null() {
+            return Err(message(format!("context {name:?} does not exist")));
+        }
+        let cluster_name = self.cluster.as_deref().or(context["cluster"].as_str()).unwrap_or("");
+        let user_name = self.user.as_deref().or(context["user"].as_str()).unwrap_or("");
+        let mut cluster = entry(config, "clusters", cluster_name, "cluster").clone();
+        let mut user = entry(config, "users", user_name, "user").clone();
+        if self.cluster.is_some() && cluster.is_null() {
+            return Err(message(format!("cluster {cluster_name:?} does not exist")));
+        }
+        if self.user.is_some() && user.is_null() {
+            return Err(message(format!("auth info {user_name:?} does not exist")));
+        }
+        self.override_cluster(&mut cluster);
+        self.override_user(&mut user);
+        if cluster.is_null() {
+            return Ok(None);
+        }
+        if cluster["server"].as_str().is_none_or(str::is_empty) {
+            cluster["server"] = json!(DEFAULT_SERVER);
+        }
+        if user.is_null() {
+            user = json!({});
+        }
+        Ok(Some((cluster, user, self.namespace(config).0)))
+    }
+
+    fn override_cluster(&self, cluster: &mut Value) {
+        if let Some(server) = &self.server {
+            let server = if server.contains("://") { server.clone() } else { format!("http://{server}") };
+            set(cluster, "server", server.into());
+        }
+        if let Some(path) = &self.certificate_authority {
+            set(cluster, "certificate-authority", path.as_str().into());
+            remove(cluster, "certificate-authority-data");
+        }
+        if let Some(name) = &self.tls_server_name {
+            set(cluster, "tls-server-name", name.as_str().into());
+        }
+        if self.insecure {
+            set(cluster, "insecure-skip-tls-verify", true.into());
+            remove(cluster, "certificate-authority");
+            remove(cluster, "certificate-authority-data");
+        }
+    }
+
+    fn override_user(&self, user: &mut Value) {
+        if let Some(token) = &self.token {
+            set(user, "token", token.as_str().into());
+            remove(user, "tokenFile");
+        }
+        if let Some(path) = &self.client_certificate {
+            set(user, "client-certificate", path.as_str().into());
+            remove(user, "client-certificate-data");
+        }
+        if let Some(path) = &self.client_key {
+            set(user, "client-key", path.as_str().into());
+            remove(user, "client-key-data");
+        }
+        if let Some(name) = &self.impersonate {
+            set(user, "as", name.as_str().into());
+        }
+        if let Some(uid) = &self.impersonate_uid {
+            set(user, "as-uid", uid.as_str().into());
+        }
+        if !self.impersonate_groups.is_empty() {
+            set(user, "as-groups", json!(self.impersonate_groups));
+        }
+    }
+}
+
+async fn from_parts(cluster: Value, user: Value, namespace: &str) -> Result<kube::Config, Error> {
+    let document = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "c", "user": user}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c", "namespace": namespace}}],
+    });
+    let kubeconfig: Kubeconfig = serde_json::from_value(document)
+        .map_err(|error| message(format!("invalid configuration: {error}")))?;
+    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| message(error_chain(&error)))
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let more = current.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = current.source();
+    }
+    text
+}
+
+fn set(target: &mut Value, key: &str, value: Value) {
+    if target.is_null() {
+        *target = json!({});
+    }
+    target[key] = value;
+}
+
+fn remove(target: &mut Value, key: &str) {
+    if let Some(map) = target.as_object_mut() {
+        map.shift_remove(key);
+    }
+}
+
+/// A kubeconfig that names nothing.
+pub(crate) fn empty_config() -> Value {
+    json!({"apiVersion": "v1", "clusters": [], "contexts": [], "current-context": "", "kind": "Config", "users": []})
+}
+
+/// One kubeconfig file; `None` where it does not exist.
+pub(crate) fn read_file(path: &Path) -> Result<Option<Value>, Error> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(message(format!(
+                "error loading config file {:?}: open {}: {}",
+                path.display().to_string(),
+                path.display(),
+                os_text(&error)
+            )));
+        }
+    };
+    if text.trim().is_empty() {
+        return Ok(Some(empty_config()));
+    }
+    let value = yaml_input::parse(&text).map_err(|error| {
+        message(format!("error loading config file {:?}: {error}", path.display().to_string()))
+    })?;
+    if !value.is_object() {
+        return Err(message(format!(
+            "error loading config file {:?}: it holds no map",
+            path.display().to_string()
+        )));
+    }
+    Ok(Some(value))
+}
+
+/// An operating system's error in Go's words.
+pub(crate) fn os_text(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    for list in ["clusters", "contexts", "users"] {
+        for item in from[list].as_array().into_iter().flatten() {
+            let known =
+                into[list].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == item["name"]));
+            if let (false, Some(all)) = (known, into[list].as_array_mut()) {
+                all.push(item.clone());
+            }
+        }
+    }
+    if into["current-context"].as_str().is_none_or(str::is_empty)
+        && let Some(name) = from["current-context"].as_str()
+    {
+        into["current-context"] = name.into();
+    }
+    if into.get("preferences").is_none()
+        && let Some(found) =
+            from.get("preferences").filter(|found| found.as_object().is_some_and(|map| !map.is_empty()))
+    {
+        into["preferences"] = found.clone();
+    }
+}
+
+fn resolve_paths(config: &mut Value, folder: &Path) {
+    let mut fix = |list: &str, inner: &str, keys: &[&str]| {
+        for item in config[list].as_array_mut().into_iter().flatten() {
+            for key in keys {
+                let Some(path) = item[inner].get(*key).and_then(Value::as_str) else { continue };
+                if !path.is_empty() && Path::new(path).is_relative() {
+                    let joined = folder.join(path);
+                    let absolute = std::path::absolute(&joined).unwrap_or(joined);
+                    item[inner][*key] = absolute.display().to_string().into();
+                }
+            }
+        }
+    };
+    fix("clusters", "cluster", &["certificate-authority"]);
+    fix("users", "user", &["client-certificate", "client-key", "tokenFile"]);
+}
+
+/// The named entry of a kubeconfig list; null where there is none.
+pub(crate) fn entry<'a>(config: &'a Value, list: &str, name: &str, inner: &str) -> &'a Value {
+    config[list]
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["name"] == name))
+        .map_or(&Value::Null, |one| one.get(inner).unwrap_or(&Value::Null))
+}

@@ -1,0 +1,178 @@
+//! `create -f`: objects from files, folders and standard input.
+//!
+//! **Contract.** Every object is tried; failures are told with the file they come from.
+//! **Upstream.** `kubectl/pkg/cmd/create` (behaviour).
+
+use clap::ArgMatches;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Command, Context};
+use crate::cli::{self, DryRun, value, values};
+use crate::connection::{JSON, with_query};
+use crate::manifests::{self, Manifest};
+use crate::output::{self, Format, json, name};
+use crate::report::{Error, message};
+
+/// Where `--save-config` keeps the object as written.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The row of THE LIST.
+pub(crate) const COMMAND: Command =
+    Command { name: "create", build, run: |context, matches| Box::pin(run(context, matches)) };
+
+fn build(command: clap::Command) -> clap::Command {
+    command
+        .about("Create a resource from a file or from stdin")
+        .args(cli::files())
+        .arg(cli::dry_run())
+        .arg(cli::output())
+        .arg(cli::text(
+            "template",
+            "Template string or path to template file to use when -o=jsonpath, -o=jsonpath-file",
+        ))
+        .arg(
+            cli::text("selector", "Selector (label query) to filter on")
+                .short('l')
+                .default_value("")
+                .hide_default_value(true),
+        )
+        .arg(
+            cli::text("field-manager", "Name of the manager used to track field ownership")
+                .default_value("kubectl-create"),
+        )
+        .arg(
+            cli::text("validate", "Must be one of: strict (or true), warn, ignore (or false)")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("strict")
+                .default_value("strict"),
+        )
+        .arg(cli::flag(
+            "save-config",
+            "If true, the configuration of current object will be saved in its annotation",
+        ))
+        .arg(cli::flag(
+            "show-managed-fields",
+            "If true, keep the managedFields when printing objects in JSON or YAML format",
+        ))
+        .arg(cli::text("raw", "Raw URI to POST to the server"))
+}
+
+async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    let files = values(matches, "filename");
+    if files.is_empty() {
+        return Err(Error::Plain("error: must specify one of -f and -k\n".to_owned(), 1));
+    }
+    let dry_run = DryRun::from_matches(matches)?;
+    let validation = match value(matches, "validate") {
+        "true" | "strict" => "Strict",
+        "warn" => "Warn",
+        "false" | "ignore" => "Ignore",
+        other => {
+            return Err(message(format!(
+                "invalid - validate option {other:?}; must be one of: strict (or true), warn, ignore (or false)"
+            )));
+        }
+    };
+    let raw = value(matches, "raw");
+    if !raw.is_empty() {
+        return post_raw(context, raw, &files).await;
+    }
+    let format =
+        output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
+    let (found, mut errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+    let mut count = 0;
+    for mut manifest in found {
+        if !fits(&manifest.object, value(matches, "selector")) {
+            continue;
+        }
+        if matches.get_flag("save-config") {
+            save_config(&mut manifest.object);
+        }
+        if let (Some(namespace), true) =
+            (&manifest.namespace, manifest.object["metadata"]["namespace"].is_null())
+        {
+            manifest.object["metadata"]["namespace"] = namespace.as_str().into();
+        }
+        match create(context, &manifest, dry_run, value(matches, "field-manager"), validation).await {
+            Ok(mut created) => {
+                count += 1;
+                let show = matches.get_flag("show-managed-fields");
+                let mut text = match &format {
+                    Format::Human { .. } => format!("{} created{}\n", name::of(&created), dry_run.suffix()),
+                    format => super::get::print_object(format, &mut created, show)?,
+                };
+                if matches!(format, Format::Yaml) && count > 1 {
+                    text = format!("---\n{text}");
+                }
+                context.terminal.out(&text)?;
+            }
+            Err(error) => {
+                errors.push(error.with_context(format!("error when creating {:?}", manifest.source)))
+            }
+        }
+    }
+    if count == 0 && errors.is_empty() {
+        return Err(message("no objects passed to create"));
+    }
+    Error::from_many(errors)
+}
+
+async fn create(
+    context: &Context,
+    manifest: &Manifest,
+    dry_run: DryRun,
+    manager: &str,
+    validation: &str,
+) -> Result<Value, Error> {
+    if dry_run == DryRun::Client {
+        return Ok(manifest.object.clone());
+    }
+    let path = with_query(
+        &manifest.resource.collection(manifest.namespace.as_deref()),
+        &[
+            ("dryRun", if dry_run == DryRun::Server { "All".to_owned() } else { String::new() }),
+            ("fieldManager", manager.to_owned()),
+            ("fieldValidation", validation.to_owned()),
+        ],
+    );
+    context.connection().await?.request(Method::POST, &path, JSON, Some(&manifest.object)).await
+}
+
+async fn post_raw(context: &Context, path: &str, files: &[String]) -> Result<(), Error> {
+    let [file] = files else { return Err(message("--raw can only use a single local file or stdin")) };
+    let bytes = if file == "-" { context.terminal.read_stdin()? } else { std::fs::read(file)? };
+    let text = String::from_utf8(bytes).map_err(|_| message("the input is not UTF-8"))?;
+    let body = crate::yaml_input::parse(&text).map_err(message)?;
+    let answer = context.connection().await?.request(Method::POST, path, JSON, Some(&body)).await?;
+    context.terminal.out(&(json::compact(&answer) + "\n"))
+}
+
+/// Keeps the object as written in its own annotation.
+fn save_config(object: &mut Value) {
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    if !object["metadata"]["annotations"].is_object() {
+        object["metadata"]["annotations"] = json!({});
+    }
+    let text = json::compact(object) + "\n";
+    object["metadata"]["annotations"][LAST_APPLIED] = text.into();
+}
+
+/// Whether the object's labels satisfy an equality selector (`a=b,c!=d,e,!f`).
+fn fits(object: &Value, selector: &str) -> bool {
+    let labels = &object["metadata"]["labels"];
+    selector.split(',').map(str::trim).filter(|part| !part.is_empty()).all(|part| {
+        if let Some((key, wanted)) = part.split_once("!=") {
+            labels[key.trim()] != wanted.trim()
+        } else if let Some((key, wanted)) = part.split_once('=') {
+            labels[key.trim()] == wanted.trim_start_matches('=').trim()
+        } else if let Some(key) = part.strip_prefix('!') {
+            labels[key].is_null()
+        } else {
+            !labels[part].is_null()
+        }
+    })
+}

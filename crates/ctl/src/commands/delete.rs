@@ -1,0 +1,332 @@
+//! `delete`: by name, file, label or all, waiting until the objects are gone.
+//!
+//! **Contract.** All deletions are sent before the first wait. A wait is a list and a watch of that one name; an object of
+//! another uid under the name counts as gone.
+//! **Upstream.** `kubectl/pkg/cmd/delete` (behaviour).
+
+use std::time::Duration;
+
+use clap::ArgMatches;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Command, Context};
+use crate::cli::{self, DryRun, value, values};
+use crate::connection::{JSON, with_query};
+use crate::duration;
+use crate::manifests;
+use crate::output::name;
+use crate::report::{Error, message};
+use crate::resolve::{self, Query, Target};
+
+/// The row of THE LIST.
+pub(crate) const COMMAND: Command =
+    Command { name: "delete", build, run: |context, matches| Box::pin(run(context, matches)) };
+
+const FORCE_WARNING: &str = "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.\n";
+
+fn build(command: clap::Command) -> clap::Command {
+    command
+        .about("Delete resources by file names, stdin, resources and names, or by resources and label selector")
+        .arg(cli::arguments("([-f FILENAME] | TYPE [(NAME | -l label | --all)])"))
+        .args(cli::files())
+        .args(cli::selectors())
+        .arg(cli::all_namespaces())
+        .arg(cli::dry_run())
+        .arg(cli::output())
+        .arg(cli::flag("all", "Delete all resources, in the namespace of the specified resource types"))
+        .arg(
+            cli::text("cascade", "Must be \"background\", \"orphan\", or \"foreground\"")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("background")
+                .default_value("background"),
+        )
+        .arg(cli::flag("force", "If true, immediately remove resources from API and bypass graceful deletion"))
+        .arg(cli::number("grace-period", "Period of time in seconds given to the resource to terminate gracefully").default_value("-1"))
+        .arg(cli::flag("ignore-not-found", "Treat \"resource not found\" as a successful delete"))
+        .arg(cli::flag("now", "If true, resources are signaled for immediate shutdown (same as --grace-period=1)"))
+        .arg(cli::text("timeout", "The length of time to wait before giving up on a delete, zero means determine a timeout from the size of the object").default_value("0s"))
+        .arg(cli::flag_on("wait", "If true, wait for resources to be gone before returning"))
+        .arg(cli::text("raw", "Raw URI to DELETE to the server"))
+}
+
+/// How to delete.
+struct Options {
+    grace_period: i64,
+    force: bool,
+    propagation: &'static str,
+    dry_run: DryRun,
+    ignore_not_found: bool,
+    wait: bool,
+    timeout: Option<Duration>,
+    name_only: bool,
+}
+
+async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    let raw = value(matches, "raw");
+    if !raw.is_empty() {
+        let answer = context.connection().await?.request(Method::DELETE, raw, JSON, None).await?;
+        return context.terminal.out(&crate::output::json::print(&answer));
+    }
+    let options = options(context, matches)?;
+    let (targets, mut errors) = targets(context, matches, &options).await?;
+    let mut waiting = Vec::new();
+    for target in &targets {
+        match delete(context, target, &options).await {
+            Ok(uid) => {
+                if let Some(uid) = uid {
+                    waiting.push((target, uid));
+                }
+            }
+            Err(error) if options.ignore_not_found && error.is_not_found() => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    if targets.is_empty() && errors.is_empty() && !options.name_only {
+        context.terminal.out("No resources found\n")?;
+    }
+    if options.wait && options.dry_run == DryRun::None && errors.is_empty() {
+        for (target, uid) in waiting {
+            wait(context, target, &uid, options.timeout).await?;
+        }
+    }
+    Error::from_many(errors)
+}
+
+fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
+    let mut grace_period = matches.get_one::<i64>("grace-period").copied().unwrap_or(-1);
+    let force = matches.get_flag("force");
+    let mut wait = matches.get_flag("wait");
+    if matches.get_flag("now") {
+        if grace_period != -1 {
+            return Err(message("--now and --grace-period cannot be specified together"));
+        }
+        grace_period = 1;
+    }
+    if grace_period == 0 && !force {
+        // Without --force, zero means "as soon as possible, but wait until it is so".
+        grace_period = 1;
+    }
+    if force && grace_period < 0 {
+        grace_period = 0;
+    }
+    if force && grace_period > 0 {
+        return Err(message("--force and --grace-period greater than 0 cannot be specified together"));
+    }
+    if force {
+        context.terminal.err(FORCE_WARNING);
+        // Forced deletion waits only where it was asked to.
+        wait = matches.value_source("wait") == Some(clap::parser::ValueSource::CommandLine) && wait;
+    }
+    let propagation = match value(matches, "cascade") {
+        "background" | "true" => "Background",
+        "orphan" | "false" => "Orphan",
+        "foreground" => "Foreground",
+        other => {
+            return Err(message(format!(
+                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+            )));
+        }
+    };
+    let timeout = value(matches, "timeout");
+    let timeout = duration::parse(timeout).ok_or_else(|| {
+        Error::Usage(format!(
+            "invalid argument {timeout:?} for \"--timeout\" flag: time: invalid duration {timeout:?}"
+        ))
+    })?;
+    let name_only = match value(matches, "output") {
+        "" => false,
+        "name" => true,
+        other => {
+            return Err(message(format!("unexpected -o output mode: {other}. We only support '-o name'")));
+        }
+    };
+    Ok(Options {
+        grace_period,
+        force,
+        propagation,
+        dry_run: DryRun::from_matches(matches)?,
+        ignore_not_found: matches.get_flag("ignore-not-found") || matches.get_flag("all"),
+        wait,
+        timeout: Some(timeout).filter(|limit| !limit.is_zero()),
+        name_only,
+    })
+}
+
+async fn targets(
+    context: &Context,
+    matches: &ArgMatches,
+    options: &Options,
+) -> Result<(Vec<Target>, Vec<Error>), Error> {
+    let files = values(matches, "filename");
+    let arguments = values(matches, "arguments");
+    let (labels, fields) = (value(matches, "selector"), value(matches, "field-selector"));
+    let selector = !labels.is_empty() || !fields.is_empty();
+    let all = matches.get_flag("all");
+    if all && !labels.is_empty() {
+        return Err(message("cannot set --all and --selector at the same time"));
+    }
+    if !files.is_empty() {
+        if !arguments.is_empty() {
+            return Err(message(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            ));
+        }
+        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let targets = found
+            .into_iter()
+            .map(|one| Target {
+                name: Some(one.name().to_owned()),
+                namespace: one.namespace,
+                resource: one.resource,
+            })
+            .collect();
+        return Ok((targets, errors));
+    }
+    if arguments.is_empty() {
+        return Err(message(
+            "you must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
+        ));
+    }
+    let query = Query {
+        arguments,
+        selector: selector || all,
+        all_namespaces: matches.get_flag("all-namespaces"),
+        allow_all: false,
+    };
+    let query = if all && query.arguments.len() > 1 && !query.arguments[0].contains('/') {
+        Query { selector: true, ..query }
+    } else {
+        query
+    };
+    let mut found = Vec::new();
+    let connection = context.connection().await?;
+    for target in resolve::targets(context, &query).await? {
+        if target.name.is_some() {
+            found.push(target);
+            continue;
+        }
+        let mut token = String::new();
+        loop {
+            let path = with_query(
+                &target.path(),
+                &[
+                    ("continue", token.clone()),
+                    ("fieldSelector", fields.to_owned()),
+                    ("labelSelector", labels.to_owned()),
+                    ("limit", "500".to_owned()),
+                ],
+            );
+            let list = match connection.get(&path, JSON).await {
+                Ok(list) => list,
+                Err(error) if options.ignore_not_found && error.is_not_found() => break,
+                Err(error) => return Err(error),
+            };
+            for item in list["items"].as_array().into_iter().flatten() {
+                found.push(Target {
+                    resource: target.resource.clone(),
+                    namespace: item["metadata"]["namespace"].as_str().map(str::to_owned),
+                    name: item["metadata"]["name"].as_str().map(str::to_owned),
+                });
+            }
+            token = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();
+            if token.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok((found, Vec::new()))
+}
+
+/// Sends one deletion and prints it; the uid of what is still going away.
+async fn delete(context: &Context, target: &Target, options: &Options) -> Result<Option<String>, Error> {
+    let name = target.name.as_deref().unwrap_or("");
+    let connection = context.connection().await?;
+    let mut uid = None;
+    if options.dry_run == DryRun::Client {
+        connection.get(&target.path(), JSON).await?;
+    } else {
+        let mut body =
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": options.propagation});
+        if options.grace_period >= 0 {
+            body["gracePeriodSeconds"] = options.grace_period.into();
+        }
+        if options.dry_run == DryRun::Server {
+            body["dryRun"] = json!(["All"]);
+        }
+        let path = target.path();
+        let answer = connection.request(Method::DELETE, &path, JSON, Some(&body)).await?;
+        let found =
+            if answer["kind"] == "Status" { &answer["details"]["uid"] } else { &answer["metadata"]["uid"] };
+        uid = Some(found.as_str().unwrap_or("").to_owned());
+    }
+    let kind = target.resource.display_kind();
+    let line = if options.name_only {
+        format!("{kind}/{name}\n")
+    } else {
+        let verb = if options.force { "force deleted" } else { "deleted" };
+        let place = target
+            .namespace
+            .as_ref()
+            .filter(|_| target.resource.namespaced)
+            .map_or(String::new(), |namespace| format!(" from {namespace} namespace"));
+        format!("{kind} {name:?} {verb}{place}{}\n", options.dry_run.suffix())
+    };
+    context.terminal.out(&line)?;
+    Ok(uid)
+}
+
+/// Waits until the object is gone.
+async fn wait(context: &Context, target: &Target, uid: &str, limit: Option<Duration>) -> Result<(), Error> {
+    let gone = wait_gone(context, target, uid);
+    let Some(limit) = limit else { return gone.await };
+    tokio::time::timeout(limit, gone).await.unwrap_or_else(|_| {
+        let name = target.name.as_deref().unwrap_or("");
+        let kind = name::with_group(&target.resource.name, &target.resource.group);
+        Err(message(format!("timed out waiting for the condition on {kind}/{name}")))
+    })
+}
+
+async fn wait_gone(context: &Context, target: &Target, uid: &str) -> Result<(), Error> {
+    let connection = context.connection().await?;
+    let collection = Target { name: None, ..target.clone() }.path();
+    let selector = format!("metadata.name={}", target.name.as_deref().unwrap_or(""));
+    let same = |object: &Value| uid.is_empty() || object["metadata"]["uid"] == uid;
+    loop {
+        let list = match connection
+            .get(&with_query(&collection, &[("fieldSelector", selector.clone())]), JSON)
+            .await
+        {
+            Ok(list) => list,
+            // Whoever may delete but not list does not wait.
+            Err(error) if matches!(error.reason(), Some("NotFound" | "MethodNotAllowed" | "Forbidden")) => {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if !list["items"].as_array().into_iter().flatten().any(same) {
+            return Ok(());
+        }
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("").to_owned();
+        let path = with_query(
+            &collection,
+            &[
+                ("fieldSelector", selector.clone()),
+                ("resourceVersion", version),
+                ("watch", "true".to_owned()),
+            ],
+        );
+        let mut stream = match connection.stream(&path, JSON).await {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.reason(), Some("Expired" | "Gone")) => continue,
+            Err(error) => return Err(error),
+        };
+        // An expired watch starts again from the list.
+        while let Ok(Some((kind, object))) = stream.event().await {
+            if kind == "DELETED" && same(&object) || kind != "BOOKMARK" && !same(&object) {
+                return Ok(());
+            }
+        }
+    }
+}

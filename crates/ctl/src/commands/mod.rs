@@ -1,0 +1,157 @@
+//! THE LIST of commands, and what each is handed.
+//!
+//! A command is one file here and one row in `COMMANDS`.
+
+mod api_resources;
+mod api_versions;
+mod cluster_info;
+mod completion;
+mod config;
+mod create;
+mod delete;
+mod describe;
+mod get;
+mod logs;
+mod options;
+mod version;
+
+use std::ffi::OsString;
+
+use clap::ArgMatches;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::cli;
+use crate::client_config::Globals;
+use crate::connection::Connection;
+use crate::discovery::Discovery;
+use crate::report::{Error, message};
+use crate::terminal::Terminal;
+
+/// One command.
+pub(crate) struct Command {
+    /// Its name.
+    name: &'static str,
+    /// Its flags and help.
+    build: fn(clap::Command) -> clap::Command,
+    /// What it does.
+    run: for<'a> fn(&'a Context, &'a ArgMatches) -> BoxFuture<'a, Result<(), Error>>,
+}
+
+/// THE LIST.
+const COMMANDS: &[Command] = &[
+    api_resources::COMMAND,
+    api_versions::COMMAND,
+    cluster_info::COMMAND,
+    completion::COMMAND,
+    config::COMMAND,
+    create::COMMAND,
+    delete::COMMAND,
+    describe::COMMAND,
+    get::COMMAND,
+    logs::COMMAND,
+    options::COMMAND,
+    version::COMMAND,
+];
+
+/// What a command works with; connection, configuration and discovery are made when first asked for.
+pub(crate) struct Context {
+    /// Streams, environment, clock.
+    pub(crate) terminal: Terminal,
+    /// The global flags.
+    pub(crate) globals: Globals,
+    config: Value,
+    namespace: String,
+    connection: OnceCell<Connection>,
+    discovery: OnceCell<Discovery>,
+}
+
+impl Context {
+    /// The connection to the server.
+    pub(crate) async fn connection(&self) -> Result<&Connection, Error> {
+        self.connection.get_or_try_init(|| self.globals.connect(&self.config, &self.terminal)).await
+    }
+
+    /// What the server serves.
+    pub(crate) async fn discovery(&self) -> Result<&Discovery, Error> {
+        let connection = self.connection().await?;
+        self.discovery.get_or_try_init(|| Discovery::load(connection)).await
+    }
+
+    /// The namespace in force.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The merged kubeconfig.
+    pub(crate) fn config(&self) -> &Value {
+        &self.config
+    }
+}
+
+/// The whole command line.
+pub(crate) fn grammar() -> clap::Command {
+    let mut root = clap::Command::new("kctl")
+        .about("kctl controls a Kubernetes cluster.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .after_help(
+            "Use \"kctl options\" for a list of global command-line options (applies to all commands).",
+        )
+        .args(cli::global_flags());
+    for command in COMMANDS {
+        root = root.subcommand((command.build)(clap::Command::new(command.name).args_override_self(true)));
+    }
+    root
+}
+
+/// Parses a command line and runs its command.
+pub(crate) async fn dispatch(
+    arguments: impl IntoIterator<Item = OsString>,
+    terminal: &Terminal,
+) -> Result<(), Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut root = grammar();
+    let matches = match root.try_get_matches_from_mut(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let named = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+            let command =
+                named.clone().find(|word| COMMANDS.iter().any(|command| command.name == *word)).unwrap_or("");
+            return match cli::report(error, &root, command) {
+                Error::Plain(text, 0) => terminal.out(&text),
+                error => Err(error),
+            };
+        }
+    };
+    let (name, matches) = matches.subcommand().expect("the grammar requires a command");
+    let command =
+        COMMANDS.iter().find(|command| command.name == name).expect("the grammar is made of the list");
+    let globals = Globals::from_matches(matches)?;
+    // Commands that need no server must work with a broken kubeconfig, too.
+    let config = match globals.load(terminal) {
+        Ok(config) => config,
+        Err(_) if matches!(name, "completion" | "options") => crate::client_config::empty_config(),
+        Err(error) => return Err(error),
+    };
+    let namespace = globals.namespace(&config).0;
+    let context = Context {
+        terminal: terminal.clone(),
+        globals,
+        config,
+        namespace,
+        connection: OnceCell::new(),
+        discovery: OnceCell::new(),
+    };
+    (command.run)(&context, matches).await?;
+    match context.connection.get().map_or(0, Connection::has_warned) {
+        count if count > 0 && context.globals.warnings_as_errors => {
+            let noun = if count == 1 { "warning" } else { "warnings" };
+            Err(message(format!("{count} {noun} received")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,35 @@
+//! `options`: the flags that every command takes.
+
+use clap::ArgMatches;
+
+use super::{Command, Context};
+use crate::cli;
+use crate::report::Error;
+
+/// The row of THE LIST.
+pub(crate) const COMMAND: Command =
+    Command { name: "options", build, run: |context, matches| Box::pin(run(context, matches)) };
+
+fn build(command: clap::Command) -> clap::Command {
+    command.about("Print the list of flags inherited by all commands")
+}
+
+async fn run(context: &Context, _: &ArgMatches) -> Result<(), Error> {
+    let mut flags = cli::global_flags();
+    flags.sort_by_key(|flag| flag.get_id().to_string());
+    let mut text = "The following options can be passed to any command:\n".to_owned();
+    for flag in flags {
+        let name = flag.get_id().as_str();
+        let short = flag.get_short().map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+        let default = match name {
+            "v" => "0",
+            "request-timeout" => "'0'",
+            "as-group" => "[]",
+            "insecure-skip-tls-verify" | "warnings-as-errors" => "false",
+            _ => "''",
+        };
+        let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+        text += &format!("\n{short}--{name}={default}:\n\t{help}\n");
+    }
+    context.terminal.out(&text)
+}

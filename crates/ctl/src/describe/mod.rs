@@ -1,0 +1,134 @@
+//! `describe`'s layouts: THE LIST of kinds with their own, and the parts they share.
+//!
+//! **Contract.** A layout writes lines whose cells end with tabs; `commands::describe` aligns the whole. It may ask the
+//! server for more (events, a node's pods), never fails because of events.
+//! **Upstream.** `kubectl/pkg/describe/describe.go` (behaviour).
+
+mod containers;
+pub(crate) mod events;
+mod generic;
+mod node;
+mod pod;
+mod volumes;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::commands::Context;
+use crate::discovery::Resource;
+use crate::output::json::sorted;
+use crate::report::Error;
+
+/// An annotation value longer than this goes on lines of its own.
+const MAX_ANNOTATION: usize = 140;
+
+type Layout = for<'a> fn(&'a Describe<'a>, &'a Value) -> BoxFuture<'a, Result<String, Error>>;
+
+/// THE LIST: group, kind and layout.
+const LAYOUTS: &[(&str, &str, Layout)] = &[
+    ("", "Node", |describe, object| Box::pin(node::describe(describe, object))),
+    ("", "Pod", |describe, object| Box::pin(pod::describe(describe, object))),
+];
+
+/// What a layout works with.
+pub(crate) struct Describe<'a> {
+    /// Connection and clock.
+    pub(crate) context: &'a Context,
+    /// The object's type.
+    pub(crate) resource: &'a Resource,
+    /// `--show-events`
+    pub(crate) show_events: bool,
+}
+
+impl Describe<'_> {
+    /// The object's text, not yet aligned.
+    pub(crate) async fn text(&self, object: &Value) -> Result<String, Error> {
+        let own = LAYOUTS
+            .iter()
+            .find(|(group, kind, _)| *group == self.resource.group && *kind == self.resource.kind);
+        match own {
+            Some((_, _, layout)) => layout(self, object).await,
+            None => generic::describe(self, object).await,
+        }
+    }
+
+    /// A wire timestamp as `describe` shows it.
+    pub(crate) fn time(&self, value: &Value) -> String {
+        show_time(value, self.context.terminal.time_zone())
+    }
+}
+
+/// `Thu, 01 Jan 2026 00:00:00 +0000`; the zero time where there is none.
+pub(crate) fn show_time(value: &Value, zone: &TimeZone) -> String {
+    let Some(time) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return "Mon, 01 Jan 0001 00:00:00 +0000".to_owned();
+    };
+    time.to_zoned(zone.clone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+}
+
+/// A text field, empty where it is missing.
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or("")
+}
+
+/// The items of a list field.
+pub(crate) fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// `True` or `False`.
+pub(crate) fn title_bool(value: &Value) -> &'static str {
+    if value.as_bool().unwrap_or(false) { "True" } else { "False" }
+}
+
+/// `Labels:` and the like: one pair a line.
+pub(crate) fn labels(title: &str, map: &Value) -> String {
+    let pairs = map.as_object().map(sorted).unwrap_or_default();
+    let lines: Vec<String> =
+        pairs.into_iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    column(title, &lines)
+}
+
+/// A title and lines in the second column; `<none>` where there are none.
+pub(crate) fn column(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        format!("{title}:\t<none>\n")
+    } else {
+        format!("{title}:\t{}\n", lines.join("\n\t"))
+    }
+}
+
+/// `Annotations:`, without what `apply` keeps for itself.
+pub(crate) fn annotations(map: &Value) -> String {
+    let mut lines = Vec::new();
+    for (key, value) in map.as_object().map(sorted).unwrap_or_default() {
+        if key == "kubectl.kubernetes.io/last-applied-configuration" {
+            continue;
+        }
+        let value = value.as_str().unwrap_or("");
+        let value = value.strip_suffix('\n').unwrap_or(value);
+        if key.len() + value.len() + 2 <= MAX_ANNOTATION && !value.contains('\n') {
+            lines.push(format!("{key}: {value}"));
+            continue;
+        }
+        lines.push(format!("{key}:"));
+        lines.extend(value.split('\n').map(|line| format!("  {}", shorten(line, MAX_ANNOTATION - 2))));
+    }
+    column("Annotations", &lines)
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let mut end = most;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", &text[..end])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What the server serves: its groups, versions and resources.
+//!
+//! **Contract.** Aggregated discovery (two requests) where the server has it, the older documents otherwise. A group whose
+//! documents cannot be had is left out, not an error.
+//! **Not here.** Which resource a user's word means: `resolve`.
+
+use futures::future::join_all;
+use serde_json::Value;
+
+use crate::connection::{Connection, JSON};
+use crate::report::Error;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+
+/// One resource of one group version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resource {
+    /// API group; empty for the core group.
+    pub(crate) group: String,
+    /// Version.
+    pub(crate) version: String,
+    /// Plural name.
+    pub(crate) name: String,
+    /// Singular name.
+    pub(crate) singular: String,
+    /// Kind.
+    pub(crate) kind: String,
+    /// Whether its objects live in namespaces.
+    pub(crate) namespaced: bool,
+    /// Short names.
+    pub(crate) short_names: Vec<String>,
+    /// Categories, such as `all`.
+    pub(crate) categories: Vec<String>,
+    /// Verbs.
+    pub(crate) verbs: Vec<String>,
+}
+
+impl Resource {
+    /// `v1`, `apps/v1`
+    pub(crate) fn api_version(&self) -> String {
+        group_version(&self.group, &self.version)
+    }
+
+    /// Path of the collection, in a namespace where one is given and the resource has them.
+    pub(crate) fn collection(&self, namespace: Option<&str>) -> String {
+        let root = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
+        match namespace.filter(|_| self.namespaced) {
+            Some(namespace) => format!("{root}/namespaces/{namespace}/{}", self.name),
+            None => format!("{root}/{}", self.name),
+        }
+    }
+
+    /// Path of one object.
+    pub(crate) fn object(&self, namespace: Option<&str>, name: &str) -> String {
+        format!("{}/{}", self.collection(namespace), crate::connection::encode(name))
+    }
+
+    /// `pod`, `deployment.apps`: what stands before a name with several kinds.
+    pub(crate) fn display_kind(&self) -> String {
+        crate::output::name::with_group(&self.kind.to_lowercase(), &self.group)
+    }
+
+    /// Whether the resource is of the same group and name.
+    pub(crate) fn same_type(&self, other: &Self) -> bool {
+        self.group == other.group && self.name == other.name && self.version == other.version
+    }
+}
+
+/// `v1`, `apps/v1`
+pub(crate) fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// Everything served, groups in the server's order, preferred version first.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    /// Group name and its versions with their resources.
+    pub(crate) groups: Vec<(String, Vec<(String, Vec<Resource>)>)>,
+}
+
+impl Discovery {
+    /// Asks the server.
+    pub(crate) async fn load(connection: &Connection) -> Result<Self, Error> {
+        let (core, named) = futures::join!(
+            connection.get_typed("/api?timeout=32s", AGGREGATED),
+            connection.get_typed("/apis?timeout=32s", AGGREGATED)
+        );
+        let (core, named) = match (core, named) {
+            (Err(error), Err(_)) => return Err(error),
+            (core, named) => (tolerate(core)?, tolerate(named)?),
+        };
+        let mut discovery = Self::default();
+        for (media, document) in [core, named].into_iter().flatten() {
+            if media.contains("as=APIGroupDiscoveryList") {
+                discovery.groups.extend(aggregated(&document));
+            } else {
+                discovery.groups.extend(legacy(connection, &document).await);
+            }
+        }
+        Ok(discovery)
+    }
+
+    /// All resources, in the server's order.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.groups
+            .iter()
+            .flat_map(|(_, versions)| versions.iter())
+            .flat_map(|(_, resources)| resources.iter())
+    }
+
+    /// All resources of each group's preferred version: the first version that has the resource.
+    pub(crate) fn preferred(&self) -> Vec<&Resource> {
+        let mut found: Vec<&Resource> = Vec::new();
+        for resource in self.resources() {
+            if !found.iter().any(|other| other.group == resource.group && other.name == resource.name) {
+                found.push(resource);
+            }
+        }
+        found
+    }
+}
+
+/// A half of discovery that fails is left out, unless nobody was let in.
+fn tolerate(result: Result<(String, Value), Error>) -> Result<Option<(String, Value)>, Error> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.reason(), Some("NotFound" | "Forbidden")) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("").to_owned()
+}
+
+type Group = (String, Vec<(String, Vec<Resource>)>);
+
+fn aggregated(document: &Value) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for item in document["items"].as_array().into_iter().flatten() {
+        let group = text(&item["metadata"]["name"]);
+        let mut versions = Vec::new();
+        for entry in item["versions"].as_array().into_iter().flatten() {
+            let version = text(&entry["version"]);
+            let resources = entry["resources"].as_array().into_iter().flatten().map(|one| Resource {
+                group: group.clone(),
+                version: version.clone(),
+                name: text(&one["resource"]),
+                singular: text(&one["singularResource"]),
+                kind: text(&one["responseKind"]["kind"]),
+                namespaced: one["scope"] == "Namespaced",
+                short_names: strings(&one["shortNames"]),
+                categories: strings(&one["categories"]),
+                verbs: strings(&one["verbs"]),
+            });
+            versions.push((version.clone(), resources.collect()));
+        }
+        groups.push((group, versions));
+    }
+    groups
+}
+
+async fn legacy(connection: &Connection, document: &Value) -> Vec<Group> {
+    if document["kind"] == "APIVersions" {
+        let versions = strings(&document["versions"]);
+        return vec![(String::new(), resource_lists(connection, "", &versions).await)];
+    }
+    let groups = document["groups"].as_array().into_iter().flatten().map(|group| async move {
+        let name = text(&group["name"]);
+        let preferred = text(&group["preferredVersion"]["version"]);
+        let mut versions: Vec<String> = group["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|version| text(&version["version"]))
+            .collect();
+        versions.sort_by_key(|version| *version != preferred);
+        let lists = resource_lists(connection, &name, &versions).await;
+        (name, lists)
+    });
+    join_all(groups).await
+}
+
+async fn resource_lists(
+    connection: &Connection,
+    group: &str,
+    versions: &[String],
+) -> Vec<(String, Vec<Resource>)> {
+    let requests = versions.iter().map(|version| async move {
+        let path =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let document = connection.get(&format!("{path}?timeout=32s"), JSON).await.ok()?;
+        let resources = document["resources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|one| !one["name"].as_str().unwrap_or("/").contains('/'))
+            .map(|one| Resource {
+                group: group.to_owned(),
+                version: version.clone(),
+                name: text(&one["name"]),
+                singular: text(&one["singularName"]),
+                kind: text(&one["kind"]),
+                namespaced: one["namespaced"].as_bool().unwrap_or(false),
+                short_names: strings(&one["shortNames"]),
+                categories: strings(&one["categories"]),
+                verbs: strings(&one["verbs"]),
+            })
+            .collect();
+        Some((version.clone(), resources))
+    });
+    join_all(requests).await.into_iter().flatten().collect()
+}

@@ -1,0 +1,193 @@
+//! `-f`: files, folders and standard input as a list of objects with their place.
+//!
+//! **Contract.** Folders give their `.json`, `.yaml` and `.yml` files in name order, lists give their items. Nothing is
+//! fetched from the network.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::client_config::os_text;
+use crate::commands::Context;
+use crate::discovery::Resource;
+use crate::report::{Error, message};
+use crate::resolve;
+use crate::yaml_input;
+
+/// One object of a manifest.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    /// The object as written.
+    pub(crate) object: Value,
+    /// File name, or `STDIN`.
+    pub(crate) source: String,
+    /// Its type.
+    pub(crate) resource: Resource,
+    /// Its namespace, where its type has them.
+    pub(crate) namespace: Option<String>,
+}
+
+impl Manifest {
+    /// The object's name; empty with `generateName`.
+    pub(crate) fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or("")
+    }
+}
+
+/// Reads every `-f` and resolves the objects' types. What can be read is returned beside the errors.
+pub(crate) async fn read(
+    context: &Context,
+    files: &[String],
+    recursive: bool,
+) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
+    let mut objects: Vec<(Value, String)> = Vec::new();
+    let mut errors = Vec::new();
+    for file in files {
+        if file.starts_with("http://") || file.starts_with("https://") {
+            return Err(message(format!(
+                "unable to read URL {file:?}: kctl reads files, folders and standard input only"
+            )));
+        }
+        if file == "-" {
+            let bytes = context.terminal.read_stdin()?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| message("error parsing STDIN: it is not UTF-8"))?;
+            collect(&text, "STDIN", &mut objects, &mut errors);
+            continue;
+        }
+        for path in paths(Path::new(file), recursive)? {
+            let shown = path.display().to_string();
+            match std::fs::read_to_string(&path) {
+                Ok(text) => collect(&text, &shown, &mut objects, &mut errors),
+                Err(error) => errors.push(message(format!("open {shown}: {}", os_text(&error)))),
+            }
+        }
+    }
+    if objects.is_empty() && errors.is_empty() {
+        return Ok((Vec::new(), errors));
+    }
+    let mut found = Vec::new();
+    if !objects.is_empty() {
+        let discovery = context.discovery().await?;
+        for (object, source) in objects {
+            match locate(context, discovery, object, source) {
+                Ok(one) => found.push(one),
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    Ok((found, errors))
+}
+
+fn locate(
+    context: &Context,
+    discovery: &crate::discovery::Discovery,
+    object: Value,
+    source: String,
+) -> Result<Manifest, Error> {
+    let (kind, api_version) =
+        (object["kind"].as_str().unwrap_or(""), object["apiVersion"].as_str().unwrap_or(""));
+    let name = object["metadata"]["name"].as_str().unwrap_or("");
+    let written = object["metadata"]["namespace"].as_str().unwrap_or("");
+    let Some(resource) = resolve::by_kind(discovery, api_version, kind) else {
+        return Err(message(format!(
+            "resource mapping not found for name: {name:?} namespace: {written:?} from {source:?}: no matches for kind {kind:?} in version {api_version:?}\nensure CRDs are installed first"
+        )));
+    };
+    let namespace = if !resource.namespaced {
+        None
+    } else if written.is_empty() {
+        Some(context.namespace().to_owned())
+    } else if context.globals.namespace.is_some() && written != context.namespace() {
+        return Err(message(format!(
+            "the namespace from the provided object {written:?} does not match the namespace {:?}. You must pass '--namespace={written}' to perform this operation.",
+            context.namespace()
+        )));
+    } else {
+        Some(written.to_owned())
+    };
+    let resource = resource.clone();
+    Ok(Manifest { object, source, resource, namespace })
+}
+
+/// The objects of one text; lists give their items.
+fn collect(text: &str, source: &str, objects: &mut Vec<(Value, String)>, errors: &mut Vec<Error>) {
+    match yaml_input::documents(text) {
+        Err(error) => errors.push(message(format!("error parsing {source}: {error}"))),
+        Ok(documents) => {
+            for document in documents {
+                flatten(document, source, objects, errors);
+            }
+        }
+    }
+}
+
+fn flatten(document: Value, source: &str, objects: &mut Vec<(Value, String)>, errors: &mut Vec<Error>) {
+    for (field, label) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
+        if document[field].as_str().is_none_or(str::is_empty) {
+            let text = crate::output::json::compact(&document);
+            errors.push(message(format!(
+                "unable to decode {source:?}: Object '{label}' is missing in '{text}'"
+            )));
+            return;
+        }
+    }
+    let is_list =
+        document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && document["items"].is_array();
+    if !is_list {
+        objects.push((document, source.to_owned()));
+        return;
+    }
+    let kind = document["kind"].as_str().unwrap_or("").trim_end_matches("List").to_owned();
+    let api_version = document["apiVersion"].clone();
+    for item in document["items"].as_array().into_iter().flatten() {
+        let mut item = item.clone();
+        if !kind.is_empty() && item["kind"].is_null() && item.is_object() {
+            item["kind"] = kind.as_str().into();
+            item["apiVersion"] = api_version.clone();
+        }
+        flatten(item, source, objects, errors);
+    }
+}
+
+fn paths(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Error> {
+    let shown = path.display().to_string();
+    if shown.contains(['*', '?', '[']) && !path.exists() {
+        return Err(message(format!("the path {shown:?} does not exist")));
+    }
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => message(format!("the path {shown:?} does not exist")),
+        _ => message(format!("the path {shown:?} cannot be accessed: stat {shown}: {}", os_text(&error))),
+    })?;
+    if !metadata.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    walk(path, recursive, &mut found)?;
+    if found.is_empty() {
+        return Err(message(format!(
+            "error reading [{shown}]: recognized file extensions are [.json .yaml .yml]"
+        )));
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            if recursive {
+                walk(&entry, recursive, found)?;
+            }
+        } else if entry
+            .extension()
+            .and_then(|text| text.to_str())
+            .is_some_and(|text| matches!(text, "json" | "yaml" | "yml"))
+        {
+            found.push(entry);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! `-o json`: four spaces, keys sorted, Go's escapes.
+//!
+//! **Upstream.** Go's `encoding/json` as `cli-runtime/pkg/printers` uses it.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// An object as kubectl prints it, with a final newline.
+pub(crate) fn print(value: &Value) -> String {
+    let mut out = String::new();
+    write(&mut out, value, Some("    "), 0);
+    out.push('\n');
+    out
+}
+
+/// An object on one line with sorted keys, as Go's `json.Marshal` gives it.
+pub(crate) fn compact(value: &Value) -> String {
+    let mut out = String::new();
+    write(&mut out, value, None, 0);
+    out
+}
+
+/// Keys in the order in which Go prints a map.
+pub(crate) fn sorted(map: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by(|left, right| left.0.cmp(right.0));
+    entries
+}
+
+fn write(out: &mut String, value: &Value, unit: Option<&str>, depth: usize) {
+    let line = |out: &mut String, depth: usize| {
+        if let Some(unit) = unit {
+            out.push('\n');
+            for _ in 0..depth {
+                out.push_str(unit);
+            }
+        }
+    };
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) => out.push_str(&self::number(number)),
+        Value::String(text) => quote(out, text),
+        Value::Array(items) if items.is_empty() => out.push_str("[]"),
+        Value::Object(map) if map.is_empty() => out.push_str("{}"),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                line(out, depth + 1);
+                write(out, item, unit, depth + 1);
+            }
+            line(out, depth);
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (index, (key, item)) in sorted(map).into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                line(out, depth + 1);
+                quote(out, key);
+                out.push_str(if unit.is_some() { ": " } else { ":" });
+                write(out, item, unit, depth + 1);
+            }
+            line(out, depth);
+            out.push('}');
+        }
+    }
+}
+
+/// A number as Go's JSON encoder writes it.
+pub(crate) fn number(number: &serde_json::Number) -> String {
+    let Some(float) = number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()) else {
+        return number.to_string();
+    };
+    let size = float.abs();
+    if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = format!("{float:e}");
+        // Go writes the exponent's sign and, for small ones, no leading zero.
+        return match text.split_once('e') {
+            Some((mantissa, exponent)) if !exponent.starts_with('-') => format!("{mantissa}e+{exponent}"),
+            _ => text,
+        };
+    }
+    format!("{float}")
+}
+
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sorts_indents_and_escapes() {
+        let value = json!({"b": [1, {}], "a": {"z": [], "y": "<&>\n\u{1}é\u{2028}"}, "c": null, "d": 1.5, "e": 1e21, "f": 100.0});
+        assert_eq!(
+            print(&value),
+            "{\n    \"a\": {\n        \"y\": \"\\u003c\\u0026\\u003e\\n\\u0001é\\u2028\",\n        \"z\": []\n    },\n    \"b\": [\n        1,\n        {}\n    ],\n    \"c\": null,\n    \"d\": 1.5,\n    \"e\": 1e+21,\n    \"f\": 100\n}\n"
+        );
+        assert_eq!(compact(&json!({"b": [1, 2], "a": {}})), "{\"a\":{},\"b\":[1,2]}");
+    }
+}

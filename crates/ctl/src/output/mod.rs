@@ -1,0 +1,128 @@
+//! Output formats: `-o` and what each makes of an object.
+//!
+//! **Not here.** `describe`'s layouts.
+
+pub(crate) mod custom_columns;
+pub(crate) mod json;
+pub(crate) mod jsonpath;
+pub(crate) mod name;
+pub(crate) mod sort_by;
+pub(crate) mod table;
+pub(crate) mod tabwriter;
+pub(crate) mod yaml;
+
+use serde_json::Value;
+
+use crate::report::{Error, message};
+
+/// A parsed `-o`.
+#[derive(Debug)]
+pub(crate) enum Format {
+    /// The table, or the command's own line.
+    Human {
+        /// `-o wide`
+        wide: bool,
+    },
+    /// `-o json`
+    Json,
+    /// `-o yaml`
+    Yaml,
+    /// `-o name`
+    Name,
+    /// `-o jsonpath=…`
+    JsonPath {
+        /// The template.
+        template: jsonpath::Template,
+        /// `-o jsonpath-as-json`
+        as_json: bool,
+    },
+    /// `-o custom-columns=…`
+    CustomColumns(custom_columns::Columns),
+}
+
+/// The formats a command offers, as its error lists them.
+const FORMATS: &str =
+    "custom-columns,custom-columns-file,json,jsonpath,jsonpath-as-json,jsonpath-file,name,wide,yaml";
+
+/// Parses the value of `-o`, with `--template` for a `jsonpath` that carries none.
+pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error> {
+    let (format, argument) =
+        text.split_once('=').map_or((text, None), |(format, argument)| (format, Some(argument)));
+    let argument = argument.or(template.filter(|text| !text.is_empty()));
+    let needed = |what: &str| {
+        argument
+            .map(str::to_owned)
+            .ok_or_else(|| message(format!("{what} format specified but no {what} template given")))
+    };
+    let read = |path: &str| {
+        std::fs::read_to_string(path).map_err(|error| {
+            message(format!(
+                "error reading --template {path}, open {path}: {}",
+                crate::client_config::os_text(&error)
+            ))
+        })
+    };
+    match format {
+        "" => Ok(Format::Human { wide: false }),
+        "wide" => Ok(Format::Human { wide: true }),
+        "json" => Ok(Format::Json),
+        "yaml" => Ok(Format::Yaml),
+        "name" => Ok(Format::Name),
+        "jsonpath" | "jsonpath-as-json" | "jsonpath-file" => {
+            let argument =
+                argument.ok_or_else(|| message("template format specified but no template given"))?;
+            let source = if format == "jsonpath-file" { read(argument)? } else { argument.to_owned() };
+            let source = jsonpath::relax(&source)?;
+            let template = jsonpath::Template::parse(&source)
+                .map_err(|error| message(format!("error parsing jsonpath {source}, {error}")))?;
+            Ok(Format::JsonPath { template, as_json: format == "jsonpath-as-json" })
+        }
+        "custom-columns" => {
+            custom_columns::Columns::parse(&needed("custom-columns")?).map(Format::CustomColumns)
+        }
+        "custom-columns-file" => {
+            custom_columns::Columns::parse_file(&read(&needed("custom-columns")?)?).map(Format::CustomColumns)
+        }
+        _ => Err(message(format!(
+            "unable to match a printer suitable for the output format {text:?}, allowed formats are: {FORMATS}"
+        ))),
+    }
+}
+
+/// An object without `metadata.managedFields`, as it is shown unless asked for; lists lose their items' too.
+pub(crate) fn without_managed_fields(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("managedFields");
+    }
+    for item in object.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten() {
+        without_managed_fields(item);
+    }
+}
+
+/// A value as Go's `fmt.Sprint` shows it: maps as `map[a:1]`, lists as `[1 2]`, null as `<nil>`.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => float(number),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let pairs: Vec<String> =
+                json::sorted(map).into_iter().map(|(key, value)| format!("{key}:{}", plain(value))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+    }
+}
+
+/// A number as Go's `%v` shows it.
+fn float(number: &serde_json::Number) -> String {
+    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    if float != 0.0 && !(1e-4..1e21).contains(&float.abs()) {
+        let text = format!("{float:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
+        return format!("{mantissa}e{sign}{digits:0>2}");
+    }
+    format!("{float}")
+}

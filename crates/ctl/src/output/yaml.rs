@@ -1,0 +1,532 @@
+//! `-o yaml`: block style, keys in go-yaml's natural order, sequences at their key's indentation, lines folded at 80.
+//!
+//! **Contract.** What is written parses to the same value under YAML 1.1 and 1.2 readers: strings that either would take
+//! for something else are quoted.
+//! **Not here.** Reading YAML: `yaml_input`.
+//! **Upstream.** `sigs.k8s.io/yaml` over go-yaml v2 and libyaml's emitter (behaviour).
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// The column at which libyaml looks for a place to break a line.
+const BEST_WIDTH: usize = 80;
+
+/// A document as kubectl prints it, with a final newline.
+pub(crate) fn print(value: &Value) -> String {
+    let mut out = Emitter { text: String::new(), column: 0 };
+    out.node(value, 0, Place::Top);
+    out.text
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Top,
+    /// After `key:`.
+    Value,
+    /// After `- `.
+    Item,
+}
+
+struct Emitter {
+    text: String,
+    column: usize,
+}
+
+impl Emitter {
+    fn put(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.column += text.chars().count();
+    }
+
+    fn newline(&mut self, indent: usize) {
+        self.text.push('\n');
+        self.text.extend(std::iter::repeat_n(' ', indent));
+        self.column = indent;
+    }
+
+    fn end_line(&mut self) {
+        self.text.push('\n');
+        self.column = 0;
+    }
+
+    fn margin(&mut self, indent: usize) {
+        self.text.extend(std::iter::repeat_n(' ', indent));
+        self.column = indent;
+    }
+
+    /// Writes a value whose block content stands at `indent`.
+    fn node(&mut self, value: &Value, indent: usize, place: Place) {
+        match value {
+            Value::Object(map) if !map.is_empty() => self.mapping(map, indent, place),
+            Value::Array(items) if !items.is_empty() => self.sequence(items, indent, place),
+            _ => {
+                if place == Place::Value {
+                    self.put(" ");
+                }
+                self.scalar(value, indent);
+                self.end_line();
+            }
+        }
+    }
+
+    fn mapping(&mut self, map: &serde_json::Map<String, Value>, indent: usize, place: Place) {
+        if place == Place::Value {
+            self.end_line();
+        }
+        let mut entries: Vec<_> = map.iter().collect();
+        entries.sort_by(|left, right| natural_order(left.0, right.0));
+        for (index, (key, value)) in entries.into_iter().enumerate() {
+            if index > 0 || place != Place::Item {
+                self.margin(indent);
+            }
+            let long = key.chars().count() > 128 || key.contains('\n');
+            if long {
+                self.put("? ");
+                self.string(key, indent + 2, false);
+                self.newline(indent);
+                self.put(":");
+            } else {
+                self.string(key, indent, true);
+                self.put(":");
+            }
+            // A sequence stands at its key's own indentation, a mapping two further in.
+            let inner = if value.is_array() { indent } else { indent + 2 };
+            self.node(value, inner, Place::Value);
+        }
+    }
+
+    fn sequence(&mut self, items: &[Value], indent: usize, place: Place) {
+        if place == Place::Value {
+            self.end_line();
+        }
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 || place != Place::Item {
+                self.margin(indent);
+            }
+            self.put("- ");
+            self.node(item, indent + 2, Place::Item);
+        }
+    }
+
+    fn scalar(&mut self, value: &Value, indent: usize) {
+        match value {
+            Value::Null => self.put("null"),
+            Value::Bool(flag) => self.put(if *flag { "true" } else { "false" }),
+            Value::Number(number) => self.put(&yaml_number(number)),
+            Value::String(text) => self.string(text, indent, false),
+            Value::Array(_) => self.put("[]"),
+            Value::Object(_) => self.put("{}"),
+        }
+    }
+
+    fn string(&mut self, text: &str, indent: usize, key: bool) {
+        let scan = Scan::of(text);
+        if resolves_to_other(text) {
+            self.double_quoted(text, indent, key);
+        } else if text.contains('\n') && !key {
+            if scan.special || text.starts_with('\n') && scan.space_break {
+                self.double_quoted(text, indent, key);
+            } else if scan.block_allowed {
+                self.literal(text, indent);
+            } else {
+                self.double_quoted(text, indent, key);
+            }
+        } else if scan.plain_allowed && !text.is_empty() {
+            self.plain(text, indent, key);
+        } else if scan.single_allowed && !(key && text.contains('\n')) {
+            self.single_quoted(text, indent, key);
+        } else {
+            self.double_quoted(text, indent, key);
+        }
+    }
+
+    fn plain(&mut self, text: &str, indent: usize, key: bool) {
+        let chars: Vec<char> = text.chars().collect();
+        let mut spaces = false;
+        for (at, c) in chars.iter().enumerate() {
+            let breaks =
+                *c == ' ' && !key && !spaces && self.column > BEST_WIDTH && chars.get(at + 1) != Some(&' ');
+            if breaks {
+                self.newline(indent);
+            } else {
+                self.text.push(*c);
+                self.column += 1;
+            }
+            spaces = *c == ' ';
+        }
+    }
+
+    fn single_quoted(&mut self, text: &str, indent: usize, key: bool) {
+        self.put("'");
+        let chars: Vec<char> = text.chars().collect();
+        let mut spaces = false;
+        for (at, c) in chars.iter().enumerate() {
+            let inner = at > 0 && at + 1 < chars.len();
+            let breaks = *c == ' '
+                && !key
+                && !spaces
+                && inner
+                && self.column > BEST_WIDTH
+                && chars.get(at + 1) != Some(&' ');
+            if breaks {
+                self.newline(indent);
+            } else if *c == '\'' {
+                self.put("''");
+            } else {
+                self.text.push(*c);
+                self.column += 1;
+            }
+            spaces = *c == ' ';
+        }
+        self.put("'");
+    }
+
+    fn double_quoted(&mut self, text: &str, indent: usize, key: bool) {
+        self.put("\"");
+        let chars: Vec<char> = text.chars().collect();
+        let mut spaces = false;
+        for (at, c) in chars.iter().enumerate() {
+            let inner = at > 0 && at + 1 < chars.len();
+            if *c == ' ' && !key && !spaces && inner && self.column > BEST_WIDTH {
+                self.newline(indent);
+                if chars.get(at + 1) == Some(&' ') {
+                    self.put("\\");
+                }
+                spaces = true;
+                continue;
+            }
+            spaces = *c == ' ';
+            let escape = match c {
+                '\0' => "\\0",
+                '\u{7}' => "\\a",
+                '\u{8}' => "\\b",
+                '\t' => "\\t",
+                '\n' => "\\n",
+                '\u{b}' => "\\v",
+                '\u{c}' => "\\f",
+                '\r' => "\\r",
+                '\u{1b}' => "\\e",
+                '"' => "\\\"",
+                '\\' => "\\\\",
+                '\u{85}' => "\\N",
+                '\u{a0}' => "\\_",
+                '\u{2028}' => "\\L",
+                '\u{2029}' => "\\P",
+                _ => "",
+            };
+            if !escape.is_empty() {
+                self.put(escape);
+            } else if printable(*c) {
+                self.text.push(*c);
+                self.column += 1;
+            } else {
+                let code = *c as u32;
+                let mut hex = String::new();
+                let _ = match code {
+                    0..=0xff => write!(hex, "\\x{code:02X}"),
+                    0x100..=0xffff => write!(hex, "\\u{code:04X}"),
+                    _ => write!(hex, "\\U{code:08X}"),
+                };
+                self.put(&hex);
+            }
+        }
+        self.put("\"");
+    }
+
+    fn literal(&mut self, text: &str, indent: usize) {
+        self.put("|");
+        if text.starts_with([' ', '\n']) {
+            self.put("2");
+        }
+        if !text.ends_with('\n') {
+            self.put("-");
+        } else if text.ends_with("\n\n") || text == "\n" {
+            self.put("+");
+        }
+        let indent = indent.max(2);
+        let body = text.strip_suffix('\n').unwrap_or(text);
+        for line in body.split('\n') {
+            self.text.push('\n');
+            self.column = 0;
+            if !line.is_empty() {
+                self.margin(indent);
+                self.put(line);
+            }
+        }
+    }
+}
+
+/// What libyaml's analysis of a scalar says about the styles it may take.
+struct Scan {
+    plain_allowed: bool,
+    single_allowed: bool,
+    block_allowed: bool,
+    special: bool,
+    space_break: bool,
+}
+
+impl Scan {
+    fn of(text: &str) -> Self {
+        let chars: Vec<char> = text.chars().collect();
+        let mut indicators = text.starts_with("---") || text.starts_with("...");
+        let (mut special, mut line_breaks) = (false, false);
+        let (mut space_break, mut break_space, mut previous_space, mut previous_break) =
+            (false, false, false, false);
+        let mut preceded_by_white = true;
+        for (at, c) in chars.iter().enumerate() {
+            let next = chars.get(at + 1);
+            let followed_by_white = next.is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | '\r'));
+            indicators |= match c {
+                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@'
+                | '`'
+                    if at == 0 =>
+                {
+                    true
+                }
+                '?' | ':' | '-' if at == 0 => followed_by_white,
+                ':' => followed_by_white,
+                '#' => preceded_by_white,
+                _ => false,
+            };
+            special |= !printable(*c) && !matches!(c, '\n');
+            line_breaks |= matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+            let is_break = matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+            if *c == ' ' {
+                break_space |= previous_break;
+                (previous_space, previous_break) = (true, false);
+            } else if is_break {
+                space_break |= previous_space;
+                (previous_space, previous_break) = (false, true);
+            } else {
+                (previous_space, previous_break) = (false, false);
+            }
+            preceded_by_white = matches!(c, ' ' | '\t' | '\n' | '\r');
+        }
+        let edge_space = text.starts_with(' ') || text.ends_with(' ');
+        let edge_break = text.starts_with('\n') || text.ends_with('\n');
+        Self {
+            plain_allowed: !indicators && !special && !line_breaks && !edge_space && !edge_break,
+            single_allowed: !special && !space_break && !break_space,
+            block_allowed: !special && !space_break && !text.ends_with(' '),
+            special,
+            space_break,
+        }
+    }
+}
+
+fn printable(c: char) -> bool {
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' | '\u{85}')
+        && !matches!(c, '\u{2028}' | '\u{2029}')
+        || c == '\u{2028}'
+        || c == '\u{2029}'
+}
+
+/// Whether a reader of YAML 1.1 would take the plain text for something other than a string.
+fn resolves_to_other(text: &str) -> bool {
+    matches!(
+        text,
+        "" | "~"
+            | "null"
+            | "Null"
+            | "NULL"
+            | "true"
+            | "True"
+            | "TRUE"
+            | "false"
+            | "False"
+            | "FALSE"
+            | "y"
+            | "Y"
+            | "yes"
+            | "Yes"
+            | "YES"
+            | "n"
+            | "N"
+            | "no"
+            | "No"
+            | "NO"
+            | "on"
+            | "On"
+            | "ON"
+            | "off"
+            | "Off"
+            | "OFF"
+            | "<<"
+            | ".nan"
+            | ".NaN"
+            | ".NAN"
+            | ".inf"
+            | ".Inf"
+            | ".INF"
+            | "+.inf"
+            | "+.Inf"
+            | "+.INF"
+            | "-.inf"
+            | "-.Inf"
+            | "-.INF"
+    ) || is_number(text)
+        || is_base60(text)
+        || is_timestamp(text)
+}
+
+fn is_number(text: &str) -> bool {
+    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    if !text.starts_with(['+', '-', '.', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+        return false;
+    }
+    let digits = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
+    let radix = |prefix: &[&str], test: fn(char) -> bool| {
+        prefix.iter().any(|prefix| {
+            digits.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(test))
+        })
+    };
+    if radix(&["0x", "0X"], |c| c.is_ascii_hexdigit())
+        || radix(&["0b", "0B"], |c| matches!(c, '0' | '1'))
+        || radix(&["0o", "0O"], |c| matches!(c, '0'..='7'))
+    {
+        return true;
+    }
+    if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) {
+        return true;
+    }
+    is_float(digits)
+}
+
+/// `[0-9]*(\.[0-9]*)?([eE][-+]?[0-9]+)?` with at least one digit in front of the exponent.
+fn is_float(text: &str) -> bool {
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+        return false;
+    }
+    exponent.is_none_or(|text| {
+        let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+        !text.is_empty() && digits(text)
+    })
+}
+
+/// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`: sixty-based numbers of YAML 1.1.
+fn is_base60(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let text = text.split_once('.').map_or(text, |(whole, fraction)| {
+        if fraction.chars().all(|c| c.is_ascii_digit() || c == '_') { whole } else { text }
+    });
+    let mut parts = text.split(':');
+    let first = parts.next().unwrap_or("");
+    if !first.starts_with(|c: char| c.is_ascii_digit())
+        || !first.chars().all(|c| c.is_ascii_digit() || c == '_')
+    {
+        return false;
+    }
+    let mut any = false;
+    for part in parts {
+        let sixty = part.len() <= 2 && !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+        if !sixty || (part.len() == 2 && part.as_bytes()[0] > b'5') {
+            return false;
+        }
+        any = true;
+    }
+    any
+}
+
+/// Dates and times that go-yaml reads as timestamps: `2006-1-2`, and with a time after `T`, `t` or a space.
+fn is_timestamp(text: &str) -> bool {
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let parts: Vec<&str> = date.split('-').collect();
+    let [year, month, day] = parts.as_slice() else { return false };
+    let digits = |text: &str, sizes: std::ops::RangeInclusive<usize>| {
+        sizes.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+    };
+    if !digits(year, 4..=4) || !digits(month, 1..=2) || !digits(day, 1..=2) {
+        return false;
+    }
+    let within = |text: &str, most: u32| text.parse::<u32>().is_ok_and(|number| (1..=most).contains(&number));
+    if !within(month, 12) || !within(day, 31) {
+        return false;
+    }
+    let Some(time) = time else { return true };
+    let clock = match time.find(['Z', '+', '-', ' ']) {
+        Some(at) => &time[..at],
+        None if text.contains(['T', 't']) => return false,
+        None => time,
+    };
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let parts: Vec<&str> = clock.split(':').collect();
+    let [hour, minute, second] = parts.as_slice() else { return false };
+    digits(hour, 1..=2)
+        && digits(minute, 1..=2)
+        && digits(second, 1..=2)
+        && fraction.chars().all(|c| c.is_ascii_digit())
+}
+
+fn yaml_number(number: &serde_json::Number) -> String {
+    match number.as_f64().filter(|_| number.is_f64()) {
+        // go-yaml writes floats with Go's shortest form: an exponent from 21 digits on.
+        Some(float) if float != 0.0 && !(1e-4..1e21).contains(&float.abs()) => {
+            let text = format!("{float:e}");
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
+            format!("{mantissa}e{sign}{digits:0>2}")
+        }
+        Some(float) => format!("{float}"),
+        None => number.to_string(),
+    }
+}
+
+/// go-yaml's order of keys: letters before others by character, runs of digits by value.
+fn natural_order(left: &str, right: &str) -> Ordering {
+    let (a, b): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut digits = false;
+    for at in 0..a.len().min(b.len()) {
+        if a[at] == b[at] {
+            digits = a[at].is_ascii_digit();
+            continue;
+        }
+        let (left_letter, right_letter) = (a[at].is_alphabetic(), b[at].is_alphabetic());
+        if left_letter && right_letter {
+            return a[at].cmp(&b[at]);
+        }
+        if left_letter || right_letter {
+            let less = if digits { left_letter } else { right_letter };
+            return if less { Ordering::Less } else { Ordering::Greater };
+        }
+        let mut leading = at;
+        let zeros = a[at] == '0' || b[at] == '0';
+        if zeros {
+            // Zeros after a non-zero digit count; leading ones do not.
+            while leading > 0 && a[leading - 1].is_ascii_digit() {
+                leading -= 1;
+                if a[leading] != '0' {
+                    break;
+                }
+            }
+        }
+        let run =
+            |text: &[char]| text[at..].iter().take_while(|c| c.is_ascii_digit()).copied().collect::<Vec<_>>();
+        let (x, y) = (run(&a), run(&b));
+        let trim =
+            |run: &[char]| run.iter().position(|c| *c != '0').map_or(Vec::new(), |from| run[from..].to_vec());
+        let nonzero_before = zeros && leading < at && a[leading] != '0';
+        let (x, y) = if nonzero_before { (x, y) } else { (trim(&x), trim(&y)) };
+        if a[at].is_ascii_digit() && b[at].is_ascii_digit() || !x.is_empty() && !y.is_empty() {
+            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(&y));
+            if order != Ordering::Equal {
+                return order;
+            }
+        }
+        return a[at].cmp(&b[at]);
+    }
+    a.len().cmp(&b.len())
+}
+
+#[cfg(test)]
+mod tests;
