@@ -95,6 +95,8 @@ struct State {
     counter: u64,
     sandboxes: HashMap<SandboxId, sandboxes::Sandbox>,
     containers: HashMap<ContainerId, containers::Contained>,
+    /// Ids by name, which no two may have.
+    names: HashMap<String, String>,
     images: images::Images,
     used_ips: HashSet<u32>,
     next_ip: u32,

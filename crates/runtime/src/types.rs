@@ -629,7 +629,7 @@ pub struct ExecResult {
     pub exit_code: i32,
 }
 
-/// Which part of a container's log, and how. The order of the limits is kubectl's: since, then tail, then bytes.
+/// Which part of a container's log, and how. The order of the limits is upstream's: tail, then since, then bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogOptions {
     /// Goes on until the container ends.

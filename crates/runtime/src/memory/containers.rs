@@ -13,6 +13,7 @@ use crate::*;
 
 pub(super) struct Contained {
     sandbox: SandboxId,
+    name: String,
     metadata: ContainerMetadata,
     state: ContainerState,
     created_at: Timestamp,
@@ -105,12 +106,7 @@ impl Contained {
 
 impl State {
     pub(super) fn all_in(&self, sandbox: &SandboxId) -> Vec<ContainerId> {
-        self.containers.iter().filter(|(_, c)| c.sandbox == *sandbox).map(|(id, _)| id.clone()).collect()
-    }
-
-    pub(super) fn running_in(&self, sandbox: &SandboxId) -> Vec<ContainerId> {
-        let inside = self.containers.iter().filter(|(_, c)| c.sandbox == *sandbox && c.is_running());
-        inside.map(|(id, _)| id.clone()).collect()
+        self.sandboxes.get(sandbox).map_or_else(Vec::new, |sandbox| sandbox.containers.clone())
     }
 }
 
@@ -129,18 +125,13 @@ impl Memory {
         }
         let pod = sandbox.metadata.clone();
         let name = format!("{}_{}_{}", config.metadata.name, pod.uid, config.metadata.attempt);
-        if let Some((id, _)) = state
-            .containers
-            .iter()
-            .find(|(_, c)| c.metadata == config.metadata && c.labels.get(labels::POD_UID) == Some(&pod.uid))
-        {
-            return Err(Error::AlreadyExists { name, id: id.to_string() });
+        if let Some(id) = state.names.get(&name) {
+            return Err(Error::AlreadyExists { id: id.clone(), name });
         }
         let image = state.images.status(&config.image)?.ok_or_else(|| Error::ImageNotFound {
             image: config.image.clone(),
             message: format!("No such image: {}", config.image),
         })?;
-        state.images.used(&config.image);
         let mut labels = config.labels.clone();
         labels.insert(labels::POD_NAME.into(), pod.name);
         labels.insert(labels::POD_NAMESPACE.into(), pod.namespace);
@@ -148,8 +139,13 @@ impl Memory {
         labels.insert(labels::CONTAINER_NAME.into(), config.metadata.name.clone());
         let user_image = if config.user_image.is_empty() { &config.image } else { &config.user_image };
         let id = ContainerId::from(self.next_id(&mut state));
+        state.names.insert(name.clone(), id.to_string());
+        if let Some(sandbox) = state.sandboxes.get_mut(sandbox_id) {
+            sandbox.containers.push(id.clone());
+        }
         let container = Contained {
             sandbox: sandbox_id.clone(),
+            name,
             metadata: config.metadata.clone(),
             state: ContainerState::Created,
             created_at: self.now(),
@@ -252,7 +248,12 @@ impl Memory {
         if let Some(container) = state.containers.get(id) {
             container.ended.send_replace(true);
             self.emit_container(state, id, RuntimeEventKind::Deleted, None);
-            state.containers.remove(id);
+            if let Some(gone) = state.containers.remove(id) {
+                state.names.remove(&gone.name);
+                if let Some(sandbox) = state.sandboxes.get_mut(&gone.sandbox) {
+                    sandbox.containers.retain(|other| other != id);
+                }
+            }
         }
     }
 

@@ -36,6 +36,7 @@ impl ImageBehaviour {
 pub(super) struct Images {
     default: ImageBehaviour,
     known: BTreeMap<String, ImageBehaviour>,
+    /// Present by a pull, or present by default and asked for: these can be listed and found by id.
     pulled: BTreeSet<String>,
     removed: BTreeSet<String>,
 }
@@ -61,7 +62,7 @@ impl Images {
         self.known.insert(name, behaviour);
     }
 
-    pub(super) fn status(&self, image: &str) -> Result<Option<Image>> {
+    pub(super) fn status(&mut self, image: &str) -> Result<Option<Image>> {
         let name = if image.starts_with("sha256:") { self.by_id(image) } else { Some(familiar(image)?) };
         let Some(name) = name else { return Ok(None) };
         let present = match self.behaviour(&name) {
@@ -69,7 +70,12 @@ impl Images {
             ImageBehaviour::Present => !self.removed.contains(&name),
             ImageBehaviour::Pullable(_) | ImageBehaviour::Fails(..) => self.pulled.contains(&name),
         };
-        Ok(present.then(|| describe(&name)))
+        if !present {
+            return Ok(None);
+        }
+        let found = describe(&name);
+        self.pulled.insert(name);
+        Ok(Some(found))
     }
 
     pub(super) fn list(&self) -> Vec<Image> {
@@ -104,13 +110,6 @@ impl Images {
         if let Ok(name) = familiar(image) {
             self.pulled.remove(&name);
             self.removed.insert(name);
-        }
-    }
-
-    /// Remembers that an image was used, so that it can be found by id and is listed.
-    pub(super) fn used(&mut self, image: &str) {
-        if let Ok(name) = familiar(image) {
-            self.pulled.insert(name);
         }
     }
 

@@ -30,9 +30,7 @@ impl Memory {
         let mut written = 0;
         for (after, kind, text) in container.script.lines() {
             let timestamp = started_at + after;
-            let wanted = options.stream.is_none_or(|wanted| wanted == kind);
-            let late = options.since.is_none_or(|since| timestamp >= since);
-            if !wanted || !late || end.is_some_and(|end| timestamp > end) {
+            if options.stream.is_some_and(|wanted| wanted != kind) || end.is_some_and(|end| timestamp > end) {
                 continue;
             }
             written += usize::from(timestamp <= now);
@@ -46,6 +44,7 @@ impl Memory {
         if let Some(tail) = options.tail_lines {
             lines.drain(..written.saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
         }
+        lines.retain(|line| options.since.is_none_or(|since| line.timestamp >= since));
         let ended = container.ended.subscribe();
         let follow = Follow { lines, memory: self.clone(), id: id.clone(), ended, follow: options.follow };
         Ok(limit_bytes(stream::unfold(follow, next).boxed(), options.limit_bytes))

@@ -8,6 +8,8 @@ use super::{Memory, State, address, has_labels};
 use crate::*;
 
 pub(super) struct Sandbox {
+    name: String,
+    pub(super) containers: Vec<ContainerId>,
     pub(super) metadata: PodSandboxMetadata,
     state: SandboxState,
     created_at: Timestamp,
@@ -57,14 +59,12 @@ impl Sandbox {
 impl Memory {
     pub(super) fn run_sandbox(&self, config: &PodSandboxConfig) -> Result<SandboxId> {
         let mut state = self.state();
-        if let Some((id, sandbox)) = state.sandboxes.iter().find(|(_, s)| {
-            s.metadata.uid == config.metadata.uid && s.metadata.attempt == config.metadata.attempt
-        }) {
-            if sandbox.is_ready() {
-                return Ok(id.clone());
+        let PodSandboxMetadata { name, namespace, uid, attempt } = &config.metadata;
+        let name = format!("POD_{name}_{namespace}_{uid}_{attempt}");
+        if let Some(id) = state.names.get(&name).map(|id| SandboxId::from(id.as_str())) {
+            if state.sandboxes.get(&id).is_some_and(Sandbox::is_ready) {
+                return Ok(id);
             }
-            let PodSandboxMetadata { name, namespace, uid, attempt } = &config.metadata;
-            let name = format!("{name}_{namespace}_{uid}_{attempt}");
             return Err(Error::AlreadyExists { name, id: id.to_string() });
         }
         let on_node = config.namespaces.network == NamespaceMode::Node;
@@ -87,7 +87,10 @@ impl Memory {
         labels.insert(labels::POD_NAME.into(), config.metadata.name.clone());
         labels.insert(labels::POD_NAMESPACE.into(), config.metadata.namespace.clone());
         labels.insert(labels::POD_UID.into(), config.metadata.uid.clone());
+        state.names.insert(name.clone(), id.to_string());
         let sandbox = Sandbox {
+            name,
+            containers: Vec::new(),
             metadata: config.metadata.clone(),
             state: SandboxState::Ready,
             created_at: self.now(),
@@ -104,7 +107,7 @@ impl Memory {
     }
 
     pub(super) fn finish_sandbox(&self, state: &mut State, id: &SandboxId) -> bool {
-        for container in state.running_in(id) {
+        for container in state.all_in(id) {
             self.finish(state, &container, 137, reason::ERROR);
         }
         let Some(sandbox) = state.sandboxes.get_mut(id).filter(|sandbox| sandbox.is_ready()) else {
@@ -130,7 +133,9 @@ impl Memory {
         }
         if state.sandboxes.contains_key(id) {
             self.emit_sandbox(&mut state, id, RuntimeEventKind::Deleted);
-            state.sandboxes.remove(id);
+            if let Some(gone) = state.sandboxes.remove(id) {
+                state.names.remove(&gone.name);
+            }
         }
     }
 
