@@ -37,7 +37,8 @@ fn write() -> Result<()> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/data");
     let definitions = definitions::read(&sources::definitions()?)?;
     let messages = protobuf::read(&sources::protobuf()?)?;
-    let addendum = std::fs::read_to_string(data.join("addendum-1.36.txt")).context("cannot read the addendum")?;
+    let addendum =
+        std::fs::read_to_string(data.join("addendum-1.36.txt")).context("cannot read the addendum")?;
     let merged = merge::merge(definitions, &messages, &addendum)?;
     let out = data.join("schema-1.36.txt");
     std::fs::write(&out, &merged.table).with_context(|| format!("cannot write {}", out.display()))?;

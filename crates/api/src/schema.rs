@@ -50,6 +50,11 @@ impl Schema {
         self.table.by_name(name).map(TypeRef::resolve)
     }
 
+    /// The table's text: what a digest of everything derived from it starts with.
+    pub fn source() -> &'static str {
+        TABLE
+    }
+
     /// Every type, in the order of the names. Nothing is parsed before [`TypeRef::resolve`].
     pub fn types(&self) -> impl Iterator<Item = TypeRef> + '_ {
         self.table.refs()

@@ -115,7 +115,10 @@ fn first_difference(path: &str, wanted: &Value, got: &Value) -> String {
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             let pairs = a.iter().zip(b).enumerate();
-            pairs.map(|(i, (a, b))| first_difference(&format!("{path}[{i}]"), a, b)).find(|d| !d.is_empty()).unwrap_or_default()
+            pairs
+                .map(|(i, (a, b))| first_difference(&format!("{path}[{i}]"), a, b))
+                .find(|d| !d.is_empty())
+                .unwrap_or_default()
         }
         (a, b) if a == b || a.as_f64().is_some_and(|x| b.as_f64() == Some(x)) => String::new(),
         (a, b) => format!("{path}: {a} but protobuf has {b}"),

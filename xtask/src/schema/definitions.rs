@@ -33,7 +33,10 @@ pub(super) const SCALARS: &[(&str, &str)] = &[
     ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", "json"),
     ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", "schema-or-array"),
     ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", "schema-or-bool"),
-    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", "schema-or-strings"),
+    (
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray",
+        "schema-or-strings",
+    ),
     ("io.k8s.apimachinery.pkg.api.resource.Quantity", "quantity"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", "fields"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "microtime"),
@@ -62,12 +65,18 @@ fn definition(schema: &Value) -> Result<Definition> {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let ty = field_type(field).with_context(|| name.clone())?;
         let attributes = attributes(field);
-        out.fields.insert(name.clone(), Field { ty, required: required.contains(&name.as_str()), attributes });
+        out.fields
+            .insert(name.clone(), Field { ty, required: required.contains(&name.as_str()), attributes });
     }
     for union in schema["x-kubernetes-unions"].as_array().into_iter().flatten() {
         let members = union["fields-to-discriminateBy"].as_object().into_iter().flatten();
-        let members: Vec<String> = members.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
-        out.unions.push(format!("{}:{}", union["discriminator"].as_str().unwrap_or_default(), members.join(",")));
+        let members: Vec<String> =
+            members.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+        out.unions.push(format!(
+            "{}:{}",
+            union["discriminator"].as_str().unwrap_or_default(),
+            members.join(",")
+        ));
     }
     for gvk in schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
         let part = |name: &str| gvk[name].as_str().unwrap_or_default().to_owned();

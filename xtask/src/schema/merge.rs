@@ -34,7 +34,10 @@ const UNPUBLISHED: &[(&str, &str)] = &[
     ("io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", "/v1/GetOptions"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", "/v1/ListOptions"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", "meta.k8s.io/v1/PartialObjectMetadata"),
-    ("io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", "meta.k8s.io/v1/PartialObjectMetadataList"),
+    (
+        "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList",
+        "meta.k8s.io/v1/PartialObjectMetadataList",
+    ),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", "/v1/PatchOptions"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", "/v1/TableOptions"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", "/v1/UpdateOptions"),
@@ -75,11 +78,13 @@ pub(super) fn merge(
     messages: &Messages,
     addendum: &str,
 ) -> Result<Merged> {
-    let spelling: BTreeMap<String, String> = definitions.keys().map(|n| (n.to_lowercase(), n.clone())).collect();
+    let spelling: BTreeMap<String, String> =
+        definitions.keys().map(|n| (n.to_lowercase(), n.clone())).collect();
     let mut wanted: Vec<String> = UNPUBLISHED.iter().map(|(name, _)| (*name).to_owned()).collect();
     while let Some(name) = wanted.pop() {
         if !definitions.contains_key(&name) {
-            let message = messages.get(&name.to_lowercase()).with_context(|| format!("k8s-pb has no {name}"))?;
+            let message =
+                messages.get(&name.to_lowercase()).with_context(|| format!("k8s-pb has no {name}"))?;
             let (definition, references) = from_message(message, messages, &spelling);
             definitions.insert(name, definition);
             wanted.extend(references);
@@ -107,7 +112,8 @@ pub(super) fn merge(
     for (name, definition) in &definitions {
         let mut wires = BTreeMap::new();
         if let Some(message) = message_of(name, messages) {
-            let names: BTreeMap<String, &str> = definition.fields.keys().map(|f| (normal(f), f.as_str())).collect();
+            let names: BTreeMap<String, &str> =
+                definition.fields.keys().map(|f| (normal(f), f.as_str())).collect();
             inline(message, messages, &names, &[], &mut wires, &mut BTreeSet::new());
         }
         head(&mut table, name, definition)?;
@@ -116,7 +122,8 @@ pub(super) fn merge(
             if let Some(added) = added.get(&(name.as_str(), field_name.as_str())) {
                 wire.path.clone_from(&added.path);
             }
-            let type_meta = !definition.gvks.is_empty() && matches!(field_name.as_str(), "apiVersion" | "kind");
+            let type_meta =
+                !definition.gvks.is_empty() && matches!(field_name.as_str(), "apiVersion" | "kind");
             if wire.path.is_empty() && !type_meta {
                 unnumbered.push(format!("{name} {field_name}"));
             }

@@ -72,7 +72,8 @@ fn file(text: &str, modules: &[String], messages: &mut Messages) {
         if let Some(doc) = line.strip_prefix("///") {
             docs.push(doc.trim());
         } else if let Some(name) = line.strip_prefix("pub struct ").and_then(|l| l.strip_suffix(" {")) {
-            let spelled = docs.first().and_then(|d| d.split(' ').next()).filter(|w| w.eq_ignore_ascii_case(name));
+            let spelled =
+                docs.first().and_then(|d| d.split(' ').next()).filter(|w| w.eq_ignore_ascii_case(name));
             let name = format!("{}.{}", package(modules), spelled.unwrap_or(name));
             message = Some(Message { name, fields: Vec::new() });
             docs.clear();

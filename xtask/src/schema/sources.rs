@@ -15,7 +15,10 @@ pub(super) fn definitions() -> Result<PathBuf> {
     let folder = folder("wheel")?;
     let file = folder.join(DEFINITIONS);
     if !file.exists() {
-        run(Command::new("python3").args(["-m", "pip", "download", "--no-deps", "--quiet", "--dest"]).arg(&folder).arg(WHEEL))?;
+        run(Command::new("python3")
+            .args(["-m", "pip", "download", "--no-deps", "--quiet", "--dest"])
+            .arg(&folder)
+            .arg(WHEEL))?;
         let wheel = std::fs::read_dir(&folder)?
             .filter_map(|entry| entry.ok().map(|e| e.path()))
             .find(|path| path.extension().is_some_and(|e| e == "whl"))
@@ -33,7 +36,9 @@ pub(super) fn protobuf() -> Result<PathBuf> {
     std::fs::write(folder.join("src/lib.rs"), "")?;
     let package = "[workspace]\n[package]\nname = \"sources\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
     std::fs::write(&manifest, format!("{package}[dependencies]\n{CRATE}\n"))?;
-    let output = run(Command::new("cargo").args(["metadata", "--format-version=1", "--manifest-path"]).arg(&manifest))?;
+    let output = run(Command::new("cargo")
+        .args(["metadata", "--format-version=1", "--manifest-path"])
+        .arg(&manifest))?;
     let metadata: Value = serde_json::from_slice(&output)?;
     let packages = metadata["packages"].as_array().context("cargo metadata without packages")?;
     let found = packages.iter().find(|p| p["name"] == "k8s-pb").context("cargo metadata without k8s-pb")?;

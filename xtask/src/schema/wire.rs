@@ -1,7 +1,7 @@
 //! Reads protobuf by the table, for the check only; the server's transcoder is another thing.
 
 use anyhow::{Context as _, Result, bail};
-use api::schema::{Any, Field, FieldType, SchemaOr, Schema, Type};
+use api::schema::{Any, Field, FieldType, Schema, SchemaOr, Type};
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
@@ -62,7 +62,8 @@ pub(super) fn message(bytes: &[u8], ty: &'static Type) -> Result<Value> {
 fn level(bytes: &[u8], candidates: &[&Field], depth: usize, object: &mut Map<String, Value>) -> Result<()> {
     for field in fields(bytes) {
         let (number, raw) = field?;
-        let here: Vec<&Field> = candidates.iter().copied().filter(|f| f.proto.get(depth) == Some(&number)).collect();
+        let here: Vec<&Field> =
+            candidates.iter().copied().filter(|f| f.proto.get(depth) == Some(&number)).collect();
         match here.as_slice() {
             [] => bail!("no field has number {number}: {}", preview(raw)),
             [field] if field.proto.len() == depth + 1 => {
@@ -121,17 +122,23 @@ fn push(slot: &mut Value, item: Value) {
 fn value(raw: Raw<'_>, ty: &FieldType) -> Result<Value> {
     Ok(match (ty, raw) {
         (FieldType::String, Raw::Bytes(bytes)) => std::str::from_utf8(bytes)?.into(),
-        (FieldType::Bytes, Raw::Bytes(bytes)) => base64::engine::general_purpose::STANDARD.encode(bytes).into(),
+        (FieldType::Bytes, Raw::Bytes(bytes)) => {
+            base64::engine::general_purpose::STANDARD.encode(bytes).into()
+        }
         (FieldType::Boolean, Raw::Varint(n)) => (n != 0).into(),
         (FieldType::Integer(_), Raw::Varint(n)) => n.cast_signed().into(),
         (FieldType::Number, Raw::Fixed64(bytes)) => f64::from_le_bytes(bytes).into(),
         (FieldType::Ref(ty), Raw::Bytes(bytes)) => message(bytes, ty.resolve())?,
         (FieldType::Quantity, Raw::Bytes(bytes)) => first(bytes, 1, &FieldType::String)?,
-        (FieldType::Time | FieldType::MicroTime, Raw::Bytes(bytes)) => time(bytes, *ty == FieldType::MicroTime)?,
-        (FieldType::IntOrString, Raw::Bytes(bytes)) => match first(bytes, 1, &FieldType::Integer(api::schema::IntegerFormat::Int64))?.as_i64() {
-            Some(1) => first(bytes, 3, &FieldType::String)?,
-            _ => first(bytes, 2, &FieldType::Integer(api::schema::IntegerFormat::Int32))?,
-        },
+        (FieldType::Time | FieldType::MicroTime, Raw::Bytes(bytes)) => {
+            time(bytes, *ty == FieldType::MicroTime)?
+        }
+        (FieldType::IntOrString, Raw::Bytes(bytes)) => {
+            match first(bytes, 1, &FieldType::Integer(api::schema::IntegerFormat::Int64))?.as_i64() {
+                Some(1) => first(bytes, 3, &FieldType::String)?,
+                _ => first(bytes, 2, &FieldType::Integer(api::schema::IntegerFormat::Int32))?,
+            }
+        }
         (FieldType::Any(Any::Fields | Any::Raw | Any::Json), Raw::Bytes(bytes)) => {
             let json = fields(bytes).next().transpose()?;
             match json {
@@ -175,7 +182,9 @@ fn schema_or(bytes: &[u8], which: SchemaOr) -> Result<Value> {
         match field? {
             (n, Raw::Bytes(bytes)) if n == schema => return message(bytes, props),
             (n, Raw::Varint(allowed)) if n == other => out = (allowed != 0).into(),
-            (n, Raw::Bytes(bytes)) if n == other && which == SchemaOr::Array => push(&mut out, message(bytes, props)?),
+            (n, Raw::Bytes(bytes)) if n == other && which == SchemaOr::Array => {
+                push(&mut out, message(bytes, props)?)
+            }
             (n, raw) if n == other => push(&mut out, value(raw, &FieldType::String)?),
             (n, _) => bail!("no field has number {n}"),
         }

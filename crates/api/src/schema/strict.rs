@@ -114,9 +114,8 @@ pub fn decode(bytes: &[u8], ty: &'static Type) -> Result<Decoded, Error> {
 pub fn decode_value(value: Value, ty: &'static Type) -> Result<Decoded, Error> {
     let mut context = Context::default();
     let root = FieldType::Ref(ty.reference());
-    let value = Seed { ty: &root, cx: &mut context }
-        .deserialize(value)
-        .map_err(|e| Error::Syntax(e.to_string()))?;
+    let value =
+        Seed { ty: &root, cx: &mut context }.deserialize(value).map_err(|e| Error::Syntax(e.to_string()))?;
     finish(value, context)
 }
 

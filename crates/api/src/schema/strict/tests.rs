@@ -47,7 +47,9 @@ fn reports_each_problem_once() {
 
 #[test]
 fn null_is_absent_and_zero_inside_lists_and_maps() {
-    let decoded = strict(r#"{"metadata":{"creationTimestamp":null,"labels":{"a":null},"finalizers":[null]},"spec":null}"#);
+    let decoded = strict(
+        r#"{"metadata":{"creationTimestamp":null,"labels":{"a":null},"finalizers":[null]},"spec":null}"#,
+    );
     assert_eq!(decoded.value, json!({"metadata":{"labels":{"a":""},"finalizers":[""]}}));
 }
 
@@ -58,15 +60,30 @@ fn type_errors_have_gos_words() {
             r#"{"metadata":{"labels":"x"}}"#,
             "json: cannot unmarshal string into Go struct field ObjectMeta.metadata.labels of type map[string]string",
         ),
-        (r#"{"spec":{"containers":{}}}"#, "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"),
-        (r#"{"spec":{"containers":["x"]}}"#, "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type v1.Container"),
+        (
+            r#"{"spec":{"containers":{}}}"#,
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
+        ),
+        (
+            r#"{"spec":{"containers":["x"]}}"#,
+            "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type v1.Container",
+        ),
         (
             r#"{"spec":{"containers":[{"env":[{"name":"a","value":1}]}]}}"#,
             "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string",
         ),
-        (r#"{"spec":{"priority":"1"}}"#, "json: cannot unmarshal string into Go struct field PodSpec.spec.priority of type int32"),
-        (r#"{"spec":{"priority":1.5}}"#, "json: cannot unmarshal number 1.5 into Go struct field PodSpec.spec.priority of type int32"),
-        (r#"{"spec":{"priority":3000000000}}"#, "json: cannot unmarshal number 3000000000 into Go struct field PodSpec.spec.priority of type int32"),
+        (
+            r#"{"spec":{"priority":"1"}}"#,
+            "json: cannot unmarshal string into Go struct field PodSpec.spec.priority of type int32",
+        ),
+        (
+            r#"{"spec":{"priority":1.5}}"#,
+            "json: cannot unmarshal number 1.5 into Go struct field PodSpec.spec.priority of type int32",
+        ),
+        (
+            r#"{"spec":{"priority":3000000000}}"#,
+            "json: cannot unmarshal number 3000000000 into Go struct field PodSpec.spec.priority of type int32",
+        ),
         (r#"{"spec":[]}"#, "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"),
         ("[]", "json: cannot unmarshal array into Go value of type v1.Pod"),
         (
@@ -85,7 +102,10 @@ fn type_errors_have_gos_words() {
 
 #[test]
 fn wraps_errors_as_upstream_does() {
-    assert_eq!(bad_request("Pod", "v1", "Pod", &"boom"), r#"Pod in version "v1" cannot be handled as a Pod: boom"#);
+    assert_eq!(
+        bad_request("Pod", "v1", "Pod", &"boom"),
+        r#"Pod in version "v1" cannot be handled as a Pod: boom"#
+    );
 }
 
 #[test]
@@ -114,7 +134,10 @@ fn schemas_inside_definitions_are_lenient_only_behind_upstreams_own_decoders() {
     let unknown: Vec<_> = decoded.unknown().collect();
     assert_eq!(unknown, ["spec.versions[0].schema.openAPIV3Schema.typo"]);
     let schema = &decoded.value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    assert_eq!(schema, &json!({"default":{"any":[1]},"items":{"type":"object"},"additionalProperties":false}));
+    assert_eq!(
+        schema,
+        &json!({"default":{"any":[1]},"items":{"type":"object"},"additionalProperties":false})
+    );
 }
 
 #[test]
@@ -139,7 +162,9 @@ fn valid(ty: &FieldType, depth: u32) -> BoxedStrategy<Value> {
         FieldType::Any(Any::Fields | Any::Raw | Any::Json) => Just(json!({"x":[1,null]})).boxed(),
         FieldType::SchemaOr(SchemaOr::Bool) => any::<bool>().prop_map(Value::from).boxed(),
         FieldType::SchemaOr(_) => Just(json!({"type":"object"})).boxed(),
-        FieldType::Array(item) => prop::collection::vec(valid(item, depth), 0..3).prop_map(Value::from).boxed(),
+        FieldType::Array(item) => {
+            prop::collection::vec(valid(item, depth), 0..3).prop_map(Value::from).boxed()
+        }
         FieldType::Map(item) => prop::collection::hash_map("[a-z]{1,3}", valid(item, depth), 0..3)
             .prop_map(|map| Value::Object(map.into_iter().collect()))
             .boxed(),

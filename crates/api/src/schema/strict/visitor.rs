@@ -141,9 +141,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 self.cx.lenient -= 1;
                 value.map(Some)
             }
-            FieldType::SchemaOr(SchemaOr::StringArray) => {
-                array(&FieldType::String, self.cx, seq).map(Some)
-            }
+            FieldType::SchemaOr(SchemaOr::StringArray) => array(&FieldType::String, self.cx, seq).map(Some),
             ty => {
                 self.cx.mismatch("array", ty);
                 let mut seq = seq;
@@ -157,9 +155,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         match self.ty {
             FieldType::Ref(ty) => object(ty.resolve(), self.cx, map).map(Some),
             FieldType::Map(item) => free_keys(item, self.cx, map).map(Some),
-            FieldType::Any(_) => {
-                Value::deserialize(MapAccessDeserializer::new(map)).map(Some)
-            }
+            FieldType::Any(_) => Value::deserialize(MapAccessDeserializer::new(map)).map(Some),
             FieldType::SchemaOr(_) => {
                 let FieldType::Ref(props) = schema_props() else { return Ok(None) };
                 self.cx.lenient += 1;
@@ -221,8 +217,7 @@ fn object<'de, A: MapAccess<'de>>(
         }
         seen |= 1 << index;
         cx.fields.push(field.json_name);
-        let value =
-            cx.at_key(field.json_name, |cx| map.next_value_seed(Seed { ty: &field.ty, cx }))?;
+        let value = cx.at_key(field.json_name, |cx| map.next_value_seed(Seed { ty: &field.ty, cx }))?;
         cx.fields.pop();
         match value {
             Some(value) => object.insert(field.json_name.to_owned(), value),
@@ -250,11 +245,7 @@ fn free_keys<'de, A: MapAccess<'de>>(
     Ok(Value::Object(object))
 }
 
-fn array<'de, A: SeqAccess<'de>>(
-    item: &FieldType,
-    cx: &mut Context,
-    mut seq: A,
-) -> Result<Value, A::Error> {
+fn array<'de, A: SeqAccess<'de>>(item: &FieldType, cx: &mut Context, mut seq: A) -> Result<Value, A::Error> {
     let mut items = Vec::new();
     loop {
         let next = cx.at_index(items.len(), |cx| seq.next_element_seed(Seed { ty: item, cx }))?;

@@ -1,0 +1,176 @@
+//! `/openapi/v2` and `/openapi/v3`: the schema table and the served resources as OpenAPI documents.
+//!
+//! **Contract**: pure functions; a document is built for the request that asks for it and then dropped, so
+//! an idle server keeps none. Its hash is taken over what it is made of (table, resources, [`FORMAT`]), which
+//! makes the index and `304 Not Modified` cheap; clients keep documents on disk by that hash.
+//! **Not here**: descriptions, schemas of kinds added at run time (they appear as open objects).
+//! **Upstream**: `k8s.io/kube-openapi/pkg/{handler,handler3}`.
+
+mod gnostic;
+mod paths;
+mod schemas;
+pub mod v2;
+pub mod v3;
+
+#[cfg(test)]
+mod tests;
+
+use api::kind::Name;
+use api::schema::Schema;
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+
+/// Changes whenever the same resources give other documents, so that clients drop theirs.
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
+
+/// `info.version` of the documents.
+const KUBERNETES_VERSION: &str = "v1.36.0";
+
+/// What the documents say of a served resource.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ResourceFacts {
+    /// API group, `""` for core.
+    pub group: Name,
+    /// API version.
+    pub version: Name,
+    /// Kind of the objects.
+    pub kind: Name,
+    /// Path segment, `pods`.
+    pub plural: Name,
+    /// Whether the objects live in namespaces.
+    pub namespaced: bool,
+    /// Verbs as discovery lists them: `create`, `delete`, `deletecollection`, `get`, `list`, `patch`, …
+    pub verbs: Vec<Name>,
+    /// Subresources.
+    pub subresources: Vec<SubresourceFacts>,
+}
+
+/// What the documents say of a subresource.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SubresourceFacts {
+    /// Last path segment, `status`.
+    pub name: Name,
+    /// Group of its kind; `autoscaling` for `scale`.
+    pub group: Name,
+    /// Version of its kind.
+    pub version: Name,
+    /// Its kind, `Scale`.
+    pub kind: Name,
+    /// Verbs as discovery lists them.
+    pub verbs: Vec<Name>,
+}
+
+/// Answers a GET below `/openapi`; `None` if the path is no document's.
+pub fn serve(
+    path: &str,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    facts: &[ResourceFacts],
+) -> Option<Response<Bytes>> {
+    match path.trim_end_matches('/') {
+        "/openapi/v2" => Some(serve_v2(headers, facts)),
+        "/openapi/v3" => Some(document(headers, &hash(facts), "application/json", || v3::root(facts))),
+        path => serve_v3(path.strip_prefix("/openapi/v3/")?, headers, query, facts),
+    }
+}
+
+fn serve_v2(headers: &HeaderMap, facts: &[ResourceFacts]) -> Response<Bytes> {
+    match negotiate(headers, &["application/json", v2::PROTOBUF, v2::PROTOBUF_OLD]) {
+        None => not_acceptable(&["application/json", v2::PROTOBUF]),
+        Some("application/json") => document(headers, &hash(facts), "application/json", || v2::json(facts)),
+        Some(_) => {
+            document(headers, &format!("{}-pb", hash(facts)), v2::PROTOBUF_TYPE, || v2::protobuf(facts))
+        }
+    }
+}
+
+fn serve_v3(
+    name: &str,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    facts: &[ResourceFacts],
+) -> Option<Response<Bytes>> {
+    let members = v3::members(name, facts);
+    if members.is_empty() {
+        return None;
+    }
+    if negotiate(headers, &["application/json"]).is_none() {
+        return Some(not_acceptable(&["application/json"]));
+    }
+    let current = v3::hash(&members);
+    let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("hash="));
+    if asked.is_some_and(|asked| asked != current) {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        let location = HeaderValue::try_from(v3::url(name, &current)).expect("groups and versions are ASCII");
+        response.headers_mut().insert(LOCATION, location);
+        return Some(response);
+    }
+    let mut response = document(headers, &current, "application/json", || v3::document(&members));
+    if asked.is_some() {
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        headers.insert(EXPIRES, HeaderValue::from_static(FAR));
+    }
+    Some(response)
+}
+
+/// Upstream says "in a year"; a fixed day in the far future needs no clock and means the same to caches.
+const FAR: &str = "Thu, 31 Dec 2099 23:59:59 GMT";
+
+fn document(
+    headers: &HeaderMap,
+    hash: &str,
+    content_type: &'static str,
+    build: impl FnOnce() -> Bytes,
+) -> Response<Bytes> {
+    let tag = format!("\"{hash}\"");
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
+    let fresh = known.flat_map(|v| v.split(',')).any(|v| v.trim().trim_start_matches("W/") == tag);
+    let mut response = if fresh {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let mut response = Response::new(build());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, HeaderValue::try_from(tag).expect("a hash is ASCII"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// The first of the request's media types that is offered; wildcards take the first offer.
+fn negotiate(headers: &HeaderMap, offered: &[&'static str]) -> Option<&'static str> {
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(",");
+    if accept.trim().is_empty() {
+        return offered.first().copied();
+    }
+    accept.split(',').find_map(|clause| match clause.split(';').next().unwrap_or_default().trim() {
+        "*/*" | "application/*" => offered.first().copied(),
+        wanted => offered.iter().copied().find(|o| *o == wanted),
+    })
+}
+
+fn not_acceptable(offered: &[&str]) -> Response<Bytes> {
+    let offered = offered.join(", ");
+    let text = format!("only the following media types are accepted: {offered}\n");
+    let mut response = Response::new(Bytes::from(text));
+    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    response
+}
+
+/// Hash of everything that the documents of these resources are made of.
+fn hash<'a>(facts: impl IntoIterator<Item = &'a ResourceFacts>) -> String {
+    let mut digest = Sha256::new();
+    digest.update(FORMAT);
+    digest.update(Schema::source());
+    for resource in facts {
+        digest.update(format!("{resource:?}\n"));
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
+}

@@ -1,0 +1,111 @@
+//! OpenAPI 2.0: one document for everything, as JSON and in the protobuf form that older kubectl needs.
+//!
+//! **Upstream**: `k8s.io/kube-openapi/pkg/handler`; read by kubectl up to 1.28 and by Argo CD.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::paths::{self, Content, Operation, PathItem};
+use super::schemas::{self, Dialect};
+use super::{KUBERNETES_VERSION, ResourceFacts, gnostic, v3};
+
+/// The media type that clients ask for.
+pub const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// Its spelling before Kubernetes 1.23 and in answers: `@` has no place in a media type.
+pub const PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// The `Content-Type` of the protobuf form.
+pub const PROTOBUF_TYPE: &str = PROTOBUF_OLD;
+
+const MEDIA_TYPES: [&str; 3] =
+    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+const PATCH_TYPES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
+/// The document as JSON.
+pub fn json(facts: &[ResourceFacts]) -> Bytes {
+    document(facts).to_string().into()
+}
+
+/// The document as a gnostic `openapi.v2.Document`.
+pub fn protobuf(facts: &[ResourceFacts]) -> Bytes {
+    gnostic::document(&document(facts)).into()
+}
+
+pub(super) fn document(facts: &[ResourceFacts]) -> Value {
+    let facts: Vec<&ResourceFacts> = facts.iter().collect();
+    let paths = paths::paths(&facts);
+    let definitions = schemas::definitions(paths::roots(&paths), Dialect::V2);
+    let items: Map<String, Value> =
+        paths.iter().map(|(path, item)| (path.clone(), path_item(item))).collect();
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
+        "paths": items,
+        "definitions": definitions,
+        "securityDefinitions": {"BearerToken": {
+            "description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey",
+        }},
+        "security": [{"BearerToken": []}],
+    })
+}
+
+fn path_item(item: &PathItem) -> Value {
+    let mut out = Map::new();
+    for one in &item.operations {
+        out.insert(one.method.into(), operation(one));
+    }
+    if !item.in_path.is_empty() {
+        let parameters = item.in_path.iter().map(|name| {
+            json!({"name": name, "in": "path", "required": true, "type": "string", "uniqueItems": true})
+        });
+        out.insert("parameters".into(), parameters.collect());
+    }
+    Value::Object(out)
+}
+
+fn operation(operation: &Operation) -> Value {
+    let (group, version, kind) = &operation.gvk;
+    let mut parameters: Vec<Value> = Vec::new();
+    if let Some(body) = operation.body {
+        let schema = schema(body.content);
+        let mut parameter = json!({"name": "body", "in": "body", "schema": schema});
+        if body.required {
+            parameter["required"] = true.into();
+        }
+        parameters.push(parameter);
+    }
+    let query = operation.parameters.iter();
+    parameters
+        .extend(query.map(|p| json!({"name": p.name, "in": "query", "type": p.ty, "uniqueItems": true})));
+    let responses = operation.responses.iter().map(|(code, content)| {
+        (code.to_string(), json!({"description": v3::description(*code), "schema": schema(*content)}))
+    });
+    let unauthorized = [("401".to_owned(), json!({"description": "Unauthorized"}))];
+    let consumes: &[&str] = if operation.action == "patch" { &PATCH_TYPES } else { &["*/*"] };
+    json!({
+        "consumes": consumes,
+        "produces": MEDIA_TYPES,
+        "schemes": ["https"],
+        "tags": [operation.tag],
+        "operationId": operation.id,
+        "parameters": parameters,
+        "responses": responses.chain(unauthorized).collect::<Map<_, _>>(),
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+    })
+}
+
+fn schema(content: Content) -> Value {
+    match content {
+        Content::Type(ty) => schemas::reference(ty.name(), Dialect::V2),
+        Content::Open => json!({"type": "object"}),
+        Content::Text => json!({"type": "string"}),
+    }
+}

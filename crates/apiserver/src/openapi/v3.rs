@@ -1,0 +1,140 @@
+//! OpenAPI 3.0: an index, and one document a group-version.
+//!
+//! **Upstream**: `k8s.io/kube-openapi/pkg/handler3`; kubectl reads the index, then the group-version of the
+//! object at hand, where it looks for the parameters of PATCH and for the schema.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::paths::{self, Content, Operation, PathItem};
+use super::schemas::{self, Dialect};
+use super::{KUBERNETES_VERSION, ResourceFacts};
+
+const MEDIA_TYPES: [&str; 3] =
+    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+const PATCH_TYPES: [&str; 4] = [
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+
+/// The index: every group-version with the address of its document.
+pub fn root(facts: &[ResourceFacts]) -> Bytes {
+    let mut groups: BTreeMap<String, Vec<&ResourceFacts>> = BTreeMap::new();
+    for resource in facts {
+        groups.entry(name(resource)).or_default().push(resource);
+    }
+    let paths: Map<String, Value> = groups
+        .into_iter()
+        .map(|(name, members)| {
+            let url = url(&name, &hash(&members));
+            (name, json!({"serverRelativeURL": url}))
+        })
+        .collect();
+    json!({"paths": paths}).to_string().into()
+}
+
+/// The resources of a document by the document's name, `api/v1` or `apis/apps/v1`.
+pub(super) fn members<'a>(document: &str, facts: &'a [ResourceFacts]) -> Vec<&'a ResourceFacts> {
+    facts.iter().filter(|r| name(r) == document).collect()
+}
+
+pub(super) fn url(name: &str, hash: &str) -> String {
+    format!("/openapi/v3/{name}?hash={hash}")
+}
+
+pub(super) fn hash(members: &[&ResourceFacts]) -> String {
+    super::hash(members.iter().copied())
+}
+
+fn name(facts: &ResourceFacts) -> String {
+    match &*facts.group {
+        "" => format!("api/{}", facts.version),
+        group => format!("apis/{group}/{}", facts.version),
+    }
+}
+
+/// The document of a group-version, from all its resources.
+pub fn document(members: &[&ResourceFacts]) -> Bytes {
+    let paths = paths::paths(members);
+    let schemas = schemas::definitions(paths::roots(&paths), Dialect::V3);
+    let items: Map<String, Value> =
+        paths.iter().map(|(path, item)| (path.clone(), path_item(item))).collect();
+    let document = json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
+        "paths": items,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"BearerToken": {
+                "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
+            }},
+        },
+    });
+    document.to_string().into()
+}
+
+fn path_item(item: &PathItem) -> Value {
+    let mut out = Map::new();
+    for one in &item.operations {
+        out.insert(one.method.into(), operation(one));
+    }
+    if !item.in_path.is_empty() {
+        let parameters = item.in_path.iter().map(|name| {
+            json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}})
+        });
+        out.insert("parameters".into(), parameters.collect());
+    }
+    Value::Object(out)
+}
+
+fn operation(operation: &Operation) -> Value {
+    let (group, version, kind) = &operation.gvk;
+    let parameters = operation
+        .parameters
+        .iter()
+        .map(|p| json!({"name": p.name, "in": "query", "schema": {"type": p.ty, "uniqueItems": true}}));
+    let responses = operation.responses.iter().map(|(code, body)| {
+        let description = description(*code);
+        (code.to_string(), json!({"description": description, "content": content(*body, &MEDIA_TYPES)}))
+    });
+    let unauthorized = [("401".to_owned(), json!({"description": "Unauthorized"}))];
+    let mut out = json!({
+        "tags": [operation.tag],
+        "operationId": operation.id,
+        "parameters": parameters.collect::<Value>(),
+        "responses": responses.chain(unauthorized).collect::<Map<_, _>>(),
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+    });
+    if let Some(body) = operation.body {
+        let types: &[&str] = if body.patch { &PATCH_TYPES } else { &["*/*"] };
+        out["requestBody"] = json!({"content": content(body.content, types)});
+        if body.required {
+            out["requestBody"]["required"] = true.into();
+        }
+    }
+    out
+}
+
+/// Upstream's words for a status code.
+pub(super) fn description(code: u16) -> &'static str {
+    match code {
+        201 => "Created",
+        202 => "Accepted",
+        _ => "OK",
+    }
+}
+
+fn content(content: Content, types: &[&str]) -> Value {
+    let (types, schema) = match content {
+        Content::Type(ty) => (types, schemas::reference(ty.name(), Dialect::V3)),
+        Content::Open => (types, json!({"type": "object"})),
+        Content::Text => (&["*/*"][..], json!({"type": "string"})),
+    };
+    types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": schema}))).collect::<Map<_, _>>().into()
+}
