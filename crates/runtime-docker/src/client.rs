@@ -86,6 +86,11 @@ impl DockerRuntime {
         })
     }
 
+    /// How it was set up.
+    pub fn config(&self) -> &DockerConfig {
+        &self.config
+    }
+
     /// Does now what the first sandbox would wait for: the pause image, the profile's network.
     pub async fn prepare(&self) -> Result<()> {
         tokio::try_join!(self.ensure_pause_image(), self.ensure_network())?;
