@@ -10,6 +10,7 @@ pub mod meta;
 pub mod names;
 pub mod pod;
 pub mod quantity;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
