@@ -16,6 +16,7 @@ pub mod resources;
 pub mod config;
 mod limits;
 mod metrics;
+pub mod openapi;
 pub mod server;
 pub mod subresources;
 pub mod body;
