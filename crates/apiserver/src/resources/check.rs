@@ -1,0 +1,142 @@
+//! Checks that validation is made of; each adds what it finds to the errors of the object.
+//!
+//! **Upstream**: `pkg/apis/core/validation`, `apimachinery/pkg/api/validation`, `apis/meta/v1/validation`.
+
+use super::edit::{entries, text};
+use api::field::{Error, ErrorList, Path};
+use api::names;
+use serde_json::Value;
+
+/// `must be greater than or equal to 0`
+pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+/// `field is immutable`
+pub(crate) const IMMUTABLE: &str = "field is immutable";
+
+/// A check of a name that gives messages.
+pub(crate) type NameCheck = fn(&str) -> Vec<String>;
+
+/// `names::dns_label` as a [`NameCheck`].
+pub(crate) fn label(name: &str) -> Vec<String> {
+    names::dns_label(name, false)
+}
+
+/// `names::dns_subdomain` as a [`NameCheck`].
+pub(crate) fn subdomain(name: &str) -> Vec<String> {
+    names::dns_subdomain(name, false)
+}
+
+/// Adds an `Invalid value` for each message.
+pub(crate) fn invalid(errors: &mut ErrorList, path: &Path, value: &Value, messages: Vec<String>) {
+    errors.extend(messages.iter().map(|m| Error::invalid(path, value.clone(), m)));
+}
+
+/// A string that must be there and pass the check.
+pub(crate) fn required_name(errors: &mut ErrorList, path: &Path, value: &Value, check: NameCheck) {
+    match value.as_str().unwrap_or("") {
+        "" => errors.push(Error::required(path, "")),
+        name => invalid(errors, path, value, check(name)),
+    }
+}
+
+/// A string that must pass the check if it is there.
+pub(crate) fn optional_name(errors: &mut ErrorList, path: &Path, value: &Value, check: NameCheck) {
+    if let Some(name) = value.as_str().filter(|n| !n.is_empty()) {
+        invalid(errors, path, value, check(name));
+    }
+}
+
+/// A string that must be there.
+pub(crate) fn required(errors: &mut ErrorList, path: &Path, value: &Value) -> bool {
+    let missing = value.as_str().unwrap_or("").is_empty();
+    if missing {
+        errors.push(Error::required(path, ""));
+    }
+    !missing
+}
+
+/// A string that must be there and be one of these.
+pub(crate) fn one_of(errors: &mut ErrorList, path: &Path, value: &Value, supported: &[&str]) {
+    match value.as_str().unwrap_or("") {
+        "" => errors.push(Error::required(path, "")),
+        text if supported.contains(&text) => {}
+        text => errors.push(Error::not_supported(path, text, supported)),
+    }
+}
+
+/// A string that must be one of these if it is there.
+pub(crate) fn one_of_if_set(errors: &mut ErrorList, path: &Path, value: &Value, supported: &[&str]) {
+    if !text_of(value).is_empty() {
+        one_of(errors, path, value, supported);
+    }
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}
+
+/// A number that must not be negative if it is there.
+pub(crate) fn not_negative(errors: &mut ErrorList, path: &Path, value: &Value) {
+    if let Some(number) = value.as_i64().filter(|n| *n < 0) {
+        errors.push(Error::invalid(path, number, NOT_NEGATIVE));
+    }
+}
+
+/// A port number or a port's name.
+pub(crate) fn port_or_name(errors: &mut ErrorList, path: &Path, value: &Value) {
+    match value {
+        Value::Number(n) => invalid(errors, path, value, names::port_number(n.as_i64().unwrap_or(0))),
+        Value::String(s) => invalid(errors, path, value, names::port_name(s)),
+        _ => errors.push(Error::required(path, "")),
+    }
+}
+
+/// A map of labels.
+pub(crate) fn labels(errors: &mut ErrorList, path: &Path, object: &Value, field: &str) {
+    for (key, value) in entries(object, field) {
+        for message in names::qualified_name(key) {
+            errors.push(Error::invalid(path, key.as_str(), &message));
+        }
+        for message in names::label_value(text_of(value)) {
+            errors.push(Error::invalid(path, text_of(value), &message));
+        }
+    }
+}
+
+/// A `metav1.LabelSelector`.
+pub(crate) fn label_selector(errors: &mut ErrorList, path: &Path, selector: &Value) {
+    labels(errors, &path.child("matchLabels"), selector, "matchLabels");
+    for (i, expression) in super::edit::items(selector, "matchExpressions").iter().enumerate() {
+        let path = path.child("matchExpressions").index(i);
+        let values = super::edit::items(expression, "values");
+        match text(expression, "operator") {
+            "In" | "NotIn" if values.is_empty() => errors.push(Error::required(
+                &path.child("values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(Error::forbidden(
+                &path.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => {
+                errors.push(Error::invalid(&path.child("operator"), other, "not a valid selector operator"));
+            }
+        }
+        invalid(
+            errors,
+            &path.child("key"),
+            &expression["key"],
+            names::qualified_name(text(expression, "key")),
+        );
+        for (j, value) in values.iter().enumerate() {
+            invalid(errors, &path.child("values").index(j), value, names::label_value(text_of(value)));
+        }
+    }
+}
+
+/// A field that may not change.
+pub(crate) fn immutable(errors: &mut ErrorList, path: &Path, new: &Value, old: &Value) {
+    if !super::edit::same(new, old) {
+        errors.push(Error::invalid(path, new.clone(), IMMUTABLE));
+    }
+}

@@ -1,0 +1,163 @@
+//! Event: what happened to an object, for people to read; forgotten after an hour.
+//!
+//! **Upstream**: `pkg/registry/core/event`, `pkg/apis/core/validation/events.go`.
+
+use crate::registry::{Cell, Column, Strategy};
+use crate::resources::edit;
+use crate::resources::edit::text;
+use api::duration::age_of;
+use api::field::{Error, ErrorList, Path};
+use api::kind::{Resource, Scope};
+use api::{meta, names};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long an event is kept. **Upstream**: `--event-ttl`, 1h.
+const TIME_TO_LIVE: Duration = Duration::from_secs(3600);
+
+/// The strategy of Events.
+pub(crate) struct Event(Resource);
+
+impl Event {
+    pub(crate) fn new() -> Self {
+        Self(Resource::new("", "v1", "Event", "events", "event", Scope::Namespaced).short(&["ev"]))
+    }
+}
+
+fn first_non_empty<'a>(a: &'a str, b: &'a str) -> &'a str {
+    if a.is_empty() { b } else { a }
+}
+
+fn source(object: &Value) -> String {
+    let component = first_non_empty(text(&object["source"], "component"), text(object, "reportingComponent"));
+    let instance = first_non_empty(text(&object["source"], "host"), text(object, "reportingInstance"));
+    if instance.is_empty() { component.to_owned() } else { format!("{component}, {instance}") }
+}
+
+impl Strategy for Event {
+    fn resource(&self) -> &Resource {
+        &self.0
+    }
+
+    /// Events may be named after objects whose names follow other rules.
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::dns_subdomain(name, prefix)
+    }
+
+    fn default(&self, object: &mut Value) {
+        edit::set_default(object, "source", json!({}));
+        for field in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+            edit::set_default(object, field, Value::Null);
+        }
+        edit::set_default(object, "reportingComponent", "");
+        edit::set_default(object, "reportingInstance", "");
+    }
+
+    fn validate(&self, object: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let path = Path::new("involvedObject").child("namespace");
+        let (namespace, involved) = (meta::namespace(object), text(&object["involvedObject"], "namespace"));
+        // An event about a cluster-scoped object stands in one of the namespaces that every cluster has.
+        let matches = if involved.is_empty() {
+            ["", "default", "kube-system"].contains(&namespace)
+        } else {
+            involved == namespace
+        };
+        if !matches {
+            errors.push(Error::invalid(&path, involved, "does not match event.namespace"));
+        }
+        for message in names::dns_subdomain(namespace, false) {
+            errors.push(Error::invalid(&Path::new("namespace"), namespace, &message));
+        }
+        errors
+    }
+
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn time_to_live(&self, _object: &Value) -> Option<Duration> {
+        Some(TIME_TO_LIVE)
+    }
+
+    fn field_labels(&self) -> &'static [&'static str] {
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ]
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<String> {
+        let involved = &object["involvedObject"];
+        let component = text(&object["source"], "component");
+        let mut fields: Vec<String> =
+            ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"]
+                .map(|field| text(involved, field).to_owned())
+                .into();
+        fields.push(text(object, "reason").to_owned());
+        fields.push(text(object, "reportingComponent").to_owned());
+        fields.push(first_non_empty(component, text(object, "reportingComponent")).to_owned());
+        fields.push(text(object, "type").to_owned());
+        fields
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::new("Last Seen", "string"),
+                Column::new("Type", "string"),
+                Column::new("Reason", "string"),
+                Column::new("Object", "string"),
+                Column::wide("Subobject", "string"),
+                Column::wide("Source", "string"),
+                Column::new("Message", "string"),
+                Column::wide("First Seen", "string"),
+                Column::wide("Count", "string"),
+                Column { name: "Name", kind: "string", format: "name", priority: 1 },
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {
+        let first = match &object["firstTimestamp"] {
+            Value::Null => &object["eventTime"],
+            time => time,
+        };
+        let mut last = match &object["lastTimestamp"] {
+            Value::Null => first,
+            time => time,
+        };
+        let mut count = object["count"].as_i64().unwrap_or(0).max(1);
+        if object["series"].is_object() {
+            last = &object["series"]["lastObservedTime"];
+            count = object["series"]["count"].as_i64().unwrap_or(0);
+        }
+        let involved = &object["involvedObject"];
+        let mut target = text(involved, "kind").to_lowercase();
+        if !text(involved, "name").is_empty() {
+            target = format!("{target}/{}", text(involved, "name"));
+        }
+        vec![
+            age_of(last, now).into(),
+            text(object, "type").into(),
+            text(object, "reason").into(),
+            target.into(),
+            text(involved, "fieldPath").into(),
+            source(object).into(),
+            text(object, "message").trim().into(),
+            age_of(first, now).into(),
+            count.into(),
+            meta::name(object).into(),
+        ]
+    }
+}

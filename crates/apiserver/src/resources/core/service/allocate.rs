@@ -1,0 +1,233 @@
+//! Addresses and ports for Services: choosing, keeping, claiming.
+//!
+//! **Contract**: choices come from the dynamic band, so that users can give static ones from the lower band with little
+//! risk of a collision.
+//! **Upstream**: `pkg/registry/core/service/{ipallocator,portallocator}`, `storage/alloc.go`.
+
+use super::{has_node_ports, is_external_name};
+use crate::registry::Reservation;
+use crate::resources::edit;
+use crate::resources::edit::{each, items, text};
+use component_base::Rng;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// The block of addresses that Services get theirs from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceCidr {
+    /// The network's address.
+    pub network: Ipv4Addr,
+    /// The length of its prefix.
+    pub prefix: u8,
+}
+
+/// 10.96.0.0/12, what kubeadm takes.
+pub const DEFAULT_SERVICE_CIDR: ServiceCidr =
+    ServiceCidr { network: Ipv4Addr::new(10, 96, 0, 0), prefix: 12 };
+
+/// **Upstream**: `--service-node-port-range`, 30000-32767.
+const NODE_PORTS: std::ops::RangeInclusive<i64> = 30000..=32767;
+/// How many node ports at the lower end are for static use.
+const STATIC_NODE_PORTS: u64 = 86;
+
+impl ServiceCidr {
+    fn size(self) -> u64 {
+        1 << (32 - self.prefix.min(32))
+    }
+
+    fn offset(self, offset: u64) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.network).wrapping_add(u32::try_from(offset).unwrap_or(0)))
+    }
+
+    /// The address of the Service `kubernetes`: the first of the block.
+    pub fn first(self) -> Ipv4Addr {
+        self.offset(1)
+    }
+
+    /// Whether a Service may have this address: inside, neither the network's own nor the broadcast address.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        let offset = u64::from(u32::from(address).wrapping_sub(u32::from(self.network)));
+        offset > 0 && offset < self.size() - 1
+    }
+
+    fn random(self, rng: &Rng) -> Ipv4Addr {
+        let usable = self.size().saturating_sub(2).max(1);
+        let band = (self.size() / 16).clamp(16, 256);
+        let band = if band >= usable { 0 } else { band };
+        self.offset(1 + band + rng.below(usable - band))
+    }
+}
+
+impl std::fmt::Display for ServiceCidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+/// Fills what the user left open: families, addresses, node ports.
+pub(super) fn fill(cidr: ServiceCidr, rng: &Rng, service: &mut Value, old: Option<&Value>) {
+    if is_external_name(service) {
+        let was_external = old.is_none_or(is_external_name);
+        if let Some(spec) = edit::child(service, "spec").filter(|_| !was_external) {
+            for field in [
+                "clusterIP",
+                "clusterIPs",
+                "ipFamilies",
+                "ipFamilyPolicy",
+                "internalTrafficPolicy",
+                "externalTrafficPolicy",
+            ] {
+                edit::remove(spec, field);
+            }
+            each(spec, "ports").for_each(|port| {
+                edit::remove(port, "nodePort");
+            });
+        }
+        return;
+    }
+    let node_ports = has_node_ports(service);
+    let Some(spec) = edit::child_or_new(service, "spec") else { return };
+    fill_addresses(cidr, rng, spec);
+    if node_ports {
+        fill_node_ports(rng, spec);
+    }
+    let local = text(spec, "type") == "LoadBalancer" && text(spec, "externalTrafficPolicy") == "Local";
+    if local && edit::is_empty(&spec["healthCheckNodePort"]) {
+        let port = random_port(rng, &[]);
+        edit::set(spec, "healthCheckNodePort", port);
+    }
+}
+
+fn fill_addresses(cidr: ServiceCidr, rng: &Rng, spec: &mut Value) {
+    let given = items(spec, "clusterIPs").first().cloned().unwrap_or_else(|| spec["clusterIP"].clone());
+    let headless = given == "None";
+    let selectorless = edit::is_empty(&spec["selector"]);
+    if headless && selectorless && spec["ipFamilyPolicy"].is_null() {
+        edit::set(spec, "ipFamilyPolicy", "RequireDualStack");
+        edit::set(spec, "ipFamilies", json!(["IPv4", "IPv6"]));
+    }
+    edit::set_default(spec, "ipFamilyPolicy", "SingleStack");
+    edit::set_default(spec, "ipFamilies", json!(["IPv4"]));
+    let address = match given.as_str() {
+        Some(address) if !address.is_empty() => address.to_owned(),
+        _ => cidr.random(rng).to_string(),
+    };
+    if text(spec, "clusterIP").is_empty() {
+        edit::set(spec, "clusterIP", address.as_str());
+    }
+    if items(spec, "clusterIPs").is_empty() {
+        edit::set(spec, "clusterIPs", json!([address]));
+    }
+}
+
+fn random_port(rng: &Rng, taken: &[i64]) -> i64 {
+    let count = (NODE_PORTS.end() - NODE_PORTS.start() + 1) as u64 - STATIC_NODE_PORTS;
+    let lowest = NODE_PORTS.start() + STATIC_NODE_PORTS as i64;
+    let start = rng.below(count) as i64;
+    (0..count as i64)
+        .map(|i| lowest + (start + i) % count as i64)
+        .find(|port| !taken.contains(port))
+        .unwrap_or(lowest)
+}
+
+fn fill_node_ports(rng: &Rng, spec: &mut Value) {
+    let number = |port: &Value| port["nodePort"].as_i64().unwrap_or(0);
+    let mut taken: Vec<i64> = items(spec, "ports").iter().map(number).filter(|n| *n != 0).collect();
+    // One port in two protocols gets one number.
+    let mut by_port: BTreeMap<i64, (Vec<String>, i64)> = BTreeMap::new();
+    for port in each(spec, "ports") {
+        let (own, protocol) = (port["port"].as_i64().unwrap_or(0), text(port, "protocol").to_owned());
+        let chosen = match (number(port), by_port.get_mut(&own)) {
+            (0, Some((protocols, shared))) if !protocols.contains(&protocol) => {
+                protocols.push(protocol);
+                *shared
+            }
+            (0, _) => {
+                let chosen = random_port(rng, &taken);
+                taken.push(chosen);
+                by_port.entry(own).or_insert((vec![protocol], chosen)).1
+            }
+            (given, _) => {
+                by_port.entry(own).or_insert((vec![protocol], given));
+                given
+            }
+        };
+        edit::set(port, "nodePort", chosen);
+    }
+}
+
+/// Carries allocated values over to an update that leaves them out, and drops those that its type has no use for.
+pub(super) fn keep(service: &mut Value, old: &Value) {
+    if is_external_name(service) || is_external_name(old) {
+        return;
+    }
+    let (new_ports, old_ports) = (has_node_ports(service), has_node_ports(old));
+    let old = &old["spec"];
+    let Some(spec) = edit::child_or_new(service, "spec") else { return };
+    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+        if edit::is_empty(&spec[field]) {
+            edit::copy(spec, field, old);
+        }
+    }
+    for port in each(spec, "ports") {
+        let same = |p: &&Value| p["port"] == port["port"] && p["protocol"] == port["protocol"];
+        let before = items(old, "ports").iter().find(same).map_or(Value::Null, |p| p["nodePort"].clone());
+        if new_ports && old_ports && edit::is_empty(&port["nodePort"]) {
+            edit::set(port, "nodePort", before);
+        } else if !new_ports && old_ports && port["nodePort"] == before {
+            edit::remove(port, "nodePort");
+        }
+    }
+    let kind = text(spec, "type").to_owned();
+    let balancer = kind == "LoadBalancer";
+    if balancer && edit::is_empty(&spec["healthCheckNodePort"]) {
+        edit::copy(spec, "healthCheckNodePort", old);
+    }
+    if !balancer {
+        for field in ["healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+            if edit::same(&spec[field], &old[field]) {
+                edit::remove(spec, field);
+            }
+        }
+    }
+    if kind == "ClusterIP" && edit::is_empty(&spec["externalIPs"]) {
+        edit::remove(spec, "externalTrafficPolicy");
+    }
+}
+
+/// The addresses and node ports that a Service holds.
+pub(super) fn reservations(service: &Value) -> Vec<Reservation> {
+    let spec = &service["spec"];
+    let mut claims = Vec::new();
+    if is_external_name(service) {
+        return claims;
+    }
+    for address in items(spec, "clusterIPs").iter().filter_map(Value::as_str).filter(|a| *a != "None") {
+        let all = &spec["clusterIPs"];
+        let body = format!(
+            "Invalid value: {all}: failed to allocate IP {address}: provided IP is already allocated"
+        );
+        let taken = ("spec.clusterIPs".to_owned(), body);
+        claims.push(Reservation { key: format!("serviceips/{address}"), taken });
+    }
+    let mut claim_port = |protocol: &str, number: i64, path: String| {
+        let key = format!("nodeports/{protocol}/{number}");
+        let body = format!("Invalid value: {number}: provided port is already allocated");
+        if number != 0 && !claims.iter().any(|c| c.key == key) {
+            claims.push(Reservation { key, taken: (path, body) });
+        }
+    };
+    for (i, port) in items(spec, "ports").iter().enumerate() {
+        let number = port["nodePort"].as_i64().unwrap_or(0);
+        claim_port(text(port, "protocol"), number, format!("spec.ports[{i}].nodePort"));
+    }
+    let health = spec["healthCheckNodePort"].as_i64().unwrap_or(0);
+    claim_port("TCP", health, "spec.healthCheckNodePort".to_owned());
+    claims
+}
+
+/// Whether a number may be a node port.
+pub(super) fn is_node_port(port: i64) -> bool {
+    NODE_PORTS.contains(&port)
+}

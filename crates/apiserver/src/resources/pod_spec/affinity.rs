@@ -1,0 +1,127 @@
+//! What affinity and topology spread constraints may be.
+//!
+//! **Upstream**: `validateAffinity`, `validateTopologySpreadConstraints`.
+
+use crate::resources::check;
+use crate::resources::edit::{items, text};
+use api::field::{Error, ErrorList, Path};
+use api::names;
+use serde_json::Value;
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+/// All errors of an affinity; none if there is none.
+pub(super) fn check_affinity(errors: &mut ErrorList, path: &Path, affinity: &Value) {
+    let node = &affinity["nodeAffinity"];
+    let node_path = path.child("nodeAffinity");
+    if node[REQUIRED].is_object() {
+        let (terms, path) = (items(&node[REQUIRED], "nodeSelectorTerms"), node_path.child(REQUIRED));
+        let path = path.child("nodeSelectorTerms");
+        if terms.is_empty() {
+            errors.push(Error::required(&path, "must have at least one node selector term"));
+        }
+        for (i, term) in terms.iter().enumerate() {
+            check_node_term(errors, &path.index(i), term);
+        }
+    }
+    for (i, preferred) in items(node, PREFERRED).iter().enumerate() {
+        let path = node_path.child(PREFERRED).index(i);
+        check_weight(errors, &path, preferred);
+        check_node_term(errors, &path.child("preference"), &preferred["preference"]);
+    }
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let (affinity, path) = (&affinity[kind], path.child(kind));
+        for (i, term) in items(affinity, REQUIRED).iter().enumerate() {
+            check_pod_term(errors, &path.child(REQUIRED).index(i), term);
+        }
+        for (i, weighted) in items(affinity, PREFERRED).iter().enumerate() {
+            let path = path.child(PREFERRED).index(i);
+            check_weight(errors, &path, weighted);
+            check_pod_term(errors, &path.child("podAffinityTerm"), &weighted["podAffinityTerm"]);
+        }
+    }
+}
+
+fn check_weight(errors: &mut ErrorList, path: &Path, term: &Value) {
+    let weight = term["weight"].as_i64().unwrap_or(0);
+    if !(1..=100).contains(&weight) {
+        errors.push(Error::invalid(&path.child("weight"), weight, "must be in the range 1-100"));
+    }
+}
+
+fn check_node_term(errors: &mut ErrorList, path: &Path, term: &Value) {
+    for field in ["matchExpressions", "matchFields"] {
+        for (i, expression) in items(term, field).iter().enumerate() {
+            let path = path.child(field).index(i);
+            let values = items(expression, "values");
+            match text(expression, "operator") {
+                "In" | "NotIn" if values.is_empty() => errors.push(Error::required(
+                    &path.child("values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                )),
+                "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(Error::forbidden(
+                    &path.child("values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                )),
+                "Gt" | "Lt" if values.len() != 1 => errors.push(Error::required(
+                    &path.child("values"),
+                    "must be specified single value when `operator` is 'Lt' or 'Gt'",
+                )),
+                "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+                other => {
+                    let detail = "not a valid selector operator";
+                    errors.push(Error::invalid(&path.child("operator"), other, detail));
+                }
+            }
+            let key = text(expression, "key");
+            if field == "matchExpressions" {
+                check::invalid(errors, &path.child("key"), &key.into(), names::qualified_name(key));
+            } else if key != "metadata.name" {
+                errors.push(Error::invalid(&path.child("key"), key, "not a valid field selector key"));
+            }
+        }
+    }
+}
+
+fn check_topology_key(errors: &mut ErrorList, path: &Path, term: &Value) {
+    match text(term, "topologyKey") {
+        "" => errors.push(Error::required(&path.child("topologyKey"), "can not be empty")),
+        key => check::invalid(errors, &path.child("topologyKey"), &key.into(), names::qualified_name(key)),
+    }
+}
+
+fn check_pod_term(errors: &mut ErrorList, path: &Path, term: &Value) {
+    check::label_selector(errors, &path.child("labelSelector"), &term["labelSelector"]);
+    check::label_selector(errors, &path.child("namespaceSelector"), &term["namespaceSelector"]);
+    for (i, namespace) in items(term, "namespaces").iter().enumerate() {
+        let messages = check::label(namespace.as_str().unwrap_or(""));
+        check::invalid(errors, &path.child("namespaces").index(i), namespace, messages);
+    }
+    check_topology_key(errors, path, term);
+}
+
+/// All errors of topology spread constraints.
+pub(super) fn check_spread(errors: &mut ErrorList, path: &Path, spec: &Value) {
+    let constraints = items(spec, "topologySpreadConstraints");
+    for (i, constraint) in constraints.iter().enumerate() {
+        let path = path.index(i);
+        let skew = constraint["maxSkew"].as_i64().unwrap_or(0);
+        if skew <= 0 {
+            errors.push(Error::invalid(&path.child("maxSkew"), skew, "must be greater than zero"));
+        }
+        check_topology_key(errors, &path, constraint);
+        let actions = &["DoNotSchedule", "ScheduleAnyway"];
+        check::one_of(errors, &path.child("whenUnsatisfiable"), &constraint["whenUnsatisfiable"], actions);
+        let same = |c: &Value| {
+            c["topologyKey"] == constraint["topologyKey"]
+                && c["whenUnsatisfiable"] == constraint["whenUnsatisfiable"]
+        };
+        if constraints[..i].iter().any(same) {
+            let pair =
+                format!("{{{}, {}}}", text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
+            errors.push(Error::duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), pair));
+        }
+        check::label_selector(errors, &path.child("labelSelector"), &constraint["labelSelector"]);
+    }
+}

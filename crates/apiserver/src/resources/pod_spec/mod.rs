@@ -1,0 +1,18 @@
+//! The part of a Pod that templates carry too: defaults and validation of a PodSpec.
+//!
+//! **Upstream**: `pkg/apis/core/v1/defaults.go`, `pkg/apis/core/validation`.
+
+mod affinity;
+mod container;
+mod defaults;
+mod environment;
+mod probe;
+mod resources;
+mod validation;
+mod volume;
+
+pub(crate) use defaults::{default_pod_spec, sync_service_account};
+pub(crate) use validation::{check_pod_spec, check_toleration};
+
+#[cfg(test)]
+mod tests;

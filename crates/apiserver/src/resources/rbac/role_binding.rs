@@ -1,0 +1,52 @@
+//! RoleBinding: grants a role's rights in one namespace.
+
+use crate::registry::{Cell, Column, Strategy};
+use api::field::ErrorList;
+use api::kind::{Resource, Scope};
+use api::names;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The strategy of RoleBindings.
+pub(crate) struct RoleBinding(Resource);
+
+impl RoleBinding {
+    pub(crate) fn new() -> Self {
+        let scope = Scope::Namespaced;
+        Self(Resource::new(super::GROUP, "v1", "RoleBinding", "rolebindings", "rolebinding", scope))
+    }
+}
+
+impl Strategy for RoleBinding {
+    fn resource(&self) -> &Resource {
+        &self.0
+    }
+
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::path_segment(name, prefix)
+    }
+
+    fn default(&self, object: &mut Value) {
+        super::default_binding(object);
+    }
+
+    fn validate(&self, object: &Value) -> ErrorList {
+        super::check_binding(object, self.0.scope)
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> ErrorList {
+        super::check_binding_update(object, old, self.0.scope)
+    }
+
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        super::BINDING_COLUMNS
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {
+        super::binding_row(object, now)
+    }
+}
