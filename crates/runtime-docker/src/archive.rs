@@ -44,7 +44,7 @@ pub fn build(reference: &str, files: &[File<'_>], config: &Value) -> Vec<u8> {
 }
 
 /// SHA-256 in hexadecimal digits.
-pub(crate) fn hex(data: &[u8]) -> String {
+pub fn hex(data: &[u8]) -> String {
     Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -107,6 +107,10 @@ impl DockerRuntime {
             return Err(Error::Other { operation: "create pod sandbox", message });
         };
         let found = self.client.inspect_container(&id, None).await.map_err(error::sandbox("inspect", &id))?;
+        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+        if labels.get(labels::PROFILE_LABEL) != Some(&self.config.profile) {
+            return Err(Error::AlreadyExists { name, id });
+        }
         let state = found.state.unwrap_or_default();
         let never_started = crate::time::parse(state.started_at.as_deref()).is_none();
         if state.running != Some(true) {

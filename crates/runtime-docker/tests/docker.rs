@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::TryStreamExt;
-use runtime::testing::{self, Harness, pod};
+use runtime::testing::{self, Harness};
 use runtime::*;
 use runtime_docker::{DockerConfig, DockerRuntime, NetworkConfig, PROFILE_LABEL};
 use support::{config, harness, harness_with};
@@ -31,7 +31,7 @@ async fn output(
 async fn gives_a_container_what_was_asked() {
     testing::run(harness().await, |h| {
         Box::pin(async move {
-            let mut pod = pod("asked");
+            let mut pod = h.pod("asked");
             pod.hostname = "my-host".into();
             pod.dns = Some(DnsConfig {
                 servers: vec!["10.96.0.10".into()],
@@ -93,7 +93,7 @@ async fn gives_a_container_what_was_asked() {
 async fn read_only_mounts_and_root_refuse_writes() {
     testing::run(harness().await, |h| {
         Box::pin(async move {
-            let pod = pod("readonly");
+            let pod = h.pod("readonly");
             let sandbox = h.sandbox(&pod).await;
             let mut container = h.container("main", &["write=/file"]);
             container.security.readonly_rootfs = true;
@@ -109,7 +109,7 @@ async fn names_and_labels_are_dockershims() {
     let (docker, harness) = harness_with(config()).await;
     testing::run(harness, |h| {
         Box::pin(async move {
-            let pod = pod("web");
+            let pod = h.pod("web");
             let sandbox = h.sandbox(&pod).await;
             let id = h.start_in(&sandbox, &pod, &h.container("main", &["forever"])).await;
             let engine = bollard::Docker::connect_with_defaults().expect("an engine");
@@ -117,9 +117,10 @@ async fn names_and_labels_are_dockershims() {
             let filters = std::collections::HashMap::from([("label", vec![label])]);
             let options = ListContainersOptionsBuilder::default().filters(&filters).build();
             let found = engine.list_containers(Some(options)).await.expect("a list");
+            let uid = &pod.metadata.uid;
             let names: Vec<_> = found.iter().flat_map(|c| c.names.clone().unwrap_or_default()).collect();
-            assert!(names.contains(&"/k8s_POD_web_default_uid-web_0".to_owned()), "{names:?}");
-            assert!(names.contains(&"/k8s_main_web_default_uid-web_0".to_owned()), "{names:?}");
+            assert!(names.contains(&format!("/k8s_POD_web_default_{uid}_0")), "{names:?}");
+            assert!(names.contains(&format!("/k8s_main_web_default_{uid}_0")), "{names:?}");
             let main = found.iter().find(|c| c.id.as_deref() == Some(id.as_str())).expect("listed");
             let labels = main.labels.as_ref().expect("labels");
             assert_eq!(labels["io.kubernetes.docker.type"], "container");
@@ -158,7 +159,7 @@ async fn a_new_connection_finds_what_runs() {
     let (_, harness) = harness_with(config.clone()).await;
     testing::run(harness, |h| {
         Box::pin(async move {
-            let pod = pod("adopted");
+            let pod = h.pod("adopted");
             let id = h.start("adopted", &["forever"]).await;
             let before = h.status(&id).await;
             let again = DockerRuntime::connect(config).await.expect("connected");
@@ -174,7 +175,7 @@ async fn a_new_connection_finds_what_runs() {
 async fn a_shared_pid_namespace_is_reaped_and_seen() {
     testing::run(harness().await, |h| {
         Box::pin(async move {
-            let mut pod = pod("pids");
+            let mut pod = h.pod("pids");
             pod.namespaces.pid = NamespaceMode::Pod;
             // The sandbox has its own namespace, which the containers join.
             let sandbox = h.sandbox(&pod).await;
@@ -190,7 +191,7 @@ async fn a_shared_pid_namespace_is_reaped_and_seen() {
 async fn a_negative_oom_score_never_stops_a_container() {
     testing::run(harness().await, |h| {
         Box::pin(async move {
-            let pod = pod("guaranteed");
+            let pod = h.pod("guaranteed");
             let sandbox = h.sandbox(&pod).await;
             let mut container = h.container("main", &["cat=/proc/self/oom_score_adj"]);
             container.resources.oom_score_adj = Some(-997);
@@ -206,7 +207,7 @@ async fn a_negative_oom_score_never_stops_a_container() {
 async fn limits_are_set_and_changed() {
     testing::run(harness().await, |h| {
         Box::pin(async move {
-            let pod = pod("limits");
+            let pod = h.pod("limits");
             let sandbox = h.sandbox(&pod).await;
             let mut container = h.container("main", &["forever"]);
             container.resources = Resources {
@@ -237,7 +238,7 @@ async fn a_profile_can_have_its_own_network() {
     let (docker, harness) = harness_with(config).await;
     testing::run(harness, |h| {
         Box::pin(async move {
-            let mut pod = pod("bridged");
+            let mut pod = h.pod("bridged");
             pod.dns = Some(DnsConfig {
                 servers: vec!["10.96.0.10".into()],
                 options: vec!["ndots:5".into()],
@@ -275,7 +276,7 @@ async fn pulls_fail_with_a_type() {
 async fn follows_a_terminal_and_long_lines() {
     testing::run(harness().await, |h| {
         Box::pin(async move {
-            let pod = pod("tty");
+            let pod = h.pod("tty");
             let sandbox = h.sandbox(&pod).await;
             let mut container = h.container("tty", &["out=hello"]);
             container.tty = true;

@@ -21,6 +21,7 @@ async fn harness() -> Harness {
         images: simulated,
         image: "minik/steps:test".to_owned(),
         missing_image: "minik/missing:v1".to_owned(),
+        unique: String::new(),
         cleanup: Box::new(|| Box::pin(async {})),
     }
 }

@@ -34,6 +34,8 @@ pub struct Harness {
     pub image: String,
     /// A well-formed reference that is neither present nor to be had.
     pub missing_image: String,
+    /// Told apart from all other harnesses that share an engine: part of every pod's UID.
+    pub unique: String,
     /// Removes what a case has left.
     pub cleanup: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
 }
@@ -104,6 +106,13 @@ pub fn pod(name: &str) -> PodSandboxConfig {
 }
 
 impl Harness {
+    /// A pod of this harness.
+    pub fn pod(&self, name: &str) -> PodSandboxConfig {
+        let mut config = pod(name);
+        config.metadata.uid = format!("{}-{}", config.metadata.uid, self.unique);
+        config
+    }
+
     /// A container that plays steps.
     pub fn container(&self, name: &str, steps: &[&str]) -> ContainerConfig {
         let words = std::iter::once("/steps").chain(steps.iter().copied());
@@ -122,7 +131,7 @@ impl Harness {
 
     /// A started container in a new sandbox.
     pub async fn start(&self, pod_name: &str, steps: &[&str]) -> ContainerId {
-        let pod = pod(pod_name);
+        let pod = self.pod(pod_name);
         let sandbox = self.sandbox(&pod).await;
         self.start_in(&sandbox, &pod, &self.container("main", steps)).await
     }

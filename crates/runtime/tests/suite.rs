@@ -14,6 +14,7 @@ async fn harness() -> Harness {
         images: fake,
         image: "minik/steps:test".to_owned(),
         missing_image,
+        unique: String::new(),
         cleanup: Box::new(|| Box::pin(async {})),
     }
 }

@@ -13,25 +13,26 @@ use runtime_docker::archive::{self, File};
 use runtime_docker::{DockerConfig, DockerRuntime};
 use tokio::sync::OnceCell;
 
-/// The image; its tag is the hash of the program's source, so it is built once.
+/// The image, a fixture that stays on the engine.
 static IMAGE: OnceCell<String> = OnceCell::const_new();
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// A profile that no other test has.
-pub fn profile() -> String {
+pub(crate) fn profile() -> String {
     format!("test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The engine that `DOCKER_HOST` names, or the local one.
-pub fn config() -> DockerConfig {
+pub(crate) fn config() -> DockerConfig {
     DockerConfig { host: std::env::var("DOCKER_HOST").unwrap_or_default(), ..DockerConfig::new(profile()) }
 }
 
-pub async fn harness() -> Harness {
+pub(crate) async fn harness() -> Harness {
     harness_with(config()).await.1
 }
 
-pub async fn harness_with(config: DockerConfig) -> (Arc<DockerRuntime>, Harness) {
+pub(crate) async fn harness_with(config: DockerConfig) -> (Arc<DockerRuntime>, Harness) {
+    let unique = config.profile.clone();
     let docker = Arc::new(DockerRuntime::connect(config).await.expect("these tests need a Docker engine"));
     let image = IMAGE.get_or_init(|| load_image(&docker)).await.clone();
     let cleaner = docker.clone();
@@ -40,6 +41,7 @@ pub async fn harness_with(config: DockerConfig) -> (Arc<DockerRuntime>, Harness)
         images: docker.clone(),
         image,
         missing_image: "minik/no-such-image:v1".to_owned(),
+        unique,
         cleanup: Box::new(move || {
             let docker = cleaner.clone();
             Box::pin(async move { docker.remove_profile().await.expect("cleaned up") })
@@ -48,18 +50,19 @@ pub async fn harness_with(config: DockerConfig) -> (Arc<DockerRuntime>, Harness)
     (docker, harness)
 }
 
-/// The tag is fixed and the content decides the id, so that a changed program replaces the image.
+/// The tag is the source's hash: built once, and again when the source changes.
 async fn load_image(docker: &DockerRuntime) -> String {
-    let reference = "minik/steps:test";
-    let directory = tempfile::tempdir().expect("a directory");
-    let program = compile(directory.path());
-    let content = std::fs::read(program).expect("the program");
-    let file = File { path: "steps", mode: 0o755, content: &content };
-    let config =
-        serde_json::json!({"Cmd": ["/steps"], "Env": ["PATH=/", "FROM_IMAGE=yes"], "WorkingDir": "/"});
-    docker.load(archive::build(reference, &[file], &config)).await.expect("loaded");
-    assert!(docker.image_status(reference).await.expect("an answer").is_some());
-    reference.to_owned()
+    let source = include_bytes!("steps.rs");
+    let reference = format!("minik/steps:{}", &archive::hex(source)[..12]);
+    if docker.image_status(&reference).await.expect("an answer").is_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let content = std::fs::read(compile(directory.path())).expect("the program");
+        let file = File { path: "steps", mode: 0o755, content: &content };
+        let config =
+            serde_json::json!({"Cmd": ["/steps"], "Env": ["PATH=/", "FROM_IMAGE=yes"], "WorkingDir": "/"});
+        docker.load(archive::build(&reference, &[file], &config)).await.expect("loaded");
+    }
+    reference
 }
 
 fn compile(directory: &Path) -> PathBuf {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{DEADLINE, Harness, pod};
+use super::{DEADLINE, Harness};
 use crate::*;
 
 pub async fn lives_and_dies(h: &Harness) {
-    let config = pod("life");
+    let config = h.pod("life");
     let sandbox = h.sandbox(&config).await;
     let container = h.container("main", &["forever"]);
     let id = h.runtime.create_container(&sandbox, &container, &config).await.expect("a container");
@@ -32,7 +32,7 @@ pub async fn lives_and_dies(h: &Harness) {
 }
 
 pub async fn same_attempt_is_refused_with_its_id(h: &Harness) {
-    let config = pod("twice");
+    let config = h.pod("twice");
     let sandbox = h.sandbox(&config).await;
     let container = h.container("main", &["forever"]);
     let id = h.runtime.create_container(&sandbox, &container, &config).await.expect("a container");
@@ -43,7 +43,7 @@ pub async fn same_attempt_is_refused_with_its_id(h: &Harness) {
 }
 
 pub async fn next_attempt_is_another_container(h: &Harness) {
-    let config = pod("restart");
+    let config = h.pod("restart");
     let sandbox = h.sandbox(&config).await;
     let mut container = h.container("main", &["exit=1"]);
     let first = h.start_in(&sandbox, &config, &container).await;
@@ -110,7 +110,7 @@ pub async fn stop_and_remove_may_be_repeated(h: &Harness) {
 pub async fn unknown_ids_are_not_found(h: &Harness) {
     let id = ContainerId::from("0000000000000000000000000000000000000000000000000000000000000000");
     let sandbox = SandboxId::from(id.as_str());
-    let config = pod("unknown");
+    let config = h.pod("unknown");
     assert!(h.runtime.container_status(&id).await.expect_err("unknown").is_not_found());
     assert!(h.runtime.start_container(&id).await.expect_err("unknown").is_not_found());
     assert!(h.runtime.pod_sandbox_status(&sandbox).await.expect_err("unknown").is_not_found());
@@ -130,7 +130,7 @@ pub async fn unknown_ids_are_not_found(h: &Harness) {
 }
 
 pub async fn missing_image_is_typed(h: &Harness) {
-    let config = pod("missing");
+    let config = h.pod("missing");
     let sandbox = h.sandbox(&config).await;
     let container = ContainerConfig { image: h.missing_image.clone(), ..h.container("main", &[]) };
     match h.runtime.create_container(&sandbox, &container, &config).await {
@@ -157,7 +157,7 @@ pub async fn invalid_image_is_typed(h: &Harness) {
 }
 
 pub async fn command_that_cannot_start(h: &Harness) {
-    let config = pod("broken");
+    let config = h.pod("broken");
     let sandbox = h.sandbox(&config).await;
     let container = ContainerConfig { command: vec!["/no-such-command".into()], ..h.container("main", &[]) };
     let id = h.runtime.create_container(&sandbox, &container, &config).await.expect("a container");
@@ -206,7 +206,7 @@ pub async fn exec_has_a_limit(h: &Harness) {
 }
 
 pub async fn containers_share_the_sandboxs_network(h: &Harness) {
-    let config = pod("shared");
+    let config = h.pod("shared");
     let sandbox = h.sandbox(&config).await;
     let server =
         h.start_in(&sandbox, &config, &h.container("server", &["listen=8080", "out=ready", "forever"])).await;
@@ -217,7 +217,7 @@ pub async fn containers_share_the_sandboxs_network(h: &Harness) {
 }
 
 pub async fn lists_containers(h: &Harness) {
-    let (one, two) = (pod("one"), pod("two"));
+    let (one, two) = (h.pod("one"), h.pod("two"));
     let first = h.sandbox(&one).await;
     let second = h.sandbox(&two).await;
     let a = h.start_in(&first, &one, &h.container("a", &["forever"])).await;
@@ -239,15 +239,15 @@ pub async fn lists_containers(h: &Harness) {
     assert_eq!(list(ContainerFilter { state: running, ..all() }).await, [a.clone(), c.clone()]);
     assert_eq!(list(ContainerFilter { state: Some(ContainerState::Exited), ..all() }).await, [b]);
     assert_eq!(list(ContainerFilter { id: Some(c.clone()), ..all() }).await, [c.clone()]);
-    let by_uid = StringMap::from([(labels::POD_UID.to_owned(), "uid-two".to_owned())]);
+    let by_uid = StringMap::from([(labels::POD_UID.to_owned(), two.metadata.uid.clone())]);
     assert_eq!(list(ContainerFilter { labels: by_uid, ..all() }).await, [c]);
     let summary =
         h.runtime.list_containers(&ContainerFilter { id: Some(a.clone()), ..all() }).await.expect("a list");
-    assert_eq!((summary[0].pod_uid(), &summary[0].pod_sandbox_id), ("uid-one", &first));
+    assert_eq!((summary[0].pod_uid(), &summary[0].pod_sandbox_id), (one.metadata.uid.as_str(), &first));
 }
 
 pub async fn keeps_labels_and_annotations(h: &Harness) {
-    let config = pod("labelled");
+    let config = h.pod("labelled");
     let sandbox = h.sandbox(&config).await;
     let mut container = h.container("main", &["forever"]);
     container.labels.insert("tier".into(), "web".into());
@@ -262,7 +262,7 @@ pub async fn keeps_labels_and_annotations(h: &Harness) {
         ("tier", "web"),
         (labels::POD_NAME, "labelled"),
         (labels::POD_NAMESPACE, "default"),
-        (labels::POD_UID, "uid-labelled"),
+        (labels::POD_UID, &config.metadata.uid),
         (labels::CONTAINER_NAME, "main"),
     ] {
         assert_eq!(status.labels.get(key).map(String::as_str), Some(value), "{key}");

@@ -4,12 +4,12 @@
 
 use futures::StreamExt;
 
-use super::{DEADLINE, Harness, pod};
+use super::{DEADLINE, Harness};
 use crate::*;
 
 pub async fn tell_a_whole_life(h: &Harness) {
     let mut events = h.runtime.events().await.expect("events");
-    let config = pod("told");
+    let config = h.pod("told");
     let sandbox = h.sandbox(&config).await;
     let id = h.start_in(&sandbox, &config, &h.container("main", &["exit=5"])).await;
     h.ended(&id).await;
@@ -19,7 +19,7 @@ pub async fn tell_a_whole_life(h: &Harness) {
     let read = async {
         while !of_sandbox.contains(&RuntimeEventKind::Deleted) {
             let event = events.next().await.expect("no end").expect("no error");
-            assert_eq!((&event.sandbox_id, event.pod_uid.as_str()), (&sandbox, "uid-told"));
+            assert_eq!((&event.sandbox_id, event.pod_uid.as_str()), (&sandbox, config.metadata.uid.as_str()));
             match &event.container_id {
                 Some(container) => {
                     assert_eq!(container, &id);

@@ -2,11 +2,11 @@
 
 #![allow(missing_docs)]
 
-use super::{Harness, pod};
+use super::Harness;
 use crate::*;
 
 pub async fn runs_and_ends(h: &Harness) {
-    let config = pod("life");
+    let config = h.pod("life");
     let id = h.sandbox(&config).await;
     let status = h.runtime.pod_sandbox_status(&id).await.expect("a status");
     assert_eq!(status.metadata, config.metadata);
@@ -24,7 +24,7 @@ pub async fn runs_and_ends(h: &Harness) {
 }
 
 pub async fn same_attempt_is_the_same_sandbox(h: &Harness) {
-    let config = pod("twice");
+    let config = h.pod("twice");
     let id = h.sandbox(&config).await;
     assert_eq!(h.sandbox(&config).await, id);
     let all = h.runtime.list_pod_sandboxes(&PodSandboxFilter::default()).await.expect("a list");
@@ -32,7 +32,7 @@ pub async fn same_attempt_is_the_same_sandbox(h: &Harness) {
 }
 
 pub async fn ended_attempt_is_refused(h: &Harness) {
-    let mut config = pod("again");
+    let mut config = h.pod("again");
     let id = h.sandbox(&config).await;
     h.runtime.stop_pod_sandbox(&id).await.expect("stopped");
     match h.runtime.run_pod_sandbox(&config).await {
@@ -44,7 +44,7 @@ pub async fn ended_attempt_is_refused(h: &Harness) {
 }
 
 pub async fn removal_removes_what_is_inside(h: &Harness) {
-    let config = pod("full");
+    let config = h.pod("full");
     let sandbox = h.sandbox(&config).await;
     let running = h.start_in(&sandbox, &config, &h.container("running", &["forever"])).await;
     let ended = h.start_in(&sandbox, &config, &h.container("ended", &["exit=1"])).await;
@@ -57,7 +57,7 @@ pub async fn removal_removes_what_is_inside(h: &Harness) {
 }
 
 pub async fn lists_by_label_and_state(h: &Harness) {
-    let (one, two) = (pod("one"), pod("two"));
+    let (one, two) = (h.pod("one"), h.pod("two"));
     let first = h.sandbox(&one).await;
     let second = h.sandbox(&two).await;
     h.runtime.stop_pod_sandbox(&second).await.expect("stopped");
@@ -72,8 +72,8 @@ pub async fn lists_by_label_and_state(h: &Harness) {
         ..PodSandboxFilter::default()
     };
     assert_eq!(list(by(&[("app", "two")])).await, [second.clone()]);
-    assert_eq!(list(by(&[(labels::POD_UID, "uid-one")])).await, [first.clone()]);
-    assert_eq!(list(by(&[("app", "two"), (labels::POD_UID, "uid-one")])).await, []);
+    assert_eq!(list(by(&[(labels::POD_UID, &one.metadata.uid)])).await, [first.clone()]);
+    assert_eq!(list(by(&[("app", "two"), (labels::POD_UID, &one.metadata.uid)])).await, []);
     let in_state = |state| PodSandboxFilter { state: Some(state), ..PodSandboxFilter::default() };
     assert_eq!(list(in_state(SandboxState::Ready)).await, [first.clone()]);
     assert_eq!(list(in_state(SandboxState::NotReady)).await, [second]);
@@ -87,7 +87,7 @@ pub async fn refuses_a_taken_host_port(h: &Harness) {
     drop(probe);
     let with_port = |name: &str| PodSandboxConfig {
         port_mappings: vec![PortMapping { container_port: 80, host_port, ..PortMapping::default() }],
-        ..pod(name)
+        ..h.pod(name)
     };
     let first = h.sandbox(&with_port("first")).await;
     match h.runtime.run_pod_sandbox(&with_port("second")).await {
@@ -101,7 +101,7 @@ pub async fn refuses_a_taken_host_port(h: &Harness) {
 }
 
 pub async fn host_network_has_no_address(h: &Harness) {
-    let mut config = pod("host");
+    let mut config = h.pod("host");
     config.namespaces.network = NamespaceMode::Node;
     let id = h.sandbox(&config).await;
     let status = h.runtime.pod_sandbox_status(&id).await.expect("a status");
@@ -110,7 +110,7 @@ pub async fn host_network_has_no_address(h: &Harness) {
 }
 
 pub async fn distinct_sandboxes_have_distinct_addresses(h: &Harness) {
-    let (one, two) = (h.sandbox(&pod("a")).await, h.sandbox(&pod("b")).await);
+    let (one, two) = (h.sandbox(&h.pod("a")).await, h.sandbox(&h.pod("b")).await);
     let one = h.runtime.pod_sandbox_status(&one).await.expect("a status").ips;
     let two = h.runtime.pod_sandbox_status(&two).await.expect("a status").ips;
     assert_ne!(one, two);
