@@ -1,5 +1,6 @@
 //! Joins the sources and writes the table.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -82,13 +83,12 @@ pub(super) fn merge(
         definitions.keys().map(|n| (n.to_lowercase(), n.clone())).collect();
     let mut wanted: Vec<String> = UNPUBLISHED.iter().map(|(name, _)| (*name).to_owned()).collect();
     while let Some(name) = wanted.pop() {
-        if !definitions.contains_key(&name) {
-            let message =
-                messages.get(&name.to_lowercase()).with_context(|| format!("k8s-pb has no {name}"))?;
-            let (definition, references) = from_message(message, messages, &spelling);
-            definitions.insert(name, definition);
-            wanted.extend(references);
-        }
+        let Entry::Vacant(entry) = definitions.entry(name) else { continue };
+        let message = messages.get(&entry.key().to_lowercase());
+        let message = message.with_context(|| format!("k8s-pb has no {}", entry.key()))?;
+        let (definition, references) = from_message(message, messages, &spelling);
+        entry.insert(definition);
+        wanted.extend(references);
     }
     for (name, gvk) in UNPUBLISHED {
         let definition = definitions.get_mut(*name).context("just inserted")?;
@@ -147,7 +147,7 @@ fn inline(
         let inner = field.message.as_ref().and_then(|m| messages.get(m));
         if let Some(name) = names.get(&normal(&field.name)) {
             let zero = |(ty, f): &&(&str, &str)| *ty == message.name && normal(f) == normal(&field.name);
-            let wrapped = inner.is_some_and(|m| is_list_wrapper(m)) && field.kind == "message";
+            let wrapped = inner.is_some_and(is_list_wrapper) && field.kind == "message";
             let wire = Wire {
                 path,
                 default: field.default.as_deref().map(default),
@@ -155,11 +155,13 @@ fn inline(
                 wrapped,
             };
             wires.entry((*name).to_owned()).or_insert(wire);
-        } else if let Some(inner) = inner.filter(|_| !field.repeated && field.kind == "message") {
-            if open.insert(inner.name.clone()) {
-                self::inline(inner, messages, names, &path, wires, open);
-                open.remove(&inner.name);
-            }
+        } else if let Some(inner) = inner
+            && !field.repeated
+            && field.kind == "message"
+            && open.insert(inner.name.clone())
+        {
+            self::inline(inner, messages, names, &path, wires, open);
+            open.remove(&inner.name);
         }
     }
 }
@@ -309,3 +311,6 @@ fn relative(ty: &str, package: &str) -> String {
         _ => ty.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

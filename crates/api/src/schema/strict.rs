@@ -106,7 +106,7 @@ pub fn decode(bytes: &[u8], ty: &'static Type) -> Result<Decoded, Error> {
     let value = Seed { ty: &root, cx: &mut context }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|e| Error::Syntax(e.to_string()))?;
+        .map_err(|e| syntax(&e))?;
     finish(value, context)
 }
 
@@ -114,9 +114,13 @@ pub fn decode(bytes: &[u8], ty: &'static Type) -> Result<Decoded, Error> {
 pub fn decode_value(value: Value, ty: &'static Type) -> Result<Decoded, Error> {
     let mut context = Context::default();
     let root = FieldType::Ref(ty.reference());
-    let value =
-        Seed { ty: &root, cx: &mut context }.deserialize(value).map_err(|e| Error::Syntax(e.to_string()))?;
+    let value = Seed { ty: &root, cx: &mut context }.deserialize(value).map_err(|e| syntax(&e))?;
     finish(value, context)
+}
+
+/// Go's words where they are known.
+fn syntax(error: &serde_json::Error) -> Error {
+    Error::Syntax(if error.is_eof() { "unexpected end of JSON input".into() } else { error.to_string() })
 }
 
 fn finish(value: Option<Value>, context: Context) -> Result<Decoded, Error> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Number, Value};
 
-use super::super::types::{Any, FieldType, IntegerFormat, SchemaOr};
+use super::super::types::{FieldType, IntegerFormat, SchemaOr};
 use crate::quantity::Quantity;
 
 /// Why a value was not taken.
@@ -18,7 +18,7 @@ type Taken = Result<Option<Value>, Refused>;
 
 pub(super) fn boolean(value: bool, ty: &FieldType) -> Taken {
     match ty {
-        FieldType::Boolean | FieldType::Any(Any::Json) | FieldType::SchemaOr(SchemaOr::Bool) => {
+        FieldType::Boolean | FieldType::Any(_) | FieldType::SchemaOr(SchemaOr::Bool) => {
             Ok(Some(Value::Bool(value)))
         }
         _ => Err(not_go_value("bool", ty)),
@@ -31,7 +31,7 @@ pub(super) fn number(value: Number, ty: &FieldType) -> Taken {
         FieldType::Integer(IntegerFormat::Int32) | FieldType::IntOrString => {
             value.as_i64().is_some_and(|v| i32::try_from(v).is_ok())
         }
-        FieldType::Number | FieldType::Any(Any::Json) => true,
+        FieldType::Number | FieldType::Any(_) => true,
         FieldType::Quantity => return quantity(&value.to_string()),
         _ => return Err(not_go_value("number", ty)),
     };
@@ -46,9 +46,7 @@ pub(super) fn number(value: Number, ty: &FieldType) -> Taken {
 
 pub(super) fn string(value: String, ty: &FieldType) -> Taken {
     match ty {
-        FieldType::String | FieldType::IntOrString | FieldType::Any(Any::Json) => {
-            Ok(Some(Value::String(value)))
-        }
+        FieldType::String | FieldType::IntOrString | FieldType::Any(_) => Ok(Some(Value::String(value))),
         FieldType::Bytes => match invalid_base64(&value) {
             None => Ok(Some(Value::String(value))),
             Some(at) => Err(Refused::Content(format!("illegal base64 data at input byte {at}"))),

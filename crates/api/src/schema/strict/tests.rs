@@ -126,6 +126,21 @@ fn syntax_errors_and_trailing_text_are_refused() {
 }
 
 #[test]
+fn truncated_text_has_gos_words() {
+    let error = decode(b"{", pod()).unwrap_err().to_string();
+    assert_eq!(error, "couldn't get version/kind; json parse error: unexpected end of JSON input");
+}
+
+#[test]
+fn embedded_objects_may_be_any_json() {
+    let ty = Schema::get().type_by_gvk("apps", "v1", "ControllerRevision").unwrap();
+    for data in [json!({"a":[1,null]}), json!([1]), json!("x"), json!(1.5), json!(true)] {
+        let object = json!({"data": data});
+        assert_eq!(decode(object.to_string().as_bytes(), ty).unwrap().value, object);
+    }
+}
+
+#[test]
 fn schemas_inside_definitions_are_lenient_only_behind_upstreams_own_decoders() {
     let ty = Schema::get().type_by_gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
     let text = r#"{"spec":{"versions":[{"schema":{"openAPIV3Schema":{"typo":1,"default":{"any":[1]},

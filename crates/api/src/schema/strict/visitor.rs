@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Map, Value};
 
 use super::super::golang;
-use super::super::types::{Any, Field, FieldType, SchemaOr, Type};
+use super::super::types::{Field, FieldType, SchemaOr, Type};
 use super::{MAX_PROBLEMS, Problem, scalar};
 use crate::schema::Schema;
 
@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         match self.ty {
             FieldType::Array(item) => array(item, self.cx, seq).map(Some),
-            FieldType::Any(Any::Json) => anything_in_list(seq),
+            FieldType::Any(_) => anything_in_list(seq),
             FieldType::SchemaOr(SchemaOr::Array) => {
                 self.cx.lenient += 1;
                 let value = array(&schema_props(), self.cx, seq);
