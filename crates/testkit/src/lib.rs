@@ -1,1 +1,11 @@
-//! testkit
+//! What tests of every crate share: objects in a line, waiting for a condition, and text without what changes.
+//!
+//! **Not here**: suites of one trait (beside the trait, `storage::testing`, `runtime::testing`), whole clusters
+//! (`tests`).
+//! **Upstream**: `pkg/scheduler/testing/wrappers.go`, `test/utils`.
+
+pub mod build;
+pub mod filters;
+mod wait;
+
+pub use wait::{eventually, eventually_some};

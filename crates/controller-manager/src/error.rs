@@ -1,0 +1,53 @@
+//! What a controller can fail at.
+
+/// A failed operation of a controller; its key is retried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A request to the API server failed.
+    #[error("could not {verb} {what}")]
+    Request {
+        /// `get`, `update`, …
+        verb: &'static str,
+        /// The object or collection.
+        what: String,
+        /// Why.
+        source: kube::Error,
+    },
+    /// What the server serves could not be found out.
+    #[error("unable to retrieve the complete list of server APIs: {0}")]
+    Discovery(String),
+    /// Objects that should be gone are still there.
+    #[error("unexpected items still remain in namespace: {namespace} for gvr: {resources}")]
+    ItemsRemain {
+        /// The namespace.
+        namespace: String,
+        /// The resources that still have objects.
+        resources: String,
+    },
+    /// A name on the list of controllers to run that no controller has.
+    #[error("\"{0}\" is not in the list of known controllers")]
+    UnknownController(String),
+}
+
+impl Error {
+    /// For `map_err`: names the request that failed.
+    pub(crate) fn request(verb: &'static str, what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self::Request { verb, what: what.to_string(), source }
+    }
+}
+
+/// The code of a `Status` that the server answered with, 0 for everything else.
+pub(crate) fn code(error: &kube::Error) -> u16 {
+    match error {
+        kube::Error::Api(status) => status.code,
+        _ => 0,
+    }
+}
+
+/// Whether a create failed because its namespace is going away.
+pub(crate) fn is_namespace_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.any(|cause| cause.reason == "NamespaceTerminating")
+}
