@@ -22,3 +22,7 @@ pub mod subresources;
 pub mod body;
 pub mod request;
 pub mod watch_cache;
+mod decode;
+pub mod handlers;
+pub mod negotiate;
+pub mod patch;

@@ -32,6 +32,8 @@ pub(crate) const MAX_OBJECT_BYTES: usize = 1_572_864;
 const NAME_TRIES: usize = 8;
 /// Tries to write past other writers, or past holders of a claim.
 const WRITE_TRIES: usize = 100;
+/// Objects read at a time from the storage.
+const LIST_BATCH: usize = 500;
 const RESERVATIONS: &str = "/reservations/";
 /// Objects in a transaction of [`ensure`].
 const ENSURE_BATCH: usize = 100;
@@ -150,6 +152,37 @@ impl Store {
             .wait_for(revision)
             .await
             .map_err(|current| Status::too_large_resource_version(revision, current))
+    }
+
+    /// The newest revision that reads of the cache see.
+    pub fn revision(&self) -> u64 {
+        self.caches.revision()
+    }
+
+    /// Some objects under a prefix as they were at a revision, after a key; and how many follow.
+    pub(crate) async fn list_at(
+        &self,
+        prefix: &str,
+        revision: u64,
+        after: Option<&str>,
+    ) -> Result<(Vec<Arc<Object>>, usize), Status> {
+        let options = storage::ListOptions {
+            start_after: after.map(Key::from),
+            limit: Some(LIST_BATCH),
+            revision: Some(revision),
+        };
+        let page = self
+            .caches
+            .storage()
+            .list(prefix, options)
+            .await
+            .map_err(|error| storage_status(self.resource(), &error))?;
+        let objects = page
+            .items
+            .into_iter()
+            .map(|item| self.decode(item.key, item.mod_revision, item.value))
+            .collect::<Result<_, _>>()?;
+        Ok((objects, page.remaining))
     }
 
     /// The newest object.

@@ -1,1 +1,141 @@
-//! Objects as rows of a table, for `kubectl get`.
+//! Objects as rows of a table, for `kubectl get`, and as their metadata alone.
+//!
+//! **Upstream**: `meta.k8s.io` `Table`, `PartialObjectMetadata`; `handlers/response.go`.
+
+use super::{Object, Strategy};
+use api::status::Status;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What a row carries of its object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Include {
+    /// Nothing.
+    None,
+    /// Its metadata.
+    #[default]
+    Metadata,
+    /// All of it.
+    Object,
+}
+
+impl Include {
+    /// The value of `includeObject`.
+    pub fn parse(text: &str) -> Result<Self, Status> {
+        match text {
+            "" | "Metadata" => Ok(Self::Metadata),
+            "None" => Ok(Self::None),
+            "Object" => Ok(Self::Object),
+            other => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
+fn write_partial(out: &mut Vec<u8>, object: &Object, version: &str) {
+    let head: Option<Head<'_>> = serde_json::from_slice(object.json()).ok();
+    let metadata = head.map_or("{}", |head| head.metadata.get());
+    out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(b"\",\"metadata\":");
+    out.extend_from_slice(metadata.as_bytes());
+    out.push(b'}');
+}
+
+/// An object's `PartialObjectMetadata`.
+pub fn partial_metadata(object: &Object, version: &str) -> Bytes {
+    let mut out = Vec::with_capacity(512);
+    write_partial(&mut out, object, version);
+    out.into()
+}
+
+/// Writes tables of one kind.
+pub struct Writer {
+    strategy: Arc<dyn Strategy>,
+    version: &'static str,
+    include: Include,
+    now: Timestamp,
+    columns_sent: bool,
+}
+
+impl Writer {
+    /// A writer of tables in this version of `meta.k8s.io`.
+    pub fn new(strategy: &Arc<dyn Strategy>, version: &'static str, include: Include, now: Timestamp) -> Self {
+        Self { strategy: Arc::clone(strategy), version, include, now, columns_sent: false }
+    }
+
+    /// The time by which ages are told.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// A table of one object. Only a writer's first table defines the columns.
+    pub fn whole(&mut self, object: &Object) -> Bytes {
+        let mut out = Vec::with_capacity(1024);
+        let metadata = json!({"resourceVersion": object.revision().to_string()});
+        self.begin(&mut out, &metadata);
+        self.row(&mut out, object);
+        out.extend_from_slice(b"]}");
+        out.into()
+    }
+
+    /// A table without rows at a revision.
+    pub fn bookmark(&mut self, metadata: &Value) -> Bytes {
+        let mut out = Vec::new();
+        self.begin(&mut out, metadata);
+        out.extend_from_slice(b"]}");
+        out.into()
+    }
+
+    /// The beginning of a table, up to its rows.
+    pub fn begin(&mut self, out: &mut Vec<u8>, metadata: &Value) {
+        let columns: Vec<Value> = if self.columns_sent {
+            Vec::new()
+        } else {
+            self.strategy
+                .columns()
+                .iter()
+                .map(|column| {
+                    json!({"name": column.name, "type": column.kind, "format": column.format,
+                        "description": "", "priority": column.priority})
+                })
+                .collect()
+        };
+        self.columns_sent = true;
+        let version = self.version;
+        let head = format!(
+            "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata},\
+             \"columnDefinitions\":{},\"rows\":[",
+            Value::from(columns)
+        );
+        out.extend_from_slice(head.as_bytes());
+    }
+
+    /// One row.
+    pub fn row(&self, out: &mut Vec<u8>, object: &Object) {
+        let cells = self.strategy.row(&object.to_value(), self.now);
+        out.extend_from_slice(b"{\"cells\":");
+        out.extend_from_slice(Value::from(cells).to_string().as_bytes());
+        match self.include {
+            Include::None => {}
+            Include::Metadata => {
+                out.extend_from_slice(b",\"object\":");
+                write_partial(out, object, self.version);
+            }
+            Include::Object => {
+                out.extend_from_slice(b",\"object\":");
+                out.extend_from_slice(object.json());
+            }
+        }
+        out.push(b'}');
+    }
+}

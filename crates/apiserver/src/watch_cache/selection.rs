@@ -65,9 +65,9 @@ impl Selection {
         self.labels.is_everything() && self.fields.is_empty()
     }
 
-    /// The namespace, or empty.
-    pub fn in_namespace(&self) -> &str {
-        &self.namespace
+    /// What the keys of selected objects begin with, given what those of the kind begin with.
+    pub fn prefix(&self, kind: &str) -> String {
+        if self.namespace.is_empty() { kind.to_owned() } else { format!("{kind}{}/", self.namespace) }
     }
 
     /// The one name that it can select, if it names one.

@@ -1,0 +1,201 @@
+//! From the bytes of a request to an object of the expected kind.
+//!
+//! **Contract**: the result has `kind` and `apiVersion`, no nulls, and, for built-in kinds, no unknown fields.
+//! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers/create.go`, `fieldValidation`.
+
+use api::field::{Error, ErrorList, Path};
+use api::kind::{Resource, parse_api_version};
+use api::schema::{Schema, strict};
+use api::status::Status;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+
+/// Bodies that are understood.
+const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
+
+/// The encoding of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+impl Media {
+    /// What the headers say; 415 if it is not understood. Without a word it is JSON.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Status> {
+        let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        match value.split(';').next().unwrap_or("").trim() {
+            "" | "*/*" | "application/json" => Ok(Self::Json),
+            "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Self::Yaml),
+            _ => Err(Status::unsupported_media_type(&ACCEPTED)),
+        }
+    }
+}
+
+/// What is done about fields that the kind does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// They are dropped.
+    Ignore,
+    /// They are dropped, with a warning each.
+    #[default]
+    Warn,
+    /// They are an error.
+    Strict,
+}
+
+/// A decoded object.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The object.
+    pub value: Value,
+    /// Texts for `Warning:` headers.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes an object that is to be of this resource's kind.
+pub fn object(
+    resource: &Resource,
+    media: Media,
+    body: &[u8],
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let ty = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind);
+    let (value, mut problems) = match (media, ty) {
+        (Media::Json, Some(ty)) => match strict::decode(body, ty) {
+            Ok(decoded) => Problems::split(decoded),
+            Err(error) => return Err(undecodable(resource, body, media, &error)),
+        },
+        _ => {
+            let value = any(media, body).map_err(|e| unrecognized(resource, &e))?;
+            match_strictly(resource, value).map_err(|error| undecodable(resource, body, media, &error))?
+        }
+    };
+    let value = check_kind(resource, value)?;
+    if validation == FieldValidation::Strict
+        && let Some(error) = problems.error.take()
+    {
+        return Err(cannot_be_handled(resource, &value, &error));
+    }
+    if validation == FieldValidation::Ignore {
+        problems.warnings.clear();
+    }
+    Ok(Decoded { value, warnings: problems.warnings })
+}
+
+/// Checks an object that a patch made.
+pub fn patched(resource: &Resource, value: Value, validation: FieldValidation) -> Result<Decoded, Status> {
+    let invalid = |value: &Value, text: &str| {
+        let errors: ErrorList = vec![Error::invalid(&Path::new("patch"), value.to_string(), text)];
+        Status::invalid("", "", "", &errors)
+    };
+    let original = value.clone();
+    let (value, problems) =
+        match_strictly(resource, value).map_err(|error| invalid(&original, &error.to_string()))?;
+    match (validation, problems.error) {
+        (FieldValidation::Strict, Some(error)) => Err(invalid(&original, &error)),
+        (FieldValidation::Warn, _) => Ok(Decoded { value, warnings: problems.warnings }),
+        _ => Ok(Decoded { value, warnings: Vec::new() }),
+    }
+}
+
+/// Reads JSON or YAML as it is.
+pub fn any(media: Media, body: &[u8]) -> Result<Value, String> {
+    match media {
+        Media::Json => serde_json::from_slice(body).map_err(|e| e.to_string()),
+        Media::Yaml => {
+            let options = serde_saphyr::options! { legacy_octal_numbers: true };
+            serde_saphyr::from_slice_with_options(body, options).map_err(|e| e.to_string())
+        }
+    }
+}
+
+#[derive(Default)]
+struct Problems {
+    error: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Problems {
+    fn split(decoded: strict::Decoded) -> (Value, Self) {
+        let (error, warnings) = (decoded.strict_error(), decoded.warnings().collect());
+        (decoded.value, Self { error, warnings })
+    }
+}
+
+fn match_strictly(resource: &Resource, mut value: Value) -> Result<(Value, Problems), strict::Error> {
+    match Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind) {
+        Some(ty) => strict::decode_value(value, ty).map(Problems::split),
+        None => {
+            drop_nulls(&mut value);
+            Ok((value, Problems::default()))
+        }
+    }
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, v| !v.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// The kind must be the expected one; where it is missing, it is.
+fn check_kind(resource: &Resource, mut value: Value) -> Result<Value, Status> {
+    let Some(fields) = value.as_object_mut() else {
+        return Err(unrecognized(resource, "the body is not an object"));
+    };
+    let text = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+    let (kind, api_version) = (text("kind"), text("apiVersion"));
+    let expected = resource.api_version();
+    if !kind.is_empty() && kind != *resource.kind {
+        let (_, version) = parse_api_version(&api_version);
+        let error = format!(
+            "converting ({version}.{kind}) to ({}.{}): unknown conversion",
+            resource.version, resource.kind
+        );
+        return Err(Status::bad_request(strict::bad_request(&kind, version, &resource.kind, &error)));
+    }
+    if !api_version.is_empty() && api_version != expected {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+        )));
+    }
+    fields.insert("kind".to_owned(), (&*resource.kind).into());
+    fields.insert("apiVersion".to_owned(), expected.into());
+    Ok(value)
+}
+
+fn cannot_be_handled(resource: &Resource, value: &Value, error: &dyn std::fmt::Display) -> Status {
+    let kind = value["kind"].as_str().unwrap_or(&resource.kind);
+    let (_, version) = parse_api_version(value["apiVersion"].as_str().unwrap_or(&resource.version));
+    Status::bad_request(strict::bad_request(kind, version, &resource.kind, error))
+}
+
+fn undecodable(resource: &Resource, body: &[u8], media: Media, error: &strict::Error) -> Status {
+    match error {
+        strict::Error::Syntax(_) => unrecognized(resource, &error.to_string()),
+        strict::Error::Type(_) => {
+            let value = any(media, body).unwrap_or_default();
+            // A wrong kind is a better explanation than a field that it does not have.
+            match check_kind(resource, value) {
+                Err(status) => status,
+                Ok(value) => cannot_be_handled(resource, &value, error),
+            }
+        }
+    }
+}
+
+fn unrecognized(resource: &Resource, error: &str) -> Status {
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {error}",
+        resource.kind
+    ))
+}

@@ -1,0 +1,22 @@
+//! get: one object.
+
+use super::Call;
+use crate::body::Response;
+use api::status::Status;
+use http::StatusCode;
+
+pub(super) async fn get(call: &Call<'_>) -> Result<Response, Status> {
+    let (store, name) = (call.store, call.info.name.as_str());
+    let object = match call.info.query.text("resourceVersion") {
+        // Any state will do, or one that is new enough.
+        "" => store.get(call.namespace, name).await?,
+        version => {
+            let version = version.parse().map_err(|_| {
+                Status::bad_request(format!("resourceVersion: Invalid value: {version:?}: invalid syntax"))
+            })?;
+            store.wait_for(version).await?;
+            store.cached(call.namespace, name).ok_or_else(|| Status::not_found(store.resource(), name))?
+        }
+    };
+    call.object(StatusCode::OK, &object, &[])
+}

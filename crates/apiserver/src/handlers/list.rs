@@ -1,0 +1,319 @@
+//! list: the objects of a kind, all or page by page, at one revision.
+//!
+//! **Contract**: all pages of a list show the state at the revision of the first. As long as nothing of the kind has
+//! changed since, that is the cache's; then it is read from the storage, for as long as that remembers.
+//! **Upstream**: `k8s.io/apiserver/pkg/storage/cacher` (`ShouldDelegateList`), `storage/continue.go`.
+
+use super::Call;
+use super::options::{ListOptions, Match};
+use super::respond::blocks;
+use crate::body::Response;
+use crate::negotiate::Shape;
+use crate::registry::{Object, Store, table};
+use crate::watch_cache::Selection;
+use api::status::Status;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::{Bytes, BytesMut};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Bytes of a block of the body.
+const BLOCK: usize = 64 << 10;
+
+/// Some objects of a list.
+pub(super) struct Page {
+    pub(super) objects: Vec<Arc<Object>>,
+    revision: u64,
+    /// The token for the rest, and how many objects that is, if it is known.
+    more: Option<(String, Option<usize>)>,
+}
+
+pub(super) async fn list(call: &Call<'_>) -> Result<Response, Status> {
+    let options = ListOptions::parse(&call.info.query, false)?;
+    let selection = Selection::parse(
+        &**call.store.strategy(),
+        call.namespace,
+        &options.label_selector,
+        &options.field_selector,
+    )?;
+    respond(call, page(call.store, &selection, &options).await?)
+}
+
+/// Reads one page.
+pub(super) async fn page(
+    store: &Store,
+    selection: &Selection,
+    options: &ListOptions,
+) -> Result<Page, Status> {
+    let limit = (options.limit > 0).then_some(options.limit);
+    if !options.continue_token.is_empty() {
+        let token = Token::decode(&options.continue_token)?;
+        let start = Some(token.start.as_str());
+        return match token.revision {
+            Some(revision) => at(store, selection, revision, start, limit).await,
+            None => {
+                store.catch_up().await?;
+                Ok(now(store, selection, start, limit))
+            }
+        };
+    }
+    match (options.resource_version, options.version_match) {
+        (None, _) => {
+            store.catch_up().await?;
+            Ok(now(store, selection, None, limit))
+        }
+        (Some(0), _) => Ok(now(store, selection, None, None)),
+        (Some(revision), Some(Match::Exact)) => at(store, selection, revision, None, limit).await,
+        (Some(revision), None) if limit.is_some() => at(store, selection, revision, None, limit).await,
+        (Some(revision), _) => {
+            store.wait_for(revision).await?;
+            Ok(now(store, selection, None, limit))
+        }
+    }
+}
+
+/// A page of the cache's state.
+fn now(store: &Store, selection: &Selection, start: Option<&str>, limit: Option<usize>) -> Page {
+    let published = store.revision();
+    let snapshot = store.snapshot();
+    let revision = published.max(snapshot.revision());
+    from_snapshot(store, selection, &snapshot, revision, start, limit)
+}
+
+fn from_snapshot(
+    store: &Store,
+    selection: &Selection,
+    snapshot: &crate::watch_cache::Snapshot,
+    revision: u64,
+    start: Option<&str>,
+    limit: Option<usize>,
+) -> Page {
+    let limit = limit.unwrap_or(usize::MAX);
+    let prefix = store.cache().prefix();
+    let mut selected: Box<dyn Iterator<Item = &Arc<Object>>> = match start {
+        None => Box::new(selection.list(snapshot)),
+        Some(start) => Box::new(
+            snapshot
+                .after(Some(&format!("{prefix}{start}")), selection.prefix(prefix))
+                .filter(|object| selection.matches(object)),
+        ),
+    };
+    let objects: Vec<Arc<Object>> = selected.by_ref().take(limit).cloned().collect();
+    let more = match (selected.next(), objects.last()) {
+        (Some(_), Some(last)) => {
+            let remaining = selection.is_unrestricted().then(|| 1 + selected.count());
+            let start = last.key()[prefix.len()..].to_owned();
+            Some((Token { revision: Some(revision), start }.encode(), remaining))
+        }
+        _ => None,
+    };
+    Page { objects, revision, more }
+}
+
+/// A page of the state at a revision.
+async fn at(
+    store: &Store,
+    selection: &Selection,
+    revision: u64,
+    start: Option<&str>,
+    limit: Option<usize>,
+) -> Result<Page, Status> {
+    store.wait_for(revision).await?;
+    let snapshot = store.snapshot();
+    if snapshot.revision() <= revision {
+        return Ok(from_snapshot(store, selection, &snapshot, revision, start, limit));
+    }
+    let limit = limit.unwrap_or(usize::MAX);
+    let prefix = store.cache().prefix();
+    let mut objects: Vec<Arc<Object>> = Vec::new();
+    let mut next = start.map(|start| format!("{prefix}{start}"));
+    loop {
+        let (items, rest) = store
+            .list_at(&selection.prefix(prefix), revision, next.as_deref())
+            .await
+            .map_err(|status| too_old(status, start))?;
+        let last = items.last().map(|object| object.key().to_string());
+        let count = items.len();
+        for (index, object) in items.into_iter().enumerate() {
+            if !selection.matches(&object) {
+                continue;
+            }
+            if objects.len() == limit {
+                let remaining = selection.is_unrestricted().then_some(count - index + rest);
+                let start = objects.last().map_or("", |o| &o.key()[prefix.len()..]).to_owned();
+                let token = Token { revision: Some(revision), start }.encode();
+                return Ok(Page { objects, revision, more: Some((token, remaining)) });
+            }
+            objects.push(object);
+        }
+        if rest == 0 || last.is_none() {
+            return Ok(Page { objects, revision, more: None });
+        }
+        next = last;
+    }
+}
+
+/// A forgotten revision, with the token that goes on from the present state.
+fn too_old(mut status: Status, start: Option<&str>) -> Status {
+    if status.code != 410 {
+        return status;
+    }
+    let Some(start) = start else {
+        status.message = "The resourceVersion for the provided list is too old.".to_owned();
+        return status;
+    };
+    status.message = "The provided continue parameter is too old to display a consistent list result. \
+        You can start a new list without the continue parameter, or use the continue token in this response \
+        to retrieve the remainder of the results. Continuing with the provided token results in an \
+        inconsistent list - objects that were created, modified, or deleted between the time the first chunk \
+        was returned and now may show up in the list."
+        .to_owned();
+    status.continue_token = Some(Token { revision: None, start: start.to_owned() }.encode());
+    status
+}
+
+/// Where a list goes on.
+#[derive(Debug, PartialEq, Eq)]
+struct Token {
+    /// The revision of all pages; `None`: of the present state.
+    revision: Option<u64>,
+    /// The last key of the page before, within the resource.
+    start: String,
+}
+
+impl Token {
+    const VERSION: &str = "meta.k8s.io/v1";
+
+    fn encode(&self) -> String {
+        let revision = self.revision.map_or(-1, |r| i64::try_from(r).unwrap_or(i64::MAX));
+        let token = json!({"v": Self::VERSION, "rv": revision, "start": self.start});
+        URL_SAFE_NO_PAD.encode(token.to_string())
+    }
+
+    fn decode(text: &str) -> Result<Self, Status> {
+        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
+        let token: Value = serde_json::from_slice(&bytes).map_err(|e| invalid(&e.to_string()))?;
+        if token["v"] != Self::VERSION {
+            let version = token["v"].as_str().unwrap_or("");
+            return Err(invalid(&format!("server does not recognize this encoded version {version:?}")));
+        }
+        let revision = match token["rv"].as_i64() {
+            Some(-1) => None,
+            Some(revision @ 1..) => Some(revision.unsigned_abs()),
+            _ => {
+                let text = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)";
+                return Err(invalid(text));
+            }
+        };
+        match token["start"].as_str() {
+            Some(start) if !start.is_empty() && !start.contains("..") => {
+                Ok(Self { revision, start: start.to_owned() })
+            }
+            _ => Err(invalid("encoded start key is not valid")),
+        }
+    }
+}
+
+/// The page as a response.
+pub(super) fn respond(call: &Call<'_>, page: Page) -> Result<Response, Status> {
+    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if let Some((token, remaining)) = &page.more {
+        metadata["continue"] = token.as_str().into();
+        if let Some(remaining) = remaining {
+            metadata["remainingItemCount"] = (*remaining).into();
+        }
+    }
+    let resource = call.store.resource();
+    let (kind, api_version) = match call.negotiated.shape {
+        Shape::Object => (resource.list_kind(), resource.api_version()),
+        Shape::Metadata(version) => {
+            ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}"))
+        }
+        Shape::Table(version) => {
+            let include = table::Include::parse(call.info.query.text("includeObject"))?;
+            let mut writer =
+                table::Writer::new(call.store.strategy(), version, include, call.context.clock.now());
+            let mut head = Vec::with_capacity(1024);
+            writer.begin(&mut head, &metadata);
+            let write = move |out: &mut BytesMut, object: &Object| {
+                let mut row = Vec::with_capacity(1024);
+                writer.row(&mut row, object);
+                out.extend_from_slice(&row);
+            };
+            return Ok(blocks(&call.negotiated, None, Blocks::new(head, page.objects, write)));
+        }
+    };
+    let head =
+        format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
+            .into_bytes();
+    if let Shape::Metadata(version) = call.negotiated.shape {
+        let write = move |out: &mut BytesMut, object: &Object| {
+            out.extend_from_slice(&table::partial_metadata(object, version));
+        };
+        return Ok(blocks(&call.negotiated, None, Blocks::new(head, page.objects, write)));
+    }
+    let items: usize = page.objects.iter().map(|object| object.json().len()).sum();
+    let length = head.len() + items + page.objects.len().saturating_sub(1) + 2;
+    let write = |out: &mut BytesMut, object: &Object| out.extend_from_slice(object.json());
+    Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, page.objects, write)))
+}
+
+/// The body of a list, made while it is sent.
+struct Blocks<F> {
+    head: Option<Vec<u8>>,
+    objects: std::vec::IntoIter<Arc<Object>>,
+    first: bool,
+    write: F,
+}
+
+impl<F: FnMut(&mut BytesMut, &Object)> Blocks<F> {
+    fn new(head: Vec<u8>, objects: Vec<Arc<Object>>, write: F) -> Self {
+        Self { head: Some(head), objects: objects.into_iter(), first: true, write }
+    }
+}
+
+impl<F: FnMut(&mut BytesMut, &Object)> Iterator for Blocks<F> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut block = BytesMut::new();
+        match self.head.take() {
+            Some(head) => block.extend_from_slice(&head),
+            // The end was written.
+            None if self.objects.len() == 0 && !self.first => return None,
+            None => {}
+        }
+        while block.len() < BLOCK {
+            let Some(object) = self.objects.next() else { break };
+            if !std::mem::replace(&mut self.first, false) {
+                block.extend_from_slice(b",");
+            }
+            (self.write)(&mut block, &object);
+        }
+        if self.objects.len() == 0 {
+            self.first = false;
+            block.extend_from_slice(b"]}");
+        }
+        Some(block.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_their_encoding() {
+        for token in [
+            Token { revision: Some(7), start: "default/a".to_owned() },
+            Token { revision: None, start: "x".to_owned() },
+        ] {
+            assert_eq!(Token::decode(&token.encode()).unwrap(), token);
+        }
+        for bad in ["", "%%%", "e30"] {
+            assert_eq!(Token::decode(bad).unwrap_err().code, 400, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The verbs, for every kind alike.
+//!
+//! **Contract**: the request is authenticated and authorized. No handler names a kind.
+//! **Not here**: subresources other than `status` (`subresources`), non-resource paths.
+//! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers`.
+
+mod create;
+mod decode;
+mod delete;
+mod get;
+mod list;
+pub mod options;
+mod patch;
+mod respond;
+#[cfg(test)]
+mod tests;
+mod update;
+mod watch;
+
+pub use respond::{error, json};
+
+use crate::admission::Chain;
+use crate::auth::UserInfo;
+use crate::body::{self, ReadError, Request, Response};
+use crate::negotiate::{Negotiated, Target, negotiate};
+use crate::registry::{Registry, Store, UpdateOptions, WriteOptions};
+use crate::request::RequestInfo;
+use crate::server::Server;
+use api::status::Status;
+use bytes::Bytes;
+use component_base::Context;
+use http::HeaderMap;
+use std::sync::Arc;
+
+/// Bytes of the largest body. **Upstream**: `MaxRequestBodyBytes`.
+pub const MAX_BODY: usize = 3 << 20;
+
+/// Serves one request for a resource, or for the status of one.
+pub async fn handle(
+    server: &Arc<Server>,
+    info: RequestInfo,
+    user: UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    dispatch(&server.registry, &server.admission, &server.context, &info, &user, request).await
+}
+
+/// What a verb's handler works with.
+struct Call<'a> {
+    registry: &'a Arc<Registry>,
+    store: &'a Arc<Store>,
+    admission: &'a Chain,
+    context: &'a Context,
+    info: &'a RequestInfo,
+    user: &'a UserInfo,
+    headers: HeaderMap,
+    negotiated: Negotiated,
+    /// Empty for a cluster-scoped kind.
+    namespace: &'a str,
+}
+
+/// The same without a whole server.
+pub(crate) async fn dispatch(
+    registry: &Arc<Registry>,
+    admission: &Chain,
+    context: &Context,
+    info: &RequestInfo,
+    user: &UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    let store = registry.store(&info.group, &info.resource).ok_or_else(Status::no_such_path)?;
+    let resource = store.resource();
+    let status = info.subresource == "status";
+    let namespaced = !info.namespace.is_empty();
+    if resource.version != info.version
+        || !info.rest.is_empty()
+        || !(info.subresource.is_empty() || status && store.strategy().has_status())
+    {
+        return Err(Status::no_such_path());
+    }
+    let namespace = if resource.namespaced() { info.namespace.as_str() } else { "" };
+    // Below a namespace there are namespaced kinds only; the namespace itself is no exception to that.
+    if namespaced && !resource.namespaced() && info.namespace != info.name {
+        return Err(Status::no_such_path());
+    }
+    let across = resource.namespaced() && !namespaced;
+    if across && !matches!(info.verb, "list" | "watch" | "create") {
+        return Err(Status::no_such_path());
+    }
+    let served = if status {
+        matches!(info.verb, "get" | "update" | "patch")
+    } else {
+        store.strategy().verbs().contains(&info.verb)
+    };
+    let create_by_name = info.verb == "create" && !info.name.is_empty();
+    if !served || create_by_name || across && info.verb == "create" {
+        return Err(Status::method_not_allowed(resource, info.verb));
+    }
+    let target = match info.verb {
+        "watch" => Target::Watch,
+        "list" => Target::List,
+        _ => Target::Object,
+    };
+    let negotiated = negotiate(request.headers(), info.query.optional_flag("pretty"), target)?;
+    let headers = request.headers().clone();
+    let call = Call { registry, store, admission, context, info, user, headers, negotiated, namespace };
+    let what = if status { UpdateOptions::Status } else { UpdateOptions::Object };
+    match info.verb {
+        "get" => get::get(&call).await,
+        "list" => list::list(&call).await,
+        "watch" => watch::watch(&call).await,
+        "create" => create::create(&call, request).await,
+        "update" => update::update(&call, what, request).await,
+        "patch" => patch::patch(&call, what, request).await,
+        "delete" => delete::delete(&call, request).await,
+        "deletecollection" => delete::delete_collection(&call, request).await,
+        verb => Err(Status::method_not_allowed(resource, verb)),
+    }
+}
+
+impl<'a> Call<'a> {
+    fn write_options(&'a self, dry_run: bool) -> WriteOptions<'a> {
+        WriteOptions {
+            user: self.user,
+            admission: Some((self.admission, &**self.registry)),
+            dry_run,
+            subresource: &self.info.subresource,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// The body of a request, within the limit.
+pub(crate) async fn read_body(request: Request) -> Result<Bytes, Status> {
+    body::read(request.into_body(), MAX_BODY).await.map_err(|error| match error {
+        ReadError::TooLarge(limit) => Status::too_large(limit),
+        ReadError::Broken(_) => Status::bad_request("the body of the request could not be read"),
+    })
+}

@@ -1,0 +1,247 @@
+//! watch: a stream of changes, one JSON object a line.
+//!
+//! **Contract**: every change after the revision asked for, in order, none twice; a bookmark tells a revision that
+//! everything before it was delivered for. A watch that was not followed fast enough ends, and the client resumes.
+//! **Upstream**: `handlers/watch.go`, `storage/cacher`.
+
+use super::Call;
+use super::options::ListOptions;
+use super::respond::head;
+use crate::body::{self, Response};
+use crate::negotiate::Shape;
+use crate::registry::{Object, Registry, table};
+use crate::watch_cache::{Change, ChangeType, Selection, Subscription};
+use api::status::Status;
+use bytes::{BufMut, Bytes, BytesMut};
+use component_base::Clock;
+use futures::stream::unfold;
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The least time after which a watch ends if the client did not say. **Upstream**: `--min-request-timeout`.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Between bookmarks. **Upstream**: `bookmarkFrequency`.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before the end the last bookmark is sent.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// Bytes after which a block is sent even if more is at hand.
+const BLOCK: usize = 64 << 10;
+
+pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
+    let options = ListOptions::parse(&call.info.query, true)?;
+    let selection = Selection::parse(
+        &**call.store.strategy(),
+        call.namespace,
+        &options.label_selector,
+        &options.field_selector,
+    )?;
+    let encoder = Encoder::new(call)?;
+    let stream = match subscribe(call, &selection, &options).await {
+        Ok((subscription, initial_end)) => {
+            let clock = call.context.clock.clone();
+            let timeout =
+                options.timeout.unwrap_or_else(|| call.context.rng.jitter(MIN_TIMEOUT, 1.0));
+            let now = clock.instant();
+            let watch = Watch {
+                registry: Arc::clone(call.registry),
+                shutdown: call.context.shutdown.clone(),
+                initial: Some(Initial { end_bookmark: initial_end }),
+                bookmark: options.bookmarks.then(|| next_bookmark(now, now + timeout)),
+                end: now + timeout,
+                subscription,
+                encoder,
+                clock,
+            };
+            body::stream(unfold(watch, |mut watch| async move {
+                let block = watch.next().await?;
+                Some((Ok(block), watch))
+            }))
+        }
+        // The request is answered; what is wrong is told in the stream.
+        Err(status) if status.code == 410 => {
+            let line = format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status.to_json());
+            body::full(line)
+        }
+        Err(status) => return Err(status),
+    };
+    Ok(head(&call.negotiated, StatusCode::OK, stream, None, false))
+}
+
+/// Links the watcher; also tells whether the end of the initial state is to be marked.
+async fn subscribe(
+    call: &Call<'_>,
+    selection: &Selection,
+    options: &ListOptions,
+) -> Result<(Subscription, bool), Status> {
+    let store = call.store;
+    let fresh = async || match options.resource_version {
+        None => store.catch_up().await,
+        Some(version) => store.wait_for(version).await,
+    };
+    match (options.send_initial_events, options.resource_version) {
+        (Some(true), _) => {
+            fresh().await?;
+            Ok((store.subscribe_now(selection), options.bookmarks))
+        }
+        (Some(false), None | Some(0)) => {
+            fresh().await?;
+            let mut subscription = store.subscribe_now(selection);
+            subscription.initial.clear();
+            Ok((subscription, false))
+        }
+        (None, None | Some(0)) => {
+            fresh().await?;
+            Ok((store.subscribe_now(selection), false))
+        }
+        (_, Some(version)) => Ok((store.subscribe_since(selection, version).await?, false)),
+    }
+}
+
+fn next_bookmark(now: Instant, end: Instant) -> Instant {
+    let regular = now + BOOKMARK_EVERY;
+    let last = end.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(end);
+    if last > now { regular.min(last) } else { regular }
+}
+
+struct Initial {
+    end_bookmark: bool,
+}
+
+struct Watch {
+    registry: Arc<Registry>,
+    shutdown: component_base::Shutdown,
+    subscription: Subscription,
+    encoder: Encoder,
+    initial: Option<Initial>,
+    /// When the next bookmark is due.
+    bookmark: Option<Instant>,
+    end: Instant,
+    clock: Clock,
+}
+
+impl Watch {
+    /// The next block of the body, `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut block = BytesMut::new();
+        if let Some(initial) = self.initial.take() {
+            for object in std::mem::take(&mut self.subscription.initial) {
+                self.encoder.change(&mut block, ChangeType::Added, &object);
+            }
+            if initial.end_bookmark {
+                self.encoder.bookmark(&mut block, self.subscription.revision, true);
+            }
+            if !block.is_empty() {
+                return Some(block.freeze());
+            }
+        }
+        let bookmark = self.bookmark;
+        let due = async {
+            match bookmark {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.requested() => None,
+            change = self.subscription.next() => {
+                self.encode(&mut block, &change?);
+                while block.len() < BLOCK
+                    && let Some(change) = self.subscription.try_next()
+                {
+                    self.encode(&mut block, &change);
+                }
+                Some(block.freeze())
+            }
+            () = tokio::time::sleep_until(self.end) => None,
+            () = due => {
+                // Whatever happened up to the published revision is in the channel already.
+                let published = self.registry.revision();
+                while let Some(change) = self.subscription.try_next() {
+                    self.encode(&mut block, &change);
+                }
+                let revision = published.max(self.subscription.delivered());
+                self.encoder.bookmark(&mut block, revision, false);
+                self.bookmark = Some(next_bookmark(self.clock.instant(), self.end));
+                Some(block.freeze())
+            }
+        }
+    }
+
+    fn encode(&mut self, block: &mut BytesMut, change: &Change) {
+        self.encoder.now(&self.clock);
+        self.encoder.change(block, change.change, &change.object);
+    }
+}
+
+/// Writes changes in the form that was agreed on.
+struct Encoder {
+    kind: String,
+    api_version: String,
+    shape: Shape,
+    table: Option<table::Writer>,
+}
+
+impl Encoder {
+    fn new(call: &Call<'_>) -> Result<Self, Status> {
+        let resource = call.store.resource();
+        let table = match call.negotiated.shape {
+            Shape::Table(version) => {
+                let include = table::Include::parse(call.info.query.text("includeObject"))?;
+                let now = call.context.clock.now();
+                Some(table::Writer::new(call.store.strategy(), version, include, now))
+            }
+            Shape::Object | Shape::Metadata(_) => None,
+        };
+        Ok(Self {
+            kind: resource.kind.to_string(),
+            api_version: resource.api_version(),
+            shape: call.negotiated.shape,
+            table,
+        })
+    }
+
+    fn now(&mut self, clock: &Clock) {
+        if let Some(table) = &mut self.table {
+            table.set_now(clock.now());
+        }
+    }
+
+    fn change(&mut self, out: &mut BytesMut, change: ChangeType, object: &Object) {
+        match (self.shape, &mut self.table) {
+            (Shape::Table(_), Some(table)) => frame(out, change.as_str(), &table.whole(object)),
+            (Shape::Metadata(version), _) => {
+                frame(out, change.as_str(), &table::partial_metadata(object, version));
+            }
+            _ => frame(out, change.as_str(), object.json()),
+        }
+    }
+
+    fn bookmark(&mut self, out: &mut BytesMut, revision: u64, initial_end: bool) {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object: Value = match (self.shape, &mut self.table) {
+            (Shape::Table(_), Some(table)) => {
+                return frame(out, "BOOKMARK", &table.bookmark(&metadata));
+            }
+            (Shape::Metadata(version), _) => json!({"kind": "PartialObjectMetadata",
+                "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata}),
+            _ => json!({"kind": self.kind, "apiVersion": self.api_version, "metadata": metadata}),
+        };
+        frame(out, "BOOKMARK", object.to_string().as_bytes());
+    }
+}
+
+fn frame(out: &mut BytesMut, change: &str, object: &[u8]) {
+    out.reserve(object.len() + 40);
+    out.put_slice(b"{\"type\":\"");
+    out.put_slice(change.as_bytes());
+    out.put_slice(b"\",\"object\":");
+    out.put_slice(object);
+    out.put_slice(b"}\n");
+}

@@ -1,0 +1,94 @@
+//! JSON patch (RFC 6902).
+//!
+//! **Upstream**: `evanphx/json-patch`, and the limit of `handlers/patch.go`.
+
+use api::status::{Details, Status};
+use serde_json::Value;
+
+/// Its media type.
+pub const CONTENT_TYPE: &str = "application/json-patch+json";
+/// Operations in one patch. **Upstream**: `maxJSONPatchOperations`.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// The operations of a patch, in order.
+pub type Operations = Vec<json_patch::PatchOperation>;
+
+/// Parses a patch.
+pub fn parse(body: &[u8]) -> Result<Operations, Status> {
+    let raw: Vec<&serde_json::value::RawValue> = serde_json::from_slice(body)
+        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    if raw.len() > MAX_OPERATIONS {
+        let message = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+            raw.len()
+        );
+        return Err(Status::new(413, "RequestEntityTooLarge", message));
+    }
+    raw.into_iter()
+        .map(|operation| {
+            serde_json::from_str(operation.get())
+                .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+        })
+        .collect()
+}
+
+/// Changes an object; nothing is changed if one operation fails.
+pub fn apply(operations: &Operations, object: &mut Value) -> Result<(), Status> {
+    let mut changed = object.clone();
+    for operation in operations {
+        // Upstream lets the removal of what is not there pass for nothing but an error, as the RFC wants it.
+        json_patch::patch(&mut changed, std::slice::from_ref(operation)).map_err(|_| rejected())?;
+    }
+    *object = changed;
+    Ok(())
+}
+
+/// What upstream says of a patch that cannot be applied; it keeps the reason to itself.
+fn rejected() -> Status {
+    let mut status = Status::new(
+        422,
+        "Invalid",
+        "the server rejected our request due to an error in our request",
+    );
+    status.details = Some(Box::<Details>::default());
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn changes_all_or_nothing() {
+        let before = json!({"a": {"b": [1, 2]}});
+        let table = [
+            (json!([{"op": "add", "path": "/a/b/-", "value": 3}]), Ok(json!({"a": {"b": [1, 2, 3]}}))),
+            (json!([{"op": "replace", "path": "/a/b", "value": null}]), Ok(json!({"a": {"b": null}}))),
+            (
+                json!([{"op": "remove", "path": "/a/b/0"}, {"op": "test", "path": "/a/b/0", "value": 9}]),
+                Err(422),
+            ),
+            (json!([{"op": "remove", "path": "/x"}]), Err(422)),
+        ];
+        for (patch, expected) in table {
+            let operations = parse(patch.to_string().as_bytes()).unwrap();
+            let mut object = before.clone();
+            let result = apply(&operations, &mut object).map_err(|s| s.code);
+            match expected {
+                Ok(after) => assert_eq!((result, object), (Ok(()), after), "{patch}"),
+                Err(code) => assert_eq!((result, &object), (Err(code), &before), "{patch}"),
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_patch_or_too_long() {
+        assert_eq!(parse(b"{}").unwrap_err().code, 400);
+        assert_eq!(parse(br#"[{"op":"nonsense","path":"/a"}]"#).unwrap_err().code, 400);
+        let many = vec![json!({"op": "remove", "path": "/a"}); MAX_OPERATIONS + 1];
+        let status = parse(Value::from(many).to_string().as_bytes()).unwrap_err();
+        assert_eq!(status.code, 413);
+        assert!(status.message.ends_with("is 10000, got 10001"), "{}", status.message);
+    }
+}
