@@ -2,6 +2,7 @@
 //!
 //! **Contract:** panics if etcd is not installed or does not start: a test that needs it must not pass in silence.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -25,6 +26,7 @@ pub struct EtcdServer {
 impl EtcdServer {
     /// Starts etcd and waits until it answers.
     pub async fn start() -> Self {
+        let mut said = String::new();
         for _ in 0..ATTEMPTS {
             let folder = tempfile::tempdir().expect("a folder for etcd");
             let mut server =
@@ -32,8 +34,9 @@ impl EtcdServer {
             if server.run().await {
                 return server;
             }
+            said = std::fs::read_to_string(server.log()).unwrap_or_default();
         }
-        panic!("etcd did not start after {ATTEMPTS} attempts");
+        panic!("etcd did not start after {ATTEMPTS} attempts: {said}");
     }
 
     /// How to reach it.
@@ -64,6 +67,10 @@ impl EtcdServer {
         self.folder.path().join("data")
     }
 
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
     /// Whether etcd has started and answers.
     async fn run(&mut self) -> bool {
         let client = self.url();
@@ -73,13 +80,14 @@ impl EtcdServer {
             .arg(self.data())
             .args(["--name", "test", "--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("test={peer}"), "--log-level", "error", "--unsafe-no-fsync"])
-            .args(["--heartbeat-interval", "20", "--election-tick", "10"])
+            .args(["--initial-cluster", &format!("test={peer}")])
+            .args(["--logger", "zap", "--log-level", "error"])
+            .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(self.log()).expect("a log for etcd"))
             .spawn()
             .expect("start etcd: is etcd-server installed?");
         self.process = Some(child);
