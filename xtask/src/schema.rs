@@ -6,6 +6,8 @@
 //! taken. `--check FOLDER` decodes upstream's fixtures (one JSON and one protobuf file a kind) by the table.
 //! The table's format is described in `crates/api/src/schema/table.rs`.
 
+#![allow(clippy::print_stderr)]
+
 mod check;
 mod definitions;
 mod merge;

@@ -127,7 +127,7 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
     let list = content(&gvk.0, &gvk.1, &format!("{}List", gvk.2));
     let name = format!("{scoped}{}", facts.kind);
     let mut push = |path: &str, in_path: &[&'static str], operation: Operation| {
-        let entry = paths.entry(path.to_owned()).or_insert_with(PathItem::default);
+        let entry = paths.entry(path.to_owned()).or_default();
         entry.in_path = in_path.to_vec();
         entry.operations.push(operation);
     };
