@@ -4,7 +4,7 @@
 //! takes `=false`.
 //! **Not here.** What a command's own flags mean: its file under `commands`.
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser};
+use clap::builder::PossibleValuesParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -22,7 +22,21 @@ pub(crate) fn flag(name: &'static str, help: &'static str) -> Arg {
         .default_value("false")
         .hide_default_value(true)
         .hide_possible_values(true)
-        .value_parser(BoolishValueParser::new())
+        .value_parser(parse_bool)
+}
+
+/// Go's `strconv.ParseBool`.
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+    }
+}
+
+/// Go's `strconv.ParseInt`.
+fn parse_number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
 }
 
 /// A boolean flag that is on unless switched off.
@@ -37,7 +51,7 @@ pub(crate) fn text(name: &'static str, help: &'static str) -> Arg {
 
 /// A flag with one whole number.
 pub(crate) fn number(name: &'static str, help: &'static str) -> Arg {
-    text(name, help).value_parser(clap::value_parser!(i64)).allow_negative_numbers(true)
+    text(name, help).value_parser(parse_number).allow_negative_numbers(true)
 }
 
 /// A flag that repeats and splits its value at commas.
@@ -71,12 +85,15 @@ pub(crate) fn selectors() -> [Arg; 2] {
     ]
 }
 
+/// What a bare `--dry-run` counts as.
+pub(crate) const DRY_RUN_WITHOUT_VALUE: &str = "unchanged";
+
 /// `--dry-run`
 pub(crate) fn dry_run() -> Arg {
     text("dry-run", "Must be \"none\", \"server\", or \"client\"")
         .num_args(0..=1)
         .require_equals(true)
-        .default_missing_value("unchanged")
+        .default_missing_value(DRY_RUN_WITHOUT_VALUE)
         .default_value("none")
         .hide_default_value(true)
 }
@@ -127,10 +144,11 @@ impl DryRun {
     pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
         match value(matches, "dry-run") {
             "none" | "false" | "" => Ok(Self::None),
-            "client" => Ok(Self::Client),
+            "client" | DRY_RUN_WITHOUT_VALUE => Ok(Self::Client),
             "server" => Ok(Self::Server),
-            "unchanged" => Err(Error::Message("--dry-run flag without a value was specified. A value must be set: \"none\", \"server\", or \"client\"".to_owned())),
-            other => Err(Error::Message(format!("Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."))),
+            other => Err(Error::Message(format!(
+                "Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."
+            ))),
         }
     }
 
@@ -190,8 +208,16 @@ pub(crate) fn global_flags() -> Vec<Arg> {
     flags
 }
 
+/// The one-letter form of a command's flag.
+fn short_of(root: &Command, command: &str, flag: &str) -> Option<char> {
+    let command = root.find_subcommand(command).unwrap_or(root);
+    let name = flag.trim_start_matches('-');
+    command.get_arguments().chain(root.get_arguments()).find(|arg| arg.get_long() == Some(name))?.get_short()
+}
+
 /// A clap error in kubectl's words; help and version are no errors.
-pub(crate) fn report(error: clap::Error, root: &Command, command: &str) -> Error {
+pub(crate) fn report(error: clap::Error, root: &Command, command: &str, last: &str) -> Error {
+    let long_given = last.starts_with("--");
     let path = if command.is_empty() {
         root.get_name().to_owned()
     } else {
@@ -228,12 +254,18 @@ pub(crate) fn report(error: clap::Error, root: &Command, command: &str) -> Error
         ErrorKind::InvalidValue
             if context(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) =>
         {
-            usage(format!("flag needs an argument: {flag}"))
+            usage(match (long_given, short_of(root, command, &flag)) {
+                (false, Some(short)) => format!("flag needs an argument: '{short}' in -{short}"),
+                _ => format!("flag needs an argument: {flag}"),
+            })
         }
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => usage(format!(
-            "invalid argument {:?} for {flag:?} flag",
-            context(ContextKind::InvalidValue).unwrap_or_default()
-        )),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let value = context(ContextKind::InvalidValue).unwrap_or_default();
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let short = short_of(root, command, &flag).map_or(String::new(), |short| format!("-{short}, "));
+            usage(format!("invalid argument {value:?} for \"{short}{flag}\" flag{cause}"))
+        }
         _ => {
             let text = error.render().to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);

@@ -177,14 +177,17 @@ impl Globals {
         let name = self.current_context(config);
         let context = entry(config, "contexts", name, "context");
         if self.context.is_some() && context.is_null() {
-            return Err(message(format!("context {name:?} does not exist")));
+            return Err(Error::Plain(
+                format!("Error in configuration: context was not found for specified context: {name}\n"),
+                1,
+            ));
         }
         let cluster_name = self.cluster.as_deref().or(context["cluster"].as_str()).unwrap_or("");
         let user_name = self.user.as_deref().or(context["user"].as_str()).unwrap_or("");
         let mut cluster = entry(config, "clusters", cluster_name, "cluster").clone();
         let mut user = entry(config, "users", user_name, "user").clone();
         if self.cluster.is_some() && cluster.is_null() {
-            return Err(message(format!("cluster {cluster_name:?} does not exist")));
+            return Err(message(format!("no server found for cluster {cluster_name:?}")));
         }
         if self.user.is_some() && user.is_null() {
             return Err(message(format!("auth info {user_name:?} does not exist")));

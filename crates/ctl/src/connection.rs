@@ -132,8 +132,9 @@ impl Connection {
             return Ok(response);
         }
         let code = response.status().as_u16();
+        let media = header(&response, "content-type");
         let bytes = self.read_body(response).await?;
-        Err(Error::Status { status: Box::new(status_of(code, &bytes, &method)), context: None })
+        Err(Error::Status { status: Box::new(status_of(code, &bytes, &media, &method, path)), context: None })
     }
 
     async fn read_body(&self, response: Response<Body>) -> Result<Bytes, Error> {
@@ -241,13 +242,13 @@ fn header(response: &Response<Body>, name: &str) -> String {
 }
 
 /// The `Status` in an error's body, or the one client-go makes up for the code.
-fn status_of(code: u16, bytes: &[u8], method: &Method) -> Value {
+fn status_of(code: u16, bytes: &[u8], media: &str, method: &Method, path: &str) -> Value {
     if let Ok(value) = serde_json::from_slice::<Value>(bytes)
         && value["kind"] == "Status"
     {
         return value;
     }
-    let body = String::from_utf8_lossy(bytes);
+    let body = if media.starts_with("text/") { String::from_utf8_lossy(bytes) } else { "unknown".into() };
     let body = body.trim();
     let (reason, text) = match code {
         400 => ("BadRequest", "the server rejected our request for an unknown reason".to_owned()),
@@ -266,7 +267,25 @@ fn status_of(code: u16, bytes: &[u8], method: &Method) -> Value {
         500.. => ("InternalError", format!("an error on the server ({body:?}) has prevented the request from succeeding")),
         _ => ("", format!("the server responded with the status code {code} but did not return more information")),
     };
+    let text = text + &asked(method, path);
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": text, "code": code})
+}
+
+/// ` (get pods x)`: what was asked for, at the end of a message that client-go makes up.
+fn asked(method: &Method, path: &str) -> String {
+    let path = path.split('?').next().unwrap_or(path);
+    let skipped = if path.starts_with("/api/") { 2 } else { 3 };
+    let mut parts: Vec<&str> = path.trim_matches('/').split('/').skip(skipped).collect();
+    if parts.len() > 2 && parts[0] == "namespaces" {
+        parts.drain(..2);
+    }
+    if parts.is_empty() {
+        return String::new();
+    }
+    let group = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).unwrap_or("");
+    let resource = crate::output::name::with_group(parts[0], group);
+    let name = parts.get(1).map_or(String::new(), |name| format!(" {name}"));
+    format!(" ({} {resource}{name})", method.as_str().to_lowercase())
 }
 
 /// The text of a `Warning` header: `299 - "text"`.

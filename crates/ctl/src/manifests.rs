@@ -34,11 +34,30 @@ impl Manifest {
     }
 }
 
-/// Reads every `-f` and resolves the objects' types. What can be read is returned beside the errors.
+/// Whether a manifest must name its type before anything is asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Validation {
+    /// Yes, and the refusal says how to do without.
+    On,
+    /// It fails later.
+    Off,
+}
+
+/// Reads every `-f` without validation.
 pub(crate) async fn read(
     context: &Context,
     files: &[String],
     recursive: bool,
+) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
+    read_validated(context, files, recursive, Validation::Off).await
+}
+
+/// Reads every `-f` and resolves the objects' types. What can be read is returned beside the errors.
+pub(crate) async fn read_validated(
+    context: &Context,
+    files: &[String],
+    recursive: bool,
+    validation: Validation,
 ) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
     let mut objects: Vec<(Value, String)> = Vec::new();
     let mut errors = Vec::new();
@@ -52,13 +71,13 @@ pub(crate) async fn read(
             let bytes = context.terminal.read_stdin()?;
             let text =
                 String::from_utf8(bytes).map_err(|_| message("error parsing STDIN: it is not UTF-8"))?;
-            collect(&text, "STDIN", &mut objects, &mut errors);
+            collect(&text, "STDIN", validation, &mut objects, &mut errors);
             continue;
         }
         for path in paths(Path::new(file), recursive)? {
             let shown = path.display().to_string();
             match std::fs::read_to_string(&path) {
-                Ok(text) => collect(&text, &shown, &mut objects, &mut errors),
+                Ok(text) => collect(&text, &shown, validation, &mut objects, &mut errors),
                 Err(error) => errors.push(message(format!("open {shown}: {}", os_text(&error)))),
             }
         }
@@ -111,18 +130,42 @@ fn locate(
 }
 
 /// The objects of one text; lists give their items.
-fn collect(text: &str, source: &str, objects: &mut Vec<(Value, String)>, errors: &mut Vec<Error>) {
+fn collect(
+    text: &str,
+    source: &str,
+    validation: Validation,
+    objects: &mut Vec<(Value, String)>,
+    errors: &mut Vec<Error>,
+) {
     match yaml_input::documents(text) {
         Err(error) => errors.push(message(format!("error parsing {source}: {error}"))),
         Ok(documents) => {
             for document in documents {
-                flatten(document, source, objects, errors);
+                flatten(document, source, validation, objects, errors);
             }
         }
     }
 }
 
-fn flatten(document: Value, source: &str, objects: &mut Vec<(Value, String)>, errors: &mut Vec<Error>) {
+fn flatten(
+    document: Value,
+    source: &str,
+    validation: Validation,
+    objects: &mut Vec<(Value, String)>,
+    errors: &mut Vec<Error>,
+) {
+    let missing: Vec<String> = ["apiVersion", "kind"]
+        .iter()
+        .filter(|field| document[**field].as_str().is_none_or(str::is_empty))
+        .map(|field| format!("{field} not set"))
+        .collect();
+    if validation == Validation::On && !missing.is_empty() {
+        let list = if missing.len() == 1 { missing.concat() } else { format!("[{}]", missing.join(", ")) };
+        errors.push(message(format!(
+            "error validating {source:?}: error validating data: {list}; if you choose to ignore these errors, turn validation off with --validate=false"
+        )));
+        return;
+    }
     for (field, label) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
         if document[field].as_str().is_none_or(str::is_empty) {
             let text = crate::output::json::compact(&document);
@@ -146,7 +189,7 @@ fn flatten(document: Value, source: &str, objects: &mut Vec<(Value, String)>, er
             item["kind"] = kind.as_str().into();
             item["apiVersion"] = api_version.clone();
         }
-        flatten(item, source, objects, errors);
+        flatten(item, source, validation, objects, errors);
     }
 }
 

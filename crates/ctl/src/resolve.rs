@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) namespace: Option<String>,
     /// The object's name; none for a collection.
     pub(crate) name: Option<String>,
+    /// The file it comes from, for messages.
+    pub(crate) source: Option<String>,
 }
 
 impl Target {
@@ -117,6 +119,7 @@ pub(crate) async fn targets(context: &Context, query: &Query) -> Result<Vec<Targ
                 resource: resource.clone(),
                 namespace: namespace(resource),
                 name: Some(name.to_owned()),
+                source: None,
             });
         }
         return Ok(found);
@@ -124,7 +127,7 @@ pub(crate) async fn targets(context: &Context, query: &Query) -> Result<Vec<Targ
     let Some((types, names)) = arguments.split_first() else { return Ok(Vec::new()) };
     let discovery = context.discovery().await?;
     let mut resources: Vec<Resource> = Vec::new();
-    for word in types.split(',').filter(|word| !word.is_empty()) {
+    for word in types.split(',') {
         let category: Vec<&Resource> = discovery
             .preferred()
             .into_iter()
@@ -152,7 +155,7 @@ pub(crate) async fn targets(context: &Context, query: &Query) -> Result<Vec<Targ
     let mut found = Vec::new();
     for resource in resources {
         if names.is_empty() {
-            found.push(Target { namespace: namespace(&resource), resource, name: None });
+            found.push(Target { namespace: namespace(&resource), resource, name: None, source: None });
             continue;
         }
         for name in names {
@@ -160,6 +163,7 @@ pub(crate) async fn targets(context: &Context, query: &Query) -> Result<Vec<Targ
                 namespace: namespace(&resource),
                 resource: resource.clone(),
                 name: Some(name.clone()),
+                source: None,
             });
         }
     }

@@ -41,7 +41,10 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     }
     let mut options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     options.budget = None;
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| format!("yaml: {error}"))
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().map(|place| place.line()).unwrap_or(1);
+        format!("yaml: line {line}: {error}")
+    })
 }
 
 fn split(text: &str) -> Vec<String> {

@@ -31,7 +31,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let format = value(matches, "output");
     if !matches!(format, "" | "wide" | "name") {
         return Err(message(format!(
-            "--output {format} is not available in kctl: allowed formats are: name,wide"
+            "unable to match a printer suitable for the output format {format:?}, allowed formats are: name,wide"
         )));
     }
     let sort_by = value(matches, "sort-by");

@@ -216,7 +216,7 @@ fn view(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let config = arranged(&config);
     let text = match output::parse(value(matches, "output"), None)? {
         Format::Json => pretty(&config),
-        Format::JsonPath { template, as_json } => {
+        Format::JsonPath { template, as_json, .. } => {
             if as_json { template.render_json(&config) } else { template.render(&config) }
                 .map_err(|error| message(error.to_string()))?
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
 use crate::connection::{JSON, with_query};
-use crate::manifests::{self, Manifest};
+use crate::manifests::{self, Manifest, Validation};
 use crate::output::{self, Format, json, name};
 use crate::report::{Error, message};
 
@@ -65,6 +65,9 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return Err(Error::Plain("error: must specify one of -f and -k\n".to_owned(), 1));
     }
     let dry_run = DryRun::from_matches(matches)?;
+    if value(matches, "dry-run") == cli::DRY_RUN_WITHOUT_VALUE {
+        context.terminal.err("Warning: --dry-run is deprecated and can be replaced with --dry-run=client.\n");
+    }
     let validation = match value(matches, "validate") {
         "true" | "strict" => "Strict",
         "warn" => "Warn",
@@ -81,19 +84,22 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let format =
         output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
-    let (found, mut errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+    let (found, mut errors) = {
+        let strictness = if validation == "Ignore" { Validation::Off } else { Validation::On };
+        manifests::read_validated(context, &files, matches.get_flag("recursive"), strictness).await?
+    };
     let mut count = 0;
     for mut manifest in found {
         if !fits(&manifest.object, value(matches, "selector")) {
             continue;
         }
-        if matches.get_flag("save-config") {
-            save_config(&mut manifest.object);
-        }
         if let (Some(namespace), true) =
             (&manifest.namespace, manifest.object["metadata"]["namespace"].is_null())
         {
             manifest.object["metadata"]["namespace"] = namespace.as_str().into();
+        }
+        if matches.get_flag("save-config") {
+            save_config(&mut manifest.object);
         }
         match create(context, &manifest, dry_run, value(matches, "field-manager"), validation).await {
             Ok(mut created) => {

@@ -80,7 +80,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
                 }
             }
             Err(error) if options.ignore_not_found && error.is_not_found() => {}
-            Err(error) => errors.push(error),
+            Err(error) => errors.push(match &target.source {
+                Some(source) => error.with_context(format!("error when deleting {source:?}")),
+                None => error,
+            }),
         }
     }
     if targets.is_empty() && errors.is_empty() && !options.name_only {
@@ -97,7 +100,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
     let mut grace_period = matches.get_one::<i64>("grace-period").copied().unwrap_or(-1);
     let force = matches.get_flag("force");
-    let mut wait = matches.get_flag("wait");
+    let wait = matches.get_flag("wait");
     if matches.get_flag("now") {
         if grace_period != -1 {
             return Err(message("--now and --grace-period cannot be specified together"));
@@ -116,8 +119,6 @@ fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
     }
     if force {
         context.terminal.err(FORCE_WARNING);
-        // Forced deletion waits only where it was asked to.
-        wait = matches.value_source("wait") == Some(clap::parser::ValueSource::CommandLine) && wait;
     }
     let propagation = match value(matches, "cascade") {
         "background" | "true" => "Background",
@@ -165,7 +166,7 @@ async fn targets(
     let selector = !labels.is_empty() || !fields.is_empty();
     let all = matches.get_flag("all");
     if all && !labels.is_empty() {
-        return Err(message("cannot set --all and --selector at the same time"));
+        return Err(message("setting 'all' parameter but found a non empty selector. "));
     }
     if !files.is_empty() {
         if !arguments.is_empty() {
@@ -178,6 +179,7 @@ async fn targets(
             .into_iter()
             .map(|one| Target {
                 name: Some(one.name().to_owned()),
+                source: Some(one.source),
                 namespace: one.namespace,
                 resource: one.resource,
             })
@@ -186,7 +188,7 @@ async fn targets(
     }
     if arguments.is_empty() {
         return Err(message(
-            "you must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
+            "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
         ));
     }
     let query = Query {
@@ -228,6 +230,7 @@ async fn targets(
                     resource: target.resource.clone(),
                     namespace: item["metadata"]["namespace"].as_str().map(str::to_owned),
                     name: item["metadata"]["name"].as_str().map(str::to_owned),
+                    source: None,
                 });
             }
             token = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();

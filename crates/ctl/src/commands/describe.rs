@@ -4,6 +4,7 @@
 //! **Not here.** The layouts: `crate::describe`.
 
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use serde_json::Value;
 
 use super::{Command, Context};
@@ -35,33 +36,33 @@ fn build(command: clap::Command) -> clap::Command {
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let (targets, mut errors) = targets(context, matches).await?;
-    let mut first = true;
+    let mut found: Vec<(Value, &Target, Match)> = Vec::new();
     for target in &targets {
-        let found = match find(context, target, matches).await {
-            Ok(found) => found,
-            Err(error) => {
-                errors.push(error);
-                continue;
-            }
-        };
-        for object in found {
-            let describe = Describe {
-                context,
-                resource: &target.resource,
-                show_events: matches.get_flag("show-events"),
-            };
-            let text = match describe.text(&object).await {
-                Ok(text) => TabWriter::describe().align(&text),
-                Err(error) => {
-                    errors.push(error);
-                    continue;
-                }
-            };
-            let gap = if std::mem::take(&mut first) { "" } else { "\n\n" };
-            context.terminal.out(&format!("{gap}{text}"))?;
+        match find(context, target, matches).await {
+            Ok((objects, how)) => found.extend(objects.into_iter().map(|object| (object, target, how))),
+            Err(error) => errors.push(error),
         }
     }
-    if first && errors.is_empty() {
+    let explicit = matches.value_source("show-events") == Some(ValueSource::CommandLine);
+    let nothing = found.is_empty();
+    // Events cost a request an object: several objects show theirs only on demand.
+    let one = found.len() == 1 && found[0].2 == Match::Exact;
+    let show_events = matches.get_flag("show-events") && (explicit || one);
+    for (index, (object, target, how)) in found.iter().enumerate() {
+        let describe = Describe { context, resource: &target.resource, show_events };
+        match describe.text(object).await {
+            Ok(text) => {
+                let text = TabWriter::describe().align(&text);
+                context.terminal.out(&match how {
+                    Match::Prefix => format!("{text}\n"),
+                    Match::Exact if index == 0 => text,
+                    Match::Exact => format!("\n\n{text}"),
+                })?;
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if nothing && errors.is_empty() {
         context.terminal.err(&if matches.get_flag("all-namespaces")
             || targets.iter().any(|one| !one.resource.namespaced)
         {
@@ -82,6 +83,7 @@ async fn targets(context: &Context, matches: &ArgMatches) -> Result<(Vec<Target>
             .into_iter()
             .map(|one| Target {
                 name: Some(one.name().to_owned()),
+                source: Some(one.source),
                 namespace: one.namespace,
                 resource: one.resource,
             })
@@ -102,12 +104,25 @@ async fn targets(context: &Context, matches: &ArgMatches) -> Result<(Vec<Target>
     Ok((resolve::targets(context, &query).await?, Vec::new()))
 }
 
+/// How an object was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Match {
+    Exact,
+    Prefix,
+}
+
 /// The objects of a target: the named one, those whose names begin so, or the whole list.
-async fn find(context: &Context, target: &Target, matches: &ArgMatches) -> Result<Vec<Value>, Error> {
+async fn find(
+    context: &Context,
+    target: &Target,
+    matches: &ArgMatches,
+) -> Result<(Vec<Value>, Match), Error> {
     let connection = context.connection().await?;
-    let Some(name) = &target.name else { return list(context, target, value(matches, "selector")).await };
+    let Some(name) = &target.name else {
+        return Ok((list(context, target, value(matches, "selector")).await?, Match::Exact));
+    };
     match connection.get(&target.path(), JSON).await {
-        Ok(object) => Ok(vec![object]),
+        Ok(object) => Ok((vec![object], Match::Exact)),
         Err(error) if error.is_not_found() => {
             let collection = Target { name: None, ..target.clone() };
             let Ok(all) = list(context, &collection, "").await else { return Err(error) };
@@ -117,7 +132,7 @@ async fn find(context: &Context, target: &Target, matches: &ArgMatches) -> Resul
                     object["metadata"]["name"].as_str().is_some_and(|other| other.starts_with(name))
                 })
                 .collect();
-            if found.is_empty() { Err(error) } else { Ok(found) }
+            if found.is_empty() { Err(error) } else { Ok((found, Match::Prefix)) }
         }
         Err(error) => Err(error),
     }

@@ -118,6 +118,9 @@ struct Answer {
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let raw = value(matches, "raw");
     if !raw.is_empty() {
+        if !values(matches, "arguments").is_empty() {
+            return Err(message("arguments may not be passed when --raw is specified"));
+        }
         let bytes = context.connection().await?.get_bytes(raw).await?;
         return context.terminal.out_bytes(&bytes);
     }
@@ -220,6 +223,7 @@ async fn targets(
         .into_iter()
         .map(|one| Target {
             name: Some(one.name().to_owned()),
+            source: Some(one.source),
             namespace: one.namespace,
             resource: one.resource,
         })
@@ -394,9 +398,9 @@ pub(crate) fn print_object(
             }
             _ => name::of(object) + "\n",
         }),
-        Format::JsonPath { template, as_json } => {
+        Format::JsonPath { template, source, as_json } => {
             let text = if *as_json { template.render_json(object) } else { template.render(object) };
-            text.map_err(|error| jsonpath_error(&error, object))
+            text.map_err(|error| jsonpath_error(&error, source, object))
         }
         Format::CustomColumns(columns) => {
             Ok(TabWriter::table().align(&(columns.header() + &columns.row(object)?)))
@@ -405,10 +409,10 @@ pub(crate) fn print_object(
     }
 }
 
-fn jsonpath_error(error: &jsonpath::JsonPathError, object: &Value) -> Error {
+fn jsonpath_error(error: &jsonpath::JsonPathError, source: &str, object: &Value) -> Error {
     message(format!(
-        "error executing jsonpath: {error}\nThe object given to the template was:\n\t{}",
-        json::compact(object)
+        "error executing jsonpath {source:?}: Error executing template: {error}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{source}\n\tobject given to jsonpath engine was:\n\t\t{}\n\n\n",
+        output::go_syntax(object)
     ))
 }
 

@@ -21,6 +21,9 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Lines of each container with a selector, unless `--tail` says otherwise (kubectl's default).
 const SELECTOR_TAIL: i64 = 10;
 
+const EXPECTED: &str = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'";
+const SEE_HELP: &str = "\nSee 'kctl logs -h' for help and examples";
+
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
     Command { name: "logs", build, run: |context, matches| Box::pin(run(context, matches)) };
@@ -96,18 +99,22 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let selector = value(matches, "selector");
     let mut container = value(matches, "container").to_owned();
     if arguments.is_empty() && selector.is_empty() {
-        return Err(Error::Usage("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command\nSee 'kctl logs -h' for help and examples".to_owned()));
+        return Err(message(format!(
+            "{EXPECTED}.
+POD or TYPE/NAME is a required argument for the logs command{SEE_HELP}"
+        )));
     }
     if !arguments.is_empty() && !selector.is_empty() {
-        return Err(message("only a selector (-l) or a POD name is allowed"));
+        return Err(message(format!("only a selector (-l) or a POD name is allowed{SEE_HELP}")));
     }
     if arguments.len() == 2 && container.is_empty() && !arguments[0].contains('/') {
         container = arguments.remove(1);
     }
     if arguments.len() > 1 {
-        return Err(message(
-            "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command",
-        ));
+        return Err(message(format!(
+            "{EXPECTED}.
+POD or TYPE/NAME is a required argument for the logs command{SEE_HELP}"
+        )));
     }
     let all_containers = matches.get_flag("all-containers");
     if all_containers && !container.is_empty() {
@@ -193,7 +200,9 @@ fn query(matches: &ArgMatches, selector: bool) -> Result<Vec<(&'static str, Stri
     if !since_time.is_empty() {
         since_time
             .parse::<jiff::Timestamp>()
-            .map_err(|error| message(format!("parsing time {since_time:?}: {error}")))?;
+            .map_err(|_| {
+            message(format!("parsing time {since_time:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {since_time:?} as \"2006\""))
+        })?;
         pairs.push(("sinceTime", since_time.to_owned()));
     }
     let mut tail = matches.get_one::<i64>("tail").copied().unwrap_or(-1);
@@ -228,19 +237,20 @@ async fn pods(
     let (kind, name) = argument.split_once('/').unwrap_or(("pods", argument));
     let is_pod = matches!(kind, "pods" | "pod" | "po" | "Pod");
     if is_pod {
-        return Ok(vec![connection.get(&format!("{collection}/{}", encode(name)), JSON).await?]);
+        return match connection.get(&format!("{collection}/{}", encode(name)), JSON).await {
+            Ok(pod) => Ok(vec![pod]),
+            Err(error) if error.is_not_found() => Err(message(format!(
+                "error from server (NotFound): {error} in namespace {:?}",
+                context.namespace()
+            ))),
+            Err(error) => Err(error),
+        };
     }
     let resource = resolve::resource(context.discovery().await?, kind)?;
     let owner = connection.get(&resource.object(Some(context.namespace()), name), JSON).await?;
-    let labels = owner["spec"]["selector"].get("matchLabels").unwrap_or(&owner["spec"]["selector"]);
-    let labels = crate::output::table::format_labels(labels);
-    if labels == "<none>" {
-        return Err(message(format!(
-            "cannot get the logs from {}: selector is empty",
-            owner["kind"].as_str().unwrap_or(kind)
-        )));
-    }
+    let labels = selector_of(&owner)?;
     let mut pods = list(context, &labels).await?;
+    pods.sort_by_key(|pod| (pod["status"]["phase"] != "Running", !is_ready(pod)));
     if pods.is_empty() {
         return Err(message("timed out waiting for the condition"));
     }
@@ -254,6 +264,51 @@ async fn pods(
         return Ok(vec![first]);
     }
     Ok(pods)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+/// The label selector by which an owner finds its pods.
+fn selector_of(owner: &Value) -> Result<String, Error> {
+    let kind = owner["kind"].as_str().unwrap_or("");
+    let selector = &owner["spec"]["selector"];
+    let pairs = |map: &Value| match crate::output::table::format_labels(map) {
+        text if text == "<none>" => Vec::new(),
+        text => vec![text],
+    };
+    let mut parts = match kind {
+        "Service" | "ReplicationController" => {
+            let parts = pairs(selector);
+            if parts.is_empty() && kind == "Service" {
+                let name = owner["metadata"]["name"].as_str().unwrap_or("");
+                return Err(message(format!(
+                    "cannot get the logs from *v1.Service: invalid service '{name}': Service is defined without a selector"
+                )));
+            }
+            parts
+        }
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => pairs(&selector["matchLabels"]),
+        _ => {
+            return Err(message(format!(
+                "cannot get the logs from *v1.{kind}: selector for *v1.{kind} not implemented"
+            )));
+        }
+    };
+    for one in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = one["key"].as_str().unwrap_or("");
+        let values: Vec<&str> =
+            one["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        parts.push(match one["operator"].as_str().unwrap_or("") {
+            "Exists" => key.to_owned(),
+            "DoesNotExist" => format!("!{key}"),
+            "NotIn" => format!("{key} notin ({})", values.join(",")),
+            _ => format!("{key} in ({})", values.join(",")),
+        });
+    }
+    Ok(parts.join(","))
 }
 
 async fn list(context: &Context, selector: &str) -> Result<Vec<Value>, Error> {
@@ -282,12 +337,23 @@ fn all_names(pod: &Value) -> Vec<String> {
         .collect()
 }
 
+/// All containers as messages list them: the ordinary ones first.
+fn labelled_names(pod: &Value) -> Vec<String> {
+    let marked =
+        |list: &str, mark: &str| names(pod, list).into_iter().map(|name| name + mark).collect::<Vec<_>>();
+    [marked("containers", ""), marked("initContainers", " (init)"), marked("ephemeralContainers", " (ephem)")]
+        .concat()
+}
+
 /// The container asked for, the annotated one, or the first, which is then told.
 fn one_name(context: &Context, pod: &Value, asked: &str) -> Result<String, Error> {
     let pod_name = pod["metadata"]["name"].as_str().unwrap_or("");
     if !asked.is_empty() {
         if !all_names(pod).iter().any(|name| name == asked) {
-            return Err(message(format!("container {asked} is not valid for pod {pod_name}")));
+            return Err(message(format!(
+                "container {asked} is not valid for pod {pod_name} out of: {}",
+                labelled_names(pod).join(", ")
+            )));
         }
         return Ok(asked.to_owned());
     }
@@ -303,12 +369,7 @@ fn one_name(context: &Context, pod: &Value, asked: &str) -> Result<String, Error
     let Some(first) = containers.first() else {
         return Err(message(format!("pod {pod_name} has no containers")));
     };
-    let others: Vec<String> = containers
-        .iter()
-        .cloned()
-        .chain(names(pod, "initContainers").into_iter().map(|name| name + " (init)"))
-        .chain(names(pod, "ephemeralContainers").into_iter().map(|name| name + " (ephem)"))
-        .collect();
+    let others = labelled_names(pod);
     if others.len() > 1 {
         context.terminal.err(&format!("Defaulted container {first:?} out of: {}\n", others.join(", ")));
     }

@@ -121,7 +121,8 @@ pub(crate) async fn dispatch(
             let named = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
             let command =
                 named.clone().find(|word| COMMANDS.iter().any(|command| command.name == *word)).unwrap_or("");
-            return match cli::report(error, &root, command) {
+            let last = arguments.last().and_then(|argument| argument.to_str()).unwrap_or("");
+            return match cli::report(error, &root, command, last) {
                 Error::Plain(text, 0) => terminal.out(&text),
                 error => Err(error),
             };

@@ -33,6 +33,8 @@ pub(crate) enum Format {
     JsonPath {
         /// The template.
         template: jsonpath::Template,
+        /// Its text, for messages.
+        source: String,
         /// `-o jsonpath-as-json`
         as_json: bool,
     },
@@ -52,7 +54,7 @@ pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error>
     let needed = |what: &str| {
         argument
             .map(str::to_owned)
-            .ok_or_else(|| message(format!("{what} format specified but no {what} template given")))
+            .ok_or_else(|| message(format!("{what} format specified but no custom columns given")))
     };
     let read = |path: &str| {
         std::fs::read_to_string(path).map_err(|error| {
@@ -72,10 +74,9 @@ pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error>
             let argument =
                 argument.ok_or_else(|| message("template format specified but no template given"))?;
             let source = if format == "jsonpath-file" { read(argument)? } else { argument.to_owned() };
-            let source = jsonpath::relax(&source)?;
             let template = jsonpath::Template::parse(&source)
                 .map_err(|error| message(format!("error parsing jsonpath {source}, {error}")))?;
-            Ok(Format::JsonPath { template, as_json: format == "jsonpath-as-json" })
+            Ok(Format::JsonPath { template, source, as_json: format == "jsonpath-as-json" })
         }
         "custom-columns" => {
             custom_columns::Columns::parse(&needed("custom-columns")?).map(Format::CustomColumns)
@@ -125,4 +126,23 @@ fn float(number: &serde_json::Number) -> String {
         return format!("{mantissa}e{sign}{digits:0>2}");
     }
     format!("{float}")
+}
+
+/// A value in Go's syntax (`%#v`), as kubectl shows an object that a template does not fit.
+pub(crate) fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(items) => {
+            format!("[]interface {{}}{{{}}}", items.iter().map(go_syntax).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<String> = json::sorted(map)
+                .into_iter()
+                .map(|(key, value)| format!("{key:?}:{}", go_syntax(value)))
+                .collect();
+            format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
+        }
+        other => plain(other),
+    }
 }

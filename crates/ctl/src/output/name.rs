@@ -6,7 +6,7 @@ use serde_json::Value;
 pub(crate) fn of(object: &Value) -> String {
     let kind = object["kind"].as_str().unwrap_or("").to_lowercase();
     let group = object["apiVersion"].as_str().unwrap_or("").split_once('/').map_or("", |(group, _)| group);
-    let name = object["metadata"]["name"].as_str().unwrap_or("");
+    let name = object["metadata"]["name"].as_str().filter(|name| !name.is_empty()).unwrap_or("<unknown>");
     format!("{}/{name}", with_group(if kind.is_empty() { "<unknown>" } else { &kind }, group))
 }
 

@@ -81,7 +81,8 @@ pub(crate) fn row(
     event: Option<&str>,
 ) -> String {
     let metadata = &row["object"]["metadata"];
-    let mut cells: Vec<String> = event.map(str::to_owned).into_iter().collect();
+    // All events' names take the room of the longest, so that a watch's first line fits its later ones.
+    let mut cells: Vec<String> = event.map(|event| format!("{event:<8}")).into_iter().collect();
     if options.with_namespace {
         cells.push(metadata["namespace"].as_str().unwrap_or("").to_owned());
     }
@@ -94,7 +95,7 @@ pub(crate) fn row(
     }
     let labels = &metadata["labels"];
     for label in &options.label_columns {
-        cells.push(labels[label.as_str()].as_str().map_or_else(|| "<none>".to_owned(), str::to_owned));
+        cells.push(labels[label.as_str()].as_str().unwrap_or("").to_owned());
     }
     if options.show_labels {
         cells.push(format_labels(labels));
@@ -180,7 +181,7 @@ mod tests {
         };
         assert_eq!(
             show(&options, Some("configmap")),
-            "NAMESPACE   NAME           DATA   APP      LABELS\nn1          configmap/a    2      web      example.com/app=web,z=1\nn2          configmap/bb          <none>   <none>\n"
+            "NAMESPACE   NAME           DATA   APP      LABELS\nn1          configmap/a    2      web      example.com/app=web,z=1\nn2          configmap/bb                   <none>\n"
         );
     }
 }

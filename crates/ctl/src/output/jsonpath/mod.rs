@@ -105,7 +105,7 @@ impl Template {
 fn text(value: &Value) -> String {
     match value {
         Value::Object(_) | Value::Array(_) => super::json::compact(value),
-        Value::Null => String::new(),
+        Value::Null => "null".to_owned(),
         other => super::plain(other),
     }
 }

@@ -47,10 +47,8 @@ impl Parser<'_> {
                 action.strip_prefix("range").filter(|path| path.starts_with([' ', '\t', '.', '[']))
             {
                 let steps = steps(path.trim())?;
-                let (inner, ended) = self.nodes()?;
-                if !ended {
-                    return Err(fail("unexpected end of range, missing {end}"));
-                }
+                // kubectl lets a range stay open at the end of the text.
+                let (inner, _) = self.nodes()?;
                 nodes.push(Node::Range(steps, inner));
                 continue;
             }
@@ -280,7 +278,7 @@ fn bracket(text: &str) -> Result<Step> {
             .collect::<Result<_>>()
             .map(Step::Union);
     }
-    if text.starts_with(['"', '\'']) {
+    if text.starts_with('\'') {
         let (name, rest) = quoted(text)?;
         if !rest.trim().is_empty() {
             return Err(fail(format!("invalid array index {text}")));
