@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 use table::Table;
 
 pub use types::{
-    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, SchemaOr, Type, TypeRef, Union,
+    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, MapType, SchemaOr, Type, TypeRef, Union,
 };
 
 /// The committed table.

@@ -24,7 +24,7 @@ pub(super) struct Field {
     /// In the table's notation, with full names of types.
     pub(super) ty: String,
     pub(super) required: bool,
-    /// `list=…`, `atomic`, `merge=…`, `strategy=…`.
+    /// `list=…`, `atomic`, `granular`, `merge=…`, `strategy=…`.
     pub(super) attributes: Vec<String>,
 }
 
@@ -96,8 +96,8 @@ fn attributes(field: &Value) -> Vec<String> {
         Some(kind) => out.push(format!("list={kind}")),
         None => {}
     }
-    if field["x-kubernetes-map-type"] == "atomic" {
-        out.push("atomic".into());
+    if let Some(map_type) = field["x-kubernetes-map-type"].as_str() {
+        out.push(map_type.to_owned());
     }
     if let Some(key) = field["x-kubernetes-patch-merge-key"].as_str() {
         out.push(format!("merge={key}"));

@@ -1,7 +1,8 @@
 //! The table's text: finding the types, parsing one.
 //!
 //! Lines: `#` comment; `T NAME [atomic] [unpublished] [union=…] [gvk=g/v/Kind,…]` opens a type; every line
-//! after it, up to the next `T`, is a field: `NAME[!] TYPE [#NUMBER[.NUMBER…]] [list=…] [atomic] [merge=KEY]
+//! after it, up to the next `T`, is a field: `NAME[!] TYPE [#NUMBER[.NUMBER…]] [list=…] [atomic|granular]
+//! [merge=KEY]
 //! [strategy=…] [wrapped] [unwritten] [default=JSON]`. `!` marks a required field. A TYPE is a scalar, `[T]`,
 //! `{T}`, the short name of a type of the same package, or a full name. Types and fields are sorted.
 //! The table is part of the program, so a malformed line is a bug and panics; a test parses every type.
@@ -9,7 +10,8 @@
 use std::sync::OnceLock;
 
 use super::types::{
-    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, SchemaOr, Type, TypeRef, Union,
+    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, MapType, SchemaOr, Type, TypeRef,
+    Union,
 };
 
 /// The index of the table; types are parsed one by one.
@@ -110,7 +112,7 @@ impl Table {
             required: name.ends_with('!'),
             list_type: None,
             list_map_keys: Box::default(),
-            atomic: false,
+            map_type: None,
             patch_merge_key: None,
             patch_strategy: None,
             default,
@@ -121,7 +123,8 @@ impl Table {
         for word in words {
             match word.split_once('=') {
                 None if word.starts_with('#') => field.proto = numbers(word),
-                None if word == "atomic" => field.atomic = true,
+                None if word == "atomic" => field.map_type = Some(MapType::Atomic),
+                None if word == "granular" => field.map_type = Some(MapType::Granular),
                 None if word == "wrapped" => field.proto_wrapped = true,
                 None if word == "unwritten" => field.default_written = false,
                 Some(("list", "atomic")) => field.list_type = Some(ListType::Atomic),

@@ -46,6 +46,26 @@ fn finds_inlined_structs_by_a_path_of_numbers() {
 }
 
 #[test]
+fn a_field_outweighs_its_type_in_being_atomic() {
+    let atomic = |ty: &str, field: &str| {
+        let name = format!("io.k8s.api.core.v1.{ty}");
+        Schema::get().type_by_name(&name).unwrap().field(field).unwrap().is_atomic()
+    };
+    assert!(!atomic("PersistentVolumeSpec", "claimRef"));
+    for (ty, field) in [
+        ("PodSpec", "nodeSelector"),
+        ("Event", "involvedObject"),
+        ("Container", "args"),
+        ("Container", "image"),
+    ] {
+        assert!(atomic(ty, field), "{field}");
+    }
+    for (ty, field) in [("Pod", "spec"), ("ConfigMap", "data"), ("PodSpec", "containers")] {
+        assert!(!atomic(ty, field), "{field}");
+    }
+}
+
+#[test]
 fn knows_kinds_of_other_groups_and_no_others() {
     let schema = Schema::get();
     for (group, version, kind) in [

@@ -69,8 +69,8 @@ pub struct Field {
     pub list_type: Option<ListType>,
     /// `x-kubernetes-list-map-keys`; empty unless the list type is `map`.
     pub list_map_keys: Box<[&'static str]>,
-    /// `x-kubernetes-map-type: atomic` on the field itself.
-    pub atomic: bool,
+    /// `x-kubernetes-map-type` on the field itself; it outweighs the type's.
+    pub map_type: Option<MapType>,
     /// `x-kubernetes-patch-merge-key`.
     pub patch_merge_key: Option<&'static str>,
     /// `x-kubernetes-patch-strategy`: `merge`, `replace`, `retainKeys` or `merge,retainKeys`.
@@ -92,6 +92,18 @@ impl Field {
         match *self.proto {
             [number] => Some(number),
             _ => None,
+        }
+    }
+
+    /// Whether apply replaces the value as a whole: said by the field, else by its type. Lists without a
+    /// list type and scalars are atomic.
+    pub fn is_atomic(&self) -> bool {
+        match (&self.ty, self.map_type) {
+            (FieldType::Array(_), _) => !matches!(self.list_type, Some(ListType::Set | ListType::Map)),
+            (_, Some(map_type)) => map_type == MapType::Atomic,
+            (FieldType::Ref(ty), None) => ty.resolve().atomic,
+            (FieldType::Map(_), None) => false,
+            _ => true,
         }
     }
 
@@ -188,6 +200,25 @@ impl ListType {
             Self::Atomic => "atomic",
             Self::Set => "set",
             Self::Map => "map",
+        }
+    }
+}
+
+/// How apply treats an object or a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapType {
+    /// Replaced as a whole.
+    Atomic,
+    /// Every member has its own owners.
+    Granular,
+}
+
+impl MapType {
+    /// As OpenAPI spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Atomic => "atomic",
+            Self::Granular => "granular",
         }
     }
 }

@@ -127,8 +127,8 @@ fn property(field: &Field, dialect: Dialect) -> Value {
         }
         extras.insert("x-kubernetes-list-type".into(), list_type.as_str().into());
     }
-    if field.atomic {
-        extras.insert("x-kubernetes-map-type".into(), "atomic".into());
+    if let Some(map_type) = field.map_type {
+        extras.insert("x-kubernetes-map-type".into(), map_type.as_str().into());
     }
     if let Some(key) = field.patch_merge_key {
         extras.insert("x-kubernetes-patch-merge-key".into(), key.into());
