@@ -146,7 +146,9 @@ fn modify(path: &Path, change: impl FnOnce(Value) -> Result<Value, String>) -> R
     if new == old {
         return Ok(());
     }
-    let text = serde_saphyr::to_string(&new).map_err(|error| invalid(error.to_string()))?;
+    // Each value on its key's line: people grep certificates out of this file.
+    let style = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    let text = serde_saphyr::to_string_with_options(&new, style).map_err(|error| invalid(error.to_string()))?;
     write(path, &text).map_err(file("write", path))
 }
 

@@ -32,7 +32,10 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: names the request that failed.
-    pub(crate) fn request(verb: &'static str, what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Self {
+    pub(crate) fn request(
+        verb: &'static str,
+        what: impl std::fmt::Display,
+    ) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Request { verb, what: what.to_string(), source }
     }
 }

@@ -59,10 +59,11 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
     let enabled = enabled(&config.controllers)?;
     let informers = Informers::new(client.clone(), &context);
     let manager = Manager { context, client, informers, config };
-    let running = CONTROLLERS.iter().filter(|controller| enabled.contains(controller.name)).map(|controller| {
-        tracing::debug!(controller = controller.name, "starting");
-        (controller.start)(manager.clone())
-    });
+    let running =
+        CONTROLLERS.iter().filter(|controller| enabled.contains(controller.name)).map(|controller| {
+            tracing::debug!(controller = controller.name, "starting");
+            (controller.start)(manager.clone())
+        });
     futures::future::join_all(running).await;
     Ok(())
 }

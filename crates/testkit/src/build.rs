@@ -94,7 +94,11 @@ impl<K: kube::Resource<DynamicType = ()>> Builder<K> {
 }
 
 fn named(name: &str, namespace: Option<&str>) -> ObjectMeta {
-    ObjectMeta { name: Some(name.to_owned()), namespace: namespace.map(str::to_owned), ..ObjectMeta::default() }
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: namespace.map(str::to_owned),
+        ..ObjectMeta::default()
+    }
 }
 
 /// An active namespace.
@@ -118,11 +122,8 @@ impl Builder<Namespace> {
 
 /// A pending pod in `default` with one container of image `busybox`.
 pub fn pod(name: &str) -> Builder<Pod> {
-    let container = Container {
-        name: "main".to_owned(),
-        image: Some("busybox".to_owned()),
-        ..Container::default()
-    };
+    let container =
+        Container { name: "main".to_owned(), image: Some("busybox".to_owned()), ..Container::default() };
     Builder(Pod {
         metadata: named(name, Some("default")),
         spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
@@ -196,7 +197,11 @@ impl Builder<Pod> {
 
 /// A node without conditions, labelled with its host name.
 pub fn node(name: &str) -> Builder<Node> {
-    let node = Node { metadata: named(name, None), spec: Some(NodeSpec::default()), status: Some(NodeStatus::default()) };
+    let node = Node {
+        metadata: named(name, None),
+        spec: Some(NodeSpec::default()),
+        status: Some(NodeStatus::default()),
+    };
     Builder(node).label("kubernetes.io/hostname", name)
 }
 

@@ -30,7 +30,10 @@ pub const CONTROLLERS: &[Controller] = &[
         name: root_ca_certificate_publisher::NAME,
         start: |manager| Box::pin(root_ca_certificate_publisher::run(manager)),
     },
-    Controller { name: pod_garbage_collector::NAME, start: |manager| Box::pin(pod_garbage_collector::run(manager)) },
+    Controller {
+        name: pod_garbage_collector::NAME,
+        start: |manager| Box::pin(pod_garbage_collector::run(manager)),
+    },
     Controller { name: node_lifecycle::NAME, start: |manager| Box::pin(node_lifecycle::run(manager)) },
     Controller { name: taint_eviction::NAME, start: |manager| Box::pin(taint_eviction::run(manager)) },
 ];

@@ -100,11 +100,17 @@ pub(super) fn deletable(lists: Vec<GroupList>) -> Result<(Vec<Resource>, Vec<Str
                 }
                 for resource in version.resources {
                     let can = |verb: &str| resource.verbs.iter().any(|known| known == verb);
-                    let preferred = !found.iter().any(|known| known.group == group && known.plural == resource.resource);
+                    let preferred =
+                        !found.iter().any(|known| known.group == group && known.plural == resource.resource);
                     if resource.scope == "Namespaced" && preferred && can("delete") && can("list") {
                         let collection = can("deletecollection");
                         let version = version.version.clone();
-                        found.push(Resource { group: group.clone(), version, plural: resource.resource, collection });
+                        found.push(Resource {
+                            group: group.clone(),
+                            version,
+                            plural: resource.resource,
+                            collection,
+                        });
                     }
                 }
             }

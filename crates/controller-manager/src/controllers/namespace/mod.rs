@@ -67,7 +67,8 @@ async fn reconcile(manager: &Manager, name: &str) -> Result<Action, Error> {
     match plan::step(&namespace) {
         Step::Leave => return Ok(Action::Done),
         Step::MarkTerminating => {
-            namespace.status.get_or_insert_with(NamespaceStatus::default).phase = Some("Terminating".to_owned());
+            namespace.status.get_or_insert_with(NamespaceStatus::default).phase =
+                Some("Terminating".to_owned());
             namespace = update_status(&api, name, &namespace).await?;
         }
         Step::Empty => {}
@@ -142,7 +143,11 @@ fn pod_estimate(manager: &Manager, namespace: &Namespace, name: &str) -> i64 {
 }
 
 /// Deletes the objects of one collection; what stays, if anything does.
-async fn clear(client: &kube::Client, resource: &Resource, namespace: &str) -> kube::Result<Option<Remaining>> {
+async fn clear(
+    client: &kube::Client,
+    resource: &Resource,
+    namespace: &str,
+) -> kube::Result<Option<Remaining>> {
     let request = Request::new(resource.path(namespace));
     let objects = list(client, &request).await?;
     if objects.is_empty() {
@@ -150,7 +155,8 @@ async fn clear(client: &kube::Client, resource: &Resource, namespace: &str) -> k
     }
     let options = DeleteParams::background();
     if resource.collection {
-        let delete = request.delete_collection(&options, &ListParams::default()).map_err(kube::Error::BuildRequest)?;
+        let delete =
+            request.delete_collection(&options, &ListParams::default()).map_err(kube::Error::BuildRequest)?;
         client.request_text(delete).await?;
     } else {
         for name in objects.iter().filter_map(|object| object.metadata.name.as_deref()) {
@@ -188,7 +194,12 @@ async fn list(client: &kube::Client, request: &Request) -> kube::Result<Vec<Part
 /// Lets the namespace go.
 async fn finalize(manager: &Manager, name: &str, namespace: Namespace) -> Result<Action, Error> {
     let body = serde_json::to_vec(&plan::finalized(namespace)).expect("a namespace can be written as JSON");
-    let request = Request::new("/api/v1/namespaces").replace_subresource("finalize", name, &PostParams::default(), body);
+    let request = Request::new("/api/v1/namespaces").replace_subresource(
+        "finalize",
+        name,
+        &PostParams::default(),
+        body,
+    );
     let request = request.map_err(kube::Error::BuildRequest).map_err(Error::request("finalize", name))?;
     match manager.client.request_text(request).await {
         Ok(_) => Ok(Action::Done),

@@ -73,9 +73,14 @@ impl Outcome {
 }
 
 /// Seconds until the slowest pod must be gone; 0 if it should be.
-pub(super) fn pod_estimate<'a>(pods: impl Iterator<Item = &'a Pod>, deleted: Timestamp, now: Timestamp) -> i64 {
+pub(super) fn pod_estimate<'a>(
+    pods: impl Iterator<Item = &'a Pod>,
+    deleted: Timestamp,
+    now: Timestamp,
+) -> i64 {
     let running = pods.filter(|pod| !api::pod::is_terminal(pod));
-    let grace = running.filter_map(|pod| pod.spec.as_ref()?.termination_grace_period_seconds).max().unwrap_or(0);
+    let grace =
+        running.filter_map(|pod| pod.spec.as_ref()?.termination_grace_period_seconds).max().unwrap_or(0);
     (grace - now.duration_since(deleted).as_secs().max(0)).max(0)
 }
 
@@ -99,7 +104,11 @@ pub(super) fn conditions(
                     && known.reason == wanted.reason
                     && known.message == wanted.message => {}
             Some(known) => {
-                let since = if known.status == wanted.status { known.last_transition_time.clone() } else { Some(Time(now)) };
+                let since = if known.status == wanted.status {
+                    known.last_transition_time.clone()
+                } else {
+                    Some(Time(now))
+                };
                 *known = NamespaceCondition { last_transition_time: since, ..wanted };
                 changed = true;
             }

@@ -165,7 +165,9 @@ async fn update_conditions(
 }
 
 async fn taint(manager: &Manager, node: &Node, eviction: Eviction) -> Result<Action, Error> {
-    let Some(taints) = plan::taints(node, eviction, manager.context.clock.now()) else { return Ok(Action::Done) };
+    let Some(taints) = plan::taints(node, eviction, manager.context.clock.now()) else {
+        return Ok(Action::Done);
+    };
     let taints: Option<Vec<Taint>> = (!taints.is_empty()).then_some(taints);
     let change = json!({
         "metadata": { "resourceVersion": node.metadata.resource_version },
@@ -187,7 +189,8 @@ async fn mark_pods_not_ready(manager: &Manager, node: &str) -> Result<Action, Er
     pods.synced().await;
     for pod in pods.list().iter().filter(|pod| api::pod::node_name(pod) == node && api::pod::is_ready(pod)) {
         let Key { namespace, name } = Key::of(pod.as_ref());
-        let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let mut conditions =
+            pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
         for ready in conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
             ready.status = "False".to_owned();
             ready.last_transition_time = Some(Time(manager.context.clock.now()));

@@ -55,12 +55,18 @@ pub(super) fn observe(known: Option<&Health>, node: &Node, lease: Option<&Lease>
 }
 
 /// The conditions of a node that has been silent too long; none if it has not, or they say so already.
-pub(super) fn silent(node: &Node, health: &Health, grace: Grace, now: Timestamp) -> Option<Vec<NodeCondition>> {
+pub(super) fn silent(
+    node: &Node,
+    health: &Health,
+    grace: Grace,
+    now: Timestamp,
+) -> Option<Vec<NodeCondition>> {
     let grace = if condition(node, "Ready").is_some() { grace.monitor } else { grace.startup };
     if now.duration_since(health.probe) <= grace {
         return None;
     }
-    let mut conditions = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let mut conditions =
+        node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
     let mut changed = false;
     for kind in HEARTBEAT_CONDITIONS {
         match conditions.iter_mut().find(|condition| condition.type_ == kind) {
@@ -120,12 +126,13 @@ pub(super) fn taints(node: &Node, eviction: Eviction, now: Timestamp) -> Option<
         let by_condition = CONDITION_TAINTS.iter().any(|(kind, _, key)| {
             taint.key == *key && taint.effect == NO_SCHEDULE && (judged || *kind != "Ready")
         });
-        by_condition
-            || same(taint, (taint::UNSCHEDULABLE, NO_SCHEDULE))
-            || (judged && is_driving(taint))
+        by_condition || same(taint, (taint::UNSCHEDULABLE, NO_SCHEDULE)) || (judged && is_driving(taint))
     };
-    let mut taints: Vec<_> =
-        known.iter().filter(|taint| !ours(taint) || wanted.iter().any(|want| same(taint, *want))).cloned().collect();
+    let mut taints: Vec<_> = known
+        .iter()
+        .filter(|taint| !ours(taint) || wanted.iter().any(|want| same(taint, *want)))
+        .cloned()
+        .collect();
     for (key, effect) in wanted {
         if !taints.iter().any(|taint| same(taint, (key, effect))) {
             let time_added = Some(Time(now));

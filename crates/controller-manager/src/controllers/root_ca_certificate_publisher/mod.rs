@@ -52,7 +52,9 @@ async fn reconcile(
     };
     match result {
         // It exists already, is gone or has changed: the watch will tell.
-        Err(error) if [404, 409].contains(&code(&error)) || is_namespace_terminating(&error) => Ok(Action::Done),
+        Err(error) if [404, 409].contains(&code(&error)) || is_namespace_terminating(&error) => {
+            Ok(Action::Done)
+        }
         Err(error) => Err(Error::request(verb, format!("config map {name}/{}", plan::CONFIG_MAP))(error)),
         Ok(_) => Ok(Action::Done),
     }

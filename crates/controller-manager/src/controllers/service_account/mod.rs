@@ -23,9 +23,7 @@ pub async fn run(manager: Manager) {
     let selection = Selection::all().fields(&format!("metadata.name={}", plan::DEFAULT));
     let accounts = manager.informers.select::<ServiceAccount>(selection);
     namespaces.feed(&manager.context, &queue, |namespace| [Key::of(namespace)]);
-    accounts.feed(&manager.context, &queue, |account| {
-        account.metadata.namespace.clone().map(Key::cluster)
-    });
+    accounts.feed(&manager.context, &queue, |account| account.metadata.namespace.clone().map(Key::cluster));
     namespaces.synced().await;
     accounts.synced().await;
     let context = manager.context.clone();
@@ -44,10 +42,16 @@ async fn reconcile(
 ) -> Result<Action, Error> {
     let namespace = namespaces.get("", name);
     let account = accounts.get(name, plan::DEFAULT);
-    let Some(missing) = plan::missing(namespace.as_deref(), account.as_deref()) else { return Ok(Action::Done) };
+    let Some(missing) = plan::missing(namespace.as_deref(), account.as_deref()) else {
+        return Ok(Action::Done);
+    };
     match Api::namespaced(client, name).create(&PostParams::default(), &missing).await {
-        Err(error) if [404, 409].contains(&code(&error)) || is_namespace_terminating(&error) => Ok(Action::Done),
-        Err(error) => Err(Error::request("create", format!("service account {name}/{}", plan::DEFAULT))(error)),
+        Err(error) if [404, 409].contains(&code(&error)) || is_namespace_terminating(&error) => {
+            Ok(Action::Done)
+        }
+        Err(error) => {
+            Err(Error::request("create", format!("service account {name}/{}", plan::DEFAULT))(error))
+        }
         Ok(_) => Ok(Action::Done),
     }
 }

@@ -7,7 +7,10 @@ use kube::api::ObjectMeta;
 pub(super) const DEFAULT: &str = api::well_known::DEFAULT_SERVICE_ACCOUNT;
 
 /// The account to create, if the namespace is there, active and lacks it.
-pub(super) fn missing(namespace: Option<&Namespace>, known: Option<&ServiceAccount>) -> Option<ServiceAccount> {
+pub(super) fn missing(
+    namespace: Option<&Namespace>,
+    known: Option<&ServiceAccount>,
+) -> Option<ServiceAccount> {
     let namespace = namespace.filter(|namespace| is_active(namespace))?;
     known.is_none().then(|| ServiceAccount {
         metadata: ObjectMeta {

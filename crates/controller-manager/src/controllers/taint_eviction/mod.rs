@@ -88,11 +88,15 @@ async fn evict(manager: &Manager, recorder: &Recorder, pod: &Pod) -> Result<Acti
     match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(change)).await {
         // Gone, or another pod of this name.
         Err(error) if [404, 409].contains(&code(&error)) => return Ok(Action::Done),
-        Err(error) => return Err(Error::request("update the status of", format!("pod {namespace}/{name}"))(error)),
+        Err(error) => {
+            return Err(Error::request("update the status of", format!("pod {namespace}/{name}"))(error));
+        }
         Ok(_) => {}
     }
     match api.delete(&name, &DeleteParams::default()).await {
-        Err(error) if code(&error) != 404 => Err(Error::request("delete", format!("pod {namespace}/{name}"))(error)),
+        Err(error) if code(&error) != 404 => {
+            Err(Error::request("delete", format!("pod {namespace}/{name}"))(error))
+        }
         _ => Ok(Action::Done),
     }
 }

@@ -45,8 +45,11 @@ pub(super) fn no_execute(node: &Node) -> impl Iterator<Item = &Taint> {
 }
 
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let any = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == value);
-    let value = || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
+    let any = |wanted: &Option<String>, value: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == value)
+    };
+    let value =
+        || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
     let operator = match toleration.operator.as_deref() {
         Some("Exists") => true,
         None | Some("" | "Equal") => value(),
@@ -69,9 +72,21 @@ mod tests {
         let both = || pod().tolerates("a", "NoExecute", Some(300)).tolerates("b", "", Some(60));
         for (name, node, pod, now, wanted) in [
             ("no taints", node(&[]), pod(), 0, Decision::Stay),
-            ("other effects do not drive out", build::node("n").taint("a", "NoSchedule", None).get(), pod(), 0, Decision::Stay),
+            (
+                "other effects do not drive out",
+                build::node("n").taint("a", "NoSchedule", None).get(),
+                pod(),
+                0,
+                Decision::Stay,
+            ),
             ("not tolerated", node(&["a"]), pod(), 0, Decision::Leave),
-            ("tolerated for ever", node(&["a"]), pod().tolerates("a", "NoExecute", None), 999, Decision::Stay),
+            (
+                "tolerated for ever",
+                node(&["a"]),
+                pod().tolerates("a", "NoExecute", None),
+                999,
+                Decision::Stay,
+            ),
             ("everything tolerated", node(&["a", "b"]), pod().tolerates("", "", None), 999, Decision::Stay),
             ("for a time", node(&["a"]), both(), 10, Decision::LeaveAt(at(300))),
             ("the shortest counts", node(&["a", "b"]), both(), 10, Decision::LeaveAt(at(60))),
@@ -86,7 +101,8 @@ mod tests {
 
     #[test]
     fn values_count_unless_existence_is_enough() {
-        let taint = Taint { key: "k".into(), value: Some("v".into()), effect: "NoExecute".into(), time_added: None };
+        let taint =
+            Taint { key: "k".into(), value: Some("v".into()), effect: "NoExecute".into(), time_added: None };
         let toleration = |operator: Option<&str>, value: Option<&str>| Toleration {
             key: Some("k".into()),
             operator: operator.map(str::to_owned),

@@ -58,7 +58,10 @@ fn conditions_say_what_is_left_in_upstreams_words() {
         finalizers: finalizers.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
     };
     let outcome = Outcome {
-        remaining: vec![left("pods.", 2, &[("a.b/c", 1)]), left("deployments.apps", 1, &[("a.b/c", 1), ("d", 1)])],
+        remaining: vec![
+            left("pods.", 2, &[("a.b/c", 1)]),
+            left("deployments.apps", 1, &[("a.b/c", 1), ("d", 1)]),
+        ],
         ..Outcome::default()
     };
     let first = conditions(&[], &outcome, at(0)).unwrap();

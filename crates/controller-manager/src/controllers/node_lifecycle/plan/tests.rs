@@ -36,7 +36,9 @@ fn a_silent_nodes_conditions_become_unknown() {
     let conditions = silent(&node, &health, GRACE, at(51)).unwrap();
     let told: Vec<_> = conditions
         .iter()
-        .map(|condition| format!("{} {} {}", condition.type_, condition.status, condition.message.as_deref().unwrap()))
+        .map(|condition| {
+            format!("{} {} {}", condition.type_, condition.status, condition.message.as_deref().unwrap())
+        })
         .collect();
     assert_eq!(
         told,
@@ -48,7 +50,8 @@ fn a_silent_nodes_conditions_become_unknown() {
         ]
     );
     assert_eq!(conditions[0].reason.as_deref(), Some("NodeStatusUnknown"));
-    let told = build::node("n").with(|node| node.status.as_mut().unwrap().conditions = Some(conditions)).get();
+    let told =
+        build::node("n").with(|node| node.status.as_mut().unwrap().conditions = Some(conditions)).get();
     assert_eq!(silent(&told, &health, GRACE, at(99)), None, "it is said once");
 }
 
@@ -82,18 +85,28 @@ fn taints_follow_the_conditions() {
             Allowed,
             Some(vec!["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"]),
         ),
-        ("not ready, eviction held", ready("False"), Held, Some(vec!["node.kubernetes.io/not-ready:NoSchedule"])),
+        (
+            "not ready, eviction held",
+            ready("False"),
+            Held,
+            Some(vec!["node.kubernetes.io/not-ready:NoSchedule"]),
+        ),
         (
             "fell silent after it was not ready",
             ready("Unknown").taint(taint::NOT_READY, "NoExecute", Some(at(0))),
             Held,
-            Some(vec!["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"]),
+            Some(vec![
+                "node.kubernetes.io/unreachable:NoSchedule",
+                "node.kubernetes.io/unreachable:NoExecute",
+            ]),
         ),
         (
             "driven out already",
-            ready("Unknown")
-                .taint(taint::UNREACHABLE, "NoSchedule", Some(at(0)))
-                .taint(taint::UNREACHABLE, "NoExecute", Some(at(0))),
+            ready("Unknown").taint(taint::UNREACHABLE, "NoSchedule", Some(at(0))).taint(
+                taint::UNREACHABLE,
+                "NoExecute",
+                Some(at(0)),
+            ),
             Held,
             None,
         ),
@@ -113,7 +126,11 @@ fn taints_follow_the_conditions() {
         let printed = taints.as_ref().map(|taints| {
             taints.iter().map(|taint| format!("{}:{}", taint.key, taint.effect)).collect::<Vec<_>>()
         });
-        assert_eq!(printed, wanted.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>()), "{name}");
+        assert_eq!(
+            printed,
+            wanted.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>()),
+            "{name}"
+        );
     }
 }
 
