@@ -1,1 +1,17 @@
-//! scheduler
+//! The scheduler: decides on which node each pod runs.
+//!
+//! **Contract**: a decision is a pure function of the cache's snapshot and the pod; what it decides is assumed in the
+//! cache at once and bound through the API. Killed at any instant, it loses nothing: the API has all its state.
+//! **Not here**: whether a node takes the pod in the end (the kubelet).
+//! **Upstream**: `pkg/scheduler`.
+
+mod cache;
+mod cycle;
+mod error;
+pub mod framework;
+mod plugins;
+mod queue;
+mod scheduler;
+
+pub use error::Error;
+pub use scheduler::{Config, run};

@@ -1,0 +1,77 @@
+//! A node with the pods on it, and what they take together.
+
+use super::{PodInfo, Resources};
+use api::k8s_openapi::api::core::v1::{Node, Taint};
+use api::pod::{HostPort, parse_quantity};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A node as the scheduler sees it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeInfo {
+    /// The node; none if only pods of it are known yet.
+    pub node: Option<Arc<Node>>,
+    /// What pods may use together.
+    pub allocatable: Resources,
+    /// What the pods on it request.
+    pub requested: Resources,
+    /// The same for scores.
+    pub scored_requested: Resources,
+    pods: BTreeMap<String, PodInfo>,
+}
+
+impl NodeInfo {
+    /// Takes over a node's new state.
+    pub fn set_node(&mut self, node: Arc<Node>) {
+        let list = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
+        let list = list.into_iter().flatten().map(|(name, q)| (name.clone(), parse_quantity(q))).collect();
+        self.allocatable = Resources::from_list(&list);
+        self.node = Some(node);
+    }
+
+    /// Puts a pod on it; one that is there is replaced.
+    pub fn add_pod(&mut self, pod: PodInfo) {
+        self.remove_pod(&pod.uid().to_owned());
+        self.requested.add(&pod.requests);
+        self.scored_requested.add(&pod.scored_requests);
+        self.pods.insert(pod.uid().to_owned(), pod);
+    }
+
+    /// Takes a pod off it.
+    pub fn remove_pod(&mut self, uid: &str) {
+        if let Some(pod) = self.pods.remove(uid) {
+            self.requested.remove(&pod.requests);
+            self.scored_requested.remove(&pod.scored_requests);
+        }
+    }
+
+    /// The pods on it, assumed ones too.
+    pub fn pods(&self) -> impl Iterator<Item = &PodInfo> {
+        self.pods.values()
+    }
+
+    /// The ports that its pods claim.
+    pub fn used_ports(&self) -> impl Iterator<Item = &HostPort> {
+        self.pods.values().flat_map(|p| &p.host_ports)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.node.as_ref().and_then(|n| n.metadata.name.as_deref()).unwrap_or_default()
+    }
+
+    /// A label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.node.as_ref()?.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Its taints.
+    pub fn taints(&self) -> impl Iterator<Item = &Taint> {
+        self.node.iter().filter_map(|n| n.spec.as_ref()?.taints.as_ref()).flatten()
+    }
+
+    /// `spec.unschedulable`.
+    pub fn is_unschedulable(&self) -> bool {
+        self.node.as_ref().and_then(|n| n.spec.as_ref()?.unschedulable).unwrap_or(false)
+    }
+}
