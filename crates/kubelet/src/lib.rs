@@ -22,5 +22,5 @@ mod sync_pod;
 
 pub use error::Error;
 pub use kubelet::{Config, run};
-pub use machine::MachineInfo;
+pub use machine::{MachineInfo, machine_address};
 pub use server::Server;

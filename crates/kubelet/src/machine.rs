@@ -50,7 +50,7 @@ impl MachineInfo {
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             memory: system.map_or(0, |system| system.total_memory()),
             disk: rustix::fs::statvfs(data).map_or(0, |fs| fs.f_blocks * fs.f_frsize),
-            address: own_address(),
+            address: machine_address(),
             hostname: System::host_name().unwrap_or_else(|_| "localhost".to_owned()),
             system_uuid: if uuid.is_empty() { machine_id.clone() } else { uuid },
             machine_id,
@@ -83,7 +83,8 @@ impl MachineInfo {
 
 /// The source address of the default route. Connecting a datagram socket sends nothing; the target is from the
 /// block for documentation (RFC 5737).
-fn own_address() -> IpAddr {
+/// (Also what `MachineInfo::detect` publishes as the node's address.)
+pub fn machine_address() -> IpAddr {
     let probe = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;

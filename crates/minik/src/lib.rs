@@ -1,1 +1,20 @@
-//! minik
+//! The launcher: a whole cluster in one process, as the binary `minik` and as a library for tests.
+//!
+//! **Contract**: the only place that knows every component and the only one that decides how they reach the API server
+//! (architecture, invariant 2). Nothing is global: fifty clusters run side by side in one process.
+//! **Not here**: what a component does.
+
+pub mod cluster;
+pub mod commands;
+mod daemon;
+mod etcd;
+mod memory;
+mod nodes;
+pub mod pki;
+mod preflight;
+mod problem;
+pub mod profile;
+mod server;
+mod terminal;
+
+pub use cluster::{Builder, Cluster, Runtime};

@@ -1,0 +1,60 @@
+//! `minik delete`: ends a cluster and removes all that it left: containers, state, context.
+
+use super::{CommandContext, stop};
+use crate::preflight;
+use crate::profile::{Profile, RuntimeKind};
+use anyhow::{Context as _, Result};
+use client::kubeconfig;
+use runtime_docker::{DockerConfig, DockerRuntime};
+use std::fs;
+use std::process::ExitCode;
+
+/// Stop a cluster and delete everything that belongs to it
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// Delete all profiles
+    #[arg(long, conflicts_with = "profile")]
+    all: bool,
+}
+
+pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
+    let profiles = if arguments.all { Profile::all(&cx.home)? } else { vec![cx.profile.clone()] };
+    for profile in &profiles {
+        let existed = profile.exists();
+        delete(cx, profile)?;
+        let text = if existed { "is deleted." } else { "does not exist." };
+        cx.terminal.line(&format!("Profile {:?} {text}", profile.name));
+    }
+    if arguments.all && profiles.is_empty() {
+        cx.terminal.line("There are no profiles.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn delete(cx: &CommandContext, profile: &Profile) -> Result<()> {
+    stop::stop(profile)?;
+    // Settings that cannot be read do not keep anybody from deleting.
+    let settings = profile.settings().ok().flatten();
+    if settings.is_some_and(|settings| settings.runtime == RuntimeKind::Docker) {
+        remove_containers(profile)?;
+    }
+    match fs::remove_dir_all(profile.dir()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", profile.dir().display()));
+        }
+        _ => {}
+    }
+    kubeconfig::uninstall(&cx.kubeconfig, &profile.name)?;
+    Ok(())
+}
+
+/// Removes what a crash may have left in the engine.
+fn remove_containers(profile: &Profile) -> Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let config = DockerConfig { host: preflight::docker_host(), ..DockerConfig::new(&profile.name) };
+        let docker = DockerRuntime::connect(config).await.context("remove the profile's containers")?;
+        docker.remove_profile().await.context("remove the profile's containers")
+    })
+}

@@ -1,0 +1,55 @@
+//! `minik logs`: what the server has logged.
+
+use super::CommandContext;
+use crate::problem::Problem;
+use anyhow::{Context as _, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify;
+use std::fs::File;
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+/// Show the server's log
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// Go on as the log grows
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
+    let path = cx.profile.path("server.log");
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Problem::new(
+                format!("profile {:?} has no log", cx.profile.name),
+                format!("start it: minik start -p {}", cx.profile.name),
+            ));
+        }
+        file => file.with_context(|| format!("open {}", path.display()))?,
+    };
+    // Watched before it is read, so that nothing falls between.
+    let changes = inotify::init(inotify::CreateFlags::CLOEXEC).context("watch the log")?;
+    inotify::add_watch(&changes, &path, inotify::WatchFlags::MODIFY).context("watch the log")?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer).with_context(|| format!("read {}", path.display()))?;
+        if read > 0 {
+            match cx.terminal.raw(&buffer[..read]) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+                written => written.context("print the log")?,
+            }
+            continue;
+        }
+        if !arguments.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        match poll(&mut [PollFd::new(&changes, PollFlags::IN)], None) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => {
+                ready.context("watch the log")?;
+                rustix::io::read(&changes, &mut buffer).context("watch the log")?;
+            }
+        }
+    }
+}

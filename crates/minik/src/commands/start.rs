@@ -1,0 +1,276 @@
+//! `minik start`: a running cluster, whatever was there before.
+//!
+//! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
+
+use super::CommandContext;
+use crate::pki::Pki;
+use crate::problem::Problem;
+use crate::profile::{self, RuntimeKind, Settings, StoreKind};
+use crate::server::{self, Report, Tell};
+use crate::{daemon, preflight};
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use client::kubeconfig::{self, Entry};
+use serde_json::json;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Start a cluster, or make sure that it runs
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// Number of nodes with the container runtime [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    nodes: Option<u32>,
+    /// Number of nodes that only exist on paper [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=2000))]
+    simulated_nodes: Option<u32>,
+    /// What runs containers [default: docker]
+    #[arg(long, value_enum)]
+    runtime: Option<RuntimeKind>,
+    /// Where the cluster's state is kept [default: embedded]
+    #[arg(long, value_enum)]
+    store: Option<StoreKind>,
+    /// etcd servers to use, instead of one of the profile's own (implies --store etcd)
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    etcd_servers: Option<Vec<String>>,
+    /// Port of the API server on this machine [default: 6443, or a free one for other profiles]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    api_port: Option<u16>,
+    /// How long to wait for the nodes to be Ready
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    wait: Duration,
+    /// Print a result that programs can read
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
+    /// Stay in the foreground and log to stderr; stop with Ctrl-C
+    #[arg(long)]
+    foreground: bool,
+    /// What to log: a level, or tracing directives
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "MINIK_LOG")]
+    log: String,
+    /// The server itself, as `start` runs it in the background
+    #[arg(long, hide = true)]
+    server: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Json,
+}
+
+/// `500ms`, `60s`, `2m`, `1h`, `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::Span = text.parse().map_err(|_| "give a duration such as 60s or 2m".to_owned())?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|e| e.to_string())?;
+    Duration::try_from(signed).map_err(|_| "give a positive duration".to_owned())
+}
+
+pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
+    let profile = &cx.profile;
+    if arguments.server {
+        let settings = profile.settings()?.context("the profile has no settings")?;
+        let tell: Tell = Arc::new(|report| {
+            let line = serde_json::to_string(&report).expect("a report is plain data");
+            // A parent that went away does not matter to the cluster.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        });
+        return Ok(match server::run(profile, &settings, arguments.wait, &arguments.log, &tell) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        });
+    }
+
+    let json = arguments.output == Some(Output::Json);
+    if let Some(pid) = profile.running()? {
+        let settings = profile.settings()?.context("the profile has no settings")?;
+        if merged(arguments, Some(settings.clone())) != settings {
+            return Err(Problem::new(
+                format!("profile {:?} is running with other settings", profile.name),
+                format!("stop it first: minik stop -p {}", profile.name),
+            ));
+        }
+        install_kubeconfig(cx, &settings)?;
+        if json {
+            print_json(cx, &settings, pid, &[]);
+        } else {
+            cx.terminal.line(&format!("Profile {:?} is already running.", profile.name));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let saved = read_settings(cx)?;
+    let mut settings = merged(arguments, saved);
+    if settings.api_port == 0 {
+        let default = profile.name == profile::DEFAULT;
+        settings.api_port =
+            if default { profile::DEFAULT_PORT } else { preflight::free_port(profile::DEFAULT_PORT + 1)? };
+    }
+    preflight::check(profile, &settings)?;
+    profile.save(&settings)?;
+
+    if arguments.foreground {
+        let tell: Tell = Arc::new(|report| match report {
+            Report::Step { name, milliseconds } => tracing::info!(milliseconds, "{name}"),
+            Report::Ready => tracing::info!("ready"),
+            Report::Failed { .. } => {}
+        });
+        let before_ready = Mutex::new(Some(()));
+        let (cx_file, entry_settings) = (cx.kubeconfig.clone(), settings.clone());
+        let (dir, name) = (profile.path("pki"), profile.name.clone());
+        let tell: Tell = Arc::new(move |report| {
+            let is_ready = report == Report::Ready;
+            tell(report);
+            if is_ready && before_ready.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+                let installed = entry(&dir, &name, &entry_settings)
+                    .and_then(|entry| Ok(kubeconfig::install(&cx_file, &entry)?));
+                if let Err(error) = installed {
+                    tracing::error!("write the kubeconfig: {error:#}");
+                }
+            }
+        });
+        server::run(profile, &settings, arguments.wait, &arguments.log, &tell)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    if !json {
+        cx.terminal.line(&format!("Starting profile {:?} on {}", profile.name, describe(&settings)));
+    }
+    let mut steps = Vec::new();
+    let mut failure = None;
+    daemon::start(profile, &server_arguments(cx, arguments), |report| match report {
+        Report::Step { name, milliseconds } => {
+            if !json {
+                cx.terminal.step(&name, milliseconds);
+            }
+            steps.push((name, milliseconds));
+        }
+        Report::Ready => {}
+        Report::Failed { error, hint } => failure = Some((error, hint)),
+    })?;
+    if let Some((error, hint)) = failure {
+        let hint = hint.unwrap_or_else(|| format!("see what it logged: minik logs -p {}", profile.name));
+        return Err(Problem::new(error, hint));
+    }
+    install_kubeconfig(cx, &settings)?;
+    match profile.running()? {
+        Some(pid) if json => print_json(cx, &settings, pid, &steps),
+        Some(_) => cx.terminal.line(&format!(
+            "Done. kctl and kubectl now use the context {:?} (namespace default).",
+            profile.name
+        )),
+        None => bail!("the server ended right after its start; see {}", profile.path("server.log").display()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Settings of the last start; a folder that cannot be read is the preflight's to explain.
+fn read_settings(cx: &CommandContext) -> Result<Option<Settings>> {
+    cx.profile.settings().map_err(|error| {
+        Problem::new(
+            format!("profile {:?} cannot be used: {error:#}", cx.profile.name),
+            format!("make {} readable for you, or delete it", cx.profile.dir().display()),
+        )
+    })
+}
+
+fn merged(arguments: &Arguments, saved: Option<Settings>) -> Settings {
+    let mut settings = saved.unwrap_or_default();
+    if let Some(nodes) = arguments.nodes {
+        settings.nodes = nodes;
+    }
+    if let Some(nodes) = arguments.simulated_nodes {
+        settings.simulated_nodes = nodes;
+    }
+    if let Some(runtime) = arguments.runtime {
+        settings.runtime = runtime;
+    }
+    if let Some(servers) = &arguments.etcd_servers {
+        settings.etcd_servers.clone_from(servers);
+        settings.store = StoreKind::Etcd;
+    }
+    if let Some(store) = arguments.store {
+        settings.store = store;
+    }
+    if let Some(port) = arguments.api_port {
+        settings.api_port = port;
+    }
+    settings
+}
+
+fn describe(settings: &Settings) -> String {
+    let runtime = match settings.runtime {
+        RuntimeKind::Docker => "Docker",
+        RuntimeKind::Simulated => "the simulated runtime",
+    };
+    format!("{runtime}, Kubernetes {}", crate::cluster::KUBERNETES_VERSION)
+}
+
+fn server_arguments(cx: &CommandContext, arguments: &Arguments) -> Vec<OsString> {
+    let wait = format!("{}ms", arguments.wait.as_millis());
+    let words =
+        ["start", "--server", "--profile", &cx.profile.name, "--wait", &wait, "--log", &arguments.log];
+    words.map(OsString::from).to_vec()
+}
+
+fn server_url(settings: &Settings) -> String {
+    format!("https://127.0.0.1:{}", settings.api_port)
+}
+
+pub(super) fn entry(pki: &std::path::Path, name: &str, settings: &Settings) -> Result<Entry> {
+    let pki = Pki::load(pki)?;
+    Ok(Entry {
+        name: name.to_owned(),
+        server: server_url(settings),
+        certificate_authority_data: STANDARD.encode(&pki.ca.cert),
+        client_certificate_data: STANDARD.encode(&pki.admin.cert),
+        client_key_data: STANDARD.encode(&pki.admin.key),
+        namespace: None,
+    })
+}
+
+fn install_kubeconfig(cx: &CommandContext, settings: &Settings) -> Result<()> {
+    let entry = entry(&cx.profile.path("pki"), &cx.profile.name, settings)?;
+    kubeconfig::install(&cx.kubeconfig, &entry).map_err(|error| {
+        Problem::new(
+            format!("{:#}", anyhow::Error::new(error)),
+            format!(
+                "mend {}, or name another file with KUBECONFIG, and run start again",
+                cx.kubeconfig.display()
+            ),
+        )
+    })
+}
+
+fn print_json(cx: &CommandContext, settings: &Settings, pid: u32, steps: &[(String, u64)]) {
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|(name, milliseconds)| json!({"name": name, "milliseconds": milliseconds}))
+        .collect();
+    let result = json!({
+        "profile": cx.profile.name,
+        "context": cx.profile.name,
+        "kubeconfig": cx.kubeconfig,
+        "server": server_url(settings),
+        "pid": pid,
+        "version": crate::cluster::KUBERNETES_VERSION,
+        "steps": steps,
+    });
+    cx.terminal.line(&format!("{result:#}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_durations_as_go_writes_them() {
+        for (text, seconds) in [("60s", 60.0), ("2m", 120.0), ("1m30s", 90.0), ("500ms", 0.5)] {
+            assert_eq!(duration(text).map(|d| d.as_secs_f64()), Ok(seconds), "{text}");
+        }
+        assert!(duration("x").is_err() && duration("-5s").is_err());
+    }
+}

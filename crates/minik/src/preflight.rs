@@ -1,0 +1,147 @@
+//! What is checked before a start, and what is said when it fails: the cause, and the next command.
+
+use crate::problem::Problem;
+use crate::profile::{Profile, RuntimeKind, Settings};
+use anyhow::{Context as _, Result};
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+
+/// Less free disk than this and a start is refused: databases and engines fail badly on a full disk.
+const DISK_MIN: u64 = 100 << 20;
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The engine's address: `$DOCKER_HOST`, or empty for the platform's default.
+pub(crate) fn docker_host() -> String {
+    std::env::var("DOCKER_HOST").unwrap_or_default()
+}
+
+/// Everything that can be known before the server starts.
+pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
+    folder(profile)?;
+    disk(profile)?;
+    if settings.runtime == RuntimeKind::Docker && settings.nodes > 0 {
+        docker(&docker_host())?;
+    }
+    port(settings.api_port)
+}
+
+fn folder(profile: &Profile) -> Result<()> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        Problem::new(
+            format!("profile {:?} cannot be used: {}: {error}", profile.name, profile.dir().display()),
+            format!(
+                "make {} readable and writable for you, or choose another place with MINIK_HOME",
+                profile.dir().display()
+            ),
+        )
+    };
+    profile.create().map_err(|error| unusable(&error.root_cause()))?;
+    let probe = profile.path(".probe");
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&probe)
+        .and_then(|_| std::fs::remove_file(&probe))
+        .map_err(|error| unusable(&error))?;
+    for file in ["profile.json", "pki/ca.crt", "pki/ca.key", "store.redb"] {
+        match std::fs::File::open(profile.path(file)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(unusable(&format!("{file}: {error}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn disk(profile: &Profile) -> Result<()> {
+    let stat = rustix::fs::statvfs(profile.dir()).context("ask for free disk space")?;
+    let free = stat.f_bavail * stat.f_frsize;
+    if free < DISK_MIN {
+        return Err(Problem::new(
+            format!("only {} MiB of disk are free in {}", free >> 20, profile.dir().display()),
+            "free some space, or choose another place with MINIK_HOME",
+        ));
+    }
+    Ok(())
+}
+
+fn docker(host: &str) -> Result<()> {
+    let path = match host {
+        "" => DEFAULT_SOCKET,
+        host => match host.strip_prefix("unix://") {
+            Some(path) => path,
+            // Another machine's engine: the server will say whether it answers.
+            None => return Ok(()),
+        },
+    };
+    match UnixStream::connect(path) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let hint = match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    "add yourself to the engine's group (sudo usermod -aG docker $USER) and log in again"
+                }
+                _ => {
+                    "start the Docker engine (sudo systemctl start docker), install it (Debian: sudo apt-get install \
+                     docker.io), or run without containers: minik start --runtime simulated"
+                }
+            };
+            Err(Problem::new(format!("Docker is not reachable at {path}: {error}"), hint))
+        }
+    }
+}
+
+fn port(port: u16) -> Result<()> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(port_taken(port, &error)),
+    }
+}
+
+/// Says that the API server's port cannot be had.
+pub(crate) fn port_taken(port: u16, error: &std::io::Error) -> anyhow::Error {
+    Problem::new(
+        format!("port {port} cannot be used for the API server: {error}"),
+        format!("see who has it (ss -ltnp 'sport = :{port}'), or choose another with --api-port"),
+    )
+}
+
+/// A free port for a profile that is not the default one: the first from the given one on.
+pub(crate) fn free_port(from: u16) -> Result<u16> {
+    let free = (from..from.saturating_add(1000))
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.context("find a free port for the API server")
+}
+
+/// Adds what to do about a failed start, where that is known.
+pub(crate) fn explain(profile: &Profile, error: anyhow::Error) -> anyhow::Error {
+    let hint = error.chain().find_map(|cause| match cause.downcast_ref::<storage::Error>() {
+        Some(storage::Error::Corrupt { .. }) => Some(format!(
+            "nothing was changed; keep a copy of {} if you need it, then start anew: minik delete -p {}",
+            profile.path("store.redb").display(),
+            profile.name
+        )),
+        Some(storage::Error::Locked { .. }) => {
+            Some("another process has the store open: minik status".to_owned())
+        }
+        Some(storage::Error::Unavailable { .. }) => {
+            Some("check that etcd runs at the addresses given with --etcd-servers".to_owned())
+        }
+        _ => match cause.downcast_ref::<runtime::Error>() {
+            Some(runtime::Error::Unavailable { .. }) => {
+                Some("check that the Docker engine runs: docker info".to_owned())
+            }
+            _ => None,
+        },
+    });
+    match hint {
+        Some(hint) => Problem::new(format!("{error:#}"), hint),
+        None => error,
+    }
+}

@@ -1,0 +1,129 @@
+//! The server process of a profile: from the claim on its folder to the last container's stop.
+//!
+//! **Contract**: tells its progress as lines of JSON ([`Report`]) to whoever started it; ends on SIGTERM and SIGINT,
+//! workload included. Killed, it leaves containers running, and the next start adopts them.
+//! **Not here**: how it is put into the background (`daemon`).
+
+use crate::cluster::{Cluster, Runtime};
+use crate::pki::Pki;
+use crate::profile::{Profile, RuntimeKind, Settings, StoreKind};
+use crate::{etcd, memory, preflight, problem};
+use anyhow::{Context as _, Result};
+use component_base::{Context, logging};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{EtcdConfig, Location};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What the server process tells its parent, a line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Report {
+    /// A step is done.
+    Step { name: String, milliseconds: u64 },
+    /// Everything is up.
+    Ready,
+    /// It will not come up.
+    Failed { error: String, hint: Option<String> },
+}
+
+/// Where reports go.
+pub(crate) type Tell = Arc<dyn Fn(Report) + Send + Sync>;
+
+/// Runs the server until it is told to end.
+pub(crate) fn run(
+    profile: &Profile,
+    settings: &Settings,
+    wait: Duration,
+    log: &str,
+    tell: &Tell,
+) -> Result<()> {
+    memory::limit_arenas();
+    logging::init(log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(serve(profile, settings, wait, tell));
+    if let Err(error) = &result {
+        tracing::error!("{error:#}");
+        tell(Report::Failed { error: format!("{error:#}"), hint: problem::hint(error).map(str::to_owned) });
+    }
+    result
+}
+
+async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Tell) -> Result<()> {
+    let context = Context::system();
+    let started = context.clock.instant();
+    let done = {
+        let (tell, clock) = (tell.clone(), context.clock.clone());
+        move |name: &str| {
+            let elapsed = clock.instant().duration_since(started);
+            let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            tell(Report::Step { name: name.to_owned(), milliseconds });
+        }
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+
+    let _claim = profile.claim()?;
+    let pki = Pki::load_or_generate(&profile.path("pki"), context.clock.now(), &context.rng)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.api_port))
+        .await
+        .map_err(|error| preflight::port_taken(settings.api_port, &error))?;
+    let mut own_etcd = None;
+    let location = match settings.store {
+        StoreKind::Memory => Location::Memory,
+        StoreKind::Embedded => Location::Embedded(profile.path("store.redb")),
+        StoreKind::Etcd => {
+            let mut endpoints = settings.etcd_servers.clone();
+            if endpoints.is_empty() {
+                let etcd = etcd::start(&profile.path("etcd"), &context).await?;
+                endpoints = vec![etcd.endpoint().to_owned()];
+                own_etcd = Some(etcd);
+                done("etcd");
+            }
+            // Several profiles may share servers; each has its own part of the keys.
+            let prefix = format!("/minik/{}", profile.name);
+            Location::Etcd(EtcdConfig { endpoints, prefix, ..EtcdConfig::default() })
+        }
+    };
+    let runtime = match settings.runtime {
+        RuntimeKind::Simulated => Runtime::Simulated,
+        RuntimeKind::Docker => Runtime::Docker { host: preflight::docker_host() },
+    };
+    let cluster = Cluster::builder()
+        .name(&profile.name)
+        .context(context.clone())
+        .nodes(settings.nodes)
+        .simulated_nodes(settings.simulated_nodes)
+        .runtime(runtime)
+        .store(location)
+        .pki(pki)
+        .listener(listener)
+        .root_dir(profile.path("kubelet"))
+        .on_step(Arc::new(done.clone()))
+        .start()
+        .await
+        .map_err(|error| preflight::explain(profile, error))?;
+    let nodes = (settings.nodes + settings.simulated_nodes) as usize;
+    cluster.nodes_ready(nodes, wait).await?;
+    done(if nodes == 1 { "Node Ready" } else { "Nodes Ready" });
+    tell(Report::Ready);
+    memory::keep_small(&context);
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    let stopped = cluster.stop_with_workload().await;
+    if let Some(etcd) = own_etcd {
+        etcd.stop().await;
+    }
+    stopped
+}
