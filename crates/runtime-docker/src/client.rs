@@ -91,6 +91,11 @@ impl DockerRuntime {
         &self.config
     }
 
+    /// The image of sandboxes.
+    pub fn pause_image(&self) -> &str {
+        &self.pause_image
+    }
+
     /// Does now what the first sandbox would wait for: the pause image, the profile's network.
     pub async fn prepare(&self) -> Result<()> {
         tokio::try_join!(self.ensure_pause_image(), self.ensure_network())?;

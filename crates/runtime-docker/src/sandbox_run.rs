@@ -12,9 +12,6 @@ use crate::client::DockerRuntime;
 use crate::naming::Name;
 use crate::{error, labels, oom};
 
-/// Upstream: dockershim gave the sandbox the least CPU weight.
-const SANDBOX_CPU_SHARES: i64 = 2;
-
 impl DockerRuntime {
     pub(crate) async fn run_sandbox(&self, config: &PodSandboxConfig) -> Result<SandboxId> {
         self.prepare().await?;
@@ -78,7 +75,6 @@ impl DockerRuntime {
             dns_options: dns.map(|dns| dns.options.clone()),
             sysctls: (!config.sysctls.is_empty()).then(|| config.sysctls.clone().into_iter().collect()),
             cgroup_parent: (!config.cgroup_parent.is_empty()).then(|| config.cgroup_parent.clone()),
-            cpu_shares: Some(SANDBOX_CPU_SHARES),
             oom_score_adj: self.oom_score.allowed(Some(oom::SANDBOX_SCORE)),
             security_opt: Some(vec!["seccomp=unconfined".to_owned(), "no-new-privileges".to_owned()]),
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use runtime::testing::{self, Harness};
 use runtime::*;
 use runtime_docker::{DockerConfig, DockerRuntime, NetworkConfig, PROFILE_LABEL};
@@ -287,6 +287,59 @@ async fn follows_a_terminal_and_long_lines() {
         })
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_kubelets_hosts_file_wins() {
+    testing::run(harness().await, |h| {
+        Box::pin(async move {
+            let pod = h.pod("hosts");
+            let sandbox = h.sandbox(&pod).await;
+            let hosts = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(hosts.path(), "# Kubernetes-managed hosts file.\n").expect("written");
+            let mut container = h.container("main", &["cat=/etc/hosts"]);
+            container.mounts = vec![Mount {
+                container_path: "/etc/hosts".into(),
+                host_path: hosts.path().display().to_string(),
+                ..Mount::default()
+            }];
+            assert_eq!(output(h, &sandbox, &pod, &container).await, "# Kubernetes-managed hosts file.\n");
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_is_unavailable() {
+    // A stand-in for the engine's socket, which a test may take away.
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("docker.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
+    let proxy = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut engine =
+                    tokio::net::UnixStream::connect("/var/run/docker.sock").await.expect("an engine");
+                tokio::io::copy_bidirectional(&mut client, &mut engine).await
+            });
+        }
+    });
+    let config = DockerConfig { host: socket.display().to_string(), ..DockerConfig::new(support::profile()) };
+    let docker = DockerRuntime::connect(config).await.expect("connected");
+    let mut events = docker.events().await.expect("events");
+    // The subscription is made when the stream is first asked.
+    assert!(futures::poll!(events.next()).is_pending());
+    docker.list_containers(&ContainerFilter::default()).await.expect("a list");
+    proxy.abort();
+    proxy.await.expect_err("taken away");
+    let last = tokio::time::timeout(testing::DEADLINE, events.next()).await.expect("the stream notices");
+    let error = last.expect("an error before the end").expect_err("the engine is gone");
+    assert!(error.is_unavailable(), "{error:?}");
+    let error = docker.list_containers(&ContainerFilter::default()).await.expect_err("the engine is gone");
+    assert!(error.is_unavailable(), "{error:?}");
+    let error = docker.version().await.expect_err("the engine is gone");
+    assert!(error.is_unavailable(), "{error:?}");
 }
 
 /// Not a limit, a reminder: a pod's start is four calls, and the rest is the engine's.

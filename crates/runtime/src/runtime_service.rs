@@ -69,7 +69,8 @@ pub trait RuntimeService: Send + Sync + 'static {
     /// All that is known of one container.
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus>;
 
-    /// The containers (no sandboxes) that the filter lets through, in no order.
+    /// The containers (no sandboxes) that the filter lets through, in no order. One that could not be started is
+    /// `Created` in some engines' lists; its status says `Exited`.
     async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>>;
 
     /// Changes the limits of a container in place; `None` fields stay as they are.

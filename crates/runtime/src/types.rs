@@ -405,7 +405,7 @@ impl EnvVar {
 pub struct Mount {
     /// Path in the container.
     pub container_path: String,
-    /// Path on the node; must exist.
+    /// Path on the node; a missing one may be made a directory.
     pub host_path: String,
     /// Forbids writing.
     pub readonly: bool,

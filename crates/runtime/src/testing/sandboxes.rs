@@ -71,11 +71,11 @@ pub async fn lists_by_label_and_state(h: &Harness) {
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         ..PodSandboxFilter::default()
     };
-    assert_eq!(list(by(&[("app", "two")])).await, [second.clone()]);
-    assert_eq!(list(by(&[(labels::POD_UID, &one.metadata.uid)])).await, [first.clone()]);
+    assert_eq!(list(by(&[("app", "two")])).await, std::slice::from_ref(&second));
+    assert_eq!(list(by(&[(labels::POD_UID, &one.metadata.uid)])).await, std::slice::from_ref(&first));
     assert_eq!(list(by(&[("app", "two"), (labels::POD_UID, &one.metadata.uid)])).await, []);
     let in_state = |state| PodSandboxFilter { state: Some(state), ..PodSandboxFilter::default() };
-    assert_eq!(list(in_state(SandboxState::Ready)).await, [first.clone()]);
+    assert_eq!(list(in_state(SandboxState::Ready)).await, std::slice::from_ref(&first));
     assert_eq!(list(in_state(SandboxState::NotReady)).await, [second]);
     let only = PodSandboxFilter { id: Some(first.clone()), ..PodSandboxFilter::default() };
     assert_eq!(list(only).await, [first]);
