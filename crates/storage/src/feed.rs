@@ -58,8 +58,7 @@ pub(crate) struct Feed {
 impl Feed {
     /// An empty feed of a store that is at `revision`.
     pub(crate) fn new(revision: Revision, limit: HistoryLimit) -> Self {
-        let ring =
-            Ring { base: revision, transactions: Vector::new(), events: 0, bytes: 0, closed: false };
+        let ring = Ring { base: revision, transactions: Vector::new(), events: 0, bytes: 0, closed: false };
         Self { ring: Mutex::new(ring), bell: watch::Sender::new(()), limit }
     }
 
@@ -143,11 +142,7 @@ impl Feed {
     }
 
     /// What has to be put back to turn the present into the state at `revision`.
-    pub(crate) fn undo(
-        &self,
-        prefix: &str,
-        revision: Revision,
-    ) -> Result<BTreeMap<Key, Option<KeyValue>>> {
+    pub(crate) fn undo(&self, prefix: &str, revision: Revision) -> Result<BTreeMap<Key, Option<KeyValue>>> {
         let ring = self.ring();
         if revision < ring.base {
             return Err(Error::Compacted { requested: revision, compacted: ring.base });

@@ -24,9 +24,9 @@ pub mod etcd;
 pub mod memory;
 
 pub use embedded::Embedded;
+pub use error::{Error, Result};
 #[cfg(feature = "etcd")]
 pub use etcd::Etcd;
-pub use error::{Error, Result};
 pub use event::{Batch, Event, KeyValue};
 pub use key::Key;
 pub use memory::Memory;

@@ -48,12 +48,8 @@ struct Item {
 impl Memory {
     /// An empty store.
     pub fn new(options: OpenOptions) -> Self {
-        let state = State {
-            revision: FIRST_REVISION,
-            items: OrdMap::new(),
-            deadlines: OrdSet::new(),
-            closed: false,
-        };
+        let state =
+            State { revision: FIRST_REVISION, items: OrdMap::new(), deadlines: OrdSet::new(), closed: false };
         let feed = Feed::new(FIRST_REVISION, options.history);
         Self::assemble(state, feed, options)
     }
@@ -132,8 +128,7 @@ impl State {
                     self.deadlines.insert((deadline, key.clone()));
                 }
                 let create_revision = old.as_ref().map_or(revision, |old| old.create_revision);
-                let item =
-                    Item { value: value.clone(), create_revision, mod_revision: revision, deadline };
+                let item = Item { value: value.clone(), create_revision, mod_revision: revision, deadline };
                 self.items.insert(key.clone(), item);
                 old
             }

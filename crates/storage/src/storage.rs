@@ -166,7 +166,10 @@ impl Expect {
 }
 
 /// The range of keys in which a page begins.
-pub(crate) fn keys_after<'a>(prefix: &'a str, start_after: Option<&'a str>) -> (Bound<&'a str>, Bound<&'a str>) {
+pub(crate) fn keys_after<'a>(
+    prefix: &'a str,
+    start_after: Option<&'a str>,
+) -> (Bound<&'a str>, Bound<&'a str>) {
     let start = match start_after {
         Some(key) if key >= prefix => Bound::Excluded(key),
         _ => Bound::Included(prefix),

@@ -14,10 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::index::{Index, Version, VersionId};
 use crate::{Error, Key, Result, Revision};
@@ -200,7 +197,9 @@ impl StoreFile {
 
     fn io(&self, operation: &'static str, source: io::Error) -> Error {
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Error::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Error::Full
+            }
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => self.corrupt(source),
             _ => Error::Io { operation, path: self.path.clone(), source },
         }

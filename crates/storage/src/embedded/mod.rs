@@ -27,8 +27,8 @@ use self::writer::{Request, Staged};
 use crate::expiry::{self, Expiring, Timer};
 use crate::feed::{BATCH_EVENTS, Feed, History, watch_store};
 use crate::{
-    Batch, Committed, Error, Event, HistoryLimit, Key, KeyValue, ListOptions, Lookup, Op, OpenOptions,
-    Page, Result, Revision, Storage, Txn, WatchStream,
+    Batch, Committed, Error, Event, HistoryLimit, Key, KeyValue, ListOptions, Lookup, Op, OpenOptions, Page,
+    Result, Revision, Storage, Txn, WatchStream,
 };
 
 /// Recent changes kept in memory for watches that are up to date; older ones are read from the file.
@@ -58,7 +58,8 @@ impl Embedded {
     pub async fn open(path: &Path, options: OpenOptions) -> Result<Self> {
         let (place, cache_bytes) = (path.to_owned(), options.cache_bytes);
         let opened = tokio::task::spawn_blocking(move || StoreFile::open(&place, cache_bytes));
-        let (file, index) = opened.await.map_err(|e| Error::Backend { operation: "open", source: e.into() })??;
+        let (file, index) =
+            opened.await.map_err(|e| Error::Backend { operation: "open", source: e.into() })??;
         let (requests, queue) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             file,
@@ -178,12 +179,7 @@ impl Inner {
 }
 
 fn key_value(key: &Key, version: &Version, value: Bytes) -> KeyValue {
-    KeyValue {
-        key: key.clone(),
-        value,
-        create_revision: version.create_revision,
-        mod_revision: version.id.0,
-    }
+    KeyValue { key: key.clone(), value, create_revision: version.create_revision, mod_revision: version.id.0 }
 }
 
 /// Runs a read that may take a while on a thread for such things.

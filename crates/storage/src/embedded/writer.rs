@@ -93,7 +93,9 @@ fn flush(
             recover(inner, garbage);
         }
     }
-    if let Some(to) = inner.index().excess(&inner.options.history) {
+    // A statement of its own, so that the read lock is gone when the write lock is taken.
+    let excess = inner.index().excess(&inner.options.history);
+    if let Some(to) = excess {
         garbage.extend(inner.index_mut().compact(to));
         inner.feed.forget(to);
     }
@@ -297,7 +299,8 @@ impl<'a, 'txn> Stage<'a, 'txn> {
     }
 
     fn expire(&mut self, now: u64) -> Result<Result<Committed>> {
-        let due = self.inner.index().deadlines.iter().take_while(|due| due.0 <= now).cloned().collect::<Vec<_>>();
+        let due =
+            self.inner.index().deadlines.iter().take_while(|due| due.0 <= now).cloned().collect::<Vec<_>>();
         let mut ops = Vec::with_capacity(due.len());
         for (_, key) in due {
             // Written again in this flush: the new deadline counts, not the old one.

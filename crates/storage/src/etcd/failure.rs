@@ -64,7 +64,11 @@ mod tests {
     fn sorts_what_etcd_says() {
         let cases = [
             (OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted", Meaning::Compacted),
-            (OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision", Meaning::FutureRevision),
+            (
+                OUT_OF_RANGE,
+                "etcdserver: mvcc: required revision is a future revision",
+                Meaning::FutureRevision,
+            ),
             (INVALID_ARGUMENT, "etcdserver: request is too large", Meaning::TooLarge),
             (RESOURCE_EXHAUSTED, "grpc: received message larger than max (3 vs. 2)", Meaning::TooLarge),
             (RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", Meaning::Full),

@@ -257,8 +257,7 @@ impl Storage for Etcd {
             Ok(response) => response,
             Err(error) => return Err(self.explain(error, options.revision.unwrap_or(0)).await),
         };
-        let items: Vec<_> =
-            response.kvs().iter().filter_map(|kv| key_value(&self.prefix, kv)).collect();
+        let items: Vec<_> = response.kvs().iter().filter_map(|kv| key_value(&self.prefix, kv)).collect();
         let remaining = usize::try_from(response.count()).unwrap_or(0).saturating_sub(items.len());
         let read_at = revision_of(response.header())?;
         Ok(Page { items, revision: options.revision.unwrap_or(read_at), remaining })
@@ -284,8 +283,7 @@ impl Storage for Etcd {
         for (op, _) in txn.ops {
             writes.push(self.operation(op).await?);
         }
-        let reads: Vec<_> =
-            conditions.iter().map(|(key, _)| TxnOp::get(self.full_key(key), None)).collect();
+        let reads: Vec<_> = conditions.iter().map(|(key, _)| TxnOp::get(self.full_key(key), None)).collect();
         let request = etcd_client::Txn::new().when(compares).and_then(writes).or_else(reads);
         let mut kv = self.kv.clone();
         let response = match bounded("commit", kv.txn(request)).await {

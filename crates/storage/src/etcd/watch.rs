@@ -36,8 +36,7 @@ pub(super) fn stream(
     from: Revision,
     closed: Receiver<bool>,
 ) -> WatchStream {
-    let reader =
-        Reader { client, connection: None, root, prefix, from, retry: FIRST_RETRY, ended: false };
+    let reader = Reader { client, connection: None, root, prefix, from, retry: FIRST_RETRY, ended: false };
     futures::stream::unfold((reader, closed), |(mut reader, mut closed)| async move {
         let item = tokio::select! {
             item = reader.next() => item,

@@ -29,8 +29,7 @@ impl EtcdServer {
         let mut said = String::new();
         for _ in 0..ATTEMPTS {
             let folder = tempfile::tempdir().expect("a folder for etcd");
-            let mut server =
-                Self { folder, client_port: free_port(), peer_port: free_port(), process: None };
+            let mut server = Self { folder, client_port: free_port(), peer_port: free_port(), process: None };
             if server.run().await {
                 return server;
             }

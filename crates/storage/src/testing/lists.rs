@@ -109,7 +109,11 @@ pub async fn lists_the_past(store: Arc<dyn Storage>) {
     let mut expected = vec![(1, Vec::new())];
     for i in 0..12_u32 {
         let key = format!("/p/{}", i % 4);
-        if i % 3 == 2 { delete(&store, &key).await } else { put(&store, &key, &i.to_string()).await };
+        if i % 3 == 2 {
+            delete(&store, &key).await
+        } else {
+            put(&store, &key, &i.to_string()).await
+        };
         let page = list(&store, "/p/").await;
         expected.push((page.revision, page.items));
     }

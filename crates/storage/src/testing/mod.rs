@@ -23,9 +23,7 @@ use std::time::Duration;
 use futures::StreamExt;
 
 pub use self::etcd_server::EtcdServer;
-use crate::{
-    Clock, Error, Event, Expect, Key, KeyValue, ListOptions, Revision, Storage, Txn, WatchStream,
-};
+use crate::{Clock, Error, Event, Expect, Key, KeyValue, ListOptions, Revision, Storage, Txn, WatchStream};
 
 /// The checks, under one roof for [`suite!`](crate::suite).
 pub mod checks {
@@ -102,9 +100,7 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 /// A wall clock that follows tokio's time.
 pub fn clock() -> Clock {
     let start = tokio::time::Instant::now();
-    Arc::new(move || {
-        1_700_000_000_000 + u64::try_from(start.elapsed().as_millis()).expect("short enough")
-    })
+    Arc::new(move || 1_700_000_000_000 + u64::try_from(start.elapsed().as_millis()).expect("short enough"))
 }
 
 /// Writes one value, whatever is there; returns the revision.

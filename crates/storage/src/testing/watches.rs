@@ -160,9 +160,8 @@ pub async fn many_watches_see_the_same(store: Arc<dyn Storage>) {
     }
     let all = events_until(&mut watch(&store, "/", 1).await, 41).await;
     for (i, task) in readers {
-        let wanted = |event: &&Event| {
-            event.revision > 1 + i % 3 && (i % 2 == 0 || event.key.starts_with("/p/1"))
-        };
+        let wanted =
+            |event: &&Event| event.revision > 1 + i % 3 && (i % 2 == 0 || event.key.starts_with("/p/1"));
         let expected: Vec<_> = all.iter().filter(wanted).cloned().collect();
         assert_eq!(task.await.expect("reader"), expected);
     }
