@@ -187,14 +187,21 @@ impl Status {
         Self::new(406, "NotAcceptable", message)
     }
 
-    /// 422 `Invalid` with every field error as a cause: `Pod "x" is invalid: …`.
+    /// 422 `Invalid` with every field error as a cause: `Pod "x" is invalid: …`, `Deployment.apps "x" is …`.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &ErrorList) -> Self {
-        let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let mut list: Vec<String> = Vec::new();
+        for error in errors.iter().map(ToString::to_string) {
+            // Upstream says the same thing once.
+            if !list.contains(&error) {
+                list.push(error);
+            }
+        }
+        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let text = match list.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let mut status = Self::new(422, "Invalid", format!("{kind} {name:?} is invalid: {text}"));
+        let mut status = Self::new(422, "Invalid", format!("{qualified} {name:?} is invalid: {text}"));
         status.details = Some(Box::new(Details {
             name: name.to_owned(),
             group: group.to_owned(),
