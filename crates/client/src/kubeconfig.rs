@@ -148,7 +148,8 @@ fn modify(path: &Path, change: impl FnOnce(Value) -> Result<Value, String>) -> R
     }
     // Each value on its key's line: people grep certificates out of this file.
     let style = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-    let text = serde_saphyr::to_string_with_options(&new, style).map_err(|error| invalid(error.to_string()))?;
+    let text =
+        serde_saphyr::to_string_with_options(&new, style).map_err(|error| invalid(error.to_string()))?;
     write(path, &text).map_err(file("write", path))
 }
 

@@ -111,3 +111,44 @@ async fn renew(
     }
     Some(lease)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Fake, Reply, status};
+    use serde_json::json;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lease_is_made_and_renewed_every_ten_seconds() {
+        let (fake, context) = (Fake::default(), Context::simulated(1));
+        let (client, child) = (fake.client(), context.clone());
+        let owner =
+            OwnerReference { kind: "Node".to_owned(), name: "n1".to_owned(), ..OwnerReference::default() };
+        let renewing = tokio::spawn(async move {
+            renew_node_lease(client, &child, "n1", || Some(owner.clone())).await;
+        });
+        fake.then(Reply::Json(404, status(404, "NotFound")));
+        let made = fake.request(2).await;
+        assert_eq!(
+            (made.method.as_str(), made.uri.as_str()),
+            ("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases?")
+        );
+        assert_eq!(made.body["spec"]["leaseDurationSeconds"], 40);
+        assert_eq!(made.body["spec"]["holderIdentity"], "n1");
+        assert_eq!(made.body["spec"]["renewTime"], "2026-01-01T00:00:00.000000Z");
+        assert_eq!(made.body["metadata"]["ownerReferences"][0]["name"], "n1");
+        let started = context.clock.instant();
+        fake.then(Reply::Json(201, made.body));
+        let renewed = fake.request(3).await;
+        assert_eq!(renewed.method, "PUT");
+        assert!((10.0..10.5).contains(&started.elapsed().as_secs_f64()));
+        // A conflict is looked at again at once; a lease that is gone is made anew.
+        fake.then(Reply::Json(409, status(409, "Conflict"))).then(Reply::Json(200, json!(renewed.body)));
+        assert_eq!(fake.request(5).await.method, "PUT");
+        fake.then(Reply::Json(404, status(404, "NotFound"))).then(Reply::Json(404, status(404, "NotFound")));
+        assert_eq!(fake.request(7).await.method, "POST");
+        context.shutdown.trigger();
+        fake.then(Reply::Json(201, json!(renewed.body)));
+        renewing.await.unwrap();
+    }
+}

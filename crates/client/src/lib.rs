@@ -15,6 +15,7 @@ mod fake;
 pub mod informer;
 pub mod key;
 pub mod kubeconfig;
+pub mod leader;
 pub mod lease;
 pub mod queue;
 

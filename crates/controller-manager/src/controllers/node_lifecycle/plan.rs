@@ -117,7 +117,7 @@ pub(super) fn taints(node: &Node, eviction: Eviction, now: Timestamp) -> Option<
             wanted.push((key, NO_SCHEDULE));
         }
     }
-    let driven = known.iter().any(|taint| is_driving(taint));
+    let driven = known.iter().any(is_driving);
     if let Some(key) = drives_out(node).filter(|_| driven || eviction == Eviction::Allowed) {
         wanted.push((key, NO_EXECUTE));
     }
