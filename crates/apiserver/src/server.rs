@@ -1,17 +1,27 @@
-//! The state of one API server: what every handler gets.
+//! The state of one API server: what every handler gets; and its start.
 //!
-//! **Contract**: nothing here is global; several servers live in one process.
+//! **Contract**: nothing here is global; several servers live in one process. When [`Server::start`] returns, the
+//! bootstrap objects exist and requests are served; the server ends with `context.shutdown`.
 //! **Not here**: how connections are accepted (`serve`), what a request passes through (`chain`).
 
-use crate::admission::Chain;
-use crate::auth::{Authenticator, Authorizer};
+use crate::admission::{Chain, Lookup, plugins};
+use crate::auth::rbac::Rbac;
+use crate::auth::token::Tokens;
+use crate::auth::{Authenticator, Authorizer, UserInfo};
 use crate::config::Config;
+use crate::error::Error;
 use crate::limits::Limits;
 use crate::metrics::ServerMetrics;
 use crate::registry::Registry;
-use crate::subresources::{NodeDialer, Subresource};
+use crate::resources;
+use crate::reviews::{self, ReviewKind};
+use crate::subresources::{self, NodeDialer, Subresource};
+use crate::{bootstrap, serve};
 use component_base::Context;
+use std::net::IpAddr;
 use std::sync::Arc;
+use storage::Storage;
+use tokio::io::DuplexStream;
 
 /// One API server.
 pub struct Server {
@@ -27,10 +37,74 @@ pub struct Server {
     pub admission: Chain,
     /// Paths below an object that are no plain reads or writes of it.
     pub subresources: Vec<Arc<dyn Subresource>>,
+    /// Kinds that are questions: created, answered, never stored.
+    pub reviews: Vec<Arc<dyn ReviewKind>>,
     /// The way to a node's kubelet.
     pub nodes: Arc<dyn NodeDialer>,
     /// What the launcher decided.
     pub config: Config,
     pub(crate) limits: Limits,
     pub(crate) metrics: ServerMetrics,
+    /// What `X-Kubernetes-Pf-*` headers say: the one priority level that there is.
+    pub(crate) flow: (String, String),
 }
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Loads what is stored, makes what must exist, and serves.
+    pub async fn start(
+        storage: Arc<dyn Storage>,
+        context: Context,
+        mut config: Config,
+    ) -> Result<Arc<Self>, Error> {
+        let tokens = Tokens::new(&config.token_issuer, &config.token_key_pem).map_err(Error::Tokens)?;
+        let tls = config.listener.take().map(|listener| Ok((listener, serve::tls(&config)?))).transpose()?;
+        let strategies = resources::with_service_cidr(service_cidr(&config));
+        let registry = Registry::open(storage, &context, strategies).await.map_err(Error::Registry)?;
+        let authorizer: Arc<dyn Authorizer> = Arc::new(Rbac::new(Arc::clone(&registry) as _));
+        let lookup: Arc<dyn Lookup> = Arc::clone(&registry) as _;
+        let server = Arc::new(Self {
+            authenticator: Authenticator::new(Arc::new(tokens), lookup, context.clock.clone()),
+            admission: plugins::chain(&authorizer),
+            authorizer,
+            subresources: subresources::all(),
+            reviews: reviews::all(),
+            nodes: Arc::clone(&config.nodes),
+            config,
+            limits: Limits::default(),
+            metrics: ServerMetrics::register(&context.metrics),
+            flow: (context.rng.uuid(), context.rng.uuid()),
+            registry,
+            context,
+        });
+        bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
+        if let Some((listener, tls)) = tls {
+            serve::listen(&server, listener, tls);
+        }
+        Ok(server)
+    }
+
+    /// A connection in memory on which every request comes from `identity`, through the same authorizer as any other.
+    /// ([`UserInfo::anonymous`]: the requests' own credentials count.) Must be called inside a tokio runtime.
+    pub fn connect(self: &Arc<Self>, identity: UserInfo) -> DuplexStream {
+        serve::connect(self, identity)
+    }
+}
+
+/// The block of service addresses as the strategy of Services wants it; IPv4 only, as the strategy.
+fn service_cidr(config: &Config) -> resources::ServiceCidr {
+    match config.service_cidr {
+        (IpAddr::V4(address), prefix) => resources::ServiceCidr { network: address, prefix },
+        (IpAddr::V6(_), _) => resources::DEFAULT_SERVICE_CIDR,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ fn split(token: &str) -> Option<(&str, &str)> {
 }
 
 /// Who presents this token, if it is a good bootstrap token.
-pub fn identity(token: &str, now: Timestamp, lookup: &dyn Lookup) -> Option<UserInfo> {
+pub(super) fn identity(token: &str, now: Timestamp, lookup: &dyn Lookup) -> Option<UserInfo> {
     let (id, secret) = split(token)?;
     let object = lookup.get("", "secrets", "kube-system", &format!("bootstrap-token-{id}"))?;
     let data = |key: &str| decode(&object["data"][key]);

@@ -4,13 +4,23 @@
 //! **Not here**: `status`, which the generic store serves for every kind that has one.
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`Connecter`, `NamedCreater`).
 
+mod binding;
+mod eviction;
+mod finalize;
+mod log;
+mod log_options;
+mod token;
+
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
+use crate::registry::Store;
 use crate::request::RequestInfo;
+use crate::respond;
 use crate::server::Server;
 use api::kind::GroupVersionKind;
 use api::status::Status;
 use async_trait::async_trait;
+use serde_json::json;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -51,7 +61,13 @@ pub trait Subresource: Send + Sync {
 
 /// Every subresource but `status`.
 pub fn all() -> Vec<Arc<dyn Subresource>> {
-    vec![]
+    vec![
+        Arc::new(binding::Binding),
+        Arc::new(eviction::Eviction),
+        Arc::new(log::Log),
+        Arc::new(finalize::Finalize),
+        Arc::new(token::Token),
+    ]
 }
 
 /// A byte stream to a kubelet.
@@ -74,4 +90,30 @@ pub struct NodeTarget {
     pub address: Option<String>,
     /// `status.daemonEndpoints.kubeletEndpoint.Port`, 10250 by default.
     pub port: u16,
+}
+
+/// The store of the parent resource.
+fn store<'a>(server: &'a Server, group: &str, plural: &str) -> Result<&'a Arc<Store>, Status> {
+    server.registry.store(group, plural).ok_or_else(Status::no_such_path)
+}
+
+/// `?dryRun=All`
+fn dry_run(info: &RequestInfo) -> Result<bool, Status> {
+    match info.query.get("dryRun") {
+        None | Some("") => Ok(false),
+        Some("All") => Ok(true),
+        Some(other) => {
+            let path = api::field::Path::new("dryRun");
+            let error = api::field::Error::not_supported(&path, other, &["All"]);
+            Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &vec![error]))
+        }
+    }
+}
+
+/// The Status of something that was done and has no object to show.
+fn success(code: u16) -> Response {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code,
+    });
+    respond::json(code, &status)
 }

@@ -2,7 +2,7 @@
 //!
 //! **Upstream**: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`; names and rules are upstream's.
 
-use super::table::{EVENTS, READ, Role, WRITE, aggregated, paths, role, rule};
+use super::table::{READ, Role, WRITE, aggregated, paths, role, rule};
 
 pub(super) const USERS: &[Role] = &[
     aggregated("admin", "", "admin", &[]),

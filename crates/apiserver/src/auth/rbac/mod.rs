@@ -8,6 +8,7 @@
 
 mod index;
 mod rule;
+mod source;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,121 @@
+//! Which part of the server answers a request.
+//!
+//! **Contract**: knows paths and LISTs, no kinds.
+
+use crate::auth::UserInfo;
+use crate::body::{Request, Response};
+use crate::request::RequestInfo;
+use crate::server::Server;
+use crate::{body, catalog, handlers, health, openapi, openid, respond, version};
+use api::status::Status;
+use serde_json::json;
+use std::sync::Arc;
+
+/// The paths that `/` lists, besides those of the API groups.
+const INDEX: [&str; 17] = [
+    "/.well-known/openid-configuration",
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/apis/",
+    "/healthz",
+    "/healthz/etcd",
+    "/healthz/ping",
+    "/livez",
+    "/livez/ping",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/version",
+];
+
+/// Serves an authorized request.
+pub(crate) async fn dispatch(
+    server: &Arc<Server>,
+    info: &RequestInfo,
+    user: UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    if info.is_resource {
+        return resource(server, info, user, request).await;
+    }
+    let path = info.path.trim_end_matches('/');
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments.as_slice() {
+        [] => Ok(index(server)),
+                ["openapi", ..] if matches!(info.verb, "get" | "head") => {
+            let facts = catalog::resources(server);
+            let query = request.uri().query();
+            let found = openapi::serve(&info.path, request.headers(), query, &facts);
+            found.map(|response| response.map(body::full)).ok_or_else(Status::no_such_path)
+        }
+        _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),
+        ["healthz" | "livez" | "readyz", ..] => health::serve(server, info),
+        ["version"] => Ok(respond::json(200, &version::version())),
+        ["metrics"] => Ok(respond::bytes(
+            200,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            server.context.metrics.encode(),
+        )),
+        ["openid", "v1", "jwks"] => openid::keys(server),
+        [".well-known", "openid-configuration"] => Ok(openid::configuration(server)),
+        _ => Err(Status::no_such_path()),
+    }
+}
+
+async fn resource(
+    server: &Arc<Server>,
+    info: &RequestInfo,
+    user: UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    let review = server.reviews.iter().find(|review| {
+        let resource = review.resource();
+        resource.group == info.group && resource.version == info.version && resource.plural == info.resource
+    });
+    if let Some(review) = review {
+        return crate::reviews::serve(server, &**review, info, &user, request).await;
+    }
+    if !matches!(&*info.subresource, "" | "status") {
+        let found = server.subresources.iter().find(|subresource| {
+            let facts = subresource.facts();
+            facts.group == info.group
+                && facts.version == info.version
+                && facts.plural == info.resource
+                && facts.name == info.subresource
+        });
+        let Some(subresource) = found else { return Err(Status::no_such_path()) };
+        if !subresource.facts().verbs.contains(&info.verb) {
+            return Err(method_not_allowed());
+        }
+        return subresource.handle(server, info, &user, request).await;
+    }
+    handlers::handle(server, info.clone(), user, request).await
+}
+
+/// 405, as upstream words it where no store is asked.
+pub(crate) fn method_not_allowed() -> Status {
+    Status::new(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+    )
+}
+
+/// What `/` answers.
+fn index(server: &Server) -> Response {
+    let mut paths: Vec<String> = INDEX.iter().map(|path| (*path).to_owned()).collect();
+    for store in server.registry.stores() {
+        let resource = store.resource();
+        if !resource.group.is_empty() {
+            paths.push(format!("/apis/{}", resource.group));
+            paths.push(format!("/apis/{}/{}", resource.group, resource.version));
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    respond::json(200, &json!({ "paths": paths }))
+}

@@ -1,0 +1,81 @@
+//! THE LIST: kinds that are questions. They are created, answered at once, and never stored.
+//!
+//! **Contract**: discovery lists them with the one verb `create`; who may ask is the authorizer's matter.
+//! **Upstream**: `pkg/registry/authorization`, `pkg/registry/authentication`.
+
+mod access;
+mod identity;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use crate::auth::UserInfo;
+use crate::body::{Request, Response};
+use crate::request::RequestInfo;
+use crate::server::Server;
+use crate::{decode, dispatch, respond};
+use api::kind::Resource;
+use api::status::Status;
+use http::header;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// One kind of question.
+pub trait ReviewKind: Send + Sync {
+    /// The facts that discovery publishes.
+    fn resource(&self) -> &Resource;
+
+    /// Fills in the answer, `status`. `namespace` is that of the request's path.
+    fn answer(
+        &self,
+        server: &Server,
+        user: &UserInfo,
+        namespace: &str,
+        question: Value,
+    ) -> Result<Value, Status>;
+}
+
+/// Every kind of question.
+pub fn all() -> Vec<Arc<dyn ReviewKind>> {
+    vec![
+        Arc::new(access::SelfSubjectAccessReview::new()),
+        Arc::new(access::SubjectAccessReview::new()),
+        Arc::new(access::LocalSubjectAccessReview::new()),
+        Arc::new(rules::SelfSubjectRulesReview::new()),
+        Arc::new(identity::SelfSubjectReview::new()),
+        Arc::new(identity::TokenReview::new()),
+    ]
+}
+
+/// The verbs of every question.
+pub const VERBS: &[&str] = &["create"];
+
+/// Serves an authorized request.
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    review: &dyn ReviewKind,
+    info: &RequestInfo,
+    user: &UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    if info.verb != "create" || !info.name.is_empty() {
+        return Err(dispatch::method_not_allowed());
+    }
+    accepts_json(&request)?;
+    let resource = review.resource();
+    let question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
+    let answer = review.answer(server, user, &info.namespace, question)?;
+    Ok(respond::json(201, &answer))
+}
+
+/// Questions have no table form; whoever takes nothing else gets 406.
+fn accepts_json(request: &Request) -> Result<(), Status> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+    let fits = accept.split(',').any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default();
+        matches!(media_type, "" | "*/*" | "application/*" | "application/json")
+            && !parts.any(|parameter| parameter.starts_with("as="))
+    });
+    if fits { Ok(()) } else { Err(Status::not_acceptable(&["application/json"])) }
+}

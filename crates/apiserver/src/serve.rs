@@ -1,0 +1,132 @@
+//! Connections: TLS over TCP, and pairs of streams in memory. Both speak HTTP/1.1 and HTTP/2, with upgrades.
+//!
+//! **Contract**: a handshake runs in its own task, so a slow client delays nobody. At shutdown no connection is
+//! accepted any more, long-running responses end, and requests under way are finished.
+//! **Upstream**: `k8s.io/apiserver/pkg/server/secure_serving.go`.
+
+use crate::auth::{ANONYMOUS, UserInfo, cert};
+use crate::chain;
+use crate::config::Config;
+use crate::error::Error;
+use crate::server::Server;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// How long a client may take for its handshake. **Upstream**: net/http's `TLSHandshakeTimeout`.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may take at shutdown. **Upstream**: the 60 s of a request, cut for a local cluster.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a failed accept (no file descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Upstream's `HTTP2MaxStreamsPerConnection`.
+const MAX_STREAMS: u32 = 100;
+/// Bytes that wait in each direction of a connection in memory.
+const DUPLEX_BYTES: usize = 64 << 10;
+
+/// The TLS side of a listener: our certificate, and client certificates of our own authority if there are any.
+pub(crate) fn tls(config: &Config) -> Result<TlsAcceptor, Error> {
+    let certificates = |pem: &str, what| -> Result<Vec<CertificateDer<'static>>, Error> {
+        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|e| Error::Pem(what, e))
+    };
+    let other = |error: rustls::Error| Error::Tls(Box::new(error));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&config.ca_pem, "certificate authority")? {
+        roots.add(certificate).map_err(other)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| Error::Tls(Box::new(error)))?;
+    let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes())
+        .map_err(|error| Error::Pem("server's key", error))?;
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(other)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certificates(&config.cert_pem, "server's certificate")?, key)
+        .map_err(other)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+/// Accepts connections until the shutdown.
+pub(crate) fn listen(server: &Arc<Server>, listener: TcpListener, tls: TlsAcceptor) {
+    let server = Arc::clone(server);
+    server.context.shutdown.clone().spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let task = handshake(Arc::clone(&server), stream, tls.clone());
+                    server.context.shutdown.spawn_graceful(task);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    server.context.clock.sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    });
+}
+
+async fn handshake(server: Arc<Server>, stream: TcpStream, tls: TlsAcceptor) {
+    let _ = stream.set_nodelay(true);
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => accepted,
+        () = server.context.shutdown.requested() => return,
+    };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!("TLS handshake timed out"),
+    };
+    let certificates = stream.get_ref().1.peer_certificates();
+    let identity = certificates.and_then(|chain| chain.first()).and_then(|leaf| cert::identity(leaf));
+    connection(server, stream, identity).await;
+}
+
+/// See [`Server::connect`].
+pub(crate) fn connect(server: &Arc<Server>, identity: UserInfo) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(DUPLEX_BYTES);
+    let identity = (identity.name != ANONYMOUS).then_some(identity);
+    server.context.shutdown.spawn_graceful(connection(Arc::clone(server), far, identity));
+    near
+}
+
+/// Serves one connection to its end.
+async fn connection<S>(server: Arc<Server>, stream: S, identity: Option<UserInfo>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let shutdown = server.context.shutdown.clone();
+    let identity = identity.map(Arc::new);
+    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        chain::serve(Arc::clone(&server), identity.clone(), request)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.requested() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(DRAIN_TIMEOUT, connection).await {
+                Ok(result) => result,
+                Err(_) => return tracing::debug!("requests under way were cut off at shutdown"),
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::trace!(%error, "connection ended");
+    }
+}
