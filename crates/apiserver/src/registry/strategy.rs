@@ -196,15 +196,6 @@ pub trait Strategy: Send + Sync + 'static {
     /// Marks an object that is about to go and is kept for now (`status.phase: Terminating`).
     fn prepare_for_delete(&self, _object: &mut Value) {}
 
-    /// Whether the object stays, marked with a deletionTimestamp, even when `metadata.finalizers` is empty: a Namespace
-    /// stays until `spec.finalizers` is. The store asks after each write of an object that is about to go.
-    fn keeps_until_finalized(&self, _object: &Value) -> bool {
-        false
-    }
-
-    /// What else changes when an object gets its deletionTimestamp and stays (a Namespace's phase becomes Terminating).
-    fn prepare_for_deletion(&self, _object: &mut Value) {}
-
     /// Whether deletion without a propagation policy orphans dependents.
     fn default_propagation(&self) -> Propagation {
         Propagation::Background

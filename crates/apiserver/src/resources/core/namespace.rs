@@ -111,11 +111,11 @@ impl Strategy for Namespace {
         }
     }
 
-    fn keeps_until_finalized(&self, object: &Value) -> bool {
+    fn is_held(&self, object: &Value) -> bool {
         !items(&object["spec"], "finalizers").is_empty()
     }
 
-    fn prepare_for_deletion(&self, object: &mut Value) {
+    fn prepare_for_delete(&self, object: &mut Value) {
         if let Some(status) = edit::child_or_new(object, "status") {
             edit::set(status, "phase", "Terminating");
         }

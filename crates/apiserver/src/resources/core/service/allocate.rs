@@ -32,6 +32,13 @@ const NODE_PORTS: std::ops::RangeInclusive<i64> = 30000..=32767;
 const STATIC_NODE_PORTS: u64 = 86;
 
 impl ServiceCidr {
+    /// The block of this prefix that the address lies in.
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Self {
+        let prefix = prefix.min(30);
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        Self { network: Ipv4Addr::from(u32::from(address) & mask), prefix }
+    }
+
     fn size(self) -> u64 {
         1 << (32 - self.prefix.min(32))
     }

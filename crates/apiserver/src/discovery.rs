@@ -1,0 +1,98 @@
+//! Discovery: which groups, versions, resources and subresources are served.
+//!
+//! **Contract**: everything follows from the LISTs; documents are made from [`ResourceFacts`] by pure functions.
+//! A client that asks for `apidiscovery.k8s.io/v2` gets everything in two documents; every other client (v2beta1
+//! included, which 1.36 no longer serves) gets the legacy ones.
+//! **Upstream**: `k8s.io/apiserver/pkg/endpoints/discovery`.
+
+mod aggregated;
+mod facts;
+mod legacy;
+
+pub use facts::{ResourceFacts, SubresourceFacts, facts};
+
+use crate::body::{Request, Response, empty};
+use crate::request::RequestInfo;
+use crate::server::Server;
+use crate::{dispatch, respond};
+use api::status::Status;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::Value;
+use sha2::{Digest, Sha512};
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Answers a request below `/api` or `/apis` that names no resource.
+pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<Response, Status> {
+    if !matches!(info.verb, "get" | "head") {
+        return Err(dispatch::method_not_allowed());
+    }
+    answer(&info.path, request.headers(), &facts(server)).ok_or_else(Status::no_such_path)
+}
+
+/// The answer to a GET; `None` if nothing is there.
+pub fn answer(path: &str, headers: &HeaderMap, facts: &[ResourceFacts]) -> Option<Response> {
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
+    let document = match segments.as_slice() {
+        ["api"] if wants_aggregated(headers) => return Some(with_etag(&aggregated::core(facts), headers)),
+        ["apis"] if wants_aggregated(headers) => return Some(with_etag(&aggregated::groups(facts), headers)),
+        ["api"] => legacy::core_versions(host),
+        ["apis"] => legacy::groups(facts),
+        ["apis", group] => legacy::group(facts, group)?,
+        ["api", version] => legacy::resources(facts, "", version)?,
+        ["apis", group, version] if !group.is_empty() => legacy::resources(facts, group, version)?,
+        _ => return None,
+    };
+    let mut response = respond::json(200, &document);
+    if segments.len() == 1 {
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    }
+    Some(response)
+}
+
+/// Whether the first media type that can be served is the aggregated one.
+fn wants_aggregated(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    for clause in accepted.flat_map(|v| v.split(',')) {
+        let mut parts = clause.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or("");
+        let parameters: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('=')).collect();
+        let get = |name: &str| parameters.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| *v);
+        match (media_type, get("as")) {
+            ("application/json" | "*/*" | "application/*", "") => return false,
+            ("application/json", "APIGroupDiscoveryList")
+                if get("g") == "apidiscovery.k8s.io" && get("v") == "v2" =>
+            {
+                return true;
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// A document that clients keep and ask again for.
+fn with_etag(document: &Value, headers: &HeaderMap) -> Response {
+    let body = document.to_string();
+    let digest = Sha512::digest(body.as_bytes());
+    let etag = format!("\"{}\"", digest.iter().map(|b| format!("{b:02X}")).collect::<String>());
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
+    let mut response = if known {
+        let mut response = http::Response::new(empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        respond::bytes(200, AGGREGATED, body)
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

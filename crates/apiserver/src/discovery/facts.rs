@@ -1,0 +1,167 @@
+//! What discovery knows of a resource, gathered from the LISTs.
+
+use crate::registry::Strategy;
+use crate::reviews;
+use crate::server::Server;
+use crate::subresources;
+use api::kind::{GroupVersionKind, Name, Resource};
+use sha2::{Digest, Sha256};
+
+/// A subresource as discovery lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubresourceFacts {
+    /// Last path segment, `log`.
+    pub name: Name,
+    /// What goes over the wire.
+    pub kind: GroupVersionKind,
+    /// The verbs served, sorted.
+    pub verbs: Vec<Name>,
+}
+
+/// A resource as discovery lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceFacts {
+    /// Names and scope.
+    pub resource: Resource,
+    /// The verbs served, sorted.
+    pub verbs: Vec<Name>,
+    /// Whether objects are stored.
+    pub stored: bool,
+    /// What is served below an object, by name.
+    pub subresources: Vec<SubresourceFacts>,
+}
+
+impl ResourceFacts {
+    /// The facts of a stored kind and its `status`.
+    pub fn of(strategy: &dyn Strategy) -> Self {
+        let resource = strategy.resource().clone();
+        let mut subresources = Vec::new();
+        if strategy.has_status() {
+            subresources.push(SubresourceFacts {
+                name: "status".into(),
+                kind: GroupVersionKind {
+                    group: resource.group.clone(),
+                    version: resource.version.clone(),
+                    kind: resource.kind.clone(),
+                },
+                verbs: names(&["get", "patch", "update"]),
+            });
+        }
+        Self { verbs: names(strategy.verbs()), stored: true, subresources, resource }
+    }
+
+    /// The facts of a kind that is a question.
+    pub fn question(resource: &Resource) -> Self {
+        Self {
+            verbs: names(reviews::VERBS),
+            stored: false,
+            subresources: Vec::new(),
+            resource: resource.clone(),
+        }
+    }
+
+    /// With these subresources, as far as they are this resource's.
+    #[must_use]
+    pub fn with(mut self, all: &[subresources::Facts]) -> Self {
+        let own = all.iter().filter(|s| {
+            (s.group, s.version, s.plural)
+                == (&*self.resource.group, &*self.resource.version, &*self.resource.plural)
+        });
+        self.subresources.extend(own.map(|s| SubresourceFacts {
+            name: s.name.into(),
+            kind: s.kind.clone(),
+            verbs: names(s.verbs),
+        }));
+        self.subresources.sort_by(|a, b| a.name.cmp(&b.name));
+        self
+    }
+
+    /// What tells storage versions apart: eight bytes of a hash of group, version and kind.
+    pub fn storage_version_hash(&self) -> Option<String> {
+        use base64::Engine as _;
+        let r = &self.resource;
+        let digest = Sha256::digest(format!("{}/{}/{}", r.group, r.version, r.kind).as_bytes());
+        self.stored.then(|| base64::engine::general_purpose::STANDARD.encode(&digest[..8]))
+    }
+}
+
+fn names(verbs: &'static [&'static str]) -> Vec<Name> {
+    verbs.iter().map(|v| Name::Borrowed(v)).collect()
+}
+
+/// The facts of everything that a server serves, sorted by group, version and plural.
+pub fn facts(server: &Server) -> Vec<ResourceFacts> {
+    let subresources: Vec<subresources::Facts> = server.subresources.iter().map(|s| s.facts()).collect();
+    let stored = server.registry.stores().iter().map(|s| ResourceFacts::of(&**s.strategy()));
+    let questions = server.reviews.iter().map(|r| ResourceFacts::question(r.resource()));
+    let mut all: Vec<ResourceFacts> = stored.chain(questions).map(|f| f.with(&subresources)).collect();
+    sort(&mut all);
+    all
+}
+
+/// Sorted by group, version and plural.
+pub(super) fn sort(facts: &mut [ResourceFacts]) {
+    let key =
+        |f: &ResourceFacts| (f.resource.group.clone(), f.resource.version.clone(), f.resource.plural.clone());
+    facts.sort_by_key(key);
+}
+
+/// Upstream's order of groups: `/apis` lists them by priority.
+const GROUPS: [&str; 20] = [
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+];
+
+/// The groups but the core one, in upstream's order; those it does not know follow by name.
+pub(super) fn groups(facts: &[ResourceFacts]) -> Vec<Name> {
+    let mut groups: Vec<Name> =
+        facts.iter().map(|f| f.resource.group.clone()).filter(|group| !group.is_empty()).collect();
+    let rank = |group: &Name| GROUPS.iter().position(|g| g == group).unwrap_or(GROUPS.len());
+    groups.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
+    groups.dedup();
+    groups
+}
+
+/// The versions of a group, the preferred one first: stable before beta before alpha, newer before older.
+pub(super) fn versions(facts: &[ResourceFacts], group: &str) -> Vec<Name> {
+    let mut versions: Vec<Name> =
+        facts.iter().filter(|f| f.resource.group == group).map(|f| f.resource.version.clone()).collect();
+    versions.sort_by_key(|version| std::cmp::Reverse(maturity(version)));
+    versions.dedup();
+    versions
+}
+
+/// `v2` > `v1` > `v2beta1` > `v1alpha3` > anything else.
+fn maturity(version: &str) -> (u8, u32, u32) {
+    let parse = |text: &str| -> Option<(u8, u32, u32)> {
+        let text = text.strip_prefix('v')?;
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let major = text[..end].parse().ok()?;
+        let rest = &text[end..];
+        for (stage, rank) in [("beta", 2), ("alpha", 1)] {
+            if let Some(minor) = rest.strip_prefix(stage) {
+                return Some((rank, major, minor.parse().ok()?));
+            }
+        }
+        rest.is_empty().then_some((3, major, 0))
+    };
+    parse(version).unwrap_or((0, 0, 0))
+}

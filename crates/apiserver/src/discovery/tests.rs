@@ -1,0 +1,96 @@
+//! Discovery documents of the built-in kinds.
+
+use super::facts::sort;
+use super::*;
+use crate::resources;
+use api::kind::GroupVersionKind;
+use http_body_util::BodyExt;
+
+fn all() -> Vec<ResourceFacts> {
+    let log = crate::subresources::Facts {
+        group: "",
+        version: "v1",
+        plural: "pods",
+        name: "eviction",
+        namespaced: true,
+        kind: GroupVersionKind::new("policy", "v1", "Eviction"),
+        verbs: &["create"],
+    };
+    let mut facts: Vec<ResourceFacts> =
+        resources::all().iter().map(|s| ResourceFacts::of(&**s).with(std::slice::from_ref(&log))).collect();
+    sort(&mut facts);
+    facts
+}
+
+async fn get(path: &str, accept: &str) -> Option<(http::response::Parts, Value)> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, accept.parse().unwrap());
+    let (parts, body) = answer(path, &headers, &all())?.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Some((parts, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+const V2BETA1: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+
+#[tokio::test]
+async fn legacy_documents_list_resources_and_subresources() {
+    let (parts, document) = get("/api/v1", "application/json, */*").await.unwrap();
+    assert_eq!(parts.headers["content-type"], "application/json");
+    assert_eq!(document["kind"], "APIResourceList");
+    let list = document["resources"].as_array().unwrap();
+    let find = |name: &str| list.iter().find(|r| r["name"] == name).unwrap();
+    assert_eq!(find("pods")["shortNames"], serde_json::json!(["po"]));
+    assert_eq!(find("pods")["storageVersionHash"], "xPOwRZ+Yhw8=");
+    assert_eq!(find("pods/status")["kind"], "Pod");
+    assert_eq!(find("pods/eviction")["group"], "policy");
+    assert_eq!(find("namespaces")["namespaced"], false);
+    let names: Vec<&str> = list.iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert!(names.is_sorted(), "{names:?}");
+}
+
+#[tokio::test]
+async fn groups_come_in_upstreams_order() {
+    let (_, document) = get("/apis/", "application/json").await.unwrap();
+    let names: Vec<&str> =
+        document["groups"].as_array().unwrap().iter().map(|g| g["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["rbac.authorization.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "discovery.k8s.io"]
+    );
+    let (_, group) = get("/apis/coordination.k8s.io", "*/*").await.unwrap();
+    assert_eq!(group["preferredVersion"]["groupVersion"], "coordination.k8s.io/v1");
+    assert!(get("/apis/nothing.example.com", "*/*").await.is_none());
+    assert!(get("/apis/coordination.k8s.io/v9", "*/*").await.is_none());
+    assert!(get("/api/v9", "*/*").await.is_none());
+}
+
+#[tokio::test]
+async fn aggregated_discovery_is_for_those_who_ask_for_v2() {
+    let (parts, document) = get("/apis", V2).await.unwrap();
+    assert_eq!(parts.headers["content-type"], AGGREGATED);
+    assert_eq!(parts.headers["vary"], "Accept");
+    assert_eq!(document["kind"], "APIGroupDiscoveryList");
+    assert_eq!(document["items"][0]["metadata"]["name"], "rbac.authorization.k8s.io");
+    assert_eq!(document["items"][0]["versions"][0]["freshness"], "Current");
+    let (_, core) = get("/api", V2).await.unwrap();
+    let pods = core["items"][0]["versions"][0]["resources"].as_array().unwrap();
+    let pods = pods.iter().find(|r| r["resource"] == "pods").unwrap();
+    assert_eq!(pods["scope"], "Namespaced");
+    assert_eq!(pods["subresources"][0]["responseKind"]["group"], "policy");
+    for accept in [V2BETA1, "application/json", "*/*", ""] {
+        assert_eq!(get("/api", accept).await.unwrap().1["kind"], "APIVersions", "{accept}");
+    }
+}
+
+#[test]
+fn an_unchanged_document_is_not_sent_again() {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, V2.parse().unwrap());
+    let etag = answer("/apis", &headers, &all()).unwrap().headers()[header::ETAG].clone();
+    headers.insert(header::IF_NONE_MATCH, etag.clone());
+    let again = answer("/apis", &headers, &all()).unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(again.headers()[header::ETAG], etag);
+}
