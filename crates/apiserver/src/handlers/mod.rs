@@ -5,7 +5,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers`.
 
 mod create;
-mod decode;
+pub mod decode;
 mod delete;
 mod get;
 mod list;

@@ -13,6 +13,10 @@ mod store;
 mod strategy;
 pub mod table;
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use delete::{DeleteOptions, Deleted};
@@ -36,7 +40,6 @@ pub struct Registry {
     stores: Vec<Arc<Store>>,
     index: HashMap<String, usize>,
     caches: Arc<Caches>,
-    context: Context,
 }
 
 impl std::fmt::Debug for Registry {
@@ -67,7 +70,7 @@ impl Registry {
             .enumerate()
             .map(|(i, store)| (index_key(&store.resource().group, &store.resource().plural), i))
             .collect();
-        Ok(Arc::new(Self { stores, index, caches, context: context.clone() }))
+        Ok(Arc::new(Self { stores, index, caches }))
     }
 
     /// The store of a resource.
@@ -94,14 +97,6 @@ impl Registry {
     /// Returns how many were made. Admission is not asked.
     pub async fn ensure(&self, objects: Vec<(&str, &str, Value)>) -> Result<usize, Status> {
         store::ensure(self, objects).await
-    }
-
-    pub(crate) fn caches(&self) -> &Arc<Caches> {
-        &self.caches
-    }
-
-    pub(crate) fn context(&self) -> &Context {
-        &self.context
     }
 }
 

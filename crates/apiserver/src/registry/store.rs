@@ -212,7 +212,9 @@ impl Store {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
         let (mut generated_tries, mut claims_lost) = (0, BTreeSet::new());
+        let warned = options.warnings.len();
         loop {
+            options.warnings.truncate(warned);
             let mut candidate = object.clone();
             let generated = prepare::generate_name(&mut candidate, &self.context.rng);
             self.prepare_create(options, namespace, &mut candidate)?;
@@ -260,7 +262,9 @@ impl Store {
     ) -> Result<Updated, Status> {
         let key = Key::from(self.key(namespace, name));
         let mut claims_lost = BTreeSet::new();
+        let warned = options.warnings.len();
         for _ in 0..WRITE_TRIES {
+            options.warnings.truncate(warned);
             self.catch_up().await?;
             let Some(existing) = self.cache().get(&key) else {
                 if what != UpdateOptions::Object || !self.strategy.allow_create_on_update() {

@@ -123,10 +123,6 @@ impl Cache {
         &self.prefix
     }
 
-    pub(super) fn strategy(&self) -> &dyn Strategy {
-        &*self.strategy
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
