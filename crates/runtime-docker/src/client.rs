@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use crate::config::DockerConfig;
 use crate::oom::OomScore;
+use crate::profile::Facts;
 use crate::{error, pause};
 
 /// Where a local engine listens.
@@ -32,7 +33,7 @@ pub struct DockerRuntime {
     pub(crate) pause_image: Arc<str>,
     pub(crate) pause_loaded: Arc<OnceCell<()>>,
     pub(crate) network_ready: Arc<OnceCell<()>>,
-    pub(crate) root_dir: Arc<OnceCell<PathBuf>>,
+    pub(crate) facts: Arc<OnceCell<Facts>>,
     pub(crate) oom_score: Arc<OomScore>,
     /// `repository@digest` of images that were looked at, by id.
     pub(crate) digests: Arc<Mutex<HashMap<String, String>>>,
@@ -79,7 +80,7 @@ impl DockerRuntime {
             pause_image: pause::reference().into(),
             pause_loaded: Arc::default(),
             network_ready: Arc::default(),
-            root_dir: Arc::default(),
+            facts: Arc::default(),
             oom_score: Arc::new(OomScore::detect()),
             digests: Arc::default(),
             socket,

@@ -88,7 +88,7 @@ impl DockerRuntime {
         let images = self.all_images().await?;
         // Layers that images share are counted once each time: an upper bound that costs one call.
         let used_bytes = images.iter().map(|image| image.size).sum();
-        let mountpoint = self.root_dir().await?.display().to_string();
+        let mountpoint = self.facts().await?.root_dir.display().to_string();
         Ok(FilesystemUsage { mountpoint, used_bytes, inodes_used: None })
     }
 }

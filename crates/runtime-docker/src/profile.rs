@@ -1,7 +1,10 @@
-//! A whole profile at once: for stopping and deleting a cluster without its kubelet.
+//! A whole profile at once, for stopping and deleting a cluster without its kubelet; and the engine's facts.
 
 use std::path::PathBuf;
 
+use bollard::models::{
+    SystemInfoCgroupDriverEnum as CgroupDriver, SystemInfoCgroupVersionEnum as CgroupVersion,
+};
 use futures::future::try_join_all;
 use runtime::{Result, StringMap};
 
@@ -32,13 +35,32 @@ impl DockerRuntime {
         self.remove_network().await
     }
 
-    /// The engine's data directory.
-    pub(crate) async fn root_dir(&self) -> Result<&PathBuf> {
-        self.root_dir
+    /// What does not change while the engine lives; asked once, because the question is dear.
+    pub(crate) async fn facts(&self) -> Result<&Facts> {
+        self.facts
             .get_or_try_init(|| async {
                 let info = self.client.info().await.map_err(error::other("info"))?;
-                Ok(PathBuf::from(info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_owned())))
+                Ok(Facts {
+                    root_dir: info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_owned()).into(),
+                    cgroup_driver: match info.cgroup_driver {
+                        Some(CgroupDriver::CGROUPFS) => "cgroupfs",
+                        Some(CgroupDriver::SYSTEMD) => "systemd",
+                        _ => "",
+                    },
+                    cgroup_version: match info.cgroup_version {
+                        Some(CgroupVersion::_1) => 1,
+                        Some(CgroupVersion::_2) => 2,
+                        _ => 0,
+                    },
+                })
             })
             .await
     }
+}
+
+/// What does not change while the engine lives.
+pub(crate) struct Facts {
+    pub(crate) root_dir: PathBuf,
+    pub(crate) cgroup_driver: &'static str,
+    pub(crate) cgroup_version: u8,
 }

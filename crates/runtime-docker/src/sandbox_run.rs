@@ -143,8 +143,8 @@ impl DockerRuntime {
         if !dns.options.is_empty() {
             text.push_str(&format!("options {}\n", dns.options.join(" ")));
         }
-        let Ok(root) = self.root_dir().await else { return };
-        let path = root.join("containers").join(id).join("resolv.conf");
+        let Ok(facts) = self.facts().await else { return };
+        let path = facts.root_dir.join("containers").join(id).join("resolv.conf");
         if let Err(error) = tokio::fs::write(&path, text).await {
             tracing::warn!(path = %path.display(), %error, "cannot write the pod's resolv.conf");
         }

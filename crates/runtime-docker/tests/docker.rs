@@ -172,6 +172,34 @@ async fn a_new_connection_finds_what_runs() {
 }
 
 #[tokio::test]
+async fn an_interrupted_sandbox_is_finished() {
+    let (docker, harness) = harness_with(config()).await;
+    testing::run(harness, |h| {
+        Box::pin(async move {
+            docker.prepare().await.expect("prepared");
+            // What a process leaves that dies between the two calls.
+            let pod = h.pod("half");
+            let name = runtime_docker::naming::Name::of_sandbox(&pod.metadata).to_string();
+            let body = bollard::models::ContainerCreateBody {
+                image: Some(docker.pause_image().to_owned()),
+                labels: Some([(PROFILE_LABEL.to_owned(), profile_of(&docker).to_owned())].into()),
+                ..Default::default()
+            };
+            let options =
+                bollard::query_parameters::CreateContainerOptionsBuilder::default().name(&name).build();
+            let engine = bollard::Docker::connect_with_defaults().expect("an engine");
+            let made = engine.create_container(Some(options), body).await.expect("created");
+            let sandbox = h.sandbox(&pod).await;
+            assert_eq!(sandbox.as_str(), made.id);
+            let status = h.runtime.pod_sandbox_status(&sandbox).await.expect("a status");
+            assert_eq!(status.state, SandboxState::Ready);
+            h.runtime.remove_pod_sandbox(&sandbox).await.expect("removed");
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_shared_pid_namespace_is_reaped_and_seen() {
     testing::run(harness().await, |h| {
         Box::pin(async move {
@@ -340,6 +368,24 @@ async fn an_engine_that_goes_away_is_unavailable() {
     assert!(error.is_unavailable(), "{error:?}");
     let error = docker.version().await.expect_err("the engine is gone");
     assert!(error.is_unavailable(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pods_start_at_once() {
+    testing::run(harness().await, |h| {
+        Box::pin(async move {
+            let names: Vec<String> = (0..10).map(|n| format!("many-{n}")).collect();
+            let started = names.iter().map(|name| h.start(name, &["forever"]));
+            let ids = futures::future::join_all(started).await;
+            let running = ContainerFilter { state: Some(ContainerState::Running), ..Default::default() };
+            let found = h.runtime.list_containers(&running).await.expect("a list");
+            assert_eq!(found.len(), ids.len());
+            let sandboxes = h.runtime.list_pod_sandboxes(&PodSandboxFilter::default()).await.expect("a list");
+            let removed = sandboxes.iter().map(|sandbox| h.runtime.remove_pod_sandbox(&sandbox.id));
+            futures::future::try_join_all(removed).await.expect("removed at once");
+        })
+    })
+    .await;
 }
 
 /// Not a limit, a reminder: a pod's start is four calls, and the rest is the engine's.
