@@ -2,6 +2,7 @@
 //!
 //! The test runs itself as a child: several writers that print each acknowledgement. The parent kills the child at
 //! random moments, opens the file, and compares with what it was told.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,5 @@
 //! The suite on the embedded store, and what only a file can do: survive, be damaged, be locked.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
 //! The suite on a real etcd (Debian: etcd-server), and what happens when it goes away.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "etcd")]
 
 use std::sync::Arc;

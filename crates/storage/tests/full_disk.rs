@@ -1,6 +1,7 @@
 //! A disk that is full: the commit fails and says so, and the store goes on once there is space.
 //!
 //! The test runs itself as a child with a limit on the size of its files, which fails writes in the same place.
+#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! The suite on the reference model, and what only it can do.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -287,8 +287,13 @@ impl Storage for Etcd {
         let request = etcd_client::Txn::new().when(compares).and_then(writes).or_else(reads);
         let mut kv = self.kv.clone();
         let response = match bounded("commit", kv.txn(request)).await {
+            Ok(response) => response,
             Err(Error::TooLarge { .. }) => return Err(Error::TooLarge { size }),
-            other => other?,
+            Err(error) => {
+                // It may be a lease that etcd does not know any more: the next write asks for a new one.
+                self.shared_leases.lock().await.clear();
+                return Err(error);
+            }
         };
         if !response.succeeded() {
             return Err(self.conflict(&conditions, &response));
