@@ -159,7 +159,11 @@ mod tests {
                 json(Shape::Metadata("v1")),
             ),
             ("application/vnd.kubernetes.protobuf,application/json", Target::Object, json(Shape::Object)),
-            ("application/json;q=0.1,application/yaml;q=0.9", Target::Object, Some((Encoding::Yaml, Shape::Object))),
+            (
+                "application/json;q=0.1,application/yaml;q=0.9",
+                Target::Object,
+                Some((Encoding::Yaml, Shape::Object)),
+            ),
             ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Target::List, None),
             ("application/vnd.kubernetes.protobuf", Target::Object, None),
             ("text/html", Target::Object, None),

@@ -222,11 +222,31 @@ mod tests {
                 "",
             ),
             ("GET", "/api/v1/watch/pods", true, "watch", "", "", "pods", "", ""),
-            ("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dx&watch", true, "watch", "", "", "pods", "x", ""),
+            (
+                "GET",
+                "/api/v1/pods?fieldSelector=metadata.name%3Dx&watch",
+                true,
+                "watch",
+                "",
+                "",
+                "pods",
+                "x",
+                "",
+            ),
             ("GET", "/apis/apps/v1", false, "get", "", "", "", "", ""),
             ("GET", "/api/v1", false, "get", "", "", "", "", ""),
             ("GET", "/healthz", false, "get", "", "", "", "", ""),
-            ("POST", "/apis/apps/v1/namespaces/a/deployments", true, "create", "apps", "a", "deployments", "", ""),
+            (
+                "POST",
+                "/apis/apps/v1/namespaces/a/deployments",
+                true,
+                "create",
+                "apps",
+                "a",
+                "deployments",
+                "",
+                "",
+            ),
         ];
         for (method, uri, is_resource, verb, group, namespace, resource, name, subresource) in table {
             let info = RequestInfo::new(&method.parse().unwrap(), &uri.parse().unwrap());
@@ -239,7 +259,11 @@ mod tests {
                 info.name.as_str(),
                 info.subresource.as_str(),
             );
-            assert_eq!(got, (is_resource, verb, group, namespace, resource, name, subresource), "{method} {uri}");
+            assert_eq!(
+                got,
+                (is_resource, verb, group, namespace, resource, name, subresource),
+                "{method} {uri}"
+            );
         }
     }
 

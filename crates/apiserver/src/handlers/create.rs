@@ -1,9 +1,9 @@
 //! create: a new object.
 
+use super::decode::{self, Media};
 use super::options::WriteQuery;
 use super::{Call, read_body};
 use crate::body::{Request, Response};
-use super::decode::{self, Media};
 use api::kind::Resource;
 use api::meta;
 use api::status::Status;

@@ -2,11 +2,11 @@
 //!
 //! **Upstream**: `handlers/delete.go`, `metav1/validation.ValidateDeleteOptions`.
 
+use super::decode::{self, Media};
 use super::options::{ListOptions, integer, invalid, validate_dry_run};
 use super::respond::success;
 use super::{Call, list, read_body};
 use crate::body::{Request, Response};
-use super::decode::{self, Media};
 use crate::registry::DeleteOptions;
 use crate::request::Query;
 use crate::watch_cache::Selection;
@@ -26,8 +26,8 @@ pub(super) async fn delete(call: &Call<'_>, request: Request) -> Result<Response
         let uid = meta::uid(&deleted.object.to_value()).to_owned();
         return Ok(call.send(StatusCode::OK, success(call, name, &uid), &warnings));
     }
-    let cascading = delete.orphan_dependents == Some(false)
-        || delete.propagation_policy.as_deref() == Some("Foreground");
+    let cascading =
+        delete.orphan_dependents == Some(false) || delete.propagation_policy.as_deref() == Some("Foreground");
     let code = if cascading { StatusCode::ACCEPTED } else { StatusCode::OK };
     call.object(code, &deleted.object, &warnings)
 }

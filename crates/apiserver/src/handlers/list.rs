@@ -193,7 +193,8 @@ impl Token {
 
     fn decode(text: &str) -> Result<Self, Status> {
         let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
+        let bytes =
+            URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
         let token: Value = serde_json::from_slice(&bytes).map_err(|e| invalid(&e.to_string()))?;
         if token["v"] != Self::VERSION {
             let version = token["v"].as_str().unwrap_or("");

@@ -195,9 +195,10 @@ pub(super) fn invalid(kind: &str, errors: &ErrorList) -> Status {
 pub(super) fn integer(query: &Query, name: &str) -> Result<Option<i64>, Status> {
     match query.text(name) {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-        }),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
     }
 }
 
@@ -209,7 +210,12 @@ mod tests {
     fn refuses_list_options_that_do_not_go_together() {
         let table = [
             ("resourceVersionMatch=Exact", false, 422, "forbidden unless resourceVersion is provided"),
-            ("resourceVersion=0&resourceVersionMatch=Exact", false, 422, "forbidden for resourceVersion \"0\""),
+            (
+                "resourceVersion=0&resourceVersionMatch=Exact",
+                false,
+                422,
+                "forbidden for resourceVersion \"0\"",
+            ),
             ("resourceVersion=1&resourceVersionMatch=Nope", false, 422, "Unsupported value: \"Nope\""),
             ("sendInitialEvents=true", false, 422, "sendInitialEvents is forbidden for list"),
             ("continue=x&resourceVersion=5", false, 400, "not allowed when using continue"),

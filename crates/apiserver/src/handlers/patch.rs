@@ -1,9 +1,9 @@
 //! patch: what changes of the object (or its status).
 
+use super::decode;
 use super::options::WriteQuery;
 use super::{Call, read_body};
 use crate::body::{Request, Response};
-use super::decode;
 use crate::patch::{self, Patch};
 use crate::registry::UpdateOptions;
 use api::status::Status;

@@ -94,7 +94,9 @@ fn encode(negotiated: &Negotiated, code: StatusCode, json: Bytes) -> Response {
             text.push(b'\n');
             Some(text)
         }),
-        Encoding::Yaml => reformat(&json, |value| serde_saphyr::to_string(value).ok().map(String::into_bytes)),
+        Encoding::Yaml => {
+            reformat(&json, |value| serde_saphyr::to_string(value).ok().map(String::into_bytes))
+        }
     };
     let compress = negotiated.gzip && bytes.len() >= GZIP_THRESHOLD;
     let length = bytes.len();

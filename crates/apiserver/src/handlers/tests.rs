@@ -3,7 +3,6 @@
 use super::*;
 use crate::registry::fixture::{open, strategies, widget};
 use futures::StreamExt;
-use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage::Storage;
@@ -34,7 +33,13 @@ impl Api {
         Self { registry, storage, context }
     }
 
-    async fn raw(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response {
+    async fn raw(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response {
         let mut request = http::Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -49,7 +54,13 @@ impl Api {
             .unwrap_or_else(|status| error(&headers, &status))
     }
 
-    async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    async fn send(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let response = self.raw(method, uri, headers, body).await;
         let (head, body) = response.into_parts();
         let bytes = body::read(body, usize::MAX).await.unwrap();
@@ -108,12 +119,21 @@ async fn refuses_in_upstreams_words() {
     let api = Api::new().await;
     api.create("a", "red").await;
     let widget_b = widget("b").to_string();
-    let table: [(&str, &str, &[(&str, &str)], &str, u16, &str); 14] = [
+    /// Method, path, headers, body, code, part of the message.
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+    let table: [Case<'_>; 14] = [
         ("GET", "widgets/x", &[], "", 404, "widgets.test.io \"x\" not found"),
         ("GET", "gizmos", &[], "", 404, "the server could not find the requested resource"),
         ("GET", "widgets/a/nope", &[], "", 404, "the server could not find the requested resource"),
         ("POST", "widgets", &[], "{", 400, "the object provided is unrecognized (must be of type Widget)"),
-        ("POST", "widgets", &[], r#"{"kind":"Pod","apiVersion":"v1"}"#, 400, "Pod in version \"v1\" cannot be handled as a Widget"),
+        (
+            "POST",
+            "widgets",
+            &[],
+            r#"{"kind":"Pod","apiVersion":"v1"}"#,
+            400,
+            "Pod in version \"v1\" cannot be handled as a Widget",
+        ),
         (
             "POST",
             "widgets",
@@ -130,13 +150,55 @@ async fn refuses_in_upstreams_words() {
             400,
             "the namespace of the provided object does not match the namespace sent on the request",
         ),
-        ("PUT", "widgets/a", &[], &widget_b, 400, "the name of the object (b) does not match the name on the URL (a)"),
+        (
+            "PUT",
+            "widgets/a",
+            &[],
+            &widget_b,
+            400,
+            "the name of the object (b) does not match the name on the URL (a)",
+        ),
         ("PUT", "widgets/b", &[], &widget_b, 404, "widgets.test.io \"b\" not found"),
-        ("POST", "widgets", &[("content-type", "application/vnd.kubernetes.protobuf")], "", 415, "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"),
-        ("PATCH", "widgets/a", &[("content-type", "application/strategic-merge-patch+json")], "{}", 415, "application/json-patch+json, application/merge-patch+json"),
-        ("GET", "widgets/a", &[("accept", "text/html")], "", 406, "only the following media types are accepted: application/json, application/yaml"),
-        ("POST", "widgets?dryRun=Some", &[], &widget_b, 422, "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\""),
-        ("GET", "widgets?continue=x&resourceVersion=5", &[], "", 400, "specifying resource version is not allowed when using continue"),
+        (
+            "POST",
+            "widgets",
+            &[("content-type", "application/vnd.kubernetes.protobuf")],
+            "",
+            415,
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+        ),
+        (
+            "PATCH",
+            "widgets/a",
+            &[("content-type", "application/strategic-merge-patch+json")],
+            "{}",
+            415,
+            "application/json-patch+json, application/merge-patch+json",
+        ),
+        (
+            "GET",
+            "widgets/a",
+            &[("accept", "text/html")],
+            "",
+            406,
+            "only the following media types are accepted: application/json, application/yaml",
+        ),
+        (
+            "POST",
+            "widgets?dryRun=Some",
+            &[],
+            &widget_b,
+            422,
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"",
+        ),
+        (
+            "GET",
+            "widgets?continue=x&resourceVersion=5",
+            &[],
+            "",
+            400,
+            "specifying resource version is not allowed when using continue",
+        ),
     ];
     for (method, path, headers, body, code, text) in table {
         let uri = format!("/apis/test.io/v1/namespaces/ns/{path}");
@@ -210,7 +272,8 @@ async fn updates_and_patches() {
     let patch = r#"[{"op":"add","path":"/status","value":{"ready":true}}]"#;
     let answer = api.send("PATCH", &format!("{uri}/status"), &json_patch, patch).await;
     assert_eq!((answer.code, &answer.json()["status"]["ready"]), (200, &json!(true)), "{}", answer.text);
-    let answer = api.send("PATCH", &uri, &json_patch, r#"[{"op":"test","path":"/spec/color","value":1}]"#).await;
+    let answer =
+        api.send("PATCH", &uri, &json_patch, r#"[{"op":"test","path":"/spec/color","value":1}]"#).await;
     assert_eq!(answer.code, 422);
     assert_eq!(api.get(&format!("{uri}/status")).await.code, 200);
     let stale = r#"{"metadata":{"resourceVersion":"1"},"spec":{"size":3}}"#;
@@ -334,7 +397,10 @@ async fn watches_tell_what_changes_and_what_leaves_the_selection() {
     let paint = |color: &str| json!({"metadata": {"labels": {"color": color}}}).to_string();
     api.send("PATCH", &format!("{WIDGETS}/a"), &merge, paint("blue")).await;
     let left = red.next().await.unwrap();
-    assert_eq!((&left["type"], &left["object"]["metadata"]["labels"]["color"]), (&json!("DELETED"), &json!("red")));
+    assert_eq!(
+        (&left["type"], &left["object"]["metadata"]["labels"]["color"]),
+        (&json!("DELETED"), &json!("red"))
+    );
     assert_eq!(left["object"]["metadata"]["resourceVersion"], api.registry.revision().to_string());
     api.send("PATCH", &format!("{WIDGETS}/a"), &merge, paint("red")).await;
     assert_eq!(red.seen().await, seen("ADDED", "a"));
@@ -350,9 +416,8 @@ async fn watches_bookmark_and_end_in_time() {
     let api = Api::new().await;
     api.create("a", "red").await;
     let version = api.registry.revision();
-    let uri = format!(
-        "{WIDGETS}?watch=true&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=70"
-    );
+    let uri =
+        format!("{WIDGETS}?watch=true&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=70");
     let started = api.context.clock.now();
     let mut lines = Lines::of(api.raw("GET", &uri, &[], "").await);
     for _ in 0..2 {

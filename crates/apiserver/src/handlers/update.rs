@@ -1,10 +1,10 @@
 //! update: the object (or its status) as a whole.
 
 use super::create::check_namespace;
+use super::decode::{self, Media};
 use super::options::WriteQuery;
 use super::{Call, read_body};
 use crate::body::{Request, Response};
-use super::decode::{self, Media};
 use crate::registry::{UpdateOptions, metadata};
 use api::meta;
 use api::status::Status;

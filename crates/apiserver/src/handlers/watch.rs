@@ -42,8 +42,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
     let stream = match subscribe(call, &selection, &options).await {
         Ok((subscription, initial_end)) => {
             let clock = call.context.clock.clone();
-            let timeout =
-                options.timeout.unwrap_or_else(|| call.context.rng.jitter(MIN_TIMEOUT, 1.0));
+            let timeout = options.timeout.unwrap_or_else(|| call.context.rng.jitter(MIN_TIMEOUT, 1.0));
             let now = clock.instant();
             let watch = Watch {
                 registry: Arc::clone(call.registry),

@@ -45,11 +45,8 @@ pub fn apply(operations: &Operations, object: &mut Value) -> Result<(), Status> 
 
 /// What upstream says of a patch that cannot be applied; it keeps the reason to itself.
 fn rejected() -> Status {
-    let mut status = Status::new(
-        422,
-        "Invalid",
-        "the server rejected our request due to an error in our request",
-    );
+    let mut status =
+        Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
     status.details = Some(Box::<Details>::default());
     status
 }

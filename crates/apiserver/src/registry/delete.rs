@@ -81,8 +81,7 @@ impl Store {
                 Plan::Remove => (self.remove_txn(&key, existing.revision(), &old), None),
                 Plan::Mark(object) => {
                     let stored = encode(&*self.strategy, &object);
-                    let txn =
-                        Txn::new().put(&key, stored.clone(), Expect::ModRevision(existing.revision()));
+                    let txn = Txn::new().put(&key, stored.clone(), Expect::ModRevision(existing.revision()));
                     (txn, Some(stored))
                 }
             };
@@ -193,11 +192,11 @@ fn before_delete(
         start.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     };
     if let Some(until) = api::time::from_value(&old["metadata"]["deletionTimestamp"]) {
-        let Some(present) = old["metadata"]["deletionGracePeriodSeconds"].as_i64() else { return Grace::None };
+        let Some(present) = old["metadata"]["deletionGracePeriodSeconds"].as_i64() else {
+            return Grace::None;
+        };
         return match requested {
-            Some(seconds) if seconds < present => {
-                Grace::Set { seconds, at: after(until, seconds - present) }
-            }
+            Some(seconds) if seconds < present => Grace::Set { seconds, at: after(until, seconds - present) },
             _ => Grace::Pending,
         };
     }

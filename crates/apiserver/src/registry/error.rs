@@ -49,6 +49,9 @@ pub(crate) fn too_large(size: usize) -> Status {
     Status::new(
         413,
         "RequestEntityTooLarge",
-        format!("etcdserver: request is too large ({size} bytes, the limit is {})", super::store::MAX_OBJECT_BYTES),
+        format!(
+            "etcdserver: request is too large ({size} bytes, the limit is {})",
+            super::store::MAX_OBJECT_BYTES
+        ),
     )
 }

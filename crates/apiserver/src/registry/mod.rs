@@ -6,14 +6,14 @@
 
 mod delete;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod metadata;
 mod object;
 mod prepare;
 mod store;
 mod strategy;
 pub mod table;
-#[cfg(test)]
-pub(crate) mod fixture;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

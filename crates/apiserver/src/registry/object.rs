@@ -153,7 +153,10 @@ impl Object {
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The JSON is left out: it may be a secret.
-        f.debug_struct("Object").field("key", &self.key).field("revision", &self.revision).finish_non_exhaustive()
+        f.debug_struct("Object")
+            .field("key", &self.key)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
     }
 }
 

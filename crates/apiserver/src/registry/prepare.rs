@@ -77,7 +77,8 @@ pub(super) fn update(object: &mut Value, old: &Value) {
         metadata.shift_remove(field);
     }
     let old = &old["metadata"];
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "namespace"] {
+    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "namespace"]
+    {
         if metadata.get(field).is_none_or(|v| v.is_null() || v == "") {
             carry(metadata, old, field);
         }

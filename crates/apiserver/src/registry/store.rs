@@ -141,8 +141,12 @@ impl Store {
 
     /// Waits until the cache shows every write that was acknowledged before this call.
     pub async fn catch_up(&self) -> Result<(), Status> {
-        let revision =
-            self.caches.storage().current_revision().await.map_err(|e| storage_status(self.resource(), &e))?;
+        let revision = self
+            .caches
+            .storage()
+            .current_revision()
+            .await
+            .map_err(|e| storage_status(self.resource(), &e))?;
         self.wait_for(revision).await
     }
 
@@ -238,7 +242,8 @@ impl Store {
                     let existing = current.and_then(|kv| serde_json::from_slice(&kv.value).ok());
                     let mut status = self.exists(&name, &existing.unwrap_or_default());
                     if generated {
-                        status.message += ", the server was not able to generate a unique name for the object";
+                        status.message +=
+                            ", the server was not able to generate a unique name for the object";
                     }
                     return Err(status);
                 }
@@ -329,7 +334,8 @@ impl Store {
             "" if self.strategy.allow_unconditional_update() => Ok(()),
             "" => {
                 let path = Path::new("metadata").child("resourceVersion");
-                Err(self.invalid(name, &vec![FieldError::invalid(&path, 0, "must be specified for an update")]))
+                Err(self
+                    .invalid(name, &vec![FieldError::invalid(&path, 0, "must be specified for an update")]))
             }
             version if version == meta::resource_version(old) => Ok(()),
             version if version.parse::<u64>().is_err() => {

@@ -69,7 +69,12 @@ pub struct Writer {
 
 impl Writer {
     /// A writer of tables in this version of `meta.k8s.io`.
-    pub fn new(strategy: &Arc<dyn Strategy>, version: &'static str, include: Include, now: Timestamp) -> Self {
+    pub fn new(
+        strategy: &Arc<dyn Strategy>,
+        version: &'static str,
+        include: Include,
+        now: Timestamp,
+    ) -> Self {
         Self { strategy: Arc::clone(strategy), version, include, now, columns_sent: false }
     }
 

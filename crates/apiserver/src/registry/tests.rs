@@ -50,7 +50,9 @@ async fn creates_with_identity_defaults_and_generation() {
     assert_eq!(meta::uid(&object).len(), 36);
     assert_eq!(get(&registry, "a").unwrap(), object);
     let text = String::from_utf8(registry.stores()[0].cached("ns", "a").unwrap().json().to_vec()).unwrap();
-    assert!(text.starts_with(r#"{"kind":"Widget","apiVersion":"test.io/v1","metadata":{"resourceVersion":""#));
+    assert!(
+        text.starts_with(r#"{"kind":"Widget","apiVersion":"test.io/v1","metadata":{"resourceVersion":""#)
+    );
     let again = create(&registry, widget("a")).await.unwrap_err();
     assert_eq!((again.code, &*again.message), (409, "widgets.test.io \"a\" already exists"));
     let mut with_version = widget("b");
@@ -137,10 +139,7 @@ async fn metadata_errors_are_upstreams() {
     assert_eq!(error.code, 422);
     let fields: Vec<&str> =
         error.details.as_ref().unwrap().causes.iter().map(|cause| cause.field.as_str()).collect();
-    assert_eq!(
-        fields,
-        ["metadata.creationTimestamp", "metadata.labels", "metadata.finalizers", "spec.size"]
-    );
+    assert_eq!(fields, ["metadata.creationTimestamp", "metadata.labels", "metadata.finalizers", "spec.size"]);
     let mut named = widget("a_b");
     named["metadata"]["annotations"] = json!({"x": "y".repeat(300_000)});
     let error = create(&registry, named).await.unwrap_err();
@@ -300,7 +299,8 @@ async fn dry_runs_store_nothing() {
 #[tokio::test]
 async fn ensures_objects_in_one_transaction_and_leaves_those_that_exist() {
     let (registry, ..) = open(1).await;
-    let objects = || (0..50).map(|i| ("", "gadgets", json!({"metadata": {"name": format!("g{i}")}}))).collect();
+    let objects =
+        || (0..50).map(|i| ("", "gadgets", json!({"metadata": {"name": format!("g{i}")}}))).collect();
     let before = registry.revision();
     assert_eq!(registry.ensure(objects()).await.unwrap(), 50);
     assert_eq!(registry.revision(), before + 1);

@@ -114,7 +114,8 @@ impl Cache {
         let resource = strategy.resource();
         let group = if resource.group.is_empty() { "core" } else { &resource.group };
         let prefix = format!("{}{group}/{}/", super::ROOT, resource.plural).into();
-        let state = State { objects: OrdMap::new(), ring: Ring::default(), revision: 0, watchers: Vec::new() };
+        let state =
+            State { objects: OrdMap::new(), ring: Ring::default(), revision: 0, watchers: Vec::new() };
         Self { strategy, prefix, state: Mutex::new(state) }
     }
 

@@ -57,7 +57,8 @@ impl Event {
 
     /// What a watcher with this selection is told, if anything.
     pub(super) fn for_watcher(&self, selection: &Selection) -> Option<Change> {
-        let selected = |object: &Option<Arc<Object>>| object.as_ref().filter(|o| selection.matches(o)).cloned();
+        let selected =
+            |object: &Option<Arc<Object>>| object.as_ref().filter(|o| selection.matches(o)).cloned();
         match (selected(&self.old), selected(&self.new)) {
             (None, None) => None,
             (None, Some(object)) => Some(Change { change: ChangeType::Added, object }),

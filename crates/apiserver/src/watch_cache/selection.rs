@@ -112,9 +112,7 @@ fn field(strategy: &dyn Strategy, label: &str) -> Result<Field, Status> {
     let labels = strategy.field_labels();
     labels.iter().position(|l| *l == label).map(Field::Indexed).ok_or_else(|| {
         Status::bad_request(if labels.is_empty() {
-            format!(
-                "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-            )
+            format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
         } else {
             format!("field label not supported: {label}")
         })

@@ -74,7 +74,12 @@ async fn write(registry: &Registry, rng: &Rng) {
 }
 
 /// One watcher: begins with the state, follows, breaks off now and then and resumes where it was.
-async fn watcher(registry: Arc<Registry>, selection: Selection, rng: Rng, end: watch::Receiver<u64>) -> Model {
+async fn watcher(
+    registry: Arc<Registry>,
+    selection: Selection,
+    rng: Rng,
+    end: watch::Receiver<u64>,
+) -> Model {
     let store = Arc::clone(registry.store("test.io", "widgets").unwrap());
     let mut subscription = store.subscribe_now(&selection);
     let mut model: Model = subscription.initial.iter().map(|object| entry(object)).collect();
