@@ -1,11 +1,12 @@
 //! What discovery knows of a resource, gathered from the LISTs.
 
 use crate::registry::Strategy;
-use crate::reviews;
+use crate::reviews::{self, ReviewKind};
 use crate::server::Server;
-use crate::subresources;
+use crate::subresources::{self, Subresource};
 use api::kind::{GroupVersionKind, Name, Resource};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// A subresource as discovery lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,19 +92,22 @@ fn names(verbs: &'static [&'static str]) -> Vec<Name> {
 
 /// The facts of everything that a server serves, sorted by group, version and plural.
 pub fn facts(server: &Server) -> Vec<ResourceFacts> {
-    let subresources: Vec<subresources::Facts> = server.subresources.iter().map(|s| s.facts()).collect();
-    let stored = server.registry.stores().iter().map(|s| ResourceFacts::of(&**s.strategy()));
-    let questions = server.reviews.iter().map(|r| ResourceFacts::question(r.resource()));
-    let mut all: Vec<ResourceFacts> = stored.chain(questions).map(|f| f.with(&subresources)).collect();
-    sort(&mut all);
-    all
+    let strategies = server.registry.stores().iter().map(|store| &**store.strategy());
+    gather(strategies, &server.subresources, &server.reviews)
 }
 
-/// Sorted by group, version and plural.
-pub(super) fn sort(facts: &mut [ResourceFacts]) {
-    let key =
-        |f: &ResourceFacts| (f.resource.group.clone(), f.resource.version.clone(), f.resource.plural.clone());
-    facts.sort_by_key(key);
+/// The facts that follow from the LISTs.
+pub(super) fn gather<'a>(
+    strategies: impl Iterator<Item = &'a dyn Strategy>,
+    subresources: &[Arc<dyn Subresource>],
+    reviews: &[Arc<dyn ReviewKind>],
+) -> Vec<ResourceFacts> {
+    let subresources: Vec<subresources::Facts> = subresources.iter().map(|s| s.facts()).collect();
+    let stored = strategies.map(ResourceFacts::of);
+    let questions = reviews.iter().map(|r| ResourceFacts::question(r.resource()));
+    let mut all: Vec<ResourceFacts> = stored.chain(questions).map(|f| f.with(&subresources)).collect();
+    all.sort_by_key(|f| (f.resource.group.clone(), f.resource.version.clone(), f.resource.plural.clone()));
+    all
 }
 
 /// Upstream's order of groups: `/apis` lists them by priority.

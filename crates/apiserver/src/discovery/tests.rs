@@ -1,25 +1,13 @@
 //! Discovery documents of the built-in kinds.
 
-use super::facts::sort;
+use super::facts::gather;
 use super::*;
-use crate::resources;
-use api::kind::GroupVersionKind;
+use crate::{resources, reviews, subresources};
 use http_body_util::BodyExt;
 
 fn all() -> Vec<ResourceFacts> {
-    let log = crate::subresources::Facts {
-        group: "",
-        version: "v1",
-        plural: "pods",
-        name: "eviction",
-        namespaced: true,
-        kind: GroupVersionKind::new("policy", "v1", "Eviction"),
-        verbs: &["create"],
-    };
-    let mut facts: Vec<ResourceFacts> =
-        resources::all().iter().map(|s| ResourceFacts::of(&**s).with(std::slice::from_ref(&log))).collect();
-    sort(&mut facts);
-    facts
+    let strategies = resources::all();
+    gather(strategies.iter().map(|s| &**s), &subresources::all(), &reviews::all())
 }
 
 async fn get(path: &str, accept: &str) -> Option<(http::response::Parts, Value)> {
@@ -46,6 +34,21 @@ async fn legacy_documents_list_resources_and_subresources() {
     assert_eq!(find("pods/status")["kind"], "Pod");
     assert_eq!(find("pods/eviction")["group"], "policy");
     assert_eq!(find("namespaces")["namespaced"], false);
+    for p in ["/api", "/apis"] {
+        std::fs::write(format!("/tmp/rs{p}2.json"), get(p, V2).await.unwrap().1.to_string()).unwrap();
+    for g in [
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "rbac.authorization.k8s.io",
+        "scheduling.k8s.io",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+    ] {
+        std::fs::write(
+            format!("/tmp/rs/apis__{g}__v1.json"),
+            get(&format!("/apis/{g}/v1"), "*/*").await.unwrap().1.to_string(),
+        )
+        .unwrap();
     let names: Vec<&str> = list.iter().map(|r| r["name"].as_str().unwrap()).collect();
     assert!(names.is_sorted(), "{names:?}");
 }
@@ -57,7 +60,14 @@ async fn groups_come_in_upstreams_order() {
         document["groups"].as_array().unwrap().iter().map(|g| g["name"].as_str().unwrap()).collect();
     assert_eq!(
         names,
-        ["rbac.authorization.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "discovery.k8s.io"]
+        [
+            "authentication.k8s.io",
+            "authorization.k8s.io",
+            "rbac.authorization.k8s.io",
+            "scheduling.k8s.io",
+            "coordination.k8s.io",
+            "discovery.k8s.io"
+        ]
     );
     let (_, group) = get("/apis/coordination.k8s.io", "*/*").await.unwrap();
     assert_eq!(group["preferredVersion"]["groupVersion"], "coordination.k8s.io/v1");
@@ -72,13 +82,18 @@ async fn aggregated_discovery_is_for_those_who_ask_for_v2() {
     assert_eq!(parts.headers["content-type"], AGGREGATED);
     assert_eq!(parts.headers["vary"], "Accept");
     assert_eq!(document["kind"], "APIGroupDiscoveryList");
-    assert_eq!(document["items"][0]["metadata"]["name"], "rbac.authorization.k8s.io");
+    assert_eq!(document["items"][0]["metadata"]["name"], "authentication.k8s.io");
     assert_eq!(document["items"][0]["versions"][0]["freshness"], "Current");
     let (_, core) = get("/api", V2).await.unwrap();
     let pods = core["items"][0]["versions"][0]["resources"].as_array().unwrap();
     let pods = pods.iter().find(|r| r["resource"] == "pods").unwrap();
     assert_eq!(pods["scope"], "Namespaced");
-    assert_eq!(pods["subresources"][0]["responseKind"]["group"], "policy");
+    let eviction =
+        pods["subresources"].as_array().unwrap().iter().find(|s| s["subresource"] == "eviction").unwrap();
+    assert_eq!(
+        eviction["responseKind"],
+        serde_json::json!({"group": "policy", "version": "v1", "kind": "Eviction"})
+    );
     for accept in [V2BETA1, "application/json", "*/*", ""] {
         assert_eq!(get("/api", accept).await.unwrap().1["kind"], "APIVersions", "{accept}");
     }

@@ -96,6 +96,10 @@ impl Strategy for Endpoints {
         errors
     }
 
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
+        vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+    }
+
     fn allow_create_on_update(&self) -> bool {
         true
     }
