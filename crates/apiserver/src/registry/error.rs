@@ -51,7 +51,7 @@ pub(crate) fn too_large(size: usize) -> Status {
         "RequestEntityTooLarge",
         format!(
             "etcdserver: request is too large ({size} bytes, the limit is {})",
-            super::store::MAX_OBJECT_BYTES
+            super::transaction::MAX_OBJECT_BYTES
         ),
     )
 }

@@ -5,6 +5,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/generic`.
 
 mod delete;
+mod ensure;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -14,6 +15,7 @@ mod prepare;
 mod store;
 mod strategy;
 pub mod table;
+mod transaction;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -96,7 +98,7 @@ impl Registry {
     /// Creates objects of the server's own in as few transactions as it can; those that exist stay as they are.
     /// Returns how many were made. Admission is not asked.
     pub async fn ensure(&self, objects: Vec<(&str, &str, Value)>) -> Result<usize, Status> {
-        store::ensure(self, objects).await
+        ensure::ensure(self, objects).await
     }
 }
 

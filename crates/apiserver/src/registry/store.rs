@@ -9,13 +9,13 @@
 //! **Not here**: deletion (`delete`), metadata rules (`metadata`, `prepare`), what differs between kinds (strategies).
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
 
-use super::error::{storage_status, too_large};
+use super::error::storage_status;
 use super::object::encode;
-use super::{Object, Registry, Reservation, Strategy, WriteContext, loopback_user, metadata, prepare};
+use super::{Object, Strategy, WriteContext, metadata, prepare};
 use crate::admission::{Attributes, Chain, Lookup, Operation};
 use crate::auth::UserInfo;
 use crate::watch_cache::{Cache, Caches, Selection, Snapshot, Subscription};
-use api::field::{Error as FieldError, ErrorList, ErrorType, Path};
+use api::field::{Error as FieldError, ErrorList, Path};
 use api::kind::Resource;
 use api::meta;
 use api::status::Status;
@@ -24,19 +24,14 @@ use component_base::Context;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use storage::{Expect, Key, Op, Txn};
+use storage::Key;
 
-/// Bytes of the largest object. **Upstream**: etcd's `--max-request-bytes`.
-pub(crate) const MAX_OBJECT_BYTES: usize = 1_572_864;
 /// Tries to generate a name that is free. **Upstream**: `maxNameGenerationCreateAttempts`.
 const NAME_TRIES: usize = 8;
 /// Tries to write past other writers, or past holders of a claim.
-const WRITE_TRIES: usize = 100;
+pub(super) const WRITE_TRIES: usize = 100;
 /// Objects read at a time from the storage.
 const LIST_BATCH: usize = 500;
-const RESERVATIONS: &str = "/reservations/";
-/// Objects in a transaction of [`ensure`].
-const ENSURE_BATCH: usize = 100;
 
 /// Who writes, and how.
 pub struct WriteOptions<'a> {
@@ -347,7 +342,7 @@ impl Store {
         }
     }
 
-    fn prepare_create(
+    pub(super) fn prepare_create(
         &self,
         options: &mut WriteOptions<'_>,
         namespace: &str,
@@ -461,63 +456,6 @@ impl Store {
         result
     }
 
-    fn create_txn(&self, key: &Key, object: &Value) -> Result<(Txn, Vec<Reservation>), Status> {
-        let claims = self.strategy.reservations(object);
-        let mut txn = self.put(Txn::new(), key, object, Expect::Absent)?;
-        for claim in &claims {
-            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
-        }
-        Ok((txn, claims))
-    }
-
-    fn update_txn(
-        &self,
-        key: &Key,
-        revision: u64,
-        object: &Value,
-        old: &Value,
-        remove: bool,
-    ) -> Result<(Txn, Vec<Reservation>), Status> {
-        let expect = Expect::ModRevision(revision);
-        let held: BTreeSet<String> = self.strategy.reservations(old).iter().map(reservation_key).collect();
-        let mut claims = if remove { Vec::new() } else { self.strategy.reservations(object) };
-        let mut txn =
-            if remove { Txn::new().delete(key, expect) } else { self.put(Txn::new(), key, object, expect)? };
-        let wanted: BTreeSet<String> = claims.iter().map(reservation_key).collect();
-        for gone in held.difference(&wanted) {
-            txn = txn.delete(gone.as_str(), Expect::Any);
-        }
-        claims.retain(|claim| !held.contains(&reservation_key(claim)));
-        for claim in &claims {
-            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
-        }
-        Ok((txn, claims))
-    }
-
-    pub(super) fn remove_txn(&self, key: &Key, revision: u64, object: &Value) -> Txn {
-        let txn = Txn::new().delete(key, Expect::ModRevision(revision));
-        let claims = self.strategy.reservations(object);
-        claims.iter().fold(txn, |txn, claim| txn.delete(reservation_key(claim), Expect::Any))
-    }
-
-    fn put(&self, mut txn: Txn, key: &Key, object: &Value, expect: Expect) -> Result<Txn, Status> {
-        let value = encode(&*self.strategy, object);
-        if value.len() > MAX_OBJECT_BYTES {
-            return Err(too_large(value.len()));
-        }
-        let ttl = self.strategy.time_to_live(object);
-        txn.ops.push((Op::Put { key: key.clone(), value, ttl }, expect));
-        Ok(txn)
-    }
-
-    /// Commits and waits until the cache shows it.
-    pub(super) async fn commit(&self, txn: Txn) -> Result<u64, storage::Error> {
-        let committed = self.caches.storage().commit(txn).await?;
-        // A cache that lags behind for seconds must not turn a durable write into a failure.
-        let _ = self.caches.wait_for(committed.revision).await;
-        Ok(committed.revision)
-    }
-
     /// The object of a commit: shared with the cache if nobody changed it since.
     fn written(&self, key: Key, revision: u64, object: &Value) -> Result<Arc<Object>, Status> {
         match self.cache().get(&key) {
@@ -544,23 +482,6 @@ impl Store {
         }
     }
 
-    fn claim_lost(
-        &self,
-        taken: &Key,
-        claims: &[Reservation],
-        lost: &mut BTreeSet<String>,
-        name: &str,
-    ) -> Result<(), Status> {
-        // A claim that was chosen at random is chosen anew; one that was asked for is lost again.
-        if lost.len() < WRITE_TRIES && lost.insert(taken.to_string()) {
-            return Ok(());
-        }
-        let claim = claims.iter().find(|claim| reservation_key(claim) == **taken);
-        let (path, body) = claim.map_or_else(Default::default, |claim| claim.taken.clone());
-        let error = FieldError { path: Path::new(&path), error_type: ErrorType::Invalid, body };
-        Err(self.invalid(name, &vec![error]))
-    }
-
     pub(super) fn invalid(&self, name: &str, errors: &ErrorList) -> Status {
         let resource = self.resource();
         Status::invalid(&resource.group, &resource.kind, name, errors)
@@ -582,51 +503,4 @@ pub(super) enum Phase {
     Mutate,
     /// They may only refuse it.
     Validate,
-}
-
-fn reservation_key(claim: &Reservation) -> String {
-    format!("{RESERVATIONS}{}", claim.key)
-}
-
-/// See [`Registry::ensure`].
-pub(super) async fn ensure(registry: &Registry, objects: Vec<(&str, &str, Value)>) -> Result<usize, Status> {
-    let user = loopback_user();
-    let mut made = 0;
-    let mut todo: Vec<(&Arc<Store>, Value)> = Vec::with_capacity(objects.len());
-    for (group, plural, object) in objects {
-        let store = registry
-            .store(group, plural)
-            .ok_or_else(|| Status::internal(&format!("no resource {plural:?} in group {group:?}")))?;
-        todo.push((store, object));
-    }
-    while !todo.is_empty() {
-        let rest = todo.split_off(todo.len().min(ENSURE_BATCH));
-        let mut batch = std::mem::replace(&mut todo, rest);
-        loop {
-            batch.retain(|(store, o)| store.cached(meta::namespace(o), meta::name(o)).is_none());
-            let Some((first, _)) = batch.first() else { break };
-            let mut txn = Txn::new();
-            for (store, object) in &batch {
-                let (namespace, mut object) = (meta::namespace(object).to_owned(), object.clone());
-                store.prepare_create(&mut WriteOptions::new(&user), &namespace, &mut object)?;
-                let key = Key::from(store.key(&namespace, meta::name(&object)));
-                txn.ops.extend(store.create_txn(&key, &object)?.0.ops);
-            }
-            match first.commit(txn).await {
-                Ok(_) => {
-                    made += batch.len();
-                    break;
-                }
-                Err(storage::Error::Conflict { key, .. }) => {
-                    let before = batch.len();
-                    batch.retain(|(store, o)| store.key(meta::namespace(o), meta::name(o)) != *key);
-                    if batch.len() == before {
-                        return Err(Status::internal("a claim of the server's own is taken"));
-                    }
-                }
-                Err(error) => return Err(storage_status(first.resource(), &error)),
-            }
-        }
-    }
-    Ok(made)
 }

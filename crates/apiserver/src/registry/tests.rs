@@ -321,7 +321,7 @@ async fn another_registry_over_the_same_storage_reads_what_was_written() {
 async fn an_object_too_big_for_the_store_is_refused() {
     let (registry, ..) = open(1).await;
     let mut object = widget("a");
-    object["spec"]["text"] = "x".repeat(store::MAX_OBJECT_BYTES).into();
+    object["spec"]["text"] = "x".repeat(transaction::MAX_OBJECT_BYTES).into();
     let error = create(&registry, object).await.unwrap_err();
     assert!(error.message.starts_with("etcdserver: request is too large"), "{error}");
 }

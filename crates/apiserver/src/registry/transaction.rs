@@ -1,0 +1,98 @@
+//! What is written together: an object and the claims that it holds.
+//!
+//! **Contract**: an object's claims are made and given up in its own transaction, so no claim is ever held twice or by
+//! nobody.
+
+use super::error::too_large;
+use super::object::encode;
+use super::store::WRITE_TRIES;
+use super::{Reservation, Store};
+use api::field::{Error as FieldError, ErrorType, Path};
+use api::status::Status;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use storage::{Expect, Key, Op, Txn};
+
+/// Bytes of the largest object. **Upstream**: etcd's `--max-request-bytes`.
+pub(crate) const MAX_OBJECT_BYTES: usize = 1_572_864;
+const RESERVATIONS: &str = "/reservations/";
+
+impl Store {
+    pub(super) fn create_txn(&self, key: &Key, object: &Value) -> Result<(Txn, Vec<Reservation>), Status> {
+        let claims = self.strategy.reservations(object);
+        let mut txn = self.put(Txn::new(), key, object, Expect::Absent)?;
+        for claim in &claims {
+            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
+        }
+        Ok((txn, claims))
+    }
+
+    pub(super) fn update_txn(
+        &self,
+        key: &Key,
+        revision: u64,
+        object: &Value,
+        old: &Value,
+        remove: bool,
+    ) -> Result<(Txn, Vec<Reservation>), Status> {
+        let expect = Expect::ModRevision(revision);
+        let held: BTreeSet<String> = self.strategy.reservations(old).iter().map(reservation_key).collect();
+        let mut claims = if remove { Vec::new() } else { self.strategy.reservations(object) };
+        let mut txn =
+            if remove { Txn::new().delete(key, expect) } else { self.put(Txn::new(), key, object, expect)? };
+        let wanted: BTreeSet<String> = claims.iter().map(reservation_key).collect();
+        for gone in held.difference(&wanted) {
+            txn = txn.delete(gone.as_str(), Expect::Any);
+        }
+        claims.retain(|claim| !held.contains(&reservation_key(claim)));
+        for claim in &claims {
+            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
+        }
+        Ok((txn, claims))
+    }
+
+    pub(super) fn remove_txn(&self, key: &Key, revision: u64, object: &Value) -> Txn {
+        let txn = Txn::new().delete(key, Expect::ModRevision(revision));
+        let claims = self.strategy.reservations(object);
+        claims.iter().fold(txn, |txn, claim| txn.delete(reservation_key(claim), Expect::Any))
+    }
+
+    fn put(&self, mut txn: Txn, key: &Key, object: &Value, expect: Expect) -> Result<Txn, Status> {
+        let value = encode(&*self.strategy, object);
+        if value.len() > MAX_OBJECT_BYTES {
+            return Err(too_large(value.len()));
+        }
+        let ttl = self.strategy.time_to_live(object);
+        txn.ops.push((Op::Put { key: key.clone(), value, ttl }, expect));
+        Ok(txn)
+    }
+
+    /// Commits and waits until the cache shows it.
+    pub(super) async fn commit(&self, txn: Txn) -> Result<u64, storage::Error> {
+        let committed = self.caches.storage().commit(txn).await?;
+        // A cache that lags behind for seconds must not turn a durable write into a failure.
+        let _ = self.caches.wait_for(committed.revision).await;
+        Ok(committed.revision)
+    }
+
+    pub(super) fn claim_lost(
+        &self,
+        taken: &Key,
+        claims: &[Reservation],
+        lost: &mut BTreeSet<String>,
+        name: &str,
+    ) -> Result<(), Status> {
+        // A claim that was chosen at random is chosen anew; one that was asked for is lost again.
+        if lost.len() < WRITE_TRIES && lost.insert(taken.to_string()) {
+            return Ok(());
+        }
+        let claim = claims.iter().find(|claim| reservation_key(claim) == **taken);
+        let (path, body) = claim.map_or_else(Default::default, |claim| claim.taken.clone());
+        let error = FieldError { path: Path::new(&path), error_type: ErrorType::Invalid, body };
+        Err(self.invalid(name, &vec![error]))
+    }
+}
+
+fn reservation_key(claim: &Reservation) -> String {
+    format!("{RESERVATIONS}{}", claim.key)
+}
