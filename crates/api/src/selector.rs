@@ -257,9 +257,8 @@ fn parse_requirement(lexer: &mut Lexer<'_>) -> Result<Requirement, String> {
 }
 
 fn parse_exact(lexer: &mut Lexer<'_>) -> Result<Vec<String>, String> {
-    match lexer.peek_value() {
-        (Token::End | Token::Comma, _) => return Ok(vec![String::new()]),
-        _ => {}
+    if matches!(lexer.peek_value().0, Token::End | Token::Comma) {
+        return Ok(vec![String::new()]);
     }
     match lexer.next_value() {
         (Token::Identifier, value) => Ok(vec![value.to_owned()]),
