@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use storage::testing::{EtcdServer, Fixture, within};
-use storage::{Error, Etcd, EtcdConfig, Expect, Key, Storage, Txn};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use storage::testing::{EtcdServer, Fixture, ServerTls, within};
+use storage::{Error, Etcd, EtcdConfig, EtcdTls, Expect, Key, Storage, Txn};
 
 async fn make() -> Fixture {
     let server = EtcdServer::start().await;
@@ -90,4 +91,48 @@ async fn too_large_is_said_so() {
     let txn = Txn::new().put("/a", vec![0; 3 << 20], Expect::Any);
     let error = store.commit(txn).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { size } if size > 3 << 20), "{error:?}");
+}
+
+#[tokio::test]
+async fn one_of_several_endpoints_is_enough() {
+    let mut gone = EtcdServer::start().await;
+    gone.kill();
+    let server = EtcdServer::start().await;
+    let endpoints = vec![gone.url(), server.url()];
+    let store = Etcd::open(EtcdConfig { endpoints, ..EtcdConfig::default() }).await.unwrap();
+    for i in 0..20 {
+        assert_eq!(put(&store, "/a").await.unwrap(), i + 2);
+    }
+}
+
+/// A certificate for 127.0.0.1 and its key, as PEM.
+fn certificate(authority: &Issuer<'_, KeyPair>) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn speaks_tls_with_certificates_on_both_sides() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key).unwrap().pem();
+    let authority = Issuer::new(params, key);
+    let (server_certificate, server_key) = certificate(&authority);
+    let (client_certificate, client_key) = certificate(&authority);
+    let tls = ServerTls { ca: ca.clone(), certificate: server_certificate, key: server_key };
+    let server = EtcdServer::start_with(Some(tls)).await;
+
+    let config = |identity| EtcdConfig {
+        tls: Some(EtcdTls { ca: ca.clone().into_bytes(), identity }),
+        ..server.config()
+    };
+    let identity = (client_certificate.into_bytes(), client_key.into_bytes());
+    let store = Etcd::open(config(Some(identity))).await.unwrap();
+    let mut watch = store.watch("/", 1).await.unwrap();
+    assert_eq!(put(&store, "/a").await.unwrap(), 2);
+    assert_eq!(within(watch.next()).await.unwrap().unwrap().revision, 2);
+    let refused = Etcd::open(config(None)).await.map(drop);
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
 }

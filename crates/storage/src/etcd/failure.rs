@@ -39,6 +39,16 @@ pub(super) fn meaning(code: i32, message: &str) -> Meaning {
     }
 }
 
+/// Whether the request cannot have had an effect, because no connection was made for it.
+pub(super) fn not_sent(error: &etcd_client::Error) -> bool {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => {
+            status.code() as i32 == UNAVAILABLE && status.message().contains("connect error")
+        }
+        _ => false,
+    }
+}
+
 /// Our error for a failed request. What etcd does not say is 0.
 pub(super) fn error(operation: &'static str, error: etcd_client::Error) -> Error {
     let meaning = match &error {

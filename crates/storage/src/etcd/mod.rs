@@ -37,6 +37,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Upstream's `keepaliveTime` and `keepaliveTimeout` (`storage/storagebackend/factory/etcd3.go`).
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+/// How often a request that cannot leave is tried, and the wait between.
+const ATTEMPTS: u32 = 20;
+const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// A lease is shared for this long at most (upstream's `DefaultLeaseReuseDurationSeconds`).
 const LEASE_REUSE: Duration = Duration::from_secs(60);
 /// A lease is shared by so many keys at most (upstream's `DefaultLeaseMaxObjectCount`).
@@ -78,7 +81,7 @@ impl Etcd {
         if let Some((name, password)) = config.user {
             options = options.with_user(name, password);
         }
-        let client = bounded("connect", Client::connect(config.endpoints, Some(options))).await?;
+        let client = bounded("connect", || Client::connect(&config.endpoints, Some(options.clone()))).await?;
         let store = Self {
             prefix: config.prefix,
             kv: client.kv_client().max_decoding_message_size(MESSAGE_BYTES),
@@ -101,8 +104,11 @@ impl Etcd {
 
     async fn range(&self, key: Vec<u8>, options: GetOptions) -> Result<GetResponse> {
         self.check_open()?;
-        let mut kv = self.kv.clone();
-        bounded("read", kv.get(key, Some(options))).await
+        bounded("read", || {
+            let (mut kv, key, options) = (self.kv.clone(), key.clone(), options.clone());
+            async move { kv.get(key, Some(options)).await }
+        })
+        .await
     }
 
     /// How to read the range of a prefix.
@@ -131,8 +137,11 @@ impl Etcd {
         }
         let reuse = LEASE_REUSE.min(ttl / 20);
         let granted = seconds.max(1) + reuse.as_secs();
-        let mut leases = self.leases.clone();
-        let response = bounded("grant a lease", leases.grant(signed(granted), None)).await?;
+        let grant = || {
+            let mut leases = self.leases.clone();
+            async move { leases.grant(signed(granted), None).await }
+        };
+        let response = bounded("grant a lease", grant).await?;
         let id = response.id();
         if reuse.as_secs() > 0 {
             let reuse = Duration::from_secs(reuse.as_secs());
@@ -189,13 +198,26 @@ impl Drop for Etcd {
     }
 }
 
-/// Limits the time of a request and translates its failure.
-async fn bounded<T>(
-    operation: &'static str,
-    request: impl Future<Output = std::result::Result<T, etcd_client::Error>>,
-) -> Result<T> {
-    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-        Ok(result) => result.map_err(|error| failure::error(operation, error)),
+/// Limits the time of a request and translates its failure. A request that did not leave, because the endpoint that
+/// was picked for it cannot be reached, is tried again: there may be another one.
+async fn bounded<T, F>(operation: &'static str, request: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = std::result::Result<T, etcd_client::Error>>,
+{
+    let attempts = async {
+        let mut attempt = 1;
+        loop {
+            match request().await {
+                Err(error) if attempt < ATTEMPTS && failure::not_sent(&error) => {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    attempt += 1;
+                }
+                result => return result.map_err(|error| failure::error(operation, error)),
+            }
+        }
+    };
+    match tokio::time::timeout(REQUEST_TIMEOUT, attempts).await {
+        Ok(result) => result,
         Err(elapsed) => Err(Error::Unavailable { operation, source: elapsed.into() }),
     }
 }
@@ -285,8 +307,11 @@ impl Storage for Etcd {
         }
         let reads: Vec<_> = conditions.iter().map(|(key, _)| TxnOp::get(self.full_key(key), None)).collect();
         let request = etcd_client::Txn::new().when(compares).and_then(writes).or_else(reads);
-        let mut kv = self.kv.clone();
-        let response = match bounded("commit", kv.txn(request)).await {
+        let send = || {
+            let (mut kv, request) = (self.kv.clone(), request.clone());
+            async move { kv.txn(request).await }
+        };
+        let response = match bounded("commit", send).await {
             Ok(response) => response,
             Err(Error::TooLarge { .. }) => return Err(Error::TooLarge { size }),
             Err(error) => {
@@ -338,8 +363,11 @@ impl Storage for Etcd {
 
     async fn compact(&self, to: Revision) -> Result<()> {
         self.check_open()?;
-        let mut kv = self.kv.clone();
-        match bounded("compact", kv.compact(signed(to), None)).await {
+        let compact = || {
+            let mut kv = self.kv.clone();
+            async move { kv.compact(signed(to), None).await }
+        };
+        match bounded("compact", compact).await {
             Ok(_) | Err(Error::Compacted { .. }) => Ok(()),
             Err(error) => Err(self.explain(error, to).await),
         }

@@ -2,6 +2,7 @@
 //!
 //! **Contract:** panics if etcd is not installed or does not start: a test that needs it must not pass in silence.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -20,16 +21,39 @@ pub struct EtcdServer {
     folder: TempDir,
     client_port: u16,
     peer_port: u16,
+    tls: Option<ServerTls>,
     process: Option<Child>,
+}
+
+/// Certificates for the server, as PEM. Clients must show one of the same authority.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// Who signed all of them.
+    pub ca: String,
+    /// The server's, for 127.0.0.1.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
 }
 
 impl EtcdServer {
     /// Starts etcd and waits until it answers.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts etcd, over TLS if there are certificates.
+    pub async fn start_with(tls: Option<ServerTls>) -> Self {
         let mut said = String::new();
         for _ in 0..ATTEMPTS {
             let folder = tempfile::tempdir().expect("a folder for etcd");
-            let mut server = Self { folder, client_port: free_port(), peer_port: free_port(), process: None };
+            let mut server = Self {
+                folder,
+                client_port: free_port(),
+                peer_port: free_port(),
+                tls: tls.clone(),
+                process: None,
+            };
             if server.run().await {
                 return server;
             }
@@ -45,7 +69,8 @@ impl EtcdServer {
 
     /// Its client URL.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.client_port)
     }
 
     /// Kills it, as a crash would.
@@ -70,6 +95,22 @@ impl EtcdServer {
         self.folder.path().join("log")
     }
 
+    fn tls_arguments(&self) -> Vec<OsString> {
+        let Some(tls) = &self.tls else { return Vec::new() };
+        let mut arguments: Vec<OsString> = vec!["--client-cert-auth".into()];
+        let files = [
+            ("--trusted-ca-file", "ca", &tls.ca),
+            ("--cert-file", "certificate", &tls.certificate),
+            ("--key-file", "key", &tls.key),
+        ];
+        for (argument, name, pem) in files {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, pem).expect("a file for etcd's TLS");
+            arguments.extend([argument.into(), path.into()]);
+        }
+        arguments
+    }
+
     /// Whether etcd has started and answers.
     async fn run(&mut self) -> bool {
         let client = self.url();
@@ -82,6 +123,7 @@ impl EtcdServer {
             .args(["--initial-cluster", &format!("test={peer}")])
             .args(["--logger", "zap", "--log-level", "error"])
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .args(self.tls_arguments())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())

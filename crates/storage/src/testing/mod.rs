@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-pub use self::etcd_server::EtcdServer;
+pub use self::etcd_server::{EtcdServer, ServerTls};
 use crate::{Clock, Error, Event, Expect, Key, KeyValue, ListOptions, Revision, Storage, Txn, WatchStream};
 
 /// The checks, under one roof for [`suite!`](crate::suite).
