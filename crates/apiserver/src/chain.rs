@@ -49,7 +49,8 @@ where
     let inflight = server.metrics.enter(kind);
 
     let mut user_name = String::new();
-    let guarded = AssertUnwindSafe(limited(&server, &info, kind, identity.as_deref(), request, &mut user_name));
+    let guarded =
+        AssertUnwindSafe(limited(&server, &info, kind, identity.as_deref(), request, &mut user_name));
     let result = guarded.catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(verb = info.verb, path = %info.path, "a handler panicked");
         Err(Status::internal("this request caused the server to panic, look in the logs for details"))

@@ -28,7 +28,11 @@ pub(crate) async fn object(request: Request) -> Result<Value, Status> {
         _ => return Err(Status::unsupported_media_type(&ACCEPTED)),
     }
     .map_err(|error| Status::bad_request(format!("the object provided is unrecognized: {error}")))?;
-    if value.is_object() { Ok(value) } else { Err(Status::bad_request("the object provided is unrecognized")) }
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Status::bad_request("the object provided is unrecognized"))
+    }
 }
 
 /// The object in a request's body, which must be of this kind if it says any.

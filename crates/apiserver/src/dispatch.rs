@@ -6,7 +6,7 @@ use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::request::RequestInfo;
 use crate::server::Server;
-use crate::{body, catalog, handlers, health, openapi, openid, respond, version};
+use crate::{body, catalog, discovery, handlers, health, openapi, openid, respond, version};
 use api::status::Status;
 use serde_json::json;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ pub(crate) async fn dispatch(
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
         [] => Ok(index(server)),
-                ["openapi", ..] if matches!(info.verb, "get" | "head") => {
+        ["api" | "apis", ..] => discovery::serve(server, info, &request),
+        ["openapi", ..] if matches!(info.verb, "get" | "head") => {
             let facts = catalog::resources(server);
             let query = request.uri().query();
             let found = openapi::serve(&info.path, request.headers(), query, &facts);
@@ -98,11 +99,7 @@ async fn resource(
 
 /// 405, as upstream words it where no store is asked.
 pub(crate) fn method_not_allowed() -> Status {
-    Status::new(
-        405,
-        "MethodNotAllowed",
-        "the server does not allow this method on the requested resource",
-    )
+    Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 }
 
 /// What `/` answers.

@@ -16,11 +16,8 @@ fn checks(server: &Server, endpoint: &str) -> Vec<(String, Result<(), String>)> 
     let following = || {
         if server.registry.is_following() { Ok(()) } else { Err("the storage is not followed".to_owned()) }
     };
-    let mut checks = vec![
-        ("ping".to_owned(), Ok(())),
-        ("log".to_owned(), Ok(())),
-        ("etcd".to_owned(), following()),
-    ];
+    let mut checks =
+        vec![("ping".to_owned(), Ok(())), ("log".to_owned(), Ok(())), ("etcd".to_owned(), following())];
     if endpoint == "readyz" {
         checks.push(("etcd-readiness".to_owned(), following()));
         checks.push(("informer-sync".to_owned(), following()));
@@ -83,7 +80,11 @@ fn report(
         .map(|name| format!("{name:?}"))
         .collect();
     if !unknown.is_empty() {
-        let _ = writeln!(text, "warn: some health checks cannot be excluded: no matches for {}", unknown.join(", "));
+        let _ = writeln!(
+            text,
+            "warn: some health checks cannot be excluded: no matches for {}",
+            unknown.join(", ")
+        );
     }
     if !failed.is_empty() {
         return respond::text(500, format!("{text}{endpoint} check failed\n"));

@@ -36,7 +36,9 @@ const DUPLEX_BYTES: usize = 64 << 10;
 /// The TLS side of a listener: our certificate, and client certificates of our own authority if there are any.
 pub(crate) fn tls(config: &Config) -> Result<TlsAcceptor, Error> {
     let certificates = |pem: &str, what| -> Result<Vec<CertificateDer<'static>>, Error> {
-        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|e| Error::Pem(what, e))
+        CertificateDer::pem_slice_iter(pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::Pem(what, e))
     };
     let other = |error: rustls::Error| Error::Tls(Box::new(error));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

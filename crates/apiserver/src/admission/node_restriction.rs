@@ -80,9 +80,7 @@ fn pod_refusal(
             (!bound(object)).then(|| only("create pods"))
         }
         (Operation::Delete, "") => (!bound(attributes.old)).then(|| only("delete pods")),
-        (Operation::Update, "status") => {
-            (!bound(attributes.old)).then(|| only("update pod status for pods"))
-        }
+        (Operation::Update, "status") => (!bound(attributes.old)).then(|| only("update pod status for pods")),
         (Operation::Create, "eviction") => {
             let pod = attributes.lookup.get("", "pods", attributes.namespace, attributes.name);
             (!bound(pod.as_deref())).then(|| only("evict pods"))

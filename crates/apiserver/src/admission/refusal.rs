@@ -18,5 +18,7 @@ pub(super) fn forbidden(attributes: &Attributes<'_>, object: Option<&Value>, why
 
 /// Whether the request is about objects of this resource themselves.
 pub(super) fn is_about(attributes: &Attributes<'_>, group: &str, plural: &str) -> bool {
-    attributes.subresource.is_empty() && attributes.resource.group == group && attributes.resource.plural == plural
+    attributes.subresource.is_empty()
+        && attributes.resource.group == group
+        && attributes.resource.plural == plural
 }

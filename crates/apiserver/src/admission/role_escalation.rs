@@ -94,9 +94,7 @@ impl RoleEscalation {
             return Ok(());
         }
         match attributes.lookup.get(GROUP, plural, namespace, role) {
-            Some(role) => {
-                self.check_rules(attributes, name, &PolicyRule::list_from_json(&role["rules"]))
-            }
+            Some(role) => self.check_rules(attributes, name, &PolicyRule::list_from_json(&role["rules"])),
             None => Err(Status::new(404, "NotFound", format!("{kind}.{GROUP} {role:?} not found"))),
         }
     }
@@ -109,7 +107,9 @@ impl Plugin for RoleEscalation {
 
     fn validate(&self, attributes: &mut Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {
         let writes = matches!(attributes.operation, Operation::Create | Operation::Update);
-        let (true, Some(object)) = (writes && attributes.resource.group == GROUP, object) else { return Ok(()) };
+        let (true, Some(object)) = (writes && attributes.resource.group == GROUP, object) else {
+            return Ok(());
+        };
         if attributes.user.is_in(GROUP_MASTERS) {
             return Ok(());
         }

@@ -46,7 +46,9 @@ impl Plugin for ServiceAccount {
         pod["spec"]["serviceAccountName"] = json!(name);
         pod["spec"]["serviceAccount"] = json!(name);
         let has_secrets = pod["spec"]["imagePullSecrets"].as_array().is_some_and(|s| !s.is_empty());
-        if !has_secrets && let Some(secrets) = account["imagePullSecrets"].as_array().filter(|s| !s.is_empty()) {
+        if !has_secrets
+            && let Some(secrets) = account["imagePullSecrets"].as_array().filter(|s| !s.is_empty())
+        {
             pod["spec"]["imagePullSecrets"] = json!(secrets);
         }
         Ok(())

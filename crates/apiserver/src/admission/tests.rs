@@ -41,7 +41,9 @@ impl Authorizer for Reader {
         Decision { allowed: false, reason: String::new() }
     }
     fn rules_for(&self, _: &UserInfo, _: &str) -> Vec<PolicyRule> {
-        vec![PolicyRule::from_json(&json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"] }))]
+        vec![PolicyRule::from_json(
+            &json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"] }),
+        )]
     }
 }
 
@@ -114,7 +116,8 @@ fn a_pod_gets_its_account_priority_and_tolerations() {
     assert_eq!(pod["spec"]["serviceAccount"], "default");
     assert_eq!(pod["spec"]["priority"], 0);
     assert_eq!(pod["spec"]["preemptionPolicy"], "PreemptLowerPriority");
-    let keys: Vec<_> = pod["spec"]["tolerations"].as_array().unwrap().iter().map(|t| t["key"].clone()).collect();
+    let keys: Vec<_> =
+        pod["spec"]["tolerations"].as_array().unwrap().iter().map(|t| t["key"].clone()).collect();
     assert_eq!(keys, ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]);
 }
 
@@ -140,7 +143,10 @@ fn nothing_is_created_where_no_namespace_is_or_stays() {
         "configmaps \"c\" is forbidden: unable to create new content in namespace n because it is being terminated"
     );
     let cause = &status.details.unwrap().causes[0];
-    assert_eq!((cause.reason.as_str(), cause.message.as_str()), ("NamespaceTerminating", "namespace n is being terminated"));
+    assert_eq!(
+        (cause.reason.as_str(), cause.message.as_str()),
+        ("NamespaceTerminating", "namespace n is being terminated")
+    );
 
     let case = Case { operation: Operation::Update, name: "c", ..case };
     assert!(case.run(Some(object)).is_ok());
@@ -148,7 +154,9 @@ fn nothing_is_created_where_no_namespace_is_or_stays() {
 
 #[test]
 fn the_first_namespaces_are_immortal() {
-    for (name, refused) in [("default", true), ("kube-system", true), ("kube-node-lease", false), ("n", false)] {
+    for (name, refused) in
+        [("default", true), ("kube-system", true), ("kube-node-lease", false), ("n", false)]
+    {
         let case = Case { operation: Operation::Delete, name, ..Case::create("Namespace", "namespaces", "") };
         let result = case.run(None);
         assert_eq!(result.is_err(), refused, "{name}");
@@ -179,9 +187,13 @@ fn a_missing_account_or_class_is_named() {
 #[test]
 fn a_class_decides_the_priority() {
     let class = json!({ "metadata": { "name": "high" }, "value": 9, "globalDefault": true });
-    let case = Case { lookup: Fake::namespace().with("priorityclasses", class), ..Case::create("Pod", "pods", "n") };
+    let case =
+        Case { lookup: Fake::namespace().with("priorityclasses", class), ..Case::create("Pod", "pods", "n") };
     let admitted = case.run(Some(pod())).unwrap();
-    assert_eq!((&admitted["spec"]["priority"], &admitted["spec"]["priorityClassName"]), (&json!(9), &json!("high")));
+    assert_eq!(
+        (&admitted["spec"]["priority"], &admitted["spec"]["priorityClassName"]),
+        (&json!(9), &json!("high"))
+    );
     let mut object = pod();
     object["spec"]["priority"] = json!(3);
     assert!(case.refusal(Some(object)).1.contains("the integer value of priority (3) must not be provided"));
@@ -190,7 +202,10 @@ fn a_class_decides_the_priority() {
 #[test]
 fn a_new_node_takes_no_pods_yet() {
     let node = Case::create("Node", "nodes", "").run(Some(json!({ "metadata": { "name": "a" } }))).unwrap();
-    assert_eq!(node["spec"]["taints"], json!([{ "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" }]));
+    assert_eq!(
+        node["spec"]["taints"],
+        json!([{ "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" }])
+    );
 }
 
 #[test]
@@ -232,7 +247,8 @@ fn nobody_grants_what_he_does_not_have() {
                 "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": verbs }] })
     };
     let mut case = Case::create("Role", "roles", "n");
-    case.resource = Resource::new("rbac.authorization.k8s.io", "v1", "Role", "roles", "role", Scope::Namespaced);
+    case.resource =
+        Resource::new("rbac.authorization.k8s.io", "v1", "Role", "roles", "role", Scope::Namespaced);
     case.user = UserInfo { name: "u".into(), groups: vec!["g".into(), "h".into()], ..UserInfo::default() };
     assert!(case.run(Some(role(json!(["get"])))).is_ok());
     assert_eq!(

@@ -25,7 +25,8 @@ pub(super) fn identity(token: &str, now: Timestamp, lookup: &dyn Lookup) -> Opti
     let (id, secret) = split(token)?;
     let object = lookup.get("", "secrets", "kube-system", &format!("bootstrap-token-{id}"))?;
     let data = |key: &str| decode(&object["data"][key]);
-    if object["type"] != "bootstrap.kubernetes.io/token" || !object["metadata"]["deletionTimestamp"].is_null() {
+    if object["type"] != "bootstrap.kubernetes.io/token" || !object["metadata"]["deletionTimestamp"].is_null()
+    {
         return None;
     }
     let secret_fits: bool = data("token-secret").as_bytes().ct_eq(secret.as_bytes()).into();

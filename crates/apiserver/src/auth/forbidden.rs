@@ -76,6 +76,8 @@ mod tests {
         ] {
             assert_eq!(forbidden(&action, "").message, message);
         }
-        assert!(forbidden(&Action::path(&user, "get", "/x"), "RBAC: no").message.ends_with("\"/x\": RBAC: no"));
+        assert!(
+            forbidden(&Action::path(&user, "get", "/x"), "RBAC: no").message.ends_with("\"/x\": RBAC: no")
+        );
     }
 }

@@ -3,7 +3,9 @@
 //! **Contract**: every part of the other identity needs the verb `impersonate` on it.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/filters/impersonation`.
 
-use super::{ANONYMOUS, Action, Authorizer, GROUP_AUTHENTICATED, GROUP_UNAUTHENTICATED, UserInfo, forbidden, token};
+use super::{
+    ANONYMOUS, Action, Authorizer, GROUP_AUTHENTICATED, GROUP_UNAUTHENTICATED, UserInfo, forbidden, token,
+};
 use api::status::Status;
 use http::HeaderMap;
 

@@ -66,9 +66,13 @@ fn a_token_tells_whose_it_is() {
     assert_eq!(user.name, "system:serviceaccount:n:s");
     assert_eq!(user.uid, "u1");
     assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:n", GROUP_AUTHENTICATED]);
-    for (key, value) in
-        [("pod-name", "p"), ("pod-uid", "u2"), ("node-name", "w"), ("node-uid", "u3"), ("credential-id", "JTI=j")]
-    {
+    for (key, value) in [
+        ("pod-name", "p"),
+        ("pod-uid", "u2"),
+        ("node-name", "w"),
+        ("node-uid", "u3"),
+        ("credential-id", "JTI=j"),
+    ] {
         assert_eq!(user.extra[&format!("authentication.kubernetes.io/{key}")], [value]);
     }
     assert_eq!(audiences, [ISSUER]);
@@ -79,7 +83,8 @@ fn a_token_dies_with_time_audience_and_what_it_is_bound_to() {
     let tokens = tokens();
     let token = tokens.sign(claims()).unwrap();
     let good = || vec![("serviceaccounts", named("s", "u1")), ("pods", named("p", "u2"))];
-    let going = json!({ "metadata": { "name": "p", "uid": "u2", "deletionTimestamp": "1970-01-01T00:00:01Z" } });
+    let going =
+        json!({ "metadata": { "name": "p", "uid": "u2", "deletionTimestamp": "1970-01-01T00:00:01Z" } });
     let issuer = [ISSUER.to_owned()];
     let other = ["https://other".to_owned()];
     for (objects, audiences, now, accepted) in [
@@ -173,7 +178,10 @@ impl Authorizer for MayImpersonate {
     fn authorize(&self, action: &Action<'_>) -> Decision {
         let allowed = action.user.name == "root"
             && action.verb == "impersonate"
-            && matches!((action.resource, action.name), ("users", "jane") | ("serviceaccounts", "s") | ("groups", "dev"));
+            && matches!(
+                (action.resource, action.name),
+                ("users", "jane") | ("serviceaccounts", "s") | ("groups", "dev")
+            );
         Decision { allowed, reason: String::new() }
     }
     fn rules_for(&self, _: &UserInfo, _: &str) -> Vec<rbac::PolicyRule> {
@@ -192,13 +200,19 @@ fn acting_as_somebody_needs_the_right_to() {
     };
     assert_eq!(act("root", &[]).unwrap().name, "root");
     let jane = act("root", &[("impersonate-user", "jane"), ("impersonate-group", "dev")]).unwrap();
-    assert_eq!((jane.name.as_str(), jane.groups), ("jane", vec!["dev".to_owned(), GROUP_AUTHENTICATED.to_owned()]));
+    assert_eq!(
+        (jane.name.as_str(), jane.groups),
+        ("jane", vec!["dev".to_owned(), GROUP_AUTHENTICATED.to_owned()])
+    );
     let account = act("root", &[("impersonate-user", "system:serviceaccount:n:s")]).unwrap();
     assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:n", GROUP_AUTHENTICATED]);
     assert_eq!(
         act("mallory", &[("impersonate-user", "jane")]).unwrap_err().message,
         r#"users "jane" is forbidden: User "mallory" cannot impersonate resource "users" in API group "" at the cluster scope"#
     );
-    assert_eq!(act("root", &[("impersonate-user", "jane"), ("impersonate-group", "ops")]).unwrap_err().code, 403);
+    assert_eq!(
+        act("root", &[("impersonate-user", "jane"), ("impersonate-group", "ops")]).unwrap_err().code,
+        403
+    );
     assert_eq!(act("root", &[("impersonate-group", "dev")]).unwrap_err().code, 500);
 }

@@ -142,7 +142,8 @@ impl Tokens {
 
     /// Whether the token was signed by somebody who calls himself us; others' tokens are none of our business.
     pub fn is_ours(&self, token: &str) -> bool {
-        jsonwebtoken::dangerous::insecure_decode_claims::<Value>(token).is_ok_and(|c| c["iss"] == self.issuer.as_str())
+        jsonwebtoken::dangerous::insecure_decode_claims::<Value>(token)
+            .is_ok_and(|c| c["iss"] == self.issuer.as_str())
     }
 
     /// Checks a token for one of these audiences; returns who it is and the audiences that fit.

@@ -59,7 +59,9 @@ impl Subresource for Binding {
 fn validate(name: &str, binding: &Value) -> Result<(), Status> {
     let named = text(&binding["metadata"]["name"]);
     if !named.is_empty() && named != name {
-        return Err(Status::bad_request(format!("name in URL does not match name in Binding object: {named}")));
+        return Err(Status::bad_request(format!(
+            "name in URL does not match name in Binding object: {named}"
+        )));
     }
     let mut errors = ErrorList::new();
     let target = Path::new("target");
@@ -81,7 +83,9 @@ fn bound(pod: Option<&Value>, name: &str, binding: &Value, now: &str) -> Result<
     let uid = text(&binding["metadata"]["uid"]);
     if !uid.is_empty() && pod["metadata"]["uid"] != uid {
         let have = text(&pod["metadata"]["uid"]);
-        return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {have}"));
+        return conflict(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {have}"
+        ));
     }
     if !pod["metadata"]["deletionTimestamp"].is_null() {
         return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));

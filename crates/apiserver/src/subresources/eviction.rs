@@ -63,9 +63,7 @@ impl Subresource for Eviction {
             dry_run: dry_run(info)? || asks_dry_run,
             ..WriteOptions::new(user)
         };
-        super::store(server, "", "pods")?
-            .delete(&mut options, &info.namespace, &info.name, &wanted)
-            .await?;
+        super::store(server, "", "pods")?.delete(&mut options, &info.namespace, &info.name, &wanted).await?;
         Ok(success(201))
     }
 }

@@ -169,11 +169,7 @@ mod tests {
         assert_eq!(container(&pod(&["a"], &["i"]), "p", "").unwrap(), "a");
         assert_eq!(container(&pod(&["a", "b"], &["i"]), "p", "i").unwrap(), "i");
         for (pod, wanted, why) in [
-            (
-                pod(&["a", "b"], &[]),
-                "",
-                "a container name must be specified for pod p, choose one of: [a b]",
-            ),
+            (pod(&["a", "b"], &[]), "", "a container name must be specified for pod p, choose one of: [a b]"),
             (
                 pod(&["a", "b"], &["i"]),
                 "",

@@ -25,13 +25,17 @@ impl LogOptions {
         let number = |name: &str| match query.get(name) {
             None | Some("") => Ok(None),
             Some(text) => text.parse::<i64>().map(Some).map_err(|_| {
-                Status::bad_request(format!("unable to decode query parameter {name:?}: invalid number {text:?}"))
+                Status::bad_request(format!(
+                    "unable to decode query parameter {name:?}: invalid number {text:?}"
+                ))
             }),
         };
         let since_time = match query.get("sinceTime") {
             None | Some("") => None,
             Some(text) => Some(text.parse::<Timestamp>().map_err(|_| {
-                Status::bad_request(format!("unable to decode query parameter \"sinceTime\": {text:?} is no time"))
+                Status::bad_request(format!(
+                    "unable to decode query parameter \"sinceTime\": {text:?} is no time"
+                ))
             })?),
         };
         let options = Self {
@@ -63,7 +67,11 @@ impl LogOptions {
                 errors.push(FieldError::forbidden(&Path::default(), why));
             }
             (Some(seconds), None) if seconds < 1 => {
-                errors.push(FieldError::invalid(&Path::new("sinceSeconds"), seconds, "must be greater than 0"));
+                errors.push(FieldError::invalid(
+                    &Path::new("sinceSeconds"),
+                    seconds,
+                    "must be greater than 0",
+                ));
             }
             _ => {}
         }
@@ -80,7 +88,8 @@ impl LogOptions {
                 parts.push(format!("{name}=true"));
             }
         }
-        let since = self.since_seconds.map(|s| now.saturating_sub(SignedDuration::from_secs(s)).unwrap_or(now));
+        let since =
+            self.since_seconds.map(|s| now.saturating_sub(SignedDuration::from_secs(s)).unwrap_or(now));
         if let Some(time) = since.or(self.since_time) {
             parts.push(format!("sinceTime={}", time.to_string().replace(':', "%3A")));
         }
@@ -121,12 +130,15 @@ mod tests {
             let status = LogOptions::parse("p", &Query::parse(query)).unwrap_err();
             assert_eq!((status.code, status.message.as_str()), (code, message));
         }
-        assert!(LogOptions::parse("p", &Query::parse("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z")).is_err());
+        assert!(
+            LogOptions::parse("p", &Query::parse("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z")).is_err()
+        );
     }
 
     #[test]
     fn tells_the_kubelet_a_time() {
-        let options = LogOptions::parse("p", &Query::parse("follow=true&tailLines=5&sinceSeconds=60")).unwrap();
+        let options =
+            LogOptions::parse("p", &Query::parse("follow=true&tailLines=5&sinceSeconds=60")).unwrap();
         let now = "2026-01-01T00:01:00Z".parse().unwrap();
         assert_eq!(options.query(now), "follow=true&sinceTime=2026-01-01T00%3A00%3A00Z&tailLines=5");
     }

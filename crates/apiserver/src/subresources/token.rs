@@ -150,8 +150,7 @@ fn bind(lookup: &dyn Lookup, account: &str, bound: &Value, private: &mut Private
         }
     };
     let resource = resource(kind_name, plural);
-    let object =
-        lookup.get("", plural, namespace, name).ok_or_else(|| Status::not_found(&resource, name))?;
+    let object = lookup.get("", plural, namespace, name).ok_or_else(|| Status::not_found(&resource, name))?;
     let found = reference(&object);
     let uid = text(&bound["uid"]);
     if !uid.is_empty() && uid != found.uid {

@@ -57,8 +57,7 @@ impl Bindings {
         for object in objects {
             let namespace = text(&object["metadata"]["namespace"]);
             let name = text(&object["metadata"]["name"]);
-            let binding =
-                if namespace.is_empty() { name.to_owned() } else { format!("{name}/{namespace}") };
+            let binding = if namespace.is_empty() { name.to_owned() } else { format!("{name}/{namespace}") };
             let by_subject = table.entry(namespace.to_owned()).or_default();
             for subject in object["subjects"].as_array().map(Vec::as_slice).unwrap_or_default() {
                 let Some((key, description)) = subject_key(subject, namespace) else { continue };

@@ -132,7 +132,9 @@ impl PolicyRule {
             self.resources.iter().any(|r| r == ALL || r == wanted || sub.as_ref() == Some(r))
         };
         let path = |wanted: &String| {
-            self.paths.iter().any(|p| p == wanted || p.strip_suffix('*').is_some_and(|x| wanted.starts_with(x)))
+            self.paths
+                .iter()
+                .any(|p| p == wanted || p.strip_suffix('*').is_some_and(|x| wanted.starts_with(x)))
         };
         atom.verbs.iter().all(|v| has(&self.verbs, v))
             && atom.groups.iter().all(|g| has(&self.groups, g))
@@ -178,7 +180,13 @@ mod tests {
             if text.is_empty() { vec![] } else { text.split(',').map(str::to_owned).collect() }
         };
         let groups = if groups.is_empty() { vec![String::new()] } else { split(groups) };
-        PolicyRule { groups, resources: split(resources), names: split(names), paths: vec![], verbs: split(verbs) }
+        PolicyRule {
+            groups,
+            resources: split(resources),
+            names: split(names),
+            paths: vec![],
+            verbs: split(verbs),
+        }
     }
 
     #[test]

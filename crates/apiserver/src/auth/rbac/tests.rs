@@ -5,7 +5,10 @@ use serde_json::json;
 use std::collections::HashMap;
 
 #[derive(Default)]
-struct Fake(Mutex<(u64, HashMap<String, Vec<Arc<Value>>>)>);
+struct Fake(Mutex<State>);
+
+/// A generation, and the objects by plural.
+type State = (u64, HashMap<String, Vec<Arc<Value>>>);
 
 impl Fake {
     fn put(&self, plural: &str, object: Value) {

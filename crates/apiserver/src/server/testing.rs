@@ -1,0 +1,162 @@
+//! A whole server in a test: memory storage, certificates of its own, and a client that shows raw answers.
+
+use super::Server;
+use crate::auth::{GROUP_MASTERS, UserInfo};
+use crate::config::{Config, DEFAULT_ISSUER};
+use crate::subresources::{NodeDialer, NodeStream, NodeTarget};
+use async_trait::async_trait;
+use bytes::Bytes;
+use component_base::Context;
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use storage::{Location, OpenOptions, Storage};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+
+/// A kubelet that answers every request with its path and query.
+pub(crate) struct EchoNode;
+
+#[async_trait]
+impl NodeDialer for EchoNode {
+    async fn dial(&self, node: &NodeTarget) -> std::io::Result<Box<dyn NodeStream>> {
+        let (near, far) = tokio::io::duplex(4096);
+        let name = node.name.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let text = format!("{name} {}", request.uri());
+                async move { Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(text)))) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).await;
+        });
+        Ok(Box::new(near))
+    }
+}
+
+/// The certificates of a test's cluster.
+pub(crate) struct Pki {
+    pub(crate) ca: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Pki {
+    pub(crate) fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "test-ca");
+        let ca = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+        Self { ca }
+    }
+
+    /// Certificate and key (PEM) with this common name and organization.
+    pub(crate) fn issue(&self, name: &str, group: &str, hosts: &[&str]) -> (String, String) {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.ca).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+pub(crate) async fn memory() -> Arc<dyn Storage> {
+    let clock = component_base::Clock::system();
+    let now = Arc::new(move || u64::try_from(clock.now().as_millisecond()).unwrap_or_default());
+    storage::open(Location::Memory, OpenOptions::new(now)).await.unwrap()
+}
+
+pub(crate) fn config(pki: &Pki, listener: Option<TcpListener>) -> Config {
+    let (cert_pem, key_pem) = pki.issue("kube-apiserver", "", &["localhost", "127.0.0.1"]);
+    Config {
+        ca_pem: pki.ca.pem(),
+        cert_pem,
+        key_pem,
+        token_key_pem: rcgen::KeyPair::generate().unwrap().serialize_pem(),
+        token_issuer: DEFAULT_ISSUER.to_owned(),
+        listener,
+        service_cidr: (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16),
+        node_ports: 30000..=32767,
+        advertise_address: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 1)),
+        advertise_port: 6443,
+        nodes: Arc::new(EchoNode),
+    }
+}
+
+pub(crate) async fn start() -> Arc<Server> {
+    Server::start(memory().await, Context::system(), config(&Pki::new(), None)).await.unwrap()
+}
+
+pub(crate) fn root() -> UserInfo {
+    UserInfo::authenticated("root", [GROUP_MASTERS.to_owned()])
+}
+
+/// A kube client with this identity.
+pub(crate) fn client(server: &Arc<Server>, user: UserInfo) -> kube::Client {
+    let server = Arc::clone(server);
+    let dial: client::connection::Dial = Arc::new(move || {
+        let stream = server.connect(user.clone());
+        Box::pin(async move { Ok(stream) })
+    });
+    client::connection::in_memory(dial, "default")
+}
+
+/// One answer.
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    pub(crate) fn message(&self) -> String {
+        self.json()["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// Sends one request over a new connection with this identity.
+pub(crate) async fn call(
+    server: &Arc<Server>,
+    user: UserInfo,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: Value,
+) -> Answer {
+    exchange(server.connect(user), method, path, headers, body).await
+}
+
+pub(crate) async fn exchange<S>(
+    stream: S,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: Value,
+) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = request.header("content-type", "application/json").body(Full::new(Bytes::from(body))).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Answer {
+        code: head.status.as_u16(),
+        headers: head.headers,
+        text: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
+}
