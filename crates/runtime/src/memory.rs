@@ -2,7 +2,7 @@
 //!
 //! Contract: keeps the promises of [`RuntimeService`] and [`ImageService`] without any process. Time is tokio's, counted
 //! from a given start, so that a paused clock works. Ids are numbered from a seed: the same calls give the same ids.
-//! A container costs its names and labels, and a task only while it is due to end by itself.
+//! A pod costs a few kilobytes, and a task only while a container is due to end by itself.
 //!
 //! Not here: faults and recorded calls (`fake`), what a command means (`script`).
 
@@ -93,8 +93,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     counter: u64,
-    sandboxes: HashMap<SandboxId, sandboxes::Sandbox>,
-    containers: HashMap<ContainerId, containers::Contained>,
+    sandboxes: HashMap<SandboxId, Box<sandboxes::Sandbox>>,
+    containers: HashMap<ContainerId, Box<containers::Contained>>,
     /// Ids by name, which no two may have.
     names: HashMap<String, String>,
     images: images::Images,
@@ -307,9 +307,26 @@ impl ImageService for Memory {
 /// Tells followers of a log that the container has ended.
 type EndSignal = watch::Sender<bool>;
 
-/// Whether `labels` has all of `wanted`.
-fn has_labels(labels: &StringMap, wanted: &StringMap) -> bool {
-    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+/// Labels or annotations at rest: sorted, without a tree's empty places.
+struct Compact(Box<[(Box<str>, Box<str>)]>);
+
+impl Compact {
+    fn new(map: &StringMap) -> Self {
+        Self(map.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect())
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    fn has_all(&self, wanted: &StringMap) -> bool {
+        wanted.iter().all(|(key, value)| self.get(key) == Some(value))
+    }
+
+    fn to_map(&self) -> StringMap {
+        self.0.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
 }
 
 /// The `n`th address of a prefix.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{EndSignal, Memory, State, has_labels};
+use super::{Compact, EndSignal, Memory, State};
 use crate::script::{OnTerm, Script};
 use crate::*;
 
@@ -24,8 +24,8 @@ pub(super) struct Contained {
     message: String,
     image: String,
     pub(super) image_id: ImageId,
-    labels: StringMap,
-    annotations: StringMap,
+    labels: Compact,
+    annotations: Compact,
     resources: Option<Box<Resources>>,
     mounts: Vec<Mount>,
     pub(super) script: Arc<Script>,
@@ -41,7 +41,7 @@ impl Contained {
         filter.id.as_ref().is_none_or(|wanted| wanted == id)
             && filter.state.is_none_or(|wanted| wanted == self.state)
             && filter.pod_sandbox_id.as_ref().is_none_or(|wanted| *wanted == self.sandbox)
-            && has_labels(&self.labels, &filter.labels)
+            && self.labels.has_all(&filter.labels)
     }
 
     pub(super) fn summary(&self, id: &ContainerId) -> Container {
@@ -53,8 +53,8 @@ impl Contained {
             image_id: self.image_id.clone(),
             state: self.state,
             created_at: self.created_at,
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
+            labels: self.labels.to_map(),
+            annotations: self.annotations.to_map(),
         }
     }
 
@@ -73,8 +73,8 @@ impl Contained {
             image: self.image.clone(),
             image_id: self.image_id.clone(),
             image_ref: self.image_id.to_string(),
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
+            labels: self.labels.to_map(),
+            annotations: self.annotations.to_map(),
             mounts: self.mounts.clone(),
             resources: self.resources.as_deref().cloned().unwrap_or_default(),
             log_path: String::new(),
@@ -156,14 +156,14 @@ impl Memory {
             message: String::new(),
             image: user_image.clone(),
             image_id: image.id,
-            labels,
-            annotations: config.annotations.clone(),
+            labels: Compact::new(&labels),
+            annotations: Compact::new(&config.annotations),
             resources: (config.resources != Resources::default()).then(|| Box::new(config.resources.clone())),
             mounts: config.mounts.clone(),
             script: Arc::new((self.inner.config.behaviour)(config, sandbox_config)),
             ended: watch::Sender::new(false),
         };
-        state.containers.insert(id.clone(), container);
+        state.containers.insert(id.clone(), Box::new(container));
         self.emit_container(&mut state, &id, RuntimeEventKind::Created, None);
         Ok(id)
     }
@@ -304,7 +304,7 @@ impl Memory {
             kind,
             container_id: Some(id.clone()),
             sandbox_id: container.sandbox.clone(),
-            pod_uid: container.labels[labels::POD_UID].clone(),
+            pod_uid: container.labels.get(labels::POD_UID).unwrap_or_default().to_owned(),
             exit_code,
             time: self.now(),
         };

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
 
-use super::{Memory, State, address, has_labels};
+use super::{Compact, Memory, State, address};
 use crate::*;
 
 pub(super) struct Sandbox {
@@ -16,8 +16,8 @@ pub(super) struct Sandbox {
     ip: Option<IpAddr>,
     namespaces: NamespaceOptions,
     ports: Vec<(Protocol, u16)>,
-    labels: StringMap,
-    annotations: StringMap,
+    labels: Compact,
+    annotations: Compact,
 }
 
 impl Sandbox {
@@ -28,7 +28,7 @@ impl Sandbox {
     pub(super) fn matches(&self, id: &SandboxId, filter: &PodSandboxFilter) -> bool {
         filter.id.as_ref().is_none_or(|wanted| wanted == id)
             && filter.state.is_none_or(|wanted| wanted == self.state)
-            && has_labels(&self.labels, &filter.labels)
+            && self.labels.has_all(&filter.labels)
     }
 
     pub(super) fn summary(&self, id: &SandboxId) -> PodSandbox {
@@ -37,8 +37,8 @@ impl Sandbox {
             metadata: self.metadata.clone(),
             state: self.state,
             created_at: self.created_at,
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
+            labels: self.labels.to_map(),
+            annotations: self.annotations.to_map(),
         }
     }
 
@@ -50,8 +50,8 @@ impl Sandbox {
             created_at: self.created_at,
             ips: self.ip.into_iter().collect(),
             namespaces: self.namespaces,
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
+            labels: self.labels.to_map(),
+            annotations: self.annotations.to_map(),
         }
     }
 }
@@ -62,7 +62,7 @@ impl Memory {
         let PodSandboxMetadata { name, namespace, uid, attempt } = &config.metadata;
         let name = format!("POD_{name}_{namespace}_{uid}_{attempt}");
         if let Some(id) = state.names.get(&name).map(|id| SandboxId::from(id.as_str())) {
-            if state.sandboxes.get(&id).is_some_and(Sandbox::is_ready) {
+            if state.sandboxes.get(&id).is_some_and(|sandbox| sandbox.is_ready()) {
                 return Ok(id);
             }
             return Err(Error::AlreadyExists { name, id: id.to_string() });
@@ -97,10 +97,10 @@ impl Memory {
             ip,
             namespaces: config.namespaces,
             ports,
-            labels,
-            annotations: config.annotations.clone(),
+            labels: Compact::new(&labels),
+            annotations: Compact::new(&config.annotations),
         };
-        state.sandboxes.insert(id.clone(), sandbox);
+        state.sandboxes.insert(id.clone(), Box::new(sandbox));
         self.emit_sandbox(&mut state, &id, RuntimeEventKind::Created);
         self.emit_sandbox(&mut state, &id, RuntimeEventKind::Started);
         Ok(id)
