@@ -1,6 +1,7 @@
 //! Runs the plugins in their order.
 
-use super::{Attributes, Plugin};
+use super::{Attributes, Awaited, Lookup, Plugin};
+use api::kind::Resource;
 use api::status::Status;
 use serde_json::Value;
 use std::sync::Arc;
@@ -13,6 +14,17 @@ impl Chain {
     /// A chain of these plugins.
     pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
         Self(plugins)
+    }
+
+    /// What the object needs that is not there yet but soon will be.
+    pub fn awaits(
+        &self,
+        lookup: &dyn Lookup,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Option<Awaited> {
+        self.0.iter().find_map(|plugin| plugin.awaits(lookup, resource, namespace, object))
     }
 
     /// Lets every plugin change the object; the first refusal ends it.

@@ -76,10 +76,28 @@ pub struct Attributes<'a> {
     pub warnings: Vec<String>,
 }
 
+/// An object that a new one cannot do without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// API group.
+    pub group: &'static str,
+    /// Plural of the resource.
+    pub plural: &'static str,
+    /// Namespace, or empty.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
 /// A plugin; it overrides what it has an opinion on.
 pub trait Plugin: Send + Sync {
     /// Upstream's name: `NamespaceLifecycle`.
     fn name(&self) -> &'static str;
+
+    /// Another object that this one needs and that a controller is about to make; the request waits a moment for it.
+    fn awaits(&self, _: &dyn Lookup, _: &Resource, _namespace: &str, _object: &Value) -> Option<Awaited> {
+        None
+    }
 
     /// Changes the object before validation.
     fn mutate(&self, _attributes: &mut Attributes<'_>, _object: &mut Value) -> Result<(), Status> {

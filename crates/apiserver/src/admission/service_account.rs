@@ -1,14 +1,18 @@
 //! Every pod runs as a service account, which must exist.
 //!
+//! **Contract**: the account `default` is made by a controller as soon as its namespace is, so a pod that follows close
+//! upon its namespace waits for it (upstream: ten tries of 100 ms).
 //! **Not here**: the projected volume with the account's token. It comes when the kubelet can mount projected volumes;
 //! until then a pod would only fail to start because of it.
 //! **Upstream**: `plugin/pkg/admission/serviceaccount`.
 
 use super::refusal::{forbidden, is_about};
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Awaited, Lookup, Operation, Plugin};
+use api::kind::Resource;
 use api::status::Status;
 use serde_json::{Value, json};
 
+const DEFAULT: &str = "default";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The plugin.
@@ -17,6 +21,28 @@ pub(super) struct ServiceAccount;
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
         "ServiceAccount"
+    }
+
+    fn awaits(
+        &self,
+        lookup: &dyn Lookup,
+        resource: &Resource,
+        namespace: &str,
+        pod: &Value,
+    ) -> Option<Awaited> {
+        let is_pod = resource.group.is_empty() && resource.plural == "pods";
+        let name = pod["spec"]["serviceAccountName"].as_str().unwrap_or_default();
+        if !is_pod || !matches!(name, "" | DEFAULT) || !pod["metadata"]["annotations"][MIRROR].is_null() {
+            return None;
+        }
+        let is_missing = lookup.get("", "serviceaccounts", namespace, DEFAULT).is_none();
+        let comes = lookup.get("", "namespaces", "", namespace)?["status"]["phase"] != "Terminating";
+        (is_missing && comes).then(|| Awaited {
+            group: "",
+            plural: "serviceaccounts",
+            namespace: namespace.to_owned(),
+            name: DEFAULT.to_owned(),
+        })
     }
 
     fn mutate(&self, attributes: &mut Attributes<'_>, pod: &mut Value) -> Result<(), Status> {
@@ -33,7 +59,7 @@ impl Plugin for ServiceAccount {
             return Ok(()); // validation will say so
         }
         let name = match pod["spec"]["serviceAccountName"].as_str().unwrap_or_default() {
-            "" => "default".to_owned(),
+            "" => DEFAULT.to_owned(),
             name => name.to_owned(),
         };
         let namespace = attributes.namespace;

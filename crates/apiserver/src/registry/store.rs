@@ -24,8 +24,11 @@ use component_base::Context;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Key;
 
+/// How long a creation waits for what it needs. **Upstream**: ten tries of 100 ms (`getServiceAccount`).
+const NEEDED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Tries to generate a name that is free. **Upstream**: `maxNameGenerationCreateAttempts`.
 const NAME_TRIES: usize = 8;
 /// Tries to write past other writers, or past holders of a claim.
@@ -210,6 +213,7 @@ impl Store {
         if !meta::resource_version(&object).is_empty() {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
+        self.await_needed(options, namespace, &object).await;
         let (mut generated_tries, mut claims_lost) = (0, BTreeSet::new());
         let warned = options.warnings.len();
         loop {
@@ -246,6 +250,21 @@ impl Store {
                     self.claim_lost(&taken, &claims, &mut claims_lost, &name)?;
                 }
                 Err(error) => return Err(storage_status(self.resource(), &error)),
+            }
+        }
+    }
+
+    /// Waits a moment for what admission says that the object needs; whether it came is for admission to judge.
+    async fn await_needed(&self, options: &WriteOptions<'_>, namespace: &str, object: &Value) {
+        let Some((chain, lookup)) = options.admission else { return };
+        let deadline = self.context.clock.instant() + NEEDED_TIMEOUT;
+        loop {
+            let seen = self.caches.revision();
+            let Some(needed) = chain.awaits(lookup, self.resource(), namespace, object) else { return };
+            if lookup.get(needed.group, needed.plural, &needed.namespace, &needed.name).is_some()
+                || tokio::time::timeout_at(deadline, self.caches.wait_for(seen + 1)).await.is_err()
+            {
+                return;
             }
         }
     }

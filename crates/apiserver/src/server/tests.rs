@@ -213,6 +213,21 @@ async fn a_pod_is_bound_once_and_its_log_comes_from_its_node() {
 }
 
 #[tokio::test]
+async fn a_pod_waits_a_moment_for_its_account() {
+    let server = start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let alone = call(&server, root(), Method::POST, pods, &[], pod("p")).await;
+    assert_eq!(alone.code, 403);
+    assert_eq!(
+        alone.message(),
+        "pods \"p\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
+    );
+    let created = call(&server, root(), Method::POST, pods, &[], pod("p"));
+    let (created, ()) = tokio::join!(created, with_account(&server));
+    assert_eq!(created.code, 201, "{}", created.text);
+}
+
+#[tokio::test]
 async fn our_own_components_have_the_rights_that_they_need() {
     let server = start().await;
     let scheduler = UserInfo::authenticated("system:kube-scheduler", []);
