@@ -128,7 +128,11 @@ async fn empty(manager: &Manager, namespace: &Namespace, name: &str) -> Result<(
             }
         }
         if pods && !outcome.remaining.is_empty() {
-            estimate = estimate.max(pod_estimate(manager, namespace, name));
+            // The watch tells when the last pod goes; this is for what it might miss.
+            estimate = match pod_estimate(manager, namespace, name) {
+                0 => plan::FINALIZER_ESTIMATE,
+                grace => estimate.max(grace),
+            };
             break;
         }
     }

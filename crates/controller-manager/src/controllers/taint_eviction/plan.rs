@@ -26,8 +26,12 @@ pub(super) fn decide(pod: &Pod, node: &Node, now: Timestamp) -> Decision {
             return Decision::Leave;
         };
         if let Some(seconds) = toleration.toleration_seconds {
-            let since = taint.time_added.as_ref().map_or(now, |time| time.0);
-            let until = since + SignedDuration::from_secs(seconds.clamp(0, i64::from(i32::MAX)));
+            let until = match &taint.time_added {
+                _ if seconds <= 0 => now,
+                // The time is stored in whole seconds: count from the end of that one, never evict early.
+                Some(added) => added.0 + SignedDuration::from_secs(seconds.min(i64::from(i32::MAX)) + 1),
+                None => now + SignedDuration::from_secs(seconds.min(i64::from(i32::MAX))),
+            };
             leave = Some(leave.map_or(until, |leave| leave.min(until)));
         }
     }
@@ -88,9 +92,9 @@ mod tests {
                 Decision::Stay,
             ),
             ("everything tolerated", node(&["a", "b"]), pod().tolerates("", "", None), 999, Decision::Stay),
-            ("for a time", node(&["a"]), both(), 10, Decision::LeaveAt(at(300))),
-            ("the shortest counts", node(&["a", "b"]), both(), 10, Decision::LeaveAt(at(60))),
-            ("it is over", node(&["a", "b"]), both(), 60, Decision::Leave),
+            ("for a time", node(&["a"]), both(), 10, Decision::LeaveAt(at(301))),
+            ("the shortest counts", node(&["a", "b"]), both(), 10, Decision::LeaveAt(at(61))),
+            ("it is over", node(&["a", "b"]), both(), 61, Decision::Leave),
             ("negative is none", node(&["a"]), pod().tolerates("a", "", Some(-5)), 0, Decision::Leave),
             ("one is not tolerated", node(&["a", "c"]), both(), 0, Decision::Leave),
             ("leaving already", node(&["a"]), pod().deleted(at(0)), 0, Decision::Stay),
