@@ -40,14 +40,15 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
     )?;
     let encoder = Encoder::new(call)?;
     let stream = match subscribe(call, &selection, &options).await {
-        Ok((subscription, initial_end)) => {
+        Ok((mut subscription, initial_end)) => {
             let clock = call.context.clock.clone();
             let timeout = options.timeout.unwrap_or_else(|| call.context.rng.jitter(MIN_TIMEOUT, 1.0));
             let now = clock.instant();
             let watch = Watch {
                 registry: Arc::clone(call.registry),
                 shutdown: call.context.shutdown.clone(),
-                initial: Some(Initial { end_bookmark: initial_end }),
+                initial: std::mem::take(&mut subscription.initial).into_iter(),
+                initial_end,
                 bookmark: options.bookmarks.then(|| next_bookmark(now, now + timeout)),
                 end: now + timeout,
                 subscription,
@@ -105,16 +106,15 @@ fn next_bookmark(now: Instant, end: Instant) -> Instant {
     if last > now { regular.min(last) } else { regular }
 }
 
-struct Initial {
-    end_bookmark: bool,
-}
-
 struct Watch {
     registry: Arc<Registry>,
     shutdown: component_base::Shutdown,
     subscription: Subscription,
     encoder: Encoder,
-    initial: Option<Initial>,
+    /// What is left of the state to begin with.
+    initial: std::vec::IntoIter<Arc<Object>>,
+    /// Whether its end is yet to be marked.
+    initial_end: bool,
     /// When the next bookmark is due.
     bookmark: Option<Instant>,
     end: Instant,
@@ -125,16 +125,16 @@ impl Watch {
     /// The next block of the body, `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         let mut block = BytesMut::new();
-        if let Some(initial) = self.initial.take() {
-            for object in std::mem::take(&mut self.subscription.initial) {
-                self.encoder.change(&mut block, ChangeType::Added, &object);
-            }
-            if initial.end_bookmark {
-                self.encoder.bookmark(&mut block, self.subscription.revision, true);
-            }
-            if !block.is_empty() {
-                return Some(block.freeze());
-            }
+        while block.len() < BLOCK
+            && let Some(object) = self.initial.next()
+        {
+            self.encoder.change(&mut block, ChangeType::Added, &object);
+        }
+        if self.initial.len() == 0 && std::mem::take(&mut self.initial_end) {
+            self.encoder.bookmark(&mut block, self.subscription.revision, true);
+        }
+        if !block.is_empty() {
+            return Some(block.freeze());
         }
         let bookmark = self.bookmark;
         let due = async {

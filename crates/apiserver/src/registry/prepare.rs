@@ -61,6 +61,8 @@ pub(super) fn create(
     }
     if namespaced {
         metadata.insert("namespace".to_owned(), namespace.into());
+    } else {
+        metadata.shift_remove("namespace");
     }
     metadata.insert("uid".to_owned(), rng.uuid().into());
     metadata.insert("creationTimestamp".to_owned(), api::time::format(now).into());
@@ -71,8 +73,11 @@ pub(super) fn create(
 }
 
 /// Carries over what an updater may leave out, and drops what nobody stores.
-pub(super) fn update(object: &mut Value, old: &Value) {
+pub(super) fn update(strategy: &dyn Strategy, object: &mut Value, old: &Value) {
     let metadata = metadata::of(object);
+    if !strategy.resource().namespaced() {
+        metadata.shift_remove("namespace");
+    }
     for field in ["resourceVersion", "selfLink", "managedFields"] {
         metadata.shift_remove(field);
     }

@@ -261,11 +261,13 @@ impl Store {
         loop {
             let seen = self.caches.revision();
             let Some(needed) = chain.awaits(lookup, self.resource(), namespace, object) else { return };
-            if lookup.get(needed.group, needed.plural, &needed.namespace, &needed.name).is_some()
-                || tokio::time::timeout_at(deadline, self.caches.wait_for(seen + 1)).await.is_err()
-            {
+            if lookup.get(needed.group, needed.plural, &needed.namespace, &needed.name).is_some() {
                 return;
             }
+            // No more changes will come once the pump has ended.
+            let Ok(Ok(())) = tokio::time::timeout_at(deadline, self.caches.wait_for(seen + 1)).await else {
+                return;
+            };
         }
     }
 
@@ -401,7 +403,7 @@ impl Store {
             WriteContext { now: self.context.clock.now(), rng: &self.context.rng, user: options.user };
         object["kind"] = (&*self.resource().kind).into();
         object["apiVersion"] = self.resource().api_version().into();
-        prepare::update(object, old);
+        prepare::update(strategy, object, old);
         match what {
             UpdateOptions::Status => prepare::status_update(object, old),
             UpdateOptions::Object if strategy.has_status() => prepare::keep_status(object, old),

@@ -11,6 +11,8 @@
 
 mod cache;
 mod pump;
+#[cfg(test)]
+mod pump_tests;
 mod ring;
 mod selection;
 mod subscription;
@@ -43,6 +45,7 @@ pub struct Caches {
     index: HashMap<String, usize>,
     revision: watch::Sender<u64>,
     following: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl Caches {
@@ -50,7 +53,14 @@ impl Caches {
     pub(crate) fn new(storage: Arc<dyn Storage>, strategies: &[Arc<dyn Strategy>]) -> Self {
         let caches: Vec<Cache> = strategies.iter().map(|s| Cache::new(Arc::clone(s))).collect();
         let index = caches.iter().enumerate().map(|(i, cache)| (cache.prefix().to_owned(), i)).collect();
-        Self { storage, caches, index, revision: watch::Sender::new(0), following: AtomicBool::new(false) }
+        Self {
+            storage,
+            caches,
+            index,
+            revision: watch::Sender::new(0),
+            following: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// The cache of the strategy with this index.
@@ -78,10 +88,12 @@ impl Caches {
             return Ok(());
         }
         let mut receiver = self.revision.subscribe();
-        let reached = receiver.wait_for(|current| *current >= revision);
-        match tokio::time::timeout(BLOCK_TIMEOUT, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(self.revision()),
+        // Once the pump has ended there is nothing to wait for.
+        let reached = receiver.wait_for(|current| *current >= revision || self.ended.load(Ordering::Acquire));
+        let _ = tokio::time::timeout(BLOCK_TIMEOUT, reached).await;
+        match self.revision() {
+            current if current >= revision => Ok(()),
+            current => Err(current),
         }
     }
 

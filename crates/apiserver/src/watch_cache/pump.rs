@@ -135,6 +135,14 @@ impl Pump {
     }
 }
 
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.caches.following.store(false, Ordering::Release);
+        self.caches.ended.store(true, Ordering::Release);
+        self.caches.revision.send_modify(|_| {});
+    }
+}
+
 /// Lists everything at one revision, page by page.
 async fn list(caches: &Caches, mut take: impl FnMut(usize, Vec<Arc<Object>>)) -> Result<u64, Error> {
     let mut options = ListOptions { limit: Some(PAGE), ..ListOptions::default() };
