@@ -69,9 +69,7 @@ impl Globals {
         let request_timeout = match text("request-timeout") {
             None => None,
             Some(value) => Some(duration::parse_timeout(&value).ok_or_else(|| {
-                message(format!(
-                    "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)\n{value}"
-                ))
+                message("Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)")
             })?)
             .filter(|value| !value.is_zero()),
         };
@@ -167,6 +165,11 @@ impl Globals {
     fn open(&self, mut config: kube::Config, terminal: &Terminal) -> Result<Connection, Error> {
         config.read_timeout = None;
         config.default_retry = false;
+        let unverified = config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http");
+        if unverified && config.root_cert.is_none() {
+            // Nothing will be verified: spare the reading of the system's certificates.
+            config.root_cert = Some(Vec::new());
+        }
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = kube::Client::try_from(config).map_err(|error| message(error_chain(&error)))?;
         Ok(Connection::new(client, server, self.request_timeout, self.verbosity, terminal.clone()))
@@ -194,6 +197,12 @@ impl Globals {
         }
         self.override_cluster(&mut cluster);
         self.override_user(&mut user);
+        if self.insecure && self.certificate_authority.is_some() {
+            return Err(message("specifying a root certificates file with the insecure flag is not allowed"));
+        }
+        readable(&cluster, "certificate-authority", "certificate-authority", cluster_name)?;
+        readable(&user, "client-certificate", "client-cert", user_name)?;
+        readable(&user, "client-key", "client-key", user_name)?;
         if cluster.is_null() {
             return Ok(None);
         }
@@ -275,6 +284,19 @@ fn error_chain(error: &dyn std::error::Error) -> String {
         cause = current.source();
     }
     text
+}
+
+/// Refuses a file that is named but cannot be read, unless its content stands beside it.
+fn readable(part: &Value, key: &str, shown: &str, owner: &str) -> Result<(), Error> {
+    let inline = part[format!("{key}-data")].as_str().is_some_and(|data| !data.is_empty());
+    let Some(path) = part[key].as_str().filter(|path| !path.is_empty() && !inline) else { return Ok(()) };
+    match std::fs::File::open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(message(format!(
+            "unable to read {shown} {path} for {owner} due to open {path}: {}",
+            os_text(&error)
+        ))),
+    }
 }
 
 fn set(target: &mut Value, key: &str, value: Value) {

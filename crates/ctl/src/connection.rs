@@ -167,12 +167,27 @@ impl Connection {
             last = current.to_string();
             cause = current.source();
         }
-        if last.starts_with("invalid peer certificate: UnknownIssuer") {
-            last =
-                "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned();
-        }
-        Error::Unreachable(last)
+        Error::Unreachable(tls_text(&last))
     }
+}
+
+/// A TLS failure in Go's words, as far as they are the same thing.
+fn tls_text(text: &str) -> String {
+    const PEER: &str = "invalid peer certificate: ";
+    if text.contains("InvalidContentType") {
+        return "tls: first record does not look like a TLS handshake".to_owned();
+    }
+    let Some(reason) = text.strip_prefix(PEER) else { return text.to_owned() };
+    let reason = match reason {
+        _ if reason.starts_with("UnknownIssuer") || reason.starts_with("BadSignature") => {
+            "certificate signed by unknown authority"
+        }
+        _ if reason.contains("expired") || reason.contains("not valid yet") => {
+            "certificate has expired or is not yet valid"
+        }
+        other => other,
+    };
+    format!("tls: failed to verify certificate: x509: {reason}")
 }
 
 /// An answer that is read piece by piece.

@@ -75,11 +75,14 @@ pub(crate) fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// A group's name and its versions with their resources.
+type Group = (String, Vec<(String, Vec<Resource>)>);
+
 /// Everything served, groups in the server's order, preferred version first.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
-    /// Group name and its versions with their resources.
-    pub(crate) groups: Vec<(String, Vec<(String, Vec<Resource>)>)>,
+    /// The groups.
+    pub(crate) groups: Vec<Group>,
 }
 
 impl Discovery {
@@ -140,8 +143,6 @@ fn strings(value: &Value) -> Vec<String> {
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or("").to_owned()
 }
-
-type Group = (String, Vec<(String, Vec<Resource>)>);
 
 fn aggregated(document: &Value) -> Vec<Group> {
     let mut groups = Vec::new();

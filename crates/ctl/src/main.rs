@@ -16,7 +16,7 @@ fn main() -> ExitCode {
                 std::env::vars_os()
                     .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
             )
-            .with_time_zone(jiff::tz::TimeZone::system())
+            .with_time_zone(jiff::tz::TimeZone::system)
             .with_colors(std::io::stdout().is_terminal());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -73,11 +73,6 @@ impl Quantity {
         self.milli
     }
 
-    /// Whole units, rounded up.
-    pub(crate) fn value(self) -> i128 {
-        self.milli.div_euclid(1000) + i128::from(self.milli.rem_euclid(1000) != 0)
-    }
-
     /// How much this is of `whole`, in per cent, cut off.
     pub(crate) fn percent_of(self, whole: Self) -> i64 {
         if whole.milli == 0 { 0 } else { (self.milli as f64 / whole.milli as f64 * 100.0) as i64 }
@@ -154,7 +149,6 @@ mod tests {
         sum.add(Quantity::parse("64Mi").unwrap());
         sum.add(Quantity::parse("70Mi").unwrap());
         assert_eq!(sum.show(), "134Mi");
-        assert_eq!(Quantity::parse("500m").unwrap().value(), 1);
         assert_eq!(Quantity::parse("250m").unwrap().percent_of(Quantity::parse("2").unwrap()), 12);
     }
 }

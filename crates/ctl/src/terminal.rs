@@ -24,7 +24,7 @@ pub struct Terminal {
     stderr: Output,
     environment: Arc<BTreeMap<String, String>>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    time_zone: TimeZone,
+    time_zone: fn() -> TimeZone,
     colors: bool,
 }
 
@@ -42,7 +42,7 @@ impl Terminal {
             stderr: Arc::new(Mutex::new(Box::new(stderr))),
             environment: Arc::new(BTreeMap::new()),
             clock: Arc::new(clock),
-            time_zone: TimeZone::UTC,
+            time_zone: || TimeZone::UTC,
             colors: false,
         }
     }
@@ -53,8 +53,8 @@ impl Terminal {
         self
     }
 
-    /// The same terminal showing times in `zone`.
-    pub fn with_time_zone(mut self, zone: TimeZone) -> Self {
+    /// The same terminal showing times in the zone that `zone` gives; it is not called unless a time is shown.
+    pub fn with_time_zone(mut self, zone: fn() -> TimeZone) -> Self {
         self.time_zone = zone;
         self
     }
@@ -86,8 +86,8 @@ impl Terminal {
     }
 
     /// The zone in which `describe` shows times.
-    pub(crate) fn time_zone(&self) -> &TimeZone {
-        &self.time_zone
+    pub(crate) fn time_zone(&self) -> TimeZone {
+        (self.time_zone)()
     }
 
     /// Writes text to standard output.

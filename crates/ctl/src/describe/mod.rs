@@ -56,7 +56,7 @@ impl Describe<'_> {
 
     /// A wire timestamp as `describe` shows it.
     pub(crate) fn time(&self, value: &Value) -> String {
-        show_time(value, self.context.terminal.time_zone())
+        show_time(value, &self.context.terminal.time_zone())
     }
 }
 

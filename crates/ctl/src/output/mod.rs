@@ -119,7 +119,7 @@ pub(crate) fn plain(value: &Value) -> String {
 /// A number as Go's `%v` shows it.
 fn float(number: &serde_json::Number) -> String {
     let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
-    if float != 0.0 && !(1e-4..1e21).contains(&float.abs()) {
+    if float != 0.0 && !(1e-4..1e6).contains(&float.abs()) {
         let text = format!("{float:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));

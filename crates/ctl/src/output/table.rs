@@ -181,7 +181,7 @@ mod tests {
         };
         assert_eq!(
             show(&options, Some("configmap")),
-            "NAMESPACE   NAME           DATA   APP      LABELS\nn1          configmap/a    2      web      example.com/app=web,z=1\nn2          configmap/bb                   <none>\n"
+            "NAMESPACE   NAME           DATA   APP   LABELS\nn1          configmap/a    2      web   example.com/app=web,z=1\nn2          configmap/bb                <none>\n"
         );
     }
 }

@@ -23,11 +23,6 @@ impl TabWriter {
         Self { minimum: 0, padding: 2, remember: false, remembered: Vec::new() }
     }
 
-    /// Forgets remembered widths.
-    pub(crate) fn forget(&mut self) {
-        self.remembered.clear();
-    }
-
     /// Aligns `text`.
     pub(crate) fn align(&mut self, text: &str) -> String {
         let mut lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
@@ -64,15 +59,10 @@ impl TabWriter {
             write_lines(out, widths, &lines[done..at]);
             let start = at;
             let mut width = self.minimum;
-            let mut only_empty = true;
             while at < to && column + 1 < lines[at].len() {
                 let cell = lines[at][column].chars().count();
                 width = width.max(cell + self.padding);
-                only_empty &= cell == 0;
                 at += 1;
-            }
-            if only_empty && self.minimum == 0 {
-                width = width.max(self.padding);
             }
             if self.remember {
                 match self.remembered.get_mut(column) {
@@ -123,8 +113,6 @@ mod tests {
         let mut writer = TabWriter::table();
         assert_eq!(writer.align("NAME\tAGE\nlonger-name\t1s\n"), "NAME          AGE\nlonger-name   1s\n");
         assert_eq!(writer.align("x\t2s\n"), "x             2s\n");
-        writer.forget();
-        assert_eq!(writer.align("x\t2s\n"), "x     2s\n");
     }
 
     #[test]

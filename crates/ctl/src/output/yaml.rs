@@ -10,6 +10,12 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+mod key_order;
+mod scalars;
+
+use key_order::natural_order;
+use scalars::resolves_to_other;
+
 /// The column at which libyaml looks for a place to break a line.
 const BEST_WIDTH: usize = 80;
 
@@ -75,8 +81,12 @@ impl Emitter {
         if place == Place::Value {
             self.end_line();
         }
-        let mut entries: Vec<_> = map.iter().collect();
-        entries.sort_by(|left, right| natural_order(left.0, right.0));
+        // go-yaml's order is not quite one (it is not transitive for odd keys), so a sort that relies on it will not do.
+        let mut entries: Vec<(&String, &Value)> = Vec::with_capacity(map.len());
+        for entry in super::json::sorted(map) {
+            let place = entries.partition_point(|other| natural_order(other.0, entry.0) != Ordering::Greater);
+            entries.insert(place, entry);
+        }
         for (index, (key, value)) in entries.into_iter().enumerate() {
             if index > 0 || place != Place::Item {
                 self.margin(indent);
@@ -211,7 +221,6 @@ impl Emitter {
                 '"' => "\\\"",
                 '\\' => "\\\\",
                 '\u{85}' => "\\N",
-                '\u{a0}' => "\\_",
                 '\u{2028}' => "\\L",
                 '\u{2029}' => "\\P",
                 _ => "",
@@ -290,7 +299,7 @@ impl Scan {
                 '#' => preceded_by_white,
                 _ => false,
             };
-            special |= !printable(*c) && !matches!(c, '\n');
+            special |= !printable(*c);
             line_breaks |= matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
             let is_break = matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
             if *c == ' ' {
@@ -316,162 +325,17 @@ impl Scan {
     }
 }
 
+/// What the emitter writes as it is: nothing above the basic plane, no byte order mark.
 fn printable(c: char) -> bool {
-    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' | '\u{85}')
-        && !matches!(c, '\u{2028}' | '\u{2029}')
-        || c == '\u{2028}'
-        || c == '\u{2029}'
-}
-
-/// Whether a reader of YAML 1.1 would take the plain text for something other than a string.
-fn resolves_to_other(text: &str) -> bool {
-    matches!(
-        text,
-        "" | "~"
-            | "null"
-            | "Null"
-            | "NULL"
-            | "true"
-            | "True"
-            | "TRUE"
-            | "false"
-            | "False"
-            | "FALSE"
-            | "y"
-            | "Y"
-            | "yes"
-            | "Yes"
-            | "YES"
-            | "n"
-            | "N"
-            | "no"
-            | "No"
-            | "NO"
-            | "on"
-            | "On"
-            | "ON"
-            | "off"
-            | "Off"
-            | "OFF"
-            | "<<"
-            | ".nan"
-            | ".NaN"
-            | ".NAN"
-            | ".inf"
-            | ".Inf"
-            | ".INF"
-            | "+.inf"
-            | "+.Inf"
-            | "+.INF"
-            | "-.inf"
-            | "-.Inf"
-            | "-.INF"
-    ) || is_number(text)
-        || is_base60(text)
-        || is_timestamp(text)
-}
-
-fn is_number(text: &str) -> bool {
-    let plain: String = text.chars().filter(|c| *c != '_').collect();
-    if !text.starts_with(['+', '-', '.', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
-        return false;
-    }
-    let digits = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
-    let radix = |prefix: &[&str], test: fn(char) -> bool| {
-        prefix.iter().any(|prefix| {
-            digits.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(test))
-        })
-    };
-    if radix(&["0x", "0X"], |c| c.is_ascii_hexdigit())
-        || radix(&["0b", "0B"], |c| matches!(c, '0' | '1'))
-        || radix(&["0o", "0O"], |c| matches!(c, '0'..='7'))
-    {
-        return true;
-    }
-    if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) {
-        return true;
-    }
-    is_float(digits)
-}
-
-/// `[0-9]*(\.[0-9]*)?([eE][-+]?[0-9]+)?` with at least one digit in front of the exponent.
-fn is_float(text: &str) -> bool {
-    let (mantissa, exponent) = match text.find(['e', 'E']) {
-        Some(at) => (&text[..at], Some(&text[at + 1..])),
-        None => (text, None),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
-        return false;
-    }
-    exponent.is_none_or(|text| {
-        let text = text.strip_prefix(['+', '-']).unwrap_or(text);
-        !text.is_empty() && digits(text)
-    })
-}
-
-/// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`: sixty-based numbers of YAML 1.1.
-fn is_base60(text: &str) -> bool {
-    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let text = text.split_once('.').map_or(text, |(whole, fraction)| {
-        if fraction.chars().all(|c| c.is_ascii_digit() || c == '_') { whole } else { text }
-    });
-    let mut parts = text.split(':');
-    let first = parts.next().unwrap_or("");
-    if !first.starts_with(|c: char| c.is_ascii_digit())
-        || !first.chars().all(|c| c.is_ascii_digit() || c == '_')
-    {
-        return false;
-    }
-    let mut any = false;
-    for part in parts {
-        let sixty = part.len() <= 2 && !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-        if !sixty || (part.len() == 2 && part.as_bytes()[0] > b'5') {
-            return false;
-        }
-        any = true;
-    }
-    any
-}
-
-/// Dates and times that go-yaml reads as timestamps: `2006-1-2`, and with a time after `T`, `t` or a space.
-fn is_timestamp(text: &str) -> bool {
-    let (date, time) = match text.find(['T', 't', ' ']) {
-        Some(at) => (&text[..at], Some(&text[at + 1..])),
-        None => (text, None),
-    };
-    let parts: Vec<&str> = date.split('-').collect();
-    let [year, month, day] = parts.as_slice() else { return false };
-    let digits = |text: &str, sizes: std::ops::RangeInclusive<usize>| {
-        sizes.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
-    };
-    if !digits(year, 4..=4) || !digits(month, 1..=2) || !digits(day, 1..=2) {
-        return false;
-    }
-    let within = |text: &str, most: u32| text.parse::<u32>().is_ok_and(|number| (1..=most).contains(&number));
-    if !within(month, 12) || !within(day, 31) {
-        return false;
-    }
-    let Some(time) = time else { return true };
-    let clock = match time.find(['Z', '+', '-', ' ']) {
-        Some(at) => &time[..at],
-        None if text.contains(['T', 't']) => return false,
-        None => time,
-    };
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    let parts: Vec<&str> = clock.split(':').collect();
-    let [hour, minute, second] = parts.as_slice() else { return false };
-    digits(hour, 1..=2)
-        && digits(minute, 1..=2)
-        && digits(second, 1..=2)
-        && fraction.chars().all(|c| c.is_ascii_digit())
+    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
 }
 
 fn yaml_number(number: &serde_json::Number) -> String {
     match number.as_f64().filter(|_| number.is_f64()) {
-        // go-yaml writes floats with Go's shortest form: an exponent from 21 digits on.
-        Some(float) if float != 0.0 && !(1e-4..1e21).contains(&float.abs()) => {
+        // On the way there whole numbers lose their point, and are read as integers.
+        Some(float) if float.fract() == 0.0 && float.abs() < 1e18 => format!("{float:.0}"),
+        // go-yaml writes floats with Go's shortest form: an exponent from a million on.
+        Some(float) if float != 0.0 && !(1e-4..1e6).contains(&float.abs()) => {
             let text = format!("{float:e}");
             let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
@@ -480,52 +344,6 @@ fn yaml_number(number: &serde_json::Number) -> String {
         Some(float) => format!("{float}"),
         None => number.to_string(),
     }
-}
-
-/// go-yaml's order of keys: letters before others by character, runs of digits by value.
-fn natural_order(left: &str, right: &str) -> Ordering {
-    let (a, b): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let mut digits = false;
-    for at in 0..a.len().min(b.len()) {
-        if a[at] == b[at] {
-            digits = a[at].is_ascii_digit();
-            continue;
-        }
-        let (left_letter, right_letter) = (a[at].is_alphabetic(), b[at].is_alphabetic());
-        if left_letter && right_letter {
-            return a[at].cmp(&b[at]);
-        }
-        if left_letter || right_letter {
-            let less = if digits { left_letter } else { right_letter };
-            return if less { Ordering::Less } else { Ordering::Greater };
-        }
-        let mut leading = at;
-        let zeros = a[at] == '0' || b[at] == '0';
-        if zeros {
-            // Zeros after a non-zero digit count; leading ones do not.
-            while leading > 0 && a[leading - 1].is_ascii_digit() {
-                leading -= 1;
-                if a[leading] != '0' {
-                    break;
-                }
-            }
-        }
-        let run =
-            |text: &[char]| text[at..].iter().take_while(|c| c.is_ascii_digit()).copied().collect::<Vec<_>>();
-        let (x, y) = (run(&a), run(&b));
-        let trim =
-            |run: &[char]| run.iter().position(|c| *c != '0').map_or(Vec::new(), |from| run[from..].to_vec());
-        let nonzero_before = zeros && leading < at && a[leading] != '0';
-        let (x, y) = if nonzero_before { (x, y) } else { (trim(&x), trim(&y)) };
-        if a[at].is_ascii_digit() && b[at].is_ascii_digit() || !x.is_empty() && !y.is_empty() {
-            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(&y));
-            if order != Ordering::Equal {
-                return order;
-            }
-        }
-        return a[at].cmp(&b[at]);
-    }
-    a.len().cmp(&b.len())
 }
 
 #[cfg(test)]

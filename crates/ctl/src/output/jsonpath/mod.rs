@@ -124,9 +124,9 @@ pub(crate) fn relax(text: &str) -> Result<String, Error> {
         None => text,
     };
     if inner.is_empty() {
-        return Err(message(format!(
-            "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"
-        )));
+        return Err(message(
+            "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'",
+        ));
     }
     if text.starts_with('{')
         && (inner.contains(['{', '}'])
