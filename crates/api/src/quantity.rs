@@ -280,6 +280,25 @@ mod tests {
     }
 
     #[test]
+    fn the_canonical_form_reads_back_as_itself() {
+        let suffixes = ["", "n", "u", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti", "e3", "E-3"];
+        for number in
+            ["0", "1", "7", "10", "999", "1000", "1001", "1024", "1536", "123456", "0.5", "1.25", "-3"]
+        {
+            for suffix in suffixes {
+                let amount: Quantity = format!("{number}{suffix}").parse().unwrap();
+                let printed = amount.to_string();
+                let again: Quantity = printed.parse().unwrap();
+                assert_eq!(
+                    (again, again.to_string()),
+                    (amount, printed.clone()),
+                    "{number}{suffix}: {printed}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn refuses_what_is_no_amount() {
         for text in ["", "a", "1a", "1 Gi", "--1", "1.2.3", "1e", "Mi", "1ki", "."] {
             assert_eq!(text.parse::<Quantity>(), Err(ParseError), "{text}");

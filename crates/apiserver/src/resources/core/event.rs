@@ -58,12 +58,9 @@ impl Strategy for Event {
         let mut errors = ErrorList::new();
         let path = Path::new("involvedObject").child("namespace");
         let (namespace, involved) = (meta::namespace(object), text(&object["involvedObject"], "namespace"));
-        // An event about a cluster-scoped object stands in one of the namespaces that every cluster has.
-        let matches = if involved.is_empty() {
-            ["", "default", "kube-system"].contains(&namespace)
-        } else {
-            involved == namespace
-        };
+        // An event about a cluster-scoped object stands in the default namespace.
+        let matches =
+            if involved.is_empty() { ["", "default"].contains(&namespace) } else { involved == namespace };
         if !matches {
             errors.push(Error::invalid(&path, involved, "does not match event.namespace"));
         }
