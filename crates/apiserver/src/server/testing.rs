@@ -30,7 +30,8 @@ impl NodeDialer for EchoNode {
                 let text = format!("{name} {}", request.uri());
                 async move { Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(text)))) }
             });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).await;
+            let _ =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).await;
         });
         Ok(Box::new(near))
     }
@@ -150,7 +151,8 @@ where
         request = request.header(*name, *value);
     }
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let request = request.header("content-type", "application/json").body(Full::new(Bytes::from(body))).unwrap();
+    let request =
+        request.header("content-type", "application/json").body(Full::new(Bytes::from(body))).unwrap();
     let response = sender.send_request(request).await.unwrap();
     let (head, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();

@@ -33,7 +33,8 @@ async fn with_account(server: &Arc<Server>) {
 async fn kube_client_creates_reads_watches_and_deletes() {
     let server = start().await;
     let maps: Api<ConfigMap> = Api::namespaced(client(&server, root()), "default");
-    let map: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": "a" }, "data": { "k": "v" } })).unwrap();
+    let map: ConfigMap =
+        serde_json::from_value(json!({ "metadata": { "name": "a" }, "data": { "k": "v" } })).unwrap();
     let created = maps.create(&PostParams::default(), &map).await.unwrap();
     let version = created.metadata.resource_version.clone().unwrap();
     assert_eq!(maps.get("a").await.unwrap(), created);
@@ -96,18 +97,19 @@ async fn every_answer_carries_its_audit_id() {
     assert!(answer.headers.contains_key("x-kubernetes-pf-flowschema-uid"));
     assert_eq!(answer.json()["minor"], "36");
     let missing = call(&server, root(), Method::GET, "/nonsense", &[], Value::Null).await;
-    assert_eq!((missing.code, missing.message().as_str()), (404, "the server could not find the requested resource"));
+    assert_eq!(
+        (missing.code, missing.message().as_str()),
+        (404, "the server could not find the requested resource")
+    );
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let server = start().await;
     let body = json!({ "metadata": { "name": "a" }, "data": { "k": "x".repeat(3 << 20) } });
-    let answer = call(&server, root(), Method::POST, "/api/v1/namespaces/default/configmaps", &[], body).await;
-    assert_eq!(
-        (answer.code, answer.message().as_str()),
-        (413, "Request entity too large: limit is 3145728")
-    );
+    let answer =
+        call(&server, root(), Method::POST, "/api/v1/namespaces/default/configmaps", &[], body).await;
+    assert_eq!((answer.code, answer.message().as_str()), (413, "Request entity too large: limit is 3145728"));
 }
 
 #[tokio::test]
@@ -203,7 +205,8 @@ async fn a_pod_is_bound_once_and_its_log_comes_from_its_node() {
     let api: Api<Pod> = Api::namespaced(client(&server, root()), "default");
     let stored = api.get("p").await.unwrap();
     assert_eq!(stored.spec.unwrap().node_name.as_deref(), Some("w"));
-    let log = call(&server, root(), Method::GET, &format!("{pods}/p/log?tailLines=3"), &[], Value::Null).await;
+    let log =
+        call(&server, root(), Method::GET, &format!("{pods}/p/log?tailLines=3"), &[], Value::Null).await;
     assert_eq!((log.code, log.text.as_str()), (200, "w /containerLogs/default/p/c?tailLines=3"));
     let exec = call(&server, root(), Method::GET, &format!("{pods}/p/exec"), &[], Value::Null).await;
     assert_eq!(exec.code, 404);
@@ -253,7 +256,8 @@ async fn our_own_components_have_the_rights_that_they_need() {
         };
         assert!(server.authorizer.authorize(&action).allowed, "{action:?}");
     }
-    let action = crate::auth::Action { namespace: "a", ..crate::auth::Action::on(&node, "create", "", "secrets") };
+    let action =
+        crate::auth::Action { namespace: "a", ..crate::auth::Action::on(&node, "create", "", "secrets") };
     assert!(!server.authorizer.authorize(&action).allowed);
 }
 
@@ -290,7 +294,11 @@ async fn shutdown_ends_watches_cleanly() {
     let maps: Api<ConfigMap> = Api::namespaced(client(&server, root()), "default");
     let mut events = maps.watch(&WatchParams::default(), "0").await.unwrap().boxed();
     server.context.shutdown.trigger();
-    let ended = async { while let Some(event) = events.next().await { event.unwrap(); } };
+    let ended = async {
+        while let Some(event) = events.next().await {
+            event.unwrap();
+        }
+    };
     tokio::time::timeout(Duration::from_secs(5), ended).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), server.context.shutdown.finished()).await.unwrap();
 }
@@ -300,7 +308,8 @@ async fn a_client_certificate_is_an_identity_over_tls() {
     let pki = Pki::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::start(memory().await, Context::system(), config(&pki, Some(listener))).await.unwrap();
+    let server =
+        Server::start(memory().await, Context::system(), config(&pki, Some(listener))).await.unwrap();
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
@@ -325,8 +334,83 @@ async fn a_client_certificate_is_an_identity_over_tls() {
         assert_eq!(answer.code, code, "{}", answer.text);
         if code == 201 {
             let user = &answer.json()["status"]["userInfo"];
-            assert_eq!((&user["username"], &user["groups"]), (&json!("jane"), &json!(["dev", "system:authenticated"])));
+            assert_eq!(
+                (&user["username"], &user["groups"]),
+                (&json!("jane"), &json!(["dev", "system:authenticated"]))
+            );
         }
     }
     drop(server);
+}
+
+#[tokio::test]
+async fn a_namespace_goes_with_its_last_finalizer() {
+    let server = start().await;
+    let namespace = json!({ "metadata": { "name": "n" } });
+    assert_eq!(call(&server, root(), Method::POST, "/api/v1/namespaces", &[], namespace).await.code, 201);
+    let path = "/api/v1/namespaces/n";
+    let marked = call(&server, root(), Method::DELETE, path, &[], Value::Null).await;
+    assert!(marked.code < 300, "{}", marked.text);
+    let mut going = call(&server, root(), Method::GET, path, &[], Value::Null).await.json();
+    assert_eq!(going["status"]["phase"], "Terminating", "{going}");
+
+    let map = json!({ "metadata": { "name": "a" } });
+    let refused = call(&server, root(), Method::POST, &format!("{path}/configmaps"), &[], map).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(refused.json()["details"]["causes"][0]["reason"], "NamespaceTerminating");
+
+    going["spec"]["finalizers"] = json!([]);
+    let manager = UserInfo::authenticated("system:kube-controller-manager", []);
+    let done = call(&server, manager, Method::PUT, &format!("{path}/finalize"), &[], going).await;
+    assert_eq!(done.code, 200, "{}", done.text);
+    assert_eq!(call(&server, root(), Method::GET, path, &[], Value::Null).await.code, 404);
+    let immortal =
+        call(&server, root(), Method::DELETE, "/api/v1/namespaces/default", &[], Value::Null).await;
+    assert_eq!(
+        (immortal.code, immortal.message().as_str()),
+        (403, "namespaces \"default\" is forbidden: this namespace may not be deleted")
+    );
+}
+
+/// Two subresources that misbehave.
+struct Broken(&'static str);
+
+#[async_trait::async_trait]
+impl Subresource for Broken {
+    fn facts(&self) -> subresources::Facts {
+        subresources::Facts {
+            group: "",
+            version: "v1",
+            plural: "pods",
+            name: self.0,
+            namespaced: true,
+            kind: api::kind::GroupVersionKind::new("", "v1", "Pod"),
+            verbs: &["get"],
+        }
+    }
+
+    async fn handle(
+        &self,
+        _: &Arc<Server>,
+        _: &crate::request::RequestInfo,
+        _: &UserInfo,
+        _: crate::body::Request,
+    ) -> Result<crate::body::Response, api::status::Status> {
+        assert_ne!(self.0, "panics", "on purpose");
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_or_hangs_is_answered_for() {
+    let mut server = Arc::into_inner(start().await).unwrap();
+    server
+        .subresources
+        .extend([Arc::new(Broken("panics")) as Arc<dyn Subresource>, Arc::new(Broken("hangs"))]);
+    let server = Arc::new(server);
+    for (name, code, reason) in [("panics", 500, "InternalError"), ("hangs", 504, "Timeout")] {
+        let path = format!("/api/v1/namespaces/default/pods/p/{name}");
+        let answer = call(&server, root(), Method::GET, &path, &[], Value::Null).await;
+        assert_eq!((answer.code, answer.json()["reason"].clone()), (code, json!(reason)), "{}", answer.text);
+    }
 }
