@@ -1,0 +1,218 @@
+//! The real `minik` and `kctl` with real containers in Docker.
+//!
+//! Needs a Docker engine and the images of `tests/images/build`.
+
+use serde_json::Value;
+use std::time::Instant;
+use tests::profile::{Profile, Said};
+use tests::{DEADLINE, root};
+
+/// Asks until the answer is right.
+#[track_caller]
+fn eventually(what: &str, mut ask: impl FnMut() -> Result<(), String>) {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        match ask() {
+            Ok(()) => return,
+            Err(last) if Instant::now() > until => panic!("{what}: {last}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
+
+/// The STATUS column that `get pods` shows.
+fn status(profile: &Profile, pod: &str) -> String {
+    let said = profile.kctl(&["get", "pod", pod, "--no-headers"]).stdout;
+    said.split_whitespace().nth(2).unwrap_or_default().to_owned()
+}
+
+#[track_caller]
+fn shows(profile: &Profile, pod: &str, expected: &[&str]) {
+    eventually(&format!("pod {pod} shows {expected:?}"), || {
+        let status = status(profile, pod);
+        if expected.contains(&status.as_str()) { Ok(()) } else { Err(status) }
+    });
+}
+
+fn apply(profile: &Profile, manifest: &str) {
+    let file = profile.home().join("manifest.yaml");
+    std::fs::write(&file, manifest).expect("written");
+    profile.kctl(&["create", "-f", file.to_str().expect("a path")]).ok();
+}
+
+fn one_container(name: &str, policy: &str, image: &str, script: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n  restartPolicy: {policy}\n  \
+         terminationGracePeriodSeconds: 1\n  containers:\n  - name: main\n    image: {image}\n    \
+         imagePullPolicy: IfNotPresent\n    command: [sh, -c, {script:?}]\n"
+    )
+}
+
+fn events_of(profile: &Profile, pod: &str) -> String {
+    let selector = format!("involvedObject.name={pod}");
+    profile.kctl(&["get", "events", "--field-selector", &selector]).ok()
+}
+
+#[test]
+fn the_first_pod_runs_logs_and_goes() {
+    let profile = Profile::new("first");
+    let said = profile.start(&[]).ok();
+    assert!(said.contains("Node Ready"), "{said}");
+    assert!(profile.start(&[]).ok().contains("already running"));
+    assert!(profile.minik(&["status"]).ok().contains("apiserver: Running"));
+
+    let example = root().join("examples/pod.yaml");
+    assert_eq!(
+        profile.kctl(&["create", "-f", example.to_str().expect("a path")]).ok(),
+        "pod/hello created\n"
+    );
+    shows(&profile, "hello", &["Running"]);
+    eventually("its log", || {
+        let log = profile.kctl(&["logs", "hello"]).ok();
+        if log.is_empty() { Err("empty".to_owned()) } else { Ok(()) }
+    });
+    let described = profile.kctl(&["describe", "pod", "hello"]).ok();
+    assert!(described.contains("Status:           Running"), "{described}");
+    assert!(events_of(&profile, "hello").contains("Container started"));
+
+    // A pause container owns the network, the other joins it; both carry dockershim's names.
+    let containers = profile.containers(false);
+    assert_eq!(containers.len(), 2, "{containers:?}");
+    assert!(containers.iter().any(|c| c.contains(" k8s_POD_hello_default_")), "{containers:?}");
+
+    let deleted = profile.kctl(&["delete", "pod", "hello"]).ok();
+    assert_eq!(deleted, "pod \"hello\" deleted from default namespace\n");
+    assert_eq!(profile.containers(true), Vec::<String>::new());
+
+    assert!(profile.minik(&["stop"]).ok().contains("is stopped"));
+    assert_eq!(profile.minik(&["status"]).code, 1);
+    profile.start(&[]).ok();
+    let current = profile.kctl(&["config", "current-context"]).ok();
+    assert_eq!(current.trim(), profile.name);
+    profile.minik(&["delete"]).ok();
+    assert!(!profile.dir().exists());
+    let kubeconfig = std::fs::read_to_string(profile.kubeconfig()).expect("it stays");
+    assert!(!kubeconfig.contains(&profile.name), "{kubeconfig}");
+}
+
+#[test]
+fn pods_that_end_or_cannot_start_show_it_as_kubernetes_does() {
+    let profile = Profile::new("ends");
+    profile.start(&[]).ok();
+    for (name, policy, image, script) in [
+        ("completed", "Never", "busybox", "exit 0"),
+        ("failed", "Never", "busybox", "echo last words >/dev/termination-log; exit 3"),
+        ("crashing", "Always", "busybox", "exit 3"),
+        ("missing", "Always", "minik/no-such-image:none", "true"),
+    ] {
+        apply(&profile, &one_container(name, policy, image, script));
+    }
+    shows(&profile, "completed", &["Completed"]);
+    shows(&profile, "failed", &["Error"]);
+    shows(&profile, "crashing", &["CrashLoopBackOff"]);
+    shows(&profile, "missing", &["ErrImagePull", "RegistryUnavailable", "ImagePullBackOff"]);
+    shows(&profile, "missing", &["ImagePullBackOff"]);
+    assert!(events_of(&profile, "crashing").contains("Back-off restarting failed container main"));
+    let missing = events_of(&profile, "missing");
+    assert!(
+        missing.contains("Failed to pull image") && missing.contains("Back-off pulling image"),
+        "{missing}"
+    );
+    let failed: Value =
+        serde_json::from_str(&profile.kctl(&["get", "pod", "failed", "-o", "json"]).ok()).expect("JSON");
+    let end = &failed["status"]["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!((&end["exitCode"], &end["message"]), (&3.into(), &"last words\n".into()));
+}
+
+#[test]
+fn a_crash_of_the_server_leaves_pods_as_they_are() {
+    const PODS: usize = 20;
+    let profile = Profile::new("crash");
+    profile.start(&[]).ok();
+    let manifests: Vec<String> = (0..PODS)
+        .map(|n| one_container(&format!("p{n}"), "Always", "busybox", "exec sleep 100000"))
+        .collect();
+    apply(&profile, &manifests.join("---\n"));
+    let running = || -> Vec<Value> {
+        let list: Value =
+            serde_json::from_str(&profile.kctl(&["get", "pods", "-o", "json"]).ok()).expect("JSON");
+        let pods = list["items"].as_array().expect("items").iter();
+        let ready = |pod: &&Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+        pods.filter(ready).map(|pod| pod["status"]["containerStatuses"].clone()).collect()
+    };
+    eventually("all pods run", || {
+        let count = running().len();
+        if count == PODS { Ok(()) } else { Err(format!("{count} are ready")) }
+    });
+    let (pods, containers) = (running(), profile.containers(false));
+    profile.kill();
+    profile.start(&[]).ok();
+    assert_eq!(profile.containers(false), containers);
+    // The new kubelet has looked at each pod once its server tells the logs.
+    profile.kctl(&["logs", "p0"]).ok();
+    assert_eq!(running(), pods, "ids, start times and restart counts");
+    // Pods that are deleted while nobody looks go with the next start.
+    profile.kctl(&["delete", "pods", "--all", "--wait=false"]).ok();
+    profile.kill();
+    profile.start(&[]).ok();
+    eventually("all containers are gone", || {
+        let left = profile.containers(true);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+#[test]
+fn several_containers_share_a_pods_network() {
+    let profile = Profile::new("shared");
+    profile.start(&[]).ok();
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: two}\nspec:\n  terminationGracePeriodSeconds: 1\n  \
+         restartPolicy: Never\n  initContainers:\n  - {name: first, image: busybox, imagePullPolicy: IfNotPresent, \
+         command: [sh, -c, echo prepared]}\n  containers:\n  - {name: web, image: 'minik/hello:v1', imagePullPolicy: \
+         IfNotPresent}\n  - name: client\n    image: busybox\n    imagePullPolicy: IfNotPresent\n    env: [{name: \
+         WHO, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]\n    command: [sh, -c, 'until wget -qO- \
+         http://127.0.0.1:8080/; do :; done; echo I am $WHO']\n";
+    apply(&profile, manifest);
+    eventually("the client has its answer", || {
+        let log = profile.kctl(&["logs", "two", "-c", "client"]).stdout;
+        let right = log.contains("Running on: two | v=1") && log.contains("I am two");
+        if right { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(profile.kctl(&["logs", "two", "-c", "first"]).ok(), "prepared\n");
+}
+
+#[test]
+fn profiles_run_side_by_side() {
+    let (one, two) = (Profile::new("one"), Profile::new("two"));
+    one.start(&[]).ok();
+    two.start(&[]).ok();
+    for profile in [&one, &two] {
+        apply(profile, &one_container("same", "Always", "busybox", "exec sleep 100000"));
+        shows(profile, "same", &["Running"]);
+    }
+    one.minik(&["delete"]).ok();
+    assert_eq!(one.containers(true), Vec::<String>::new());
+    assert_eq!(status(&two, "same"), "Running");
+}
+
+/// What a followed log shows after the pod's end is all of it.
+#[test]
+fn a_followed_log_ends_with_its_container() {
+    let profile = Profile::new("follow");
+    profile.start(&[]).ok();
+    apply(
+        &profile,
+        &one_container("counting", "Never", "busybox", "for n in 1 2 3 4 5; do echo $n; sleep 0.2; done"),
+    );
+    eventually("it has started", || {
+        let said = profile.kctl(&["logs", "counting"]);
+        if said.code == 0 { Ok(()) } else { Err(said.stderr) }
+    });
+    let output = profile
+        .command("timeout".as_ref())
+        .args(["30", tests::binary("kctl").to_str().expect("a path"), "logs", "-f", "counting"])
+        .output()
+        .expect("it runs");
+    assert_eq!(Said::of(output).ok(), "1\n2\n3\n4\n5\n");
+    let tail = profile.kctl(&["logs", "counting", "--tail=2"]).ok();
+    assert_eq!(tail, "4\n5\n");
+}

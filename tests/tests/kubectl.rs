@@ -1,0 +1,88 @@
+//! Stock kubectls on a real cluster: what a user types in the first hour.
+//!
+//! Needs Docker, the images of `tests/images/build`, and kubectls (`tests/kubectl/fetch`).
+
+use std::time::Instant;
+use tests::kubectl::{self, Kubectl};
+use tests::profile::Profile;
+use tests::{DEADLINE, root};
+
+#[track_caller]
+fn eventually(kubectl: &Kubectl, profile: &Profile, arguments: &[&str], wanted: &str) {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let said = kubectl.run(profile, arguments);
+        if said.stdout.contains(wanted) {
+            return;
+        }
+        assert!(Instant::now() < until, "1.{} {arguments:?}: {said:?}, not {wanted:?}", kubectl.minor);
+    }
+}
+
+#[test]
+fn every_kubectl_runs_the_example() {
+    let profile = Profile::new("kubectl");
+    profile.start(&[]).ok();
+    let example = root().join("examples/pod.yaml");
+    let example = example.to_str().expect("a path");
+    for kubectl in kubectl::all() {
+        let run = |arguments: &[&str]| kubectl.run(&profile, arguments).ok();
+        assert!(run(&["get", "nodes", "-o", "wide"]).contains("docker://"), "1.{}", kubectl.minor);
+        let resources = run(&["api-resources"]);
+        for name in ["pods", "configmaps", "clusterrolebindings", "leases"] {
+            assert!(resources.contains(name), "1.{}: {resources}", kubectl.minor);
+        }
+        assert_eq!(run(&["create", "-f", example]), "pod/hello created\n");
+        eventually(&kubectl, &profile, &["get", "pods"], "Running");
+        eventually(&kubectl, &profile, &["get", "events"], "Container started");
+        let described = run(&["describe", "pod", "hello"]);
+        assert!(described.contains("QoS Class:") && described.contains("Container started"), "{described}");
+        assert!(!run(&["logs", "hello"]).is_empty());
+        let log = profile
+            .command("timeout".as_ref())
+            .args(["2", kubectl.path.to_str().expect("a path"), "logs", "-f", "hello"])
+            .output()
+            .expect("it runs");
+        assert!(!log.stdout.is_empty(), "1.{}", kubectl.minor);
+        let watched = profile
+            .command("timeout".as_ref())
+            .args(["2", kubectl.path.to_str().expect("a path"), "get", "pods", "-w"])
+            .output()
+            .expect("it runs");
+        assert!(String::from_utf8_lossy(&watched.stdout).contains("hello"), "1.{}", kubectl.minor);
+        let bad = profile.home().join("bad.yaml");
+        std::fs::write(&bad, "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {contaners: []}\n")
+            .expect("written");
+        let refused = kubectl.run(&profile, &["create", "-f", bad.to_str().expect("a path")]);
+        assert!(refused.stderr.contains("contaners"), "1.{}: {refused:?}", kubectl.minor);
+        let missing = kubectl.run(&profile, &["get", "pod", "none"]);
+        assert_eq!(missing.stderr, "Error from server (NotFound): pods \"none\" not found\n");
+        assert!(run(&["delete", "pod", "hello"]).contains("pod \"hello\" deleted"), "1.{}", kubectl.minor);
+    }
+}
+
+#[test]
+fn tables_are_those_of_kctl() {
+    let profile = Profile::new("tables");
+    profile.start(&["--runtime", "simulated"]).ok();
+    for kubectl in kubectl::all() {
+        for arguments in [
+            &["get", "namespaces"][..],
+            &["get", "clusterroles"],
+            &["get", "priorityclasses"],
+            &["get", "nodes", "-o", "name"],
+            &["get", "namespace", "default", "-o", "jsonpath={.metadata.name}"],
+            &["get", "pods"],
+        ] {
+            let (theirs, ours) = (kubectl.run(&profile, arguments), profile.kctl(arguments));
+            // Ages go on between the two.
+            let stable = |text: &str| -> String {
+                let words =
+                    text.lines().map(|l| l.split_whitespace().filter(|w| !w.ends_with('s')).collect());
+                words.collect::<Vec<Vec<&str>>>().iter().map(|l| l.join(" ") + "\n").collect()
+            };
+            assert_eq!(stable(&theirs.stdout), stable(&ours.stdout), "1.{} {arguments:?}", kubectl.minor);
+            assert_eq!(theirs.code, ours.code);
+        }
+    }
+}
