@@ -125,6 +125,8 @@ fn container_status(
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
         started: Some(false),
+        // Upstream always writes the field.
+        last_state: Some(ApiContainerState::default()),
         ..Default::default()
     };
     let waiting = |reason: &str, message: &str| ApiContainerState {
@@ -154,7 +156,9 @@ fn container_status(
     if !latest.image.is_empty() {
         status.image.clone_from(&latest.image);
     }
-    status.last_state = observed.previous(&container.name).map(|p| terminated(p, know));
+    if let Some(previous) = observed.previous(&container.name) {
+        status.last_state = Some(terminated(previous, know));
+    }
     match latest.state {
         ContainerState::Running => {
             status.started = Some(true);

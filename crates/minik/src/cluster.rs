@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result, bail};
 use api::k8s_openapi::api::core::v1::Node;
 use apiserver::auth::UserInfo;
 use apiserver::{Server, config::Config as ServerConfig};
-use client::{Delta, Informers};
+use client::Informers;
 use component_base::Context;
 use component_base::logging::chain;
 use kubelet::MachineInfo;
@@ -211,9 +211,11 @@ fn node_name(cluster: &str, index: u32) -> String {
 
 fn simulated(context: &Context, name: String, index: u32) -> Machine {
     // kubeadm's usual pod range, cut into /24 as kube-controller-manager does.
-    let cidr = format!("10.{}.{}.0/24", 244 + index / 256, index % 256);
-    let clock = context.clock.clone();
-    let config = SimulatedConfig::new(&cidr, Arc::new(move || clock.now()));
+    let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).to_be_bytes();
+    let base = Ipv4Addr::new(10, 244_u8.saturating_add(high), low, 0);
+    let cidr = format!("{base}/24");
+    let config =
+        SimulatedConfig { now: context.clock.now(), pod_cidr: (base, 24), seed: u64::from(index) + 1 };
     let machine = MachineInfo::simulated(&name);
     (name, machine, Arc::new(SimulatedRuntime::new(config)), None, Some(cidr))
 }
@@ -261,7 +263,7 @@ async fn start_server(
     let Identity { cert, key } = serving_identity(&pki, &config, context)?;
     config.cert_pem = cert;
     config.key_pem = key;
-    let api = Server::start(context.clone(), storage.clone(), config).await?;
+    let api = Server::start(storage.clone(), context.clone(), config).await?;
     step("API server");
     Ok(RunningServer { api, storage, nodes, pki, port })
 }

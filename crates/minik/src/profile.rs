@@ -10,7 +10,7 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -96,7 +96,7 @@ impl Profile {
     pub fn all(home: &Path) -> Result<Vec<Self>> {
         let dir = home.join("profiles");
         let entries = match fs::read_dir(&dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.with_context(|| format!("read {}", dir.display()))?,
         };
         let mut profiles = Vec::new();
@@ -138,7 +138,9 @@ impl Profile {
     pub fn settings(&self) -> Result<Option<Settings>> {
         let path = self.path("profile.json");
         let text = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             text => text.with_context(|| format!("read {}", path.display()))?,
         };
         let settings = serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))?;
@@ -155,7 +157,10 @@ impl Profile {
     pub fn running(&self) -> Result<Option<u32>> {
         let path = self.path("minik.pid");
         let mut file = match File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // Also when the profile's folder is none; whoever uses it will say so.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             file => file.with_context(|| format!("read {}", path.display()))?,
         };
         match file.try_lock_shared() {

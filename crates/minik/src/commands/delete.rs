@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use client::kubeconfig;
 use runtime_docker::{DockerConfig, DockerRuntime};
 use std::fs;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 /// Stop a cluster and delete everything that belongs to it
@@ -39,13 +40,13 @@ fn delete(cx: &CommandContext, profile: &Profile) -> Result<()> {
         remove_containers(profile)?;
     }
     match fs::remove_dir_all(profile.dir()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("remove {}", profile.dir().display()));
         }
         _ => {}
     }
-    kubeconfig::uninstall(&cx.kubeconfig, &profile.name)?;
-    Ok(())
+    kubeconfig::uninstall(&cx.kubeconfig, &profile.name)
+        .with_context(|| format!("take the context {:?} out of the kubeconfig", profile.name))
 }
 
 /// Removes what a crash may have left in the engine.
