@@ -91,11 +91,13 @@ impl Recorder {
     fn compose(&self, about: &ObjectReference, kind: Type, reason: &str, message: String) -> Event {
         let now = self.context.clock.now();
         let name = about.name.as_deref().unwrap_or_default();
+        // Upstream's suffix is the time alone; components that share a coarse clock must not collide.
+        let unique = now.as_nanosecond() + i128::from(self.context.rng.below(1_000_000));
         let namespace =
             about.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
         Event {
             metadata: ObjectMeta {
-                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                name: Some(format!("{name}.{unique:x}")),
                 namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },

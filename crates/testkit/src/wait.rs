@@ -5,8 +5,9 @@ use std::panic::Location;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Between two looks; on a paused clock it costs nothing.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between the first two looks; doubled up to [`MOST`], so that long waits on a paused clock stay cheap.
+const FIRST: Duration = Duration::from_millis(1);
+const MOST: Duration = Duration::from_millis(100);
 
 /// Waits until a condition holds.
 ///
@@ -19,10 +20,11 @@ where
 {
     let caller = Location::caller();
     async move {
-        let until = Instant::now() + deadline;
+        let (until, mut pause) = (Instant::now() + deadline, FIRST);
         while !holds().await {
             assert!(Instant::now() < until, "{caller}: the condition did not hold within {deadline:?}");
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MOST);
         }
     }
 }
@@ -38,13 +40,14 @@ where
 {
     let caller = Location::caller();
     async move {
-        let until = Instant::now() + deadline;
+        let (until, mut pause) = (Instant::now() + deadline, FIRST);
         loop {
             if let Some(value) = look().await {
                 return value;
             }
             assert!(Instant::now() < until, "{caller}: there was nothing within {deadline:?}");
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MOST);
         }
     }
 }

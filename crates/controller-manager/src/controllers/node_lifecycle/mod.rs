@@ -23,6 +23,7 @@ use plan::{Eviction, Grace, Health};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use zones::Limiters;
 
 /// As upstream calls it.
@@ -113,16 +114,19 @@ async fn monitor(manager: Manager, nodes: Informer<Node>) {
     };
     let (mut known, mut limiters) = (BTreeMap::<String, Health>::new(), Limiters::new());
     loop {
-        let all = nodes.list();
+        let mut all = nodes.list();
         let now = manager.context.clock.now();
         let mut health = BTreeMap::new();
-        for node in &all {
+        for node in &mut all {
             let name = Key::of(node.as_ref()).name;
             let lease = leases.get(KUBE_NODE_LEASE, &name);
             let seen = plan::observe(known.get(&name), node, lease.as_deref(), now);
             if let Some(conditions) = plan::silent(node, &seen, grace, now) {
                 tracing::info!(controller = NAME, node = %name, "node has not been updated for too long");
-                log(update_conditions(&manager, &name, node, &conditions).await);
+                match update_conditions(&manager, &name, node, &conditions).await {
+                    Ok(updated) => updated.into_iter().for_each(|updated| *node = Arc::new(updated)),
+                    Err(error) => log(Err(error)),
+                }
             }
             health.insert(name, seen);
         }
@@ -146,12 +150,13 @@ fn log(result: Result<(), Error>) {
     }
 }
 
+/// The node as it is then; none if somebody else was faster.
 async fn update_conditions(
     manager: &Manager,
     name: &str,
     node: &Node,
     conditions: &[NodeCondition],
-) -> Result<(), Error> {
+) -> Result<Option<Node>, Error> {
     let change = json!({
         "metadata": { "resourceVersion": node.metadata.resource_version },
         "status": { "conditions": conditions },
@@ -159,8 +164,8 @@ async fn update_conditions(
     let api = Api::<Node>::all(manager.client.clone());
     match api.patch_status(name, &PatchParams::default(), &Patch::Merge(change)).await {
         // It has changed or is gone: perhaps it lives.
-        Err(error) if [404, 409].contains(&code(&error)) => Ok(()),
-        result => result.map(drop).map_err(Error::request("update the status of", format!("node {name}"))),
+        Err(error) if [404, 409].contains(&code(&error)) => Ok(None),
+        result => result.map(Some).map_err(Error::request("update the status of", format!("node {name}"))),
     }
 }
 
