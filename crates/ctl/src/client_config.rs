@@ -119,11 +119,20 @@ impl Globals {
 
     /// The merged kubeconfig, with absolute paths.
     pub(crate) fn load(&self, terminal: &Terminal) -> Result<Value, Error> {
+        self.load_with(terminal, resolve_paths)
+    }
+
+    /// The merged kubeconfig with the paths as they are written in their files.
+    pub(crate) fn load_as_written(&self, terminal: &Terminal) -> Result<Value, Error> {
+        self.load_with(terminal, |_, _| {})
+    }
+
+    fn load_with(&self, terminal: &Terminal, paths: fn(&mut Value, &Path)) -> Result<Value, Error> {
         let mut merged = empty_config();
         for path in self.files(terminal) {
             match read_file(&path)? {
                 Some(mut config) => {
-                    resolve_paths(&mut config, path.parent().unwrap_or(Path::new(".")));
+                    paths(&mut config, path.parent().unwrap_or(Path::new(".")));
                     merge(&mut merged, config);
                 }
                 None if self.kubeconfig.is_some() => {

@@ -153,6 +153,8 @@ async fn describe_lays_pods_and_nodes_out() {
             "describe pod sysone -n kube-system",
             "describe node minik",
             "describe validatingadmissionpolicies vap",
+            "describe cm cm0",
+            "describe ns default",
         ])
         .await
     );

@@ -199,7 +199,9 @@ fn write(path: &Path, document: &Value) -> Result<(), Error> {
 }
 
 fn view(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
-    let mut config = context.config().clone();
+    let flat = matches.get_flag("flatten");
+    let mut config =
+        if flat { context.config().clone() } else { context.globals.load_as_written(&context.terminal)? };
     let minify = matches.get_flag("minify");
     if let Some(name) = &context.globals.context {
         config["current-context"] = name.as_str().into();
@@ -207,10 +209,10 @@ fn view(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if minify {
         config = minified(&config)?;
     }
-    if matches.get_flag("flatten") {
+    if flat {
         flatten(&mut config)?;
     }
-    if !matches.get_flag("raw") && !matches.get_flag("flatten") {
+    if !matches.get_flag("raw") && !flat {
         redact(&mut config);
     }
     let config = arranged(&config);
@@ -360,12 +362,17 @@ fn arranged(config: &Value) -> Value {
     Value::Object(out)
 }
 
+/// kubectl's order of the keys of a credential plugin.
+const EXEC_ORDER: &[&str] =
+    &["command", "args", "env", "apiVersion", "installHint", "provideClusterInfo", "interactiveMode"];
+
 fn ordered(value: &Value, order: &[&str]) -> Value {
     let Some(map) = value.as_object() else { return json!({}) };
     let mut out = Map::new();
     for key in order {
-        if let Some(found) = map.get(*key) {
-            out.insert((*key).to_owned(), found.clone());
+        if let Some(found) = map.get(*key).filter(|found| **found != "") {
+            let found = if *key == "exec" { ordered(found, EXEC_ORDER) } else { found.clone() };
+            out.insert((*key).to_owned(), found);
         }
     }
     for (key, found) in map {

@@ -4,11 +4,14 @@
 //! server for more (events, a node's pods), never fails because of events.
 //! **Upstream.** `kubectl/pkg/describe/describe.go` (behaviour).
 
+mod config_map;
 mod containers;
 pub(crate) mod events;
 mod generic;
+mod namespace;
 mod node;
 mod pod;
+mod secret;
 mod volumes;
 
 use futures::future::BoxFuture;
@@ -28,8 +31,11 @@ type Layout = for<'a> fn(&'a Describe<'a>, &'a Value) -> BoxFuture<'a, Result<St
 
 /// THE LIST: group, kind and layout.
 const LAYOUTS: &[(&str, &str, Layout)] = &[
+    ("", "ConfigMap", |describe, object| Box::pin(config_map::describe(describe, object))),
+    ("", "Namespace", |describe, object| Box::pin(namespace::describe(describe, object))),
     ("", "Node", |describe, object| Box::pin(node::describe(describe, object))),
     ("", "Pod", |describe, object| Box::pin(pod::describe(describe, object))),
+    ("", "Secret", |describe, object| Box::pin(secret::describe(describe, object))),
 ];
 
 /// What a layout works with.
@@ -76,6 +82,12 @@ pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 /// The items of a list field.
 pub(crate) fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value[field].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// How many bytes a base64 text stands for.
+pub(crate) fn decoded_length(text: &str) -> usize {
+    let digits = text.bytes().filter(|byte| !matches!(byte, b'=' | b'\n' | b'\r')).count();
+    digits * 3 / 4
 }
 
 /// `True` or `False`.

@@ -81,3 +81,10 @@ fn events_say_how_often_and_since_when() {
     );
     assert_eq!(events::table(Vec::new(), now), "Events:\t<none>\n");
 }
+
+#[test]
+fn encoded_values_are_measured() {
+    for (text, want) in [("", 0), ("AA==", 1), ("AAE=", 2), ("AAEC", 3), ("YWRtaW4=", 5)] {
+        assert_eq!(decoded_length(text), want, "{text}");
+    }
+}

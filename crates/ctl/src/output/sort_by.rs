@@ -1,7 +1,7 @@
 //! `--sort-by`: the order of objects by one field.
 //!
 //! **Contract.** Stable; numbers by value, times by instant, quantities by amount, strings in natural order; an object
-//! without the field comes first.
+//! without the field, or with a null there, comes first.
 //! **Upstream.** `kubectl/pkg/cmd/get/sorter.go` (behaviour).
 
 use std::cmp::Ordering;
@@ -62,6 +62,9 @@ fn compare(left: Option<&Value>, right: Option<&Value>) -> Ordering {
         (None, None) => Ordering::Equal,
         (None, _) => Ordering::Less,
         (_, None) => Ordering::Greater,
+        (Some(Value::Null), Some(Value::Null)) => Ordering::Equal,
+        (Some(Value::Null), _) => Ordering::Less,
+        (_, Some(Value::Null)) => Ordering::Greater,
         (Some(Value::Number(a)), Some(Value::Number(b))) => {
             a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
         }

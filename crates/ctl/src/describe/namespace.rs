@@ -1,0 +1,32 @@
+//! The description of a namespace without quotas and limits; one with them is described as any other object.
+
+use serde_json::Value;
+
+use super::{Describe, annotations, generic, labels, text};
+use crate::connection::JSON;
+use crate::report::Error;
+
+/// The namespace's text.
+pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<String, Error> {
+    let metadata = &object["metadata"];
+    let name = text(metadata, "name");
+    let connection = describe.context.connection().await?;
+    for collection in ["resourcequotas", "limitranges"] {
+        let path = format!("/api/v1/namespaces/{name}/{collection}?limit=500");
+        let empty = match connection.get(&path, JSON).await {
+            Ok(list) => list["items"].as_array().is_none_or(Vec::is_empty),
+            // A server without the kind has none of them.
+            Err(error) if error.is_not_found() => true,
+            Err(error) => return Err(error),
+        };
+        if !empty {
+            return generic::describe(describe, object).await;
+        }
+    }
+    let mut out = format!("Name:\t{name}\n");
+    out += &labels("Labels", &metadata["labels"]);
+    out += &annotations(&metadata["annotations"]);
+    out += &format!("Status:\t{}\n", text(&object["status"], "phase"));
+    out += "\nNo resource quota.\n\nNo LimitRange resource.\n";
+    Ok(out)
+}
