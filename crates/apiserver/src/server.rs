@@ -5,6 +5,7 @@
 //! **Not here**: how connections are accepted (`serve`), what a request passes through (`chain`).
 
 use crate::admission::{Chain, Lookup, plugins};
+use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::Rbac;
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Authorizer, UserInfo};
@@ -66,8 +67,9 @@ impl Server {
         let tls = config.listener.take().map(|listener| Ok((listener, serve::tls(&config)?))).transpose()?;
         let strategies = resources::with_service_cidr(service_cidr(&config));
         let registry = Registry::open(storage, &context, strategies).await.map_err(Error::Registry)?;
-        let authorizer: Arc<dyn Authorizer> = Arc::new(Rbac::new(Arc::clone(&registry) as _));
         let lookup: Arc<dyn Lookup> = Arc::clone(&registry) as _;
+        let rbac = Rbac::new(Arc::clone(&registry) as _);
+        let authorizer: Arc<dyn Authorizer> = Arc::new(NodeAuthorizer::new(rbac, Arc::clone(&lookup)));
         let server = Arc::new(Self {
             authenticator: Authenticator::new(Arc::new(tokens), lookup, context.clock.clone()),
             admission: plugins::chain(&authorizer),

@@ -1,16 +1,14 @@
 //! A kubelet writes its own Node and Lease, and the pods that are bound to it; nothing of other nodes.
 //!
-//! **Not here**: what a kubelet may read. Until there is a node authorizer, RBAC's `system:node` lets it read the
-//! Secrets and ConfigMaps of all pods.
+//! **Not here**: what a kubelet may read (`auth::node`).
 //! **Upstream**: `plugin/pkg/admission/noderestriction`.
 
 use super::refusal::forbidden;
 use super::{Attributes, Operation, Plugin};
+use crate::auth::node::node_of;
 use api::status::Status;
 use serde_json::Value;
 
-const USER_PREFIX: &str = "system:node:";
-const GROUP: &str = "system:nodes";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const LEASES: &str = "kube-node-lease";
 
@@ -23,10 +21,7 @@ impl Plugin for NodeRestriction {
     }
 
     fn validate(&self, attributes: &mut Attributes<'_>, object: Option<&Value>) -> Result<(), Status> {
-        let Some(node) = attributes.user.name.strip_prefix(USER_PREFIX) else { return Ok(()) };
-        if !attributes.user.is_in(GROUP) {
-            return Ok(());
-        }
+        let Some(node) = node_of(attributes.user) else { return Ok(()) };
         refusal(node, attributes, object).map_or(Ok(()), |why| Err(forbidden(attributes, object, &why)))
     }
 }

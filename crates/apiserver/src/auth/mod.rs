@@ -6,6 +6,7 @@ mod bootstrap_token;
 pub mod cert;
 mod forbidden;
 pub mod impersonation;
+pub mod node;
 pub mod policy;
 pub mod rbac;
 #[cfg(test)]

@@ -414,3 +414,52 @@ async fn a_handler_that_panics_or_hangs_is_answered_for() {
         assert_eq!((answer.code, answer.json()["reason"].clone()), (code, json!(reason)), "{}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn others_can_check_our_tokens_with_the_published_keys() {
+    let server = start().await;
+    with_account(&server).await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let asked = json!({ "spec": { "audiences": ["vault"] } });
+    let answer = call(&server, root(), Method::POST, path, &[], asked).await.json();
+    let token = answer["status"]["token"].as_str().unwrap();
+    let keys = call(&server, root(), Method::GET, "/openid/v1/jwks", &[], Value::Null).await;
+    assert_eq!(keys.headers["content-type"], "application/jwk-set+json");
+    let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_str(&keys.text).unwrap();
+    let id = jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+    let key = jsonwebtoken::DecodingKey::from_jwk(keys.find(&id).unwrap()).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
+    validation.set_audience(&["vault"]);
+    let claims = jsonwebtoken::decode::<Value>(token, &key, &validation).unwrap().claims;
+    assert_eq!(claims["kubernetes.io"]["serviceaccount"]["name"], "default");
+    let configuration = "/.well-known/openid-configuration";
+    let configuration = call(&server, root(), Method::GET, configuration, &[], Value::Null).await.json();
+    assert_eq!(configuration["issuer"], claims["iss"]);
+
+    // A token for somebody else does not open our door, and TokenReview says for whom it is.
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let answer = call(&server, UserInfo::anonymous(), Method::GET, "/version", &headers, Value::Null).await;
+    assert_eq!(answer.code, 401);
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    for (audience, authenticated) in [("vault", json!(true)), ("other", Value::Null)] {
+        let review = json!({ "spec": { "token": token, "audiences": [audience] } });
+        let answer = call(&server, root(), Method::POST, reviews, &[], review).await.json();
+        assert_eq!(answer["status"]["authenticated"], authenticated, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_requests() {
+    let server = start().await;
+    call(&server, root(), Method::GET, "/api/v1/nodes", &[], Value::Null).await;
+    let metrics = call(&server, root(), Method::GET, "/metrics", &[], Value::Null).await.text;
+    assert!(
+        metrics.contains(r#"apiserver_request_total{verb="LIST",group="",version="v1",resource="nodes""#)
+    );
+    assert!(metrics.contains("apiserver_request_duration_seconds_bucket"));
+    assert!(
+        metrics.contains(r#"apiserver_current_inflight_requests{request_kind="readOnly"} 1"#),
+        "{metrics}"
+    );
+}
