@@ -84,7 +84,7 @@ pub(crate) async fn dispatch(
         return Err(Status::no_such_path());
     }
     let across = resource.namespaced() && !namespaced;
-    if across && !matches!(info.verb, "list" | "watch" | "create") {
+    if across && !matches!(info.verb, "list" | "watch" | "create" | "deletecollection") {
         return Err(Status::no_such_path());
     }
     let served = if status {
@@ -93,7 +93,8 @@ pub(crate) async fn dispatch(
         store.strategy().verbs().contains(&info.verb)
     };
     let create_by_name = info.verb == "create" && !info.name.is_empty();
-    if !served || create_by_name || across && info.verb == "create" {
+    let across_is_read_only = across && matches!(info.verb, "create" | "deletecollection");
+    if !served || create_by_name || across_is_read_only {
         return Err(Status::method_not_allowed(resource, info.verb));
     }
     let target = match info.verb {

@@ -4,7 +4,7 @@ use super::decode;
 use super::options::WriteQuery;
 use super::{Call, read_body};
 use crate::body::{Request, Response};
-use crate::patch::{self, Patch};
+use crate::patch::Patch;
 use crate::registry::UpdateOptions;
 use api::status::Status;
 use http::StatusCode;
@@ -14,10 +14,10 @@ pub(super) async fn patch(
     what: UpdateOptions,
     request: Request,
 ) -> Result<Response, Status> {
-    let content_type = patch::content_type(&call.headers)?;
+    let content_type = Patch::content_type(&call.headers, call.store.resource())?;
     let query = WriteQuery::parse(&call.info.query, "PatchOptions")?;
     let body = read_body(request).await?;
-    let patch = Patch::parse(content_type, &body)?;
+    let patch = Patch::parse(content_type, call.store.resource(), &body)?;
     let store = call.store;
     let name = call.info.name.as_str();
     let mut options = call.write_options(query.dry_run);

@@ -1,17 +1,20 @@
 //! Patches: the ways in which a client may say only what changes.
 //!
-//! **Not here**: strategic merge and server-side apply, which need the schema's merge keys and field ownership.
+//! **Not here**: server-side apply, which needs field ownership.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers/patch.go`.
 
 pub mod json;
 pub mod merge;
+pub mod strategic;
 
+use api::kind::Resource;
+use api::schema::{Schema, Type};
 use api::status::Status;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
-/// The content types that are served.
-const ACCEPTED: [&str; 2] = [json::CONTENT_TYPE, merge::CONTENT_TYPE];
+/// The content types that are served; the last one for kinds with a schema only.
+const ACCEPTED: [&str; 3] = [json::CONTENT_TYPE, merge::CONTENT_TYPE, strategic::CONTENT_TYPE];
 
 /// A parsed patch.
 #[derive(Debug)]
@@ -20,25 +23,29 @@ pub enum Patch {
     Json(json::Operations),
     /// RFC 7386.
     Merge(Value),
-}
-
-/// Which patch a request brings; 415 if none that is served.
-pub fn content_type(headers: &http::HeaderMap) -> Result<&'static str, Status> {
-    let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let media_type = value.split(';').next().unwrap_or("").trim();
-    ACCEPTED
-        .into_iter()
-        .find(|accepted| *accepted == media_type)
-        .ok_or_else(|| Status::unsupported_media_type(&ACCEPTED))
+    /// Strategic merge for a kind of this type.
+    Strategic(Value, &'static Type),
 }
 
 impl Patch {
+    /// Which patch a request for this resource brings; 415 if none that is served.
+    pub fn content_type(headers: &http::HeaderMap, resource: &Resource) -> Result<&'static str, Status> {
+        let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let media_type = value.split(';').next().unwrap_or("").trim();
+        let served = if schema(resource).is_some() { &ACCEPTED[..] } else { &ACCEPTED[..2] };
+        served
+            .iter()
+            .find(|accepted| **accepted == media_type)
+            .copied()
+            .ok_or_else(|| Status::unsupported_media_type(served))
+    }
+
     /// Parses a patch of this content type.
-    pub fn parse(content_type: &str, body: &[u8]) -> Result<Self, Status> {
-        if content_type == json::CONTENT_TYPE {
-            json::parse(body).map(Self::Json)
-        } else {
-            merge::parse(body).map(Self::Merge)
+    pub fn parse(content_type: &str, resource: &Resource, body: &[u8]) -> Result<Self, Status> {
+        match (content_type, schema(resource)) {
+            (json::CONTENT_TYPE, _) => json::parse(body).map(Self::Json),
+            (strategic::CONTENT_TYPE, Some(ty)) => merge::parse(body).map(|patch| Self::Strategic(patch, ty)),
+            _ => merge::parse(body).map(Self::Merge),
         }
     }
 
@@ -50,6 +57,11 @@ impl Patch {
                 merge::apply(patch, object);
                 Ok(())
             }
+            Self::Strategic(patch, ty) => strategic::apply(patch, object, ty),
         }
     }
+}
+
+fn schema(resource: &Resource) -> Option<&'static Type> {
+    Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind)
 }

@@ -255,7 +255,7 @@ async fn life(store: &Store, example: &Example) {
     assert_eq!(written.unwrap().object.to_value(), created, "{kind}");
 
     let patch = br#"{"metadata":{"labels":{"changed":"yes"}}}"#;
-    let patch = Patch::parse("application/merge-patch+json", patch).unwrap();
+    let patch = Patch::parse("application/merge-patch+json", store.resource(), patch).unwrap();
     let mut change = |old: Option<&Value>| {
         let mut new = old.unwrap().clone();
         patch.apply(&mut new)?;
