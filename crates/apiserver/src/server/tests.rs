@@ -463,3 +463,54 @@ async fn metrics_count_requests() {
         "{metrics}"
     );
 }
+
+/// A kubelet whose log is what the test sends.
+struct Streaming(std::sync::Mutex<Option<tokio::sync::mpsc::Receiver<bytes::Bytes>>>);
+
+#[async_trait::async_trait]
+impl NodeDialer for Streaming {
+    async fn dial(&self, _: &subresources::NodeTarget) -> std::io::Result<Box<dyn subresources::NodeStream>> {
+        let (near, far) = tokio::io::duplex(4096);
+        let lines = self.0.lock().unwrap().take().unwrap();
+        let lines = std::sync::Arc::new(std::sync::Mutex::new(Some(lines)));
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |_: http::Request<hyper::body::Incoming>| {
+                let lines =
+                    tokio_stream::wrappers::ReceiverStream::new(lines.lock().unwrap().take().unwrap());
+                let body = crate::body::stream(lines.map(Ok));
+                async move { Ok::<_, std::convert::Infallible>(http::Response::new(body)) }
+            });
+            let io = hyper_util::rt::TokioIo::new(far);
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+        });
+        Ok(Box::new(near))
+    }
+}
+
+#[tokio::test]
+async fn a_followed_log_is_streamed_and_ends_with_its_reader() {
+    let (lines, receiver) = tokio::sync::mpsc::channel(4);
+    let mut server = Arc::into_inner(start().await).unwrap();
+    server.nodes = Arc::new(Streaming(std::sync::Mutex::new(Some(receiver))));
+    let server = Arc::new(server);
+    with_account(&server).await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = json!("w");
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(call(&server, root(), Method::POST, pods, &[], bound).await.code, 201);
+    let node = json!({ "metadata": { "name": "w" } });
+    assert_eq!(call(&server, root(), Method::POST, "/api/v1/nodes", &[], node).await.code, 201);
+
+    let api: Api<Pod> = Api::namespaced(client(&server, root()), "default");
+    let follow = kube::api::LogParams { follow: true, ..Default::default() };
+    let mut log = api.log_stream("p", &follow).await.unwrap();
+    for text in ["one\n", "two\n"] {
+        lines.send(bytes::Bytes::from(text)).await.unwrap();
+        let mut read = vec![0; text.len()];
+        let reading = futures::AsyncReadExt::read_exact(&mut log, &mut read);
+        tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap().unwrap();
+        assert_eq!(read, text.as_bytes());
+    }
+    drop(log);
+    tokio::time::timeout(Duration::from_secs(5), lines.closed()).await.unwrap();
+}
