@@ -113,15 +113,18 @@ async fn monitor(manager: Manager, nodes: Informer<Node>) {
         startup: seconds(manager.config.node_startup_grace_period),
     };
     let (mut known, mut limiters) = (BTreeMap::<String, Health>::new(), Limiters::new());
+    let (start, origin) = (manager.context.clock.now(), manager.context.clock.instant());
     loop {
         let mut all = nodes.list();
         let now = manager.context.clock.now();
+        // A laptop that wakes up has not heard from its nodes for hours, and they are well.
+        let awake = start.checked_add(manager.context.clock.instant().duration_since(origin)).unwrap_or(now);
         let mut health = BTreeMap::new();
         for node in &mut all {
             let name = Key::of(node.as_ref()).name;
             let lease = leases.get(KUBE_NODE_LEASE, &name);
-            let seen = plan::observe(known.get(&name), node, lease.as_deref(), now);
-            if let Some(conditions) = plan::silent(node, &seen, grace, now) {
+            let seen = plan::observe(known.get(&name), node, lease.as_deref(), awake);
+            if let Some(conditions) = plan::silent(node, &seen, grace, awake, now) {
                 tracing::info!(controller = NAME, node = %name, "node has not been updated for too long");
                 match update_conditions(&manager, &name, node, &conditions).await {
                     Ok(updated) => updated.into_iter().for_each(|updated| *node = Arc::new(updated)),

@@ -40,7 +40,7 @@ pub(super) struct Grace {
     pub(super) startup: SignedDuration,
 }
 
-/// Takes note of a node and its lease.
+/// Takes note of a node and its lease; `now` does not count the time that this machine slept.
 pub(super) fn observe(known: Option<&Health>, node: &Node, lease: Option<&Lease>, now: Timestamp) -> Health {
     let ready = condition(node, "Ready");
     let heartbeat = ready.and_then(|ready| ready.last_heartbeat_time.as_ref()).map(|time| time.0);
@@ -55,14 +55,17 @@ pub(super) fn observe(known: Option<&Health>, node: &Node, lease: Option<&Lease>
 }
 
 /// The conditions of a node that has been silent too long; none if it has not, or they say so already.
+///
+/// `awake` is the time as [`observe`] is told it, `now` what the conditions are to say.
 pub(super) fn silent(
     node: &Node,
     health: &Health,
     grace: Grace,
+    awake: Timestamp,
     now: Timestamp,
 ) -> Option<Vec<NodeCondition>> {
     let grace = if condition(node, "Ready").is_some() { grace.monitor } else { grace.startup };
-    if now.duration_since(health.probe) <= grace {
+    if awake.duration_since(health.probe) <= grace {
         return None;
     }
     let mut conditions =

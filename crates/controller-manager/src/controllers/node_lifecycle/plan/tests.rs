@@ -32,8 +32,8 @@ fn a_renewed_lease_or_a_new_heartbeat_is_a_sign_of_life() {
 fn a_silent_nodes_conditions_become_unknown() {
     let node = build::node("n").condition("Ready", "True").condition("MemoryPressure", "False").get();
     let health = observe(None, &node, Some(&lease(0)), at(0));
-    assert_eq!(silent(&node, &health, GRACE, at(50)), None);
-    let conditions = silent(&node, &health, GRACE, at(51)).unwrap();
+    assert_eq!(silent(&node, &health, GRACE, at(50), at(50)), None);
+    let conditions = silent(&node, &health, GRACE, at(51), at(51)).unwrap();
     let told: Vec<_> = conditions
         .iter()
         .map(|condition| {
@@ -52,15 +52,15 @@ fn a_silent_nodes_conditions_become_unknown() {
     assert_eq!(conditions[0].reason.as_deref(), Some("NodeStatusUnknown"));
     let told =
         build::node("n").with(|node| node.status.as_mut().unwrap().conditions = Some(conditions)).get();
-    assert_eq!(silent(&told, &health, GRACE, at(99)), None, "it is said once");
+    assert_eq!(silent(&told, &health, GRACE, at(99), at(99)), None, "it is said once");
 }
 
 #[test]
 fn a_node_that_never_said_anything_has_the_startup_grace() {
     let node = build::node("n").created(at(0)).get();
     let health = observe(None, &node, None, at(30));
-    assert_eq!(silent(&node, &health, GRACE, at(60)), None);
-    assert!(silent(&node, &health, GRACE, at(61)).is_some());
+    assert_eq!(silent(&node, &health, GRACE, at(60), at(60)), None);
+    assert!(silent(&node, &health, GRACE, at(61), at(61)).is_some());
 }
 
 #[test]
