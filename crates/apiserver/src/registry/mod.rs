@@ -15,11 +15,11 @@ mod prepare;
 mod store;
 mod strategy;
 pub mod table;
-mod transaction;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub use delete::{DeleteOptions, Deleted};
 pub use error::Error;
