@@ -1,7 +1,9 @@
 //! The project's own tools: `cargo xtask COMMAND`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod schema;
+mod tidy;
 
 use clap::Parser;
 
@@ -9,12 +11,18 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask")]
 enum Command {
+    /// Measure a cluster with the release binaries.
+    Bench(bench::Args),
     /// Write the schema table of the built-in types, or check it.
     Schema(schema::Args),
+    /// Check the house rules that a compiler does not know.
+    Tidy(tidy::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
+        Command::Bench(args) => bench::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The structure (fields, types, list types, merge keys, kinds) comes from the JSON schemas in the PyPI wheel
 //! `kubernetes-validate`; protobuf numbers and `+default` markers come from the crate `k8s-pb`, which is one
-//! minor version behind; what neither has stands in `crates/api/data/addendum-1.36.txt`. Descriptions are not
-//! taken. `--check FOLDER` decodes upstream's fixtures (one JSON and one protobuf file a kind) by the table.
+//! minor version behind; what neither has stands in `crates/api/data/addendum-1.36.txt`; `presence-1.36.txt`
+//! next to it tells pointers from plain values. Descriptions are not taken. `--check FOLDER` decodes upstream's fixtures (one JSON and one protobuf file a kind) by the table.
 //! The table's format is described in `crates/api/src/schema/table.rs`.
 
 #![allow(clippy::print_stderr)]
@@ -41,7 +41,9 @@ fn write() -> Result<()> {
     let messages = protobuf::read(&sources::protobuf()?)?;
     let addendum =
         std::fs::read_to_string(data.join("addendum-1.36.txt")).context("cannot read the addendum")?;
-    let merged = merge::merge(definitions, &messages, &addendum)?;
+    let presence = std::fs::read_to_string(data.join("presence-1.36.txt"))
+        .context("cannot read which fields are pointers")?;
+    let merged = merge::merge(definitions, &messages, &addendum, &presence)?;
     let out = data.join("schema-1.36.txt");
     std::fs::write(&out, &merged.table).with_context(|| format!("cannot write {}", out.display()))?;
     eprintln!("{}: {} types, {} bytes", out.display(), merged.types, merged.table.len());

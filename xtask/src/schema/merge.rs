@@ -78,6 +78,7 @@ pub(super) fn merge(
     mut definitions: BTreeMap<String, Definition>,
     messages: &Messages,
     addendum: &str,
+    presence: &str,
 ) -> Result<Merged> {
     let spelling: BTreeMap<String, String> =
         definitions.keys().map(|n| (n.to_lowercase(), n.clone())).collect();
@@ -107,6 +108,7 @@ pub(super) fn merge(
             definition.fields.insert((*field).to_owned(), Field { ty: ty.to_owned(), ..Field::default() });
         }
     }
+    let presence = presences(presence);
     let mut table = HEADER.to_owned();
     let mut unnumbered = Vec::new();
     for (name, definition) in &definitions {
@@ -127,7 +129,8 @@ pub(super) fn merge(
             if wire.path.is_empty() && !type_meta {
                 unnumbered.push(format!("{name} {field_name}"));
             }
-            line(&mut table, name, field_name, field, &wire)?;
+            let presence = presence.get(&(name.as_str(), field_name.as_str())).copied();
+            line(&mut table, name, field_name, field, &wire, presence)?;
         }
     }
     Ok(Merged { types: definitions.len(), table, unnumbered })
@@ -241,6 +244,19 @@ fn additions(text: &str) -> BTreeMap<(&str, &str), Addition<'_>> {
     parsed.collect()
 }
 
+/// The file that tells pointers from plain values: `ptr` or `zero`, by type and field.
+fn presences(text: &str) -> BTreeMap<(&str, &str), &str> {
+    let mut all = BTreeMap::new();
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let mut words = line.split_whitespace();
+        let Some(name) = words.next() else { continue };
+        for (word, fields) in words.filter_map(|w| w.split_once('=')) {
+            all.extend(fields.split(',').map(|field| ((name, field), word)));
+        }
+    }
+    all
+}
+
 /// The message of a type; for a type younger than k8s-pb, that of its beta version, which has the same numbers.
 fn message_of<'m>(name: &str, messages: &'m Messages) -> Option<&'m Message> {
     let name = name.to_lowercase();
@@ -275,7 +291,14 @@ fn head(table: &mut String, name: &str, definition: &Definition) -> Result<()> {
     Ok(())
 }
 
-fn line(table: &mut String, holder: &str, name: &str, field: &Field, wire: &Wire) -> Result<()> {
+fn line(
+    table: &mut String,
+    holder: &str,
+    name: &str,
+    field: &Field,
+    wire: &Wire,
+    presence: Option<&str>,
+) -> Result<()> {
     let package = holder.rsplit_once('.').map_or("", |(package, _)| package);
     let required = if field.required { "!" } else { "" };
     write!(table, "{name}{required} {}", relative(&field.ty, package))?;
@@ -288,6 +311,9 @@ fn line(table: &mut String, holder: &str, name: &str, field: &Field, wire: &Wire
     }
     if wire.wrapped {
         table.push_str(" wrapped");
+    }
+    if let Some(presence) = presence {
+        write!(table, " {presence}")?;
     }
     if wire.unwritten {
         table.push_str(" unwritten");
