@@ -5,6 +5,8 @@ mod bench;
 mod schema;
 mod tidy;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// The project's own tools.
@@ -19,10 +21,17 @@ enum Command {
     Tidy(tidy::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let done = match Command::parse() {
         Command::Bench(args) => bench::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

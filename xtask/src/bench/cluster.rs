@@ -78,9 +78,13 @@ impl Cluster {
         })
     }
 
+    fn pid_file(&self) -> PathBuf {
+        self.home.join("profiles").join(&self.name).join("minik.pid")
+    }
+
     /// The server's process id.
     pub(super) fn pid(&self) -> Result<u32> {
-        let path = self.home.join("profiles").join(&self.name).join("minik.pid");
+        let path = self.pid_file();
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         text.trim().parse().context("a process id")
     }
@@ -90,12 +94,9 @@ impl Cluster {
         let pid = self.pid()?;
         let status = Command::new("kill").args(["-9", &pid.to_string()]).status().context("run kill")?;
         ensure!(status.success(), "kill failed");
-        // Its exit is the parent's to see; a zombie has nothing mapped and no lock.
-        let gone =
-            || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
-        while !gone() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        // The kernel lets go of the server's lock when its last thread has ended; then the profile may be started again.
+        let file = fs::File::open(self.pid_file()).context("open the server's lock")?;
+        file.lock_shared().context("wait for the server's end")?;
         Ok(())
     }
 
