@@ -1,27 +1,39 @@
-//! What the runtime has of pods that nobody wants any more.
+//! What the runtime has of pods that nobody may want any more.
 //!
-//! **Upstream**: `HandlePodCleanups` of `pkg/kubelet/kubelet_pods.go`.
+//! **Contract**: a pod that only the runtime knows is described well enough to be ended: its name, its UID and its
+//! grace period, from the labels and annotations that this kubelet has put there.
+//! **Upstream**: `HandlePodCleanups` of `pkg/kubelet/kubelet_pods.go`, `pkg/kubelet/kuberuntime/labels.go`.
 
-use api::k8s_openapi::api::core::v1::Pod;
-use runtime::{ContainerFilter, PodSandboxFilter, RuntimeService};
-use std::collections::HashSet;
+use crate::container_config::GRACE_ANNOTATION;
+use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
+use runtime::{ContainerFilter, PodSandbox, PodSandboxFilter, RuntimeService, StringMap, labels};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-/// UIDs of all pods of which the runtime has a sandbox or a container.
-pub(crate) async fn pods_in(runtime: &dyn RuntimeService) -> runtime::Result<HashSet<String>> {
+/// All pods of which the runtime has a sandbox or a container, by UID.
+pub(crate) async fn pods_in(runtime: &dyn RuntimeService) -> runtime::Result<HashMap<String, Arc<Pod>>> {
     let sandboxes = runtime.list_pod_sandboxes(&PodSandboxFilter::default()).await?;
     let containers = runtime.list_containers(&ContainerFilter::default()).await?;
-    let of_containers = containers.iter().map(|c| c.pod_uid().to_owned());
-    Ok(sandboxes
-        .into_iter()
-        .map(|s| s.metadata.uid)
-        .chain(of_containers)
-        .filter(|uid| !uid.is_empty())
-        .collect())
+    let of_sandboxes = sandboxes.iter().map(|s| {
+        let PodSandbox { metadata, annotations, .. } = s;
+        describe(&metadata.namespace, &metadata.name, &metadata.uid, annotations)
+    });
+    let of_containers = containers.iter().map(|c| {
+        let label = |key: &str| c.labels.get(key).map_or("", String::as_str);
+        describe(label(labels::POD_NAMESPACE), label(labels::POD_NAME), c.pod_uid(), &c.annotations)
+    });
+    let all = of_sandboxes.chain(of_containers).filter(|(uid, _)| !uid.is_empty());
+    Ok(all.map(|(uid, pod)| (uid, Arc::new(pod))).collect())
 }
 
-/// A pod of which only the UID is known, for a worker to end.
-pub(crate) fn orphan(uid: &str) -> Pod {
+fn describe(namespace: &str, name: &str, uid: &str, annotations: &StringMap) -> (String, Pod) {
     let mut pod = Pod::default();
+    pod.metadata.namespace = Some(namespace.to_owned());
+    pod.metadata.name = Some(name.to_owned());
     pod.metadata.uid = Some(uid.to_owned());
-    pod
+    pod.spec = Some(PodSpec {
+        termination_grace_period_seconds: annotations.get(GRACE_ANNOTATION).and_then(|g| g.parse().ok()),
+        ..PodSpec::default()
+    });
+    (uid.to_owned(), pod)
 }

@@ -3,12 +3,13 @@
 //! **Contract**: returns the image's id, or why the container waits. Failed pulls are held back per image.
 //! **Upstream**: `pkg/kubelet/images/image_manager.go`, reasons and texts included.
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, go_duration};
 use crate::pod_status::Waiting;
 use api::k8s_openapi::api::core::v1::Container;
 use component_base::Clock;
 use jiff::{SignedDuration, Timestamp};
 use runtime::{Error, ImageService};
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 /// How long a pod shows the pull's error before it shows that it is held back.
@@ -17,8 +18,15 @@ const SHOW_ERROR: SignedDuration = SignedDuration::from_secs(2);
 /// Shared by all pods of a node: the image service and who is held back.
 pub(crate) struct Images {
     service: std::sync::Arc<dyn ImageService>,
-    backoff: Mutex<Backoff>,
+    failures: Mutex<Failures>,
     clock: Clock,
+}
+
+/// By pod and image.
+struct Failures {
+    backoff: Backoff,
+    /// What the last failed pull said, with its reason.
+    said: HashMap<String, String>,
 }
 
 /// An event about an image, for the pod's recorder.
@@ -56,7 +64,15 @@ fn need(policy: &str, present: bool) -> Need {
 
 impl Images {
     pub(crate) fn new(service: std::sync::Arc<dyn ImageService>, clock: Clock) -> Self {
-        Self { service, backoff: Mutex::new(Backoff::kubelet()), clock }
+        let failures = Failures { backoff: Backoff::kubelet(), said: HashMap::new() };
+        Self { service, failures: Mutex::new(failures), clock }
+    }
+
+    /// Forgets what failed for a pod that is gone.
+    pub(crate) fn forget(&self, pod_uid: &str) {
+        let mut failures = self.locked();
+        failures.backoff.forget(pod_uid);
+        failures.said.retain(|key, _| !key.starts_with(pod_uid));
     }
 
     /// The id of the container's image; pulls it if the policy wants that.
@@ -66,64 +82,77 @@ impl Images {
         container: &Container,
         tell: Tell<'_>,
     ) -> Result<String, Unavailable> {
+        let image = self.present_or_pulled(pod_uid, container, tell).await;
+        if let Err(Unavailable { waiting, .. }) = &image {
+            tell(EventKind::Warning, "Failed", &format!("Error: {}", waiting.reason));
+        }
+        image
+    }
+
+    async fn present_or_pulled(
+        &self,
+        pod_uid: &str,
+        container: &Container,
+        tell: Tell<'_>,
+    ) -> Result<String, Unavailable> {
         let image = container.image.as_deref().unwrap_or_default();
         let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
-        let fail =
-            |reason, message: String| Unavailable { waiting: Waiting { reason, message }, retry_at: None };
+        let fail = |event: &str, reason, message: String| {
+            tell(EventKind::Warning, event, &message);
+            Err(Unavailable { waiting: Waiting { reason, message }, retry_at: None })
+        };
         let present = match self.service.image_status(image).await {
             Ok(present) => present,
             Err(error @ Error::InvalidImageName { .. }) => {
                 let message = format!("Failed to apply default image tag {image:?}: {error}");
-                tell(EventKind::Warning, "InspectFailed", &message);
-                tell(EventKind::Warning, "Failed", "Error: InvalidImageName");
-                return Err(fail("InvalidImageName", message));
+                return fail("InspectFailed", "InvalidImageName", message);
             }
             Err(error) => {
                 let message = format!("Failed to inspect image {image:?}: {error}");
-                tell(EventKind::Warning, "Failed", &message);
-                return Err(fail("ImageInspectError", message));
+                return fail("InspectFailed", "ImageInspectError", message);
             }
         };
         match need(policy, present.is_some()) {
             Need::Nothing => {
                 let message = format!("Container image {image:?} already present on machine");
                 tell(EventKind::Normal, "Pulled", &message);
-                return Ok(present.map(|i| i.id.to_string()).unwrap_or_default());
+                Ok(present.map(|i| i.id.to_string()).unwrap_or_default())
             }
             Need::Never => {
                 let message = format!("Container image {image:?} is not present with pull policy of Never");
-                tell(EventKind::Warning, "ErrImageNeverPull", &message);
-                return Err(fail("ErrImageNeverPull", message));
+                fail("ErrImageNeverPull", "ErrImageNeverPull", message)
             }
-            Need::Pull => {}
+            Need::Pull => self.pull(pod_uid, image, tell).await,
         }
-        self.pull(pod_uid, image, tell).await
     }
 
     async fn pull(&self, pod_uid: &str, image: &str, tell: Tell<'_>) -> Result<String, Unavailable> {
         let key = format!("{pod_uid}_{image}");
-        let now = self.clock.now();
-        let held = self.locked().held_until(&key, now);
-        if let Some(until) = held {
+        let held = {
+            let failures = self.locked();
+            let said = failures.said.get(&key).cloned().unwrap_or_default();
+            failures.backoff.held_until(&key, self.clock.now()).map(|until| (until, said))
+        };
+        if let Some((until, said)) = held {
             let message = format!("Back-off pulling image {image:?}");
             tell(EventKind::Normal, "BackOff", &message);
-            tell(EventKind::Warning, "Failed", "Error: ImagePullBackOff");
-            return Err(Unavailable {
-                waiting: Waiting { reason: "ImagePullBackOff", message },
-                retry_at: Some(until),
-            });
+            let waiting = Waiting { reason: "ImagePullBackOff", message: format!("{message}: {said}") };
+            return Err(Unavailable { waiting, retry_at: Some(until) });
         }
         tell(EventKind::Normal, "Pulling", &format!("Pulling image {image:?}"));
         let started = self.clock.instant();
-        let pulled = self.service.pull_image(image, None).await;
-        match pulled {
+        match self.service.pull_image(image, None).await {
             Ok(id) => {
-                self.locked().reset(&key);
+                {
+                    let mut failures = self.locked();
+                    failures.backoff.reset(&key);
+                    failures.said.remove(&key);
+                }
                 let size = match self.service.image_status(id.as_str()).await {
                     Ok(Some(image)) => image.size,
                     _ => 0,
                 };
-                let took = format!("{}ms", started.elapsed().as_millis());
+                let took = go_duration(SignedDuration::try_from(started.elapsed()).unwrap_or_default());
                 let message = format!(
                     "Successfully pulled image {image:?} in {took} ({took} including waiting). \
                      Image size: {size} bytes."
@@ -133,23 +162,25 @@ impl Images {
             }
             Err(error) => {
                 let now = self.clock.now();
-                self.locked().next(&key, now, now);
-                let retry_at = Some(now + SHOW_ERROR);
                 let reason = match error {
                     Error::RegistryUnavailable { .. } => "RegistryUnavailable",
                     Error::InvalidImageName { .. } => "InvalidImageName",
                     _ => "ErrImagePull",
                 };
                 let message = error.to_string();
+                {
+                    let mut failures = self.locked();
+                    failures.backoff.next(&key, now, now);
+                    failures.said.insert(key, format!("{reason}: {message}"));
+                }
                 tell(EventKind::Warning, "Failed", &format!("Failed to pull image {image:?}: {message}"));
-                tell(EventKind::Warning, "Failed", &format!("Error: {reason}"));
-                Err(Unavailable { waiting: Waiting { reason, message }, retry_at })
+                Err(Unavailable { waiting: Waiting { reason, message }, retry_at: Some(now + SHOW_ERROR) })
             }
         }
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Backoff> {
-        self.backoff.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn locked(&self) -> std::sync::MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

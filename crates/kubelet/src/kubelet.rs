@@ -16,7 +16,7 @@ use client::{Delta, Informers, Recorder, Selection};
 use component_base::Context;
 use futures::StreamExt;
 use runtime::{EventStream, ImageService, RuntimeEvent, RuntimeService};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub async fn run(
     config: Config,
     ready: impl FnOnce(Arc<Server>) + Send,
 ) -> Result<(), Error> {
-    let version = config.runtime.version().await.map_err(Error::runtime("ask the runtime's version"))?;
+    let version = persist(&context, "ask the runtime's version", || config.runtime.version()).await;
     let recorder = Recorder::new(client.clone(), "kubelet", Some(&config.node_name), &context);
     let informers = Informers::new(client.clone(), &context);
     let pods =
@@ -78,29 +78,50 @@ pub async fn run(
 
     let status = node_status::Reporter::new(context.clone(), client, config, version, recorder);
     context.shutdown.spawn(status.run());
-    let mut kubelet = Kubelet { node, workers: HashMap::new(), known: HashSet::new() };
+    let mut kubelet = Kubelet { node, workers: HashMap::new(), known: HashMap::new(), synced: false };
     kubelet.run(pods).await;
     Ok(())
 }
 
+/// Calls the runtime until it answers.
+async fn persist<T, F>(context: &Context, operation: &str, call: impl Fn() -> F) -> T
+where
+    F: Future<Output = runtime::Result<T>>,
+{
+    let mut pause = RUNTIME_RETRY_MIN;
+    loop {
+        match call().await {
+            Ok(value) => return value,
+            Err(error) => tracing::warn!("{operation}: {error}"),
+        }
+        context.clock.sleep(pause).await;
+        pause = (pause * 2).min(RUNTIME_RETRY_MAX);
+    }
+}
+
 struct Kubelet {
     node: Arc<Node>,
-    /// By pod UID.
+    /// By pod UID; also those that still clean up after a pod that is gone.
     workers: HashMap<String, Handle>,
-    /// UIDs of pods of which the runtime had something at the start.
-    known: HashSet<String>,
+    /// Pods of which the runtime has something, by UID, until each has its worker.
+    known: HashMap<String, Arc<Pod>>,
+    /// The API has told of every pod of this node: what else the runtime has is an orphan.
+    synced: bool,
 }
 
 impl Kubelet {
     async fn run(&mut self, pods: client::Informer<Pod>) {
         let mut events = self.subscribe().await;
-        self.known = self.list().await;
+        self.list().await;
         let mut deltas = pods.subscribe();
         loop {
             tokio::select! {
                 () = self.node.context.shutdown.requested() => return,
                 delta = deltas.recv() => match delta {
-                    Some(Delta::Synced) => self.collect_orphans(),
+                    Some(Delta::Synced) => {
+                        self.synced = true;
+                        self.collect_orphans();
+                    }
                     Some(delta) => self.pod_changed(delta),
                     None => return,
                 },
@@ -111,7 +132,7 @@ impl Kubelet {
                             tracing::warn!("the runtime's events broke off: {error}");
                         }
                         events = self.subscribe().await;
-                        self.known.extend(self.list().await);
+                        self.list().await;
                         self.collect_orphans();
                         for worker in self.workers.values() {
                             worker.wake.notify_one();
@@ -124,44 +145,32 @@ impl Kubelet {
 
     /// Subscribes to the runtime's events, waiting until it is there.
     async fn subscribe(&self) -> EventStream {
-        self.persist("subscribe to the runtime's events", || self.node.runtime.events()).await
+        let Node { context, runtime, .. } = &*self.node;
+        persist(context, "subscribe to the runtime's events", || runtime.events()).await
     }
 
-    /// UIDs of all pods of which the runtime has anything.
-    async fn list(&self) -> HashSet<String> {
-        self.persist("list the runtime's pods", || gc::pods_in(&*self.node.runtime)).await
-    }
-
-    async fn persist<T, F>(&self, operation: &str, call: impl Fn() -> F) -> T
-    where
-        F: Future<Output = runtime::Result<T>>,
-    {
-        let mut pause = RUNTIME_RETRY_MIN;
-        loop {
-            match call().await {
-                Ok(value) => return value,
-                Err(error) => tracing::warn!("{operation}: {error}"),
-            }
-            self.node.context.clock.sleep(pause).await;
-            pause = (pause * 2).min(RUNTIME_RETRY_MAX);
-        }
+    /// Learns of which pods the runtime has anything.
+    async fn list(&mut self) {
+        let Node { context, runtime, .. } = &*self.node;
+        self.known = persist(context, "list the runtime's pods", || gc::pods_in(&**runtime)).await;
     }
 
     fn pod_changed(&mut self, delta: Delta<Pod>) {
         let Some(pod) = delta.object().cloned() else { return };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         if matches!(delta, Delta::Deleted(_)) {
-            if let Some(worker) = self.workers.remove(&uid) {
+            self.workers.retain(|_, worker| !worker.has_ended());
+            if let Some(worker) = self.workers.get(&uid) {
                 worker.told.send_replace(Told::Gone(pod));
             }
             return;
         }
-        match self.workers.get(&uid) {
+        match self.workers.get(&uid).filter(|worker| !worker.has_ended()) {
             Some(worker) => {
                 worker.told.send_replace(Told::Present(pod));
             }
             None => {
-                let fresh = !self.known.contains(&uid);
+                let fresh = !self.known.contains_key(&uid);
                 self.workers.insert(uid, spawn(self.node.clone(), Told::Present(pod), fresh));
             }
         }
@@ -175,12 +184,11 @@ impl Kubelet {
 
     /// Ends what the runtime has of pods that the API does not have.
     fn collect_orphans(&mut self) {
-        for uid in &self.known {
-            if !self.workers.contains_key(uid) {
-                let orphan = Arc::new(gc::orphan(uid));
-                // The worker ends by itself; nobody needs to tell it anything.
-                spawn(self.node.clone(), Told::Gone(orphan), false);
-            }
+        if !self.synced {
+            return;
+        }
+        for (uid, orphan) in std::mem::take(&mut self.known) {
+            self.workers.entry(uid).or_insert_with(|| spawn(self.node.clone(), Told::Orphan(orphan), false));
         }
     }
 }

@@ -35,6 +35,9 @@ const REGISTER_RETRY_MAX: Duration = Duration::from_secs(7);
 /// `maxPods`.
 const MAX_PODS: u64 = 110;
 
+/// The conditions that this kubelet decides.
+const OWN_CONDITIONS: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
+
 /// Keeps the node's object.
 pub(crate) struct Reporter {
     context: Context,
@@ -59,7 +62,7 @@ impl Reporter {
     /// Registers the node, then reports until the context ends.
     pub(crate) async fn run(self) {
         let mut pause = REGISTER_RETRY;
-        let mut node = loop {
+        let node = loop {
             match self.register().await {
                 Ok(node) => break node,
                 Err(error) => tracing::warn!("{}", chain(&error)),
@@ -87,12 +90,9 @@ impl Reporter {
         loop {
             self.context.clock.sleep(UPDATE).await;
             let now = self.context.clock.now();
-            match self.report(&node, reported, now).await {
-                Ok(Some(written)) => {
-                    node = written;
-                    reported = now;
-                }
-                Ok(None) => {}
+            match self.report(reported, now).await {
+                Ok(true) => reported = now,
+                Ok(false) => {}
                 Err(error) => tracing::warn!("{}", chain(&error)),
             }
         }
@@ -143,27 +143,27 @@ impl Reporter {
             .patch(&self.config.node_name, &PatchParams::default(), &Patch::Merge(body))
             .await
             .map_err(Error::api("label the node"))?;
-        let long_ago = Timestamp::UNIX_EPOCH;
-        Ok(self.report(&node, long_ago, now).await?.unwrap_or(node))
+        self.report(Timestamp::UNIX_EPOCH, now).await?;
+        Ok(node)
     }
 
-    /// Writes the status if it changed, or if it was written too long ago.
-    async fn report(&self, node: &Node, reported: Timestamp, now: Timestamp) -> Result<Option<Node>, Error> {
-        let facts =
-            Facts { config: &self.config, version: &self.version, runtime: self.runtime_status().await };
+    /// Writes the status if it changed, or if it was written too long ago; tells whether it did. The node is read
+    /// anew each time: others write to it too, and what they say of its readiness is to be set right.
+    async fn report(&self, reported: Timestamp, now: Timestamp) -> Result<bool, Error> {
+        let name = &self.config.node_name;
+        let (runtime, node) = futures::future::join(self.runtime_status(), self.api().get(name)).await;
+        let node = node.map_err(Error::api("get the node"))?;
+        let facts = Facts { config: &self.config, version: &self.version, runtime };
         let old = node.status.clone().unwrap_or_default();
         let status = node_status(&facts, &old, now);
         if same(&old, &status) && now.duration_since(reported) < REPORT {
-            return Ok(None);
+            return Ok(false);
         }
-        let body = serde_json::json!({ "status": &status });
-        let written = self
-            .api()
-            .patch_status(&self.config.node_name, &PatchParams::default(), &Patch::Merge(body))
-            .await
-            .map_err(Error::api("update the node's status"))?;
-        self.node_ready_events(Some(node), &written);
-        Ok(Some(written))
+        let body = Patch::Strategic(patch(&old, &status));
+        let written = self.api().patch_status(name, &PatchParams::default(), &body).await;
+        let written = written.map_err(Error::api("update the node's status"))?;
+        self.node_ready_events(Some(&node), &written);
+        Ok(true)
     }
 
     fn node_ready_events(&self, before: Option<&Node>, after: &Node) {
@@ -237,18 +237,16 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
         ("ephemeral-storage".to_owned(), quantity(format!("{}Ki", machine.disk / 1024))),
         ("pods".to_owned(), quantity(MAX_PODS.to_string())),
     ]);
-    let with_foreign = |old: &Option<BTreeMap<String, Quantity>>| {
-        let mut all = old.clone().unwrap_or_default();
-        all.extend(own.clone());
-        Some(all)
-    };
+    // Others may add resources to the capacity; the kubelet makes them allocatable.
+    let mut capacity = old.capacity.clone().unwrap_or_default();
+    capacity.extend(own);
     NodeStatus {
         addresses: Some(vec![
             NodeAddress { type_: "InternalIP".to_owned(), address: machine.address.to_string() },
             NodeAddress { type_: "Hostname".to_owned(), address: facts.config.node_name.clone() },
         ]),
-        capacity: with_foreign(&old.capacity),
-        allocatable: with_foreign(&old.allocatable),
+        allocatable: Some(capacity.clone()),
+        capacity: Some(capacity),
         node_info: Some(NodeSystemInfo {
             architecture: machine.architecture.clone(),
             boot_id: machine.boot_id.clone(),
@@ -269,6 +267,23 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
     }
 }
 
+/// The strategic merge patch from one status to the other, of this kubelet's fields only.
+fn patch(old: &NodeStatus, new: &NodeStatus) -> serde_json::Value {
+    let own = new.conditions.iter().flatten().filter(|c| OWN_CONDITIONS.contains(&c.type_.as_str()));
+    let mut allocatable = serde_json::json!(new.allocatable);
+    let kept = new.allocatable.clone().unwrap_or_default();
+    for gone in old.allocatable.iter().flat_map(BTreeMap::keys).filter(|name| !kept.contains_key(*name)) {
+        allocatable[gone] = serde_json::Value::Null;
+    }
+    serde_json::json!({ "status": {
+        "addresses": new.addresses,
+        "allocatable": allocatable,
+        "capacity": new.capacity,
+        "conditions": own.collect::<Vec<_>>(),
+        "nodeInfo": new.node_info,
+    }})
+}
+
 fn conditions(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
     let not_ready = |message: String| ("False", "KubeletNotReady", message);
     let ready = match &facts.runtime {
@@ -285,6 +300,7 @@ fn conditions(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> Vec<NodeCo
             let list: Vec<String> = failing.map(|c| format!("{}: {}", c.reason, c.message)).collect();
             not_ready(format!("container runtime not ready: {}", list.join(", ")))
         }
+        Err(error @ runtime::Error::Unavailable { .. }) => not_ready(error.to_string()),
         Err(error) => not_ready(format!("container runtime is down: {error}")),
     };
     let pressure = |reason: &'static str, message: &str| ("False", reason, message.to_owned());
@@ -305,7 +321,7 @@ fn conditions(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> Vec<NodeCo
             last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
         });
     }
-    let own: Vec<String> = list.iter().map(|c| c.type_.clone()).collect();
-    list.extend(old.conditions.iter().flatten().filter(|c| !own.contains(&c.type_)).cloned());
+    let foreign = old.conditions.iter().flatten().filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str()));
+    list.extend(foreign.cloned());
     list
 }

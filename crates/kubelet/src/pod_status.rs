@@ -41,11 +41,40 @@ pub(crate) struct Knowledge {
     pub(crate) scheme: String,
 }
 
+/// The conditions that this kubelet decides; all others are somebody else's.
+const OWN_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+/// `MaxPodTerminationMessageLogLength`: what the messages of a pod's containers may be together.
+const MESSAGES_MAX: usize = 12 * 1024;
+
+/// Whether this kubelet decides a condition.
+pub(crate) fn is_own(condition: &str) -> bool {
+    OWN_CONDITIONS.contains(&condition)
+}
+
+/// The strategic merge patch that writes a status and leaves alone what others have written.
+pub(crate) fn patch(uid: &str, status: &PodStatus) -> serde_json::Value {
+    let mut own = status.clone();
+    own.conditions.iter_mut().for_each(|list| list.retain(|c| is_own(&c.type_)));
+    let mut status = serde_json::json!(own);
+    // Lists that would be merged, so that an address of an earlier sandbox would stay.
+    for field in ["podIPs", "hostIPs"] {
+        if let Some(list) = status[field].as_array_mut() {
+            list.insert(0, serde_json::json!({ "$patch": "replace" }));
+        }
+    }
+    serde_json::json!({ "metadata": { "uid": uid }, "status": status })
+}
+
+/// The API's times have whole seconds; with more, a status would differ from itself once it was stored.
+fn seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
 /// The status that the API is to show.
 pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: Timestamp) -> PodStatus {
     let old = pod.status.clone().unwrap_or_default();
     let Some(spec) = &pod.spec else { return old };
-    let now = Time(now);
+    let now = seconds(now);
     let old_statuses =
         old.container_statuses.iter().flatten().chain(old.init_container_statuses.iter().flatten());
     let old_by_name: BTreeMap<&str, &ApiContainerStatus> =
@@ -63,8 +92,17 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
             old_by_name.get(container.name.as_str()).copied(),
         )
     };
-    let init_statuses: Vec<_> = init.iter().map(|c| status_of(c, true)).collect();
-    let statuses: Vec<_> = spec.containers.iter().map(|c| status_of(c, false)).collect();
+    let mut init_statuses: Vec<_> = init.iter().map(|c| status_of(c, true)).collect();
+    let mut statuses: Vec<_> = spec.containers.iter().map(|c| status_of(c, false)).collect();
+    let share = MESSAGES_MAX / (init_statuses.len() + statuses.len()).max(1);
+    for status in init_statuses.iter_mut().chain(&mut statuses) {
+        for state in [&mut status.state, &mut status.last_state].into_iter().flatten() {
+            let message = state.terminated.as_mut().and_then(|end| end.message.as_mut());
+            if let Some(message) = message.filter(|message| message.len() > share) {
+                message.truncate(message.floor_char_boundary(share));
+            }
+        }
+    }
 
     let mut phase = match &know.failed {
         Some(_) => "Failed",
@@ -164,7 +202,7 @@ fn container_status(
             status.started = Some(true);
             status.ready = !is_init;
             status.state = Some(ApiContainerState {
-                running: Some(ContainerStateRunning { started_at: latest.started_at.map(Time) }),
+                running: Some(ContainerStateRunning { started_at: latest.started_at.map(seconds) }),
                 ..Default::default()
             });
         }
@@ -227,8 +265,8 @@ fn terminated(status: &ContainerStatus, know: &Knowledge) -> ApiContainerState {
             exit_code: status.exit_code,
             reason: Some(status.reason.clone()).filter(|r| !r.is_empty()),
             message,
-            started_at: status.started_at.map(Time),
-            finished_at: status.finished_at.map(Time),
+            started_at: status.started_at.map(seconds),
+            finished_at: status.finished_at.map(seconds),
             container_id: Some(format!("{}://{}", know.scheme, status.id)),
             ..Default::default()
         }),

@@ -2,6 +2,7 @@
 //!
 //! **Contract**: level-triggered. A worker is woken by a change of its pod, by an event of the runtime and by the
 //! time its last plan named; it may be dropped at any await and another may take over from what the runtime has.
+//! A pod's end interrupts what may take long (pulls, stops), never a creation: none is left behind unseen.
 //! **Not here**: what is to be done (`sync_pod`), how a pod ends (`termination`), who starts workers (`kubelet`).
 //! **Upstream**: `pkg/kubelet/pod_workers.go`, `SyncPod` of `pkg/kubelet/kuberuntime`.
 
@@ -13,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::container_config::NodeContext;
 use crate::images::{EventKind, Images};
 use crate::observed::{Observed, observe};
-use crate::pod_status::{Knowledge, Waiting, pod_status};
+use crate::pod_status::{self, Knowledge, Waiting, is_own, pod_status};
 use crate::sync_pod::{Plan, sync_pod};
 use api::k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus};
 use client::Recorder;
@@ -23,7 +24,7 @@ use component_base::logging::chain;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use runtime::{RuntimeService, SandboxId};
+use runtime::RuntimeService;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ use tokio::sync::{Notify, watch};
 const RETRY: SignedDuration = SignedDuration::from_secs(10);
 /// The same for a request to the API server.
 const RETRY_API: SignedDuration = SignedDuration::from_secs(1);
+/// How long a container that could not be started says so, before the next try or a back-off has the word.
+const SHOW_ERROR: SignedDuration = SignedDuration::from_secs(2);
 
 /// What all workers of a node share.
 pub(crate) struct Node {
@@ -56,18 +59,20 @@ pub(crate) enum Told {
     Present(Arc<Pod>),
     /// The API has it no more; this is how it was last seen.
     Gone(Arc<Pod>),
+    /// The API does not have it; this is what the runtime says of it.
+    Orphan(Arc<Pod>),
 }
 
 impl Told {
     fn pod(&self) -> &Arc<Pod> {
         match self {
-            Self::Present(pod) | Self::Gone(pod) => pod,
+            Self::Present(pod) | Self::Gone(pod) | Self::Orphan(pod) => pod,
         }
     }
 
     /// Whether the pod is to stop, whatever it is doing.
     fn is_ending(&self) -> bool {
-        matches!(self, Self::Gone(_)) || self.pod().metadata.deletion_timestamp.is_some()
+        !matches!(self, Self::Present(_)) || self.pod().metadata.deletion_timestamp.is_some()
     }
 }
 
@@ -75,6 +80,13 @@ impl Told {
 pub(crate) struct Handle {
     pub(crate) told: watch::Sender<Told>,
     pub(crate) wake: Arc<Notify>,
+}
+
+impl Handle {
+    /// Whether the worker has nothing left to do for its pod, ever.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.told.is_closed()
+    }
 }
 
 /// Whether the worker is needed any longer.
@@ -94,6 +106,8 @@ pub(crate) struct PodWorker {
     backoff: Backoff,
     /// Containers that failed to start, and when to try again.
     retry: BTreeMap<String, Timestamp>,
+    /// The generation of the pod that `retry` is about.
+    generation: Option<i64>,
     published: Option<PodStatus>,
 }
 
@@ -114,6 +128,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         knowledge,
         backoff: Backoff::kubelet(),
         retry: BTreeMap::new(),
+        generation: None,
         published: None,
         node: node.clone(),
     };
@@ -125,21 +140,15 @@ impl PodWorker {
     async fn run(mut self) {
         loop {
             let told = self.told.borrow_and_update().clone();
-            let next = if told.is_ending() || self.has_ended(told.pod()) {
+            let pod = told.pod().clone();
+            if std::mem::replace(&mut self.generation, pod.metadata.generation) != pod.metadata.generation {
+                // What failed may succeed now: another image, for example.
+                self.retry.clear();
+            }
+            let next = if told.is_ending() || self.has_ended(&pod) {
                 self.terminate(&told).await
             } else {
-                let mut doom = self.told.clone();
-                let doomed = async move {
-                    if doom.wait_for(Told::is_ending).await.is_err() {
-                        std::future::pending::<()>().await;
-                    }
-                };
-                let pod = told.pod().clone();
-                tokio::select! {
-                    biased;
-                    () = doomed => continue,
-                    next = self.sync(&pod) => next,
-                }
+                self.sync(&pod).await
             };
             match next {
                 Next::Done => return,
@@ -160,7 +169,7 @@ impl PodWorker {
             }
         };
         let told = async {
-            // The kubelet lets go of a worker only after it told it that its pod is gone.
+            // The kubelet is ending.
             if self.told.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -170,6 +179,20 @@ impl PodWorker {
             () = self.wake.notified() => {}
             () = alarm => {}
         }
+    }
+
+    /// Resolves when the pod is to end, so that what may take long can give way.
+    fn doom(&self) -> impl Future<Output = ()> + use<> {
+        let mut told = self.told.clone();
+        async move {
+            if told.wait_for(Told::is_ending).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn is_doomed(&self) -> bool {
+        self.told.borrow().is_ending()
     }
 
     fn now(&self) -> Timestamp {
@@ -191,6 +214,9 @@ impl PodWorker {
             return Next::Wait(Some(self.now()));
         }
         loop {
+            if self.is_doomed() {
+                return Next::Wait(Some(self.now()));
+            }
             if let Err(retry_at) = self.look(pod).await {
                 return Next::Wait(Some(retry_at));
             }
@@ -205,11 +231,7 @@ impl PodWorker {
             let mut plan = sync_pod(pod, &self.observed, &self.backoff, self.now());
             self.hold_back(pod, &mut plan);
             let wake_at = earliest(plan.wake_at, deadline(pod, self.published.as_ref()));
-            let idle = plan.stop.is_empty()
-                && plan.remove.is_empty()
-                && plan.create_sandbox.is_none()
-                && plan.start.is_empty();
-            if idle {
+            if plan.is_idle() {
                 return match self.publish(pod).await {
                     Ok(()) if self.has_ended(pod) => Next::Wait(Some(self.now())),
                     Ok(()) => Next::Wait(wake_at),
@@ -276,7 +298,7 @@ impl PodWorker {
             for condition in theirs {
                 match ours.iter_mut().find(|c| c.type_ == condition.type_) {
                     // Our own conditions may be ahead of what the watch has brought.
-                    Some(own) if OWN_CONDITIONS.contains(&own.type_.as_str()) => {}
+                    Some(own) if is_own(&own.type_) => {}
                     Some(own) => *own = condition,
                     None => ours.push(condition),
                 }
@@ -289,23 +311,26 @@ impl PodWorker {
     /// Writes the status if it differs from what was written last.
     async fn publish(&mut self, pod: &Pod) -> Result<(), Timestamp> {
         let status = self.status(pod);
-        if self.published.as_ref().or(pod.status.as_ref()) == Some(&status) {
-            return Ok(());
-        }
-        let body = serde_json::json!({ "metadata": { "uid": uid(pod) }, "status": &status });
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let written = self.api(pod).patch_status(name, &PatchParams::default(), &Patch::Merge(body)).await;
-        match written {
-            Ok(_) => {}
-            // Gone, or another pod of the same name: the watch will say so.
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-            Err(error) => {
-                tracing::warn!(pod = name, "update pod status: {}", chain(&error));
-                return Err(self.now() + RETRY_API);
-            }
-        }
+        self.write(pod, &status).await?;
         self.published = Some(status);
         Ok(())
+    }
+
+    async fn write(&self, pod: &Pod, status: &PodStatus) -> Result<(), Timestamp> {
+        if self.published.as_ref().or(pod.status.as_ref()) == Some(status) {
+            return Ok(());
+        }
+        let body = pod_status::patch(uid(pod), status);
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        match self.api(pod).patch_status(name, &PatchParams::default(), &Patch::Strategic(body)).await {
+            Ok(_) => Ok(()),
+            // The watch will say so.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => {
+                tracing::warn!(pod = name, "update pod status: {}", chain(&error));
+                Err(self.now() + RETRY_API)
+            }
+        }
     }
 
     fn api(&self, pod: &Pod) -> Api<Pod> {
@@ -321,9 +346,6 @@ impl PodWorker {
         self.node.recorder.event(&reference(pod, container), event_type, reason, message);
     }
 }
-
-/// The conditions that this kubelet decides; all others are somebody else's.
-const OWN_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
 fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
@@ -363,9 +385,4 @@ fn reference(pod: &Pod, container: Option<&str>) -> ObjectReference {
         resource_version: pod.metadata.resource_version.clone(),
         field_path: field,
     }
-}
-
-/// The newest sandbox, running or not.
-fn newest_sandbox(observed: &Observed) -> Option<SandboxId> {
-    observed.sandboxes.first().map(|s| s.id.clone())
 }

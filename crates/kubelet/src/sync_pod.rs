@@ -5,12 +5,12 @@
 //! **Not here**: how a pod is stopped (`pod_worker`), what its status says (`pod_status`).
 //! **Upstream**: `computePodActions` of `pkg/kubelet/kuberuntime`.
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, go_duration};
 use crate::container_config::{self, HASH_ANNOTATION};
 use crate::observed::Observed;
 use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use jiff::Timestamp;
-use runtime::{ContainerId, ContainerState, ContainerStatus};
+use runtime::{ContainerId, ContainerState, ContainerStatus, SandboxId};
 
 /// What to do, in this order.
 #[derive(Debug, Default, PartialEq)]
@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) stop: Vec<Stop>,
     /// Attempts that nobody will ask about again.
     pub(crate) remove: Vec<ContainerId>,
+    /// Sandboxes that were replaced and whose containers are all removed.
+    pub(crate) remove_sandboxes: Vec<SandboxId>,
     /// The attempt number of a new sandbox.
     pub(crate) create_sandbox: Option<u32>,
     /// Containers to start, in order.
@@ -27,6 +29,17 @@ pub(crate) struct Plan {
     pub(crate) waiting: Vec<Held>,
     /// When to ask again although nothing happened.
     pub(crate) wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do now.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stop.is_empty()
+            && self.remove.is_empty()
+            && self.remove_sandboxes.is_empty()
+            && self.create_sandbox.is_none()
+            && self.start.is_empty()
+    }
 }
 
 /// A container to stop.
@@ -103,7 +116,8 @@ pub(crate) fn backoff_key(container: &str, hash: &str) -> String {
 /// What to do next for a pod that is to run.
 pub(crate) fn sync_pod(pod: &Pod, observed: &Observed, backoff: &Backoff, now: Timestamp) -> Plan {
     let Some(spec) = &pod.spec else { return Plan::default() };
-    let mut plan = Plan { remove: outdated(observed), ..Plan::default() };
+    let mut plan =
+        Plan { remove: outdated(observed), remove_sandboxes: replaced(observed), ..Plan::default() };
     let policy = RestartPolicy::of(spec);
 
     let in_sandbox = match observed.ready_sandbox() {
@@ -205,7 +219,7 @@ impl Step<'_> {
             attempt: match latest {
                 Some(status) if status.state == ContainerState::Created => status.metadata.attempt,
                 Some(status) => status.metadata.attempt + 1,
-                None => 0,
+                None => next_attempt(self.pod, &container.name),
             },
             failed_at: None,
             created: created.filter(|_| self.plan.create_sandbox.is_none()).map(|s| s.id.clone()),
@@ -227,7 +241,7 @@ impl Step<'_> {
                 name: container.name.clone(),
                 message: format!(
                     "back-off {} restarting failed container={} pod={}",
-                    go_duration(delay.as_secs()),
+                    go_duration(delay),
                     container.name,
                     full_name(self.pod)
                 ),
@@ -251,13 +265,23 @@ fn outdated(observed: &Observed) -> Vec<ContainerId> {
     old.filter(|c| c.state != ContainerState::Running).map(|c| c.id.clone()).collect()
 }
 
-fn hash_of(status: &ContainerStatus) -> &str {
-    status.annotations.get(HASH_ANNOTATION).map_or("", String::as_str)
+/// Sandboxes but the newest that no container needs any more.
+fn replaced(observed: &Observed) -> Vec<SandboxId> {
+    let needed = |id: &SandboxId| observed.containers.values().flatten().any(|c| c.pod_sandbox_id == *id);
+    observed.sandboxes.iter().skip(1).filter(|s| !needed(&s.id)).map(|s| s.id.clone()).collect()
 }
 
-/// Whole seconds as Go prints a duration: `10s`, `1m20s`, `5m0s`.
-fn go_duration(seconds: i64) -> String {
-    if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) }
+/// The attempt of a container that the runtime knows nothing of: one more than the API remembers, if it ever ran.
+fn next_attempt(pod: &Pod, name: &str) -> u32 {
+    let statuses = pod.status.iter().flat_map(|s| {
+        s.init_container_statuses.iter().flatten().chain(s.container_statuses.iter().flatten())
+    });
+    let ran = statuses.filter(|s| s.name == name && s.container_id.is_some()).map(|s| s.restart_count).next();
+    ran.map_or(0, |count| u32::try_from(count).unwrap_or(0) + 1)
+}
+
+fn hash_of(status: &ContainerStatus) -> &str {
+    status.annotations.get(HASH_ANNOTATION).map_or("", String::as_str)
 }
 
 #[cfg(test)]

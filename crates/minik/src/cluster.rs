@@ -66,6 +66,7 @@ pub struct Builder {
     nodes: u32,
     simulated_nodes: u32,
     runtime: Runtime,
+    own_runtimes: Vec<Arc<dyn NodeRuntime>>,
     store: Store,
     pki: Option<Pki>,
     listener: Option<TcpListener>,
@@ -111,6 +112,14 @@ impl Builder {
     #[must_use]
     pub fn runtime(mut self, runtime: Runtime) -> Self {
         self.runtime = runtime;
+        self
+    }
+
+    /// A runtime of the caller's for the next node instead of `runtime`: one with faults on request, for example. No
+    /// two nodes may share one.
+    #[must_use]
+    pub fn node_runtime(mut self, runtime: Arc<dyn NodeRuntime>) -> Self {
+        self.own_runtimes.push(runtime);
         self
     }
 
@@ -175,6 +184,11 @@ impl Builder {
         let mut machines = Vec::new();
         for index in 0..self.nodes {
             let name = node_name(&cluster.name, index);
+            if let Some(own) = self.own_runtimes.get(index as usize) {
+                let machine = MachineInfo::simulated(&name);
+                machines.push((name, machine, own.clone(), self.root_dir.clone(), None));
+                continue;
+            }
             match cluster.docker.get(index as usize) {
                 Some(docker) => {
                     let root =
@@ -201,7 +215,7 @@ impl Builder {
 type Machine = (String, MachineInfo, Arc<dyn NodeRuntime>, Option<PathBuf>, Option<String>);
 
 /// Both halves of a runtime.
-trait NodeRuntime: RuntimeService + ImageService {}
+pub trait NodeRuntime: RuntimeService + ImageService {}
 impl<T: RuntimeService + ImageService> NodeRuntime for T {}
 
 /// minikube's names: the first node is called after the profile, the second `NAME-m02`.
@@ -328,6 +342,7 @@ impl Cluster {
             nodes: 1,
             simulated_nodes: 0,
             runtime: Runtime::Simulated,
+            own_runtimes: Vec::new(),
             store: Store::At(Location::Memory),
             pki: None,
             listener: None,

@@ -17,4 +17,4 @@ pub mod profile;
 mod server;
 mod terminal;
 
-pub use cluster::{Builder, Cluster, Runtime};
+pub use cluster::{Builder, Cluster, NodeRuntime, Runtime};

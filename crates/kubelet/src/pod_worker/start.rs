@@ -1,10 +1,10 @@
 //! Carrying out a plan: sandbox, images, containers.
 
-use super::{PodWorker, RETRY, uid};
+use super::{PodWorker, RETRY, SHOW_ERROR, uid};
 use crate::container_config::{self, NodeContext};
 use crate::images::EventKind;
 use crate::pod_status::Waiting;
-use crate::sync_pod::{Plan, Start, backoff_key};
+use crate::sync_pod::{Plan, Start, Stop, backoff_key};
 use api::k8s_openapi::api::core::v1::{Container, Pod};
 use jiff::Timestamp;
 use runtime::{ContainerId, Error, PodSandboxConfig, SandboxId};
@@ -15,14 +15,12 @@ use std::time::Duration;
 impl PodWorker {
     /// Carries out a plan. `Err`: nothing more can be done before that time.
     pub(super) async fn act(&mut self, pod: &Arc<Pod>, plan: Plan) -> Result<(), Timestamp> {
-        let grace = pod.spec.as_ref().map_or(30, container_config::grace_period);
-        for stop in &plan.stop {
-            self.event(pod, Some(&stop.name), EventKind::Normal, "Killing", &stop.message);
-            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-            self.tolerate("stop a container", self.node.runtime.stop_container(&stop.id, grace).await);
-        }
+        self.stop(pod, &plan.stop).await?;
         for id in &plan.remove {
             self.tolerate("remove a container", self.node.runtime.remove_container(id).await);
+        }
+        for id in &plan.remove_sandboxes {
+            self.tolerate("remove a pod sandbox", self.node.runtime.remove_pod_sandbox(id).await);
         }
         if let Some(attempt) = plan.create_sandbox {
             self.create_sandbox(pod, attempt).await?;
@@ -32,6 +30,9 @@ impl PodWorker {
         };
         let config = container_config::sandbox(pod, plan.create_sandbox.unwrap_or_default());
         for start in plan.start {
+            if self.is_doomed() {
+                break;
+            }
             if let Err(at) = self.start(pod, &sandbox, &config, &start).await {
                 self.retry.insert(start.name, at);
             }
@@ -39,12 +40,34 @@ impl PodWorker {
         Ok(())
     }
 
+    /// Stops containers of a pod that goes on, all at once.
+    async fn stop(&self, pod: &Pod, stops: &[Stop]) -> Result<(), Timestamp> {
+        let grace = pod.spec.as_ref().map_or(30, container_config::grace_period);
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        let all = stops.iter().map(|stop| {
+            self.event(pod, Some(&stop.name), EventKind::Normal, "Killing", &stop.message);
+            self.node.runtime.stop_container(&stop.id, grace)
+        });
+        let all = futures::future::join_all(all.collect::<Vec<_>>());
+        tokio::select! {
+            results = all => match results.into_iter().find_map(Result::err) {
+                None => Ok(()),
+                Some(error) => {
+                    tracing::warn!(pod = pod.metadata.name, "stop a container: {error}");
+                    Err(self.now() + RETRY)
+                }
+            },
+            // The pod's own end has another grace.
+            () = self.doom() => Err(self.now()),
+        }
+    }
+
     async fn create_sandbox(&mut self, pod: &Arc<Pod>, attempt: u32) -> Result<(), Timestamp> {
         if attempt > 0 {
             let text = "Pod sandbox changed, it will be killed and re-created.";
             self.event(pod, None, EventKind::Normal, "SandboxChanged", text);
-            if let Some(old) = super::newest_sandbox(&self.observed) {
-                self.tolerate("stop a pod sandbox", self.node.runtime.stop_pod_sandbox(&old).await);
+            if let Some(old) = self.observed.sandboxes.first() {
+                self.tolerate("stop a pod sandbox", self.node.runtime.stop_pod_sandbox(&old.id).await);
             }
         }
         let config = container_config::sandbox(pod, attempt);
@@ -61,6 +84,7 @@ impl PodWorker {
         match made {
             Ok(status) => {
                 self.observed.sandboxes.insert(0, status);
+                self.retry.clear();
                 Ok(())
             }
             Err(error) => {
@@ -96,13 +120,11 @@ impl PodWorker {
                 Ok(())
             }
             Err(error) => {
-                let message = format!("failed to start container {:?}: {error}", container.name);
+                let message = format!("failed to start container {:?}: {error}", id.as_str());
                 self.fail(pod, container, "RunContainerError", message);
-                // The container has ended without having run; from here on its back-off counts.
-                match error {
-                    Error::CannotStart { .. } => Ok(()),
-                    _ => Err(self.now() + RETRY),
-                }
+                // One that cannot start has ended without having run; from here on its back-off counts.
+                let unable = matches!(error, Error::CannotStart { .. });
+                Err(self.now() + if unable { SHOW_ERROR } else { RETRY })
             }
         }
     }
@@ -120,7 +142,10 @@ impl PodWorker {
             let tell = |kind, reason: &str, message: &str| {
                 worker.event(pod, Some(&container.name), kind, reason, message);
             };
-            worker.node.images.ensure(uid(pod), container, &tell).await
+            tokio::select! {
+                image = worker.node.images.ensure(uid(pod), container, &tell) => image,
+                () = worker.doom() => return Err(worker.now()),
+            }
         };
         let image = match image {
             Ok(image) => image,

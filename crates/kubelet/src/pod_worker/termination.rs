@@ -30,9 +30,7 @@ impl PodWorker {
             return Next::Wait(Some(retry_at));
         }
         if self.observed.running().next().is_some() {
-            self.stop_containers(&pod, told).await;
-            // What stopped is seen by looking again; a change of the pod (a shorter grace) is taken up there too.
-            return Next::Wait(Some(self.now()));
+            return self.stop_containers(&pod, told).await;
         }
         self.knowledge.stopped = true;
         if matches!(told, Told::Present(_))
@@ -55,48 +53,62 @@ impl PodWorker {
             return Next::Wait(Some(retry_at));
         }
         match told {
-            Told::Gone(_) => Next::Done,
+            Told::Gone(_) | Told::Orphan(_) => {
+                self.node.images.forget(uid(&pod));
+                Next::Done
+            }
             Told::Present(_) => self.delete_object(&pod).await,
         }
     }
 
-    /// Stops all running containers at once, each with the pod's grace, until all have or the pod changes.
-    async fn stop_containers(&mut self, pod: &Arc<Pod>, told: &Told) {
-        let spec_grace = pod.spec.as_ref().map_or(30, grace_period);
-        let grace = match told {
-            Told::Gone(_) => 0,
-            Told::Present(_) => pod.metadata.deletion_grace_period_seconds.unwrap_or(spec_grace),
-        };
-        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0).max(MINIMUM_GRACE));
+    /// Stops all running containers at once, each with the pod's grace, until all have or the pod changes; tells the
+    /// API meanwhile how far the pod is.
+    async fn stop_containers(&mut self, pod: &Arc<Pod>, told: &Told) -> Next {
         let running: Vec<ContainerStatus> = self.observed.running().cloned().collect();
         for container in &running {
             let name = &container.metadata.name;
             self.event(pod, Some(name), EventKind::Normal, "Killing", &format!("Stopping container {name}"));
         }
-        let runtime = self.node.runtime.clone();
-        let stops = running.iter().map(|container| {
-            let runtime = runtime.clone();
-            async move {
-                if let Err(error) = runtime.stop_container(&container.id, grace).await {
-                    tracing::warn!(container = container.metadata.name, "stop a container: {error}");
-                }
-            }
-        });
+        let (runtime, grace) = (&self.node.runtime, grace(told));
+        let stops = running.iter().map(|container| runtime.stop_container(&container.id, grace));
+        let stops = futures::future::join_all(stops);
         let shorter = async {
-            let mut told = self.told.clone();
             let before = pod.metadata.deletion_grace_period_seconds;
-            let changed = |t: &Told| {
-                matches!(t, Told::Gone(_)) || t.pod().metadata.deletion_grace_period_seconds != before
+            let changed = |now: &Told| match (told, now) {
+                (Told::Present(_), Told::Present(now)) => {
+                    now.metadata.deletion_grace_period_seconds != before
+                }
+                (Told::Present(_), _) => true,
+                _ => false,
             };
-            if matches!(told.borrow_and_update().clone(), Told::Gone(_))
-                || told.wait_for(changed).await.is_err()
-            {
+            if self.told.clone().wait_for(changed).await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
-        tokio::select! {
-            _ = futures::future::join_all(stops) => {}
-            () = shorter => {}
+        let status = self.status(pod);
+        let publish = async {
+            match told {
+                Told::Present(_) => self.write(pod, &status).await.is_ok(),
+                Told::Gone(_) | Told::Orphan(_) => false,
+            }
+        };
+        let stop = async {
+            tokio::select! {
+                results = stops => results.into_iter().filter_map(Result::err).last(),
+                () = shorter => None,
+            }
+        };
+        let (failed, written) = futures::future::join(stop, publish).await;
+        if written {
+            self.published = Some(status);
+        }
+        match failed {
+            // What stopped is seen by looking again; a shorter grace is taken up there too.
+            None => Next::Wait(Some(self.now())),
+            Some(error) => {
+                tracing::warn!(pod = pod.metadata.name, "stop a container: {error}");
+                Next::Wait(Some(self.now() + RETRY_API))
+            }
         }
     }
 
@@ -186,6 +198,17 @@ impl PodWorker {
         }
         String::from_utf8_lossy(&words).into_owned()
     }
+}
+
+/// What a container of this pod gets between its stop signal and SIGKILL.
+fn grace(told: &Told) -> Duration {
+    let of_spec = || told.pod().spec.as_ref().map_or(30, grace_period);
+    let seconds = match told {
+        Told::Present(pod) => pod.metadata.deletion_grace_period_seconds.unwrap_or_else(of_spec),
+        Told::Gone(_) => 0,
+        Told::Orphan(_) => of_spec(),
+    };
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(MINIMUM_GRACE))
 }
 
 fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
