@@ -427,12 +427,7 @@ impl Store {
                 errors.extend(metadata::validate_update(object, old));
                 errors.extend(strategy.validate_status_update(object, old));
             }
-            UpdateOptions::Raw => {
-                if strategy.has_generation() {
-                    prepare::bump_generation(object, old);
-                }
-                errors.extend(metadata::validate_update(object, old));
-            }
+            UpdateOptions::Raw => errors.extend(metadata::validate_update(object, old)),
         }
         if !errors.is_empty() {
             return Err(self.invalid(name, &errors));
