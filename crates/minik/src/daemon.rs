@@ -7,10 +7,11 @@ use crate::profile::Profile;
 use crate::server::Report;
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -57,18 +58,39 @@ pub(crate) fn start(
 
 /// Sends a signal to a server and waits for its end; `false` if it has not ended in time.
 pub(crate) fn end(pid: u32, signal: Signal, limit: Duration) -> Result<bool> {
-    let pid = Pid::from_raw(pid.cast_signed()).context("a process id")?;
-    let handle = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(rustix::io::Errno::SRCH) => return Ok(true),
-        handle => handle.context("watch the server's process")?,
-    };
-    match kill_process(pid, signal) {
+    // Opened before the signal: the id cannot come to mean another process in between.
+    let Some(handle) = open(pid)? else { return Ok(true) };
+    match pidfd_send_signal(&handle, signal) {
         Err(rustix::io::Errno::SRCH) => return Ok(true),
         sent => sent.context("signal the server")?,
     }
-    let timeout = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    has_ended(&handle, limit)
+}
+
+/// Whether a process has ended, now or within this time.
+pub(crate) fn ends_within(pid: u32, limit: Duration) -> Result<bool> {
+    match open(pid)? {
+        Some(handle) => has_ended(&handle, limit),
+        None => Ok(true),
+    }
+}
+
+/// A handle on a process; `None` if there is none.
+fn open(pid: u32) -> Result<Option<OwnedFd>> {
+    let pid = Pid::from_raw(pid.cast_signed()).context("a process id")?;
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        handle => Ok(Some(handle.context("watch the server's process")?)),
+    }
+}
+
+fn has_ended(handle: &OwnedFd, limit: Duration) -> Result<bool> {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
     loop {
-        match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&timeout)) {
+        match poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&timeout)) {
             Err(rustix::io::Errno::INTR) => {}
             ready => return Ok(ready.context("wait for the server's end")? > 0),
         }

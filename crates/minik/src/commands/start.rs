@@ -2,7 +2,7 @@
 //!
 //! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
 
-use super::CommandContext;
+use super::{CommandContext, status};
 use crate::pki::Pki;
 use crate::problem::Problem;
 use crate::profile::{self, RuntimeKind, Settings, StoreKind};
@@ -57,6 +57,9 @@ pub(super) struct Arguments {
     server: bool,
 }
 
+/// Between two questions to a server that is starting, or ending.
+const ANSWER_PAUSE: Duration = Duration::from_millis(100);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
     Json,
@@ -85,8 +88,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     }
 
     let json = arguments.output == Some(Output::Json);
-    if let Some(pid) = profile.running()? {
-        let settings = profile.settings()?.context("the profile has no settings")?;
+    if let Some((pid, settings)) = running(cx, arguments.wait)? {
         if merged(arguments, Some(settings.clone())) != settings {
             return Err(Problem::new(
                 format!("profile {:?} is running with other settings", profile.name),
@@ -165,6 +167,29 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         None => bail!("the server ended right after its start; see {}", profile.path("server.log").display()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The profile's server, if one runs and answers. One that is about to end is waited for, and counts as none.
+fn running(cx: &CommandContext, wait: Duration) -> Result<Option<(u32, Settings)>> {
+    let profile = &cx.profile;
+    let Some(pid) = profile.running()? else { return Ok(None) };
+    let settings = profile.settings()?.context("the profile has no settings")?;
+    let mut left = wait;
+    loop {
+        if status::ask(cx, &settings).is_ok() {
+            return Ok(Some((pid, settings)));
+        }
+        if daemon::ends_within(pid, ANSWER_PAUSE)? {
+            return Ok(None);
+        }
+        left = left.saturating_sub(ANSWER_PAUSE);
+        if left.is_zero() {
+            return Err(Problem::new(
+                format!("the server of profile {:?} (process {pid}) runs but does not answer", profile.name),
+                format!("see what it is doing (minik logs -p {}), or end it: kill -9 {pid}", profile.name),
+            ));
+        }
+    }
 }
 
 /// Settings of the last start; a folder that cannot be read is the preflight's to explain.

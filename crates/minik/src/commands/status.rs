@@ -43,7 +43,7 @@ struct Report {
 }
 
 #[derive(Debug, Serialize)]
-struct NodeReport {
+pub(super) struct NodeReport {
     name: String,
     ready: bool,
 }
@@ -101,7 +101,7 @@ fn is_configured(cx: &CommandContext, settings: Option<&Settings>) -> bool {
 }
 
 /// The nodes, as the API server tells them.
-fn ask(cx: &CommandContext, settings: &Settings) -> Result<Vec<NodeReport>> {
+pub(super) fn ask(cx: &CommandContext, settings: &Settings) -> Result<Vec<NodeReport>> {
     let entry = super::start::entry(&cx.profile.path("pki"), &cx.profile.name, settings)?;
     let config = client::kubeconfig::merge(serde_json::Value::Null, &entry).map_err(anyhow::Error::msg)?;
     let config: Kubeconfig = serde_json::from_value(config).context("make a client configuration")?;
