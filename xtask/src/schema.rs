@@ -13,7 +13,6 @@ mod definitions;
 mod merge;
 mod protobuf;
 mod sources;
-mod wire;
 
 use std::path::{Path, PathBuf};
 
