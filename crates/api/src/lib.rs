@@ -9,6 +9,7 @@ pub mod kind;
 pub mod meta;
 pub mod names;
 pub mod pod;
+pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

@@ -21,7 +21,8 @@ use std::sync::OnceLock;
 use table::Table;
 
 pub use types::{
-    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, MapType, SchemaOr, Type, TypeRef, Union,
+    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, MapType, Presence, SchemaOr, Type,
+    TypeRef, Union,
 };
 
 /// The committed table.

@@ -3,15 +3,15 @@
 //! Lines: `#` comment; `T NAME [atomic] [unpublished] [union=…] [gvk=g/v/Kind,…]` opens a type; every line
 //! after it, up to the next `T`, is a field: `NAME[!] TYPE [#NUMBER[.NUMBER…]] [list=…] [atomic|granular]
 //! [merge=KEY]
-//! [strategy=…] [wrapped] [unwritten] [default=JSON]`. `!` marks a required field. A TYPE is a scalar, `[T]`,
+//! [strategy=…] [wrapped] [ptr|zero] [unwritten] [default=JSON]`. `!` marks a required field. A TYPE is a scalar, `[T]`,
 //! `{T}`, the short name of a type of the same package, or a full name. Types and fields are sorted.
 //! The table is part of the program, so a malformed line is a bug and panics; a test parses every type.
 
 use std::sync::OnceLock;
 
 use super::types::{
-    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, MapType, SchemaOr, Type, TypeRef,
-    Union,
+    Any, Field, FieldType, GroupVersionKindRef, IntegerFormat, ListType, MapType, Presence, SchemaOr, Type,
+    TypeRef, Union,
 };
 
 /// The index of the table; types are parsed one by one.
@@ -119,6 +119,7 @@ impl Table {
             default_written: true,
             proto: Box::default(),
             proto_wrapped: false,
+            presence: Presence::Plain,
         };
         for word in words {
             match word.split_once('=') {
@@ -126,6 +127,8 @@ impl Table {
                 None if word == "atomic" => field.map_type = Some(MapType::Atomic),
                 None if word == "granular" => field.map_type = Some(MapType::Granular),
                 None if word == "wrapped" => field.proto_wrapped = true,
+                None if word == "ptr" => field.presence = Presence::Pointer,
+                None if word == "zero" => field.presence = Presence::Shown,
                 None if word == "unwritten" => field.default_written = false,
                 Some(("list", "atomic")) => field.list_type = Some(ListType::Atomic),
                 Some(("list", "set")) => field.list_type = Some(ListType::Set),

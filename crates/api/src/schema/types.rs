@@ -84,6 +84,8 @@ pub struct Field {
     pub proto: Box<[u32]>,
     /// A JSON list that protobuf wraps into a message with `items = 1`.
     pub proto_wrapped: bool,
+    /// What upstream's Go type makes of absence and of zero.
+    pub presence: Presence,
 }
 
 impl Field {
@@ -116,6 +118,17 @@ impl Field {
     pub fn patch_retains_keys(&self) -> bool {
         self.patch_strategy.is_some_and(|s| s.split(',').any(|p| p == "retainKeys"))
     }
+}
+
+/// How a Go field tells absence from the zero value. It means nothing for lists, maps and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// A plain value: protobuf always carries it, JSON leaves it out when it is zero.
+    Plain,
+    /// A plain value that both always carry.
+    Shown,
+    /// A pointer: both carry what is not nil, zero or not.
+    Pointer,
 }
 
 /// The type of a value.
@@ -251,6 +264,11 @@ impl TypeRef {
     /// The type; parsed at the first call.
     pub fn resolve(self) -> &'static Type {
         Schema::get().table.resolve(self)
+    }
+
+    /// Its place among [`Schema::types`].
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
     }
 
     /// The type's OpenAPI name, without parsing it.
