@@ -64,6 +64,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         move |name: &str| {
             let elapsed = clock.instant().duration_since(started);
             let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(milliseconds, "{name}");
             tell(Report::Step { name: name.to_owned(), milliseconds });
         }
     };
@@ -113,6 +114,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
     let nodes = (settings.nodes + settings.simulated_nodes) as usize;
     cluster.nodes_ready(nodes, wait).await?;
     done(if nodes == 1 { "Node Ready" } else { "Nodes Ready" });
+    tracing::info!(port = settings.api_port, "ready");
     tell(Report::Ready);
     memory::keep_small(&context);
 

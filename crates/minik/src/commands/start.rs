@@ -16,7 +16,7 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Start a cluster, or make sure that it runs
@@ -115,20 +115,12 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     profile.save(&settings)?;
 
     if arguments.foreground {
-        let tell: Tell = Arc::new(|report| match report {
-            Report::Step { name, milliseconds } => tracing::info!(milliseconds, "{name}"),
-            Report::Ready => tracing::info!("ready"),
-            Report::Failed { .. } => {}
-        });
-        let before_ready = Mutex::new(Some(()));
-        let (cx_file, entry_settings) = (cx.kubeconfig.clone(), settings.clone());
-        let (dir, name) = (profile.path("pki"), profile.name.clone());
+        let (file, pki, name) = (cx.kubeconfig.clone(), profile.path("pki"), profile.name.clone());
+        let of = settings.clone();
         let tell: Tell = Arc::new(move |report| {
-            let is_ready = report == Report::Ready;
-            tell(report);
-            if is_ready && before_ready.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-                let installed = entry(&dir, &name, &entry_settings)
-                    .and_then(|entry| Ok(kubeconfig::install(&cx_file, &entry)?));
+            if report == Report::Ready {
+                let installed =
+                    entry(&pki, &name, &of).and_then(|entry| Ok(kubeconfig::install(&file, &entry)?));
                 if let Err(error) = installed {
                     tracing::error!("write the kubeconfig: {error:#}");
                 }
