@@ -81,9 +81,8 @@ impl MachineInfo {
     }
 }
 
-/// The source address of the default route. Connecting a datagram socket sends nothing; the target is from the
-/// block for documentation (RFC 5737).
-/// (Also what `MachineInfo::detect` publishes as the node's address.)
+/// The source address of the default route, which a node publishes as its own. Connecting a datagram socket sends
+/// nothing; the target is from the block for documentation (RFC 5737).
 pub fn machine_address() -> IpAddr {
     let probe = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;

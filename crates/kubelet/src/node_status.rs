@@ -230,12 +230,11 @@ fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
 /// The status that the node is to have now.
 fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatus {
     let machine = &facts.config.machine;
-    let quantity = |text: String| Quantity(text);
     let own = BTreeMap::from([
-        ("cpu".to_owned(), quantity(machine.cpus.to_string())),
-        ("memory".to_owned(), quantity(format!("{}Ki", machine.memory / 1024))),
-        ("ephemeral-storage".to_owned(), quantity(format!("{}Ki", machine.disk / 1024))),
-        ("pods".to_owned(), quantity(MAX_PODS.to_string())),
+        ("cpu".to_owned(), quantity(&machine.cpus.to_string())),
+        ("memory".to_owned(), quantity(&format!("{}Ki", machine.memory / 1024))),
+        ("ephemeral-storage".to_owned(), quantity(&format!("{}Ki", machine.disk / 1024))),
+        ("pods".to_owned(), quantity(&MAX_PODS.to_string())),
     ]);
     // Others may add resources to the capacity; the kubelet makes them allocatable.
     let mut capacity = old.capacity.clone().unwrap_or_default();
@@ -265,6 +264,12 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
         conditions: Some(conditions(facts, old, now)),
         ..old.clone()
     }
+}
+
+/// In the canonical form, as the API server keeps it: any other would look like a change.
+fn quantity(text: &str) -> Quantity {
+    let parsed = text.parse::<api::quantity::Quantity>();
+    Quantity(parsed.map_or_else(|_| text.to_owned(), |quantity| quantity.to_string()))
 }
 
 /// The strategic merge patch from one status to the other, of this kubelet's fields only.
@@ -324,4 +329,30 @@ fn conditions(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> Vec<NodeCo
     let foreign = old.conditions.iter().flatten().filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str()));
     list.extend(foreign.cloned());
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn quantities_are_written_as_they_are_kept() {
+        for (text, kept) in [("268435456Ki", "256Gi"), ("32", "32"), ("8145484Ki", "8145484Ki")] {
+            assert_eq!(quantity(text).0, kept);
+        }
+    }
+
+    #[test]
+    fn a_patch_leaves_alone_what_others_wrote_and_takes_back_what_they_did() {
+        let status = |value| -> NodeStatus { serde_json::from_value(value).expect("a status") };
+        let old = status(json!({"allocatable": {"cpu": "1", "example.com/gone": "2"}}));
+        let new = status(json!({
+            "capacity": {"cpu": "1"}, "allocatable": {"cpu": "1"},
+            "conditions": [{"type": "Ready", "status": "True"}, {"type": "Foreign", "status": "True"}],
+        }));
+        let patch = patch(&old, &new);
+        assert_eq!(patch["status"]["allocatable"], json!({"cpu": "1", "example.com/gone": null}));
+        assert_eq!(patch["status"]["conditions"].as_array().map(Vec::len), Some(1));
+    }
 }

@@ -51,6 +51,15 @@ pub(crate) fn is_own(condition: &str) -> bool {
     OWN_CONDITIONS.contains(&condition)
 }
 
+/// Whether two statuses say the same of what this kubelet decides.
+pub(crate) fn agree(a: &PodStatus, b: &PodStatus) -> bool {
+    let conditions = |status: &PodStatus| -> BTreeMap<String, String> {
+        let own = status.conditions.iter().flatten().filter(|c| is_own(&c.type_));
+        own.map(|c| (c.type_.clone(), c.status.clone())).collect()
+    };
+    a.phase == b.phase && a.container_statuses == b.container_statuses && conditions(a) == conditions(b)
+}
+
 /// The strategic merge patch that writes a status and leaves alone what others have written.
 pub(crate) fn patch(uid: &str, status: &PodStatus) -> serde_json::Value {
     let mut own = status.clone();
@@ -104,7 +113,9 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
         }
     }
 
-    let mut phase = match &know.failed {
+    // A terminal phase promises that nothing runs any more.
+    let failed = know.failed.as_ref().filter(|_| observed.running().next().is_none());
+    let mut phase = match failed {
         Some(_) => "Failed",
         None => phase(spec, &init_statuses, &statuses, know),
     };
@@ -119,7 +130,7 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
         observed_generation: pod.metadata.generation,
         ..old.clone()
     };
-    if let Some((reason, message)) = &know.failed {
+    if let Some((reason, message)) = failed {
         status.reason = Some(reason.clone());
         status.message = Some(message.clone());
     }

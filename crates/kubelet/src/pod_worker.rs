@@ -109,6 +109,8 @@ pub(crate) struct PodWorker {
     /// The generation of the pod that `retry` is about.
     generation: Option<i64>,
     published: Option<PodStatus>,
+    /// The pod's revision as of `published`.
+    revision: u64,
 }
 
 /// Starts a worker. `fresh`: the runtime is known to have nothing of this pod.
@@ -130,6 +132,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         retry: BTreeMap::new(),
         generation: None,
         published: None,
+        revision: 0,
         node: node.clone(),
     };
     node.context.shutdown.spawn(worker.run());
@@ -255,7 +258,8 @@ impl PodWorker {
             Ok(observed) => self.observed = observed,
             Err(error) => {
                 tracing::warn!(pod = pod.metadata.name, "{}", chain(&error));
-                return Err(self.now() + RETRY_API);
+                // An engine that comes back wakes all workers.
+                return Err(self.now() + RETRY);
             }
         }
         self.read_last_words(pod).await;
@@ -308,24 +312,33 @@ impl PodWorker {
         pod_status(&base, &self.observed, &self.knowledge, self.now())
     }
 
-    /// Writes the status if it differs from what was written last.
+    /// Writes the status if it differs from what was written last, or if somebody else has changed it since.
     async fn publish(&mut self, pod: &Pod) -> Result<(), Timestamp> {
         let status = self.status(pod);
-        self.write(pod, &status).await?;
-        self.published = Some(status);
+        let revision = self.write(pod, &status).await?;
+        self.wrote(status, revision);
         Ok(())
     }
 
-    async fn write(&self, pod: &Pod, status: &PodStatus) -> Result<(), Timestamp> {
-        if self.published.as_ref().or(pod.status.as_ref()) == Some(status) {
-            return Ok(());
+    fn wrote(&mut self, status: PodStatus, revision: Option<u64>) {
+        self.published = Some(status);
+        self.revision = revision.unwrap_or(self.revision);
+    }
+
+    /// The pod's revision afterwards, if there was anything to write.
+    async fn write(&self, pod: &Pod, status: &PodStatus) -> Result<Option<u64>, Timestamp> {
+        let last = self.published.as_ref().or(pod.status.as_ref());
+        let overwritten = revision(pod) > self.revision
+            && pod.status.as_ref().is_some_and(|s| !pod_status::agree(s, status));
+        if last == Some(status) && !overwritten {
+            return Ok(None);
         }
         let body = pod_status::patch(uid(pod), status);
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         match self.api(pod).patch_status(name, &PatchParams::default(), &Patch::Strategic(body)).await {
-            Ok(_) => Ok(()),
+            Ok(written) => Ok(Some(revision(&written))),
             // The watch will say so.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => {
                 tracing::warn!(pod = name, "update pod status: {}", chain(&error));
                 Err(self.now() + RETRY_API)
@@ -349,6 +362,10 @@ impl PodWorker {
 
 fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+fn revision(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
 /// A pod that this kubelet has never said anything about: only such a pod may be refused.

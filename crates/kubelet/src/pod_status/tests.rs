@@ -155,3 +155,45 @@ fn a_refused_pod_is_failed_with_the_reason() {
     assert_eq!(status.reason.as_deref(), Some("PodFeatureUnsupported"));
     assert!(status.container_statuses.is_none());
 }
+
+#[test]
+fn no_phase_is_terminal_while_something_runs() {
+    let failed = Some(("DeadlineExceeded".to_owned(), "late".to_owned()));
+    let know = Knowledge { failed, stopping: true, ..know() };
+    let pod = pod("Always", &[], &["a"]);
+    let running = pod_status(&pod, &observed(vec![ran("a", 0, Running, 0)]), &know, at(9));
+    assert_eq!((running.phase.as_deref(), running.reason), (Some("Running"), None));
+    let ended = pod_status(&pod, &observed(vec![ran("a", 0, Exited, 137)]), &know, at(9));
+    assert_eq!(ended.phase.as_deref(), Some("Failed"));
+    assert_eq!(ended.reason.as_deref(), Some("DeadlineExceeded"));
+}
+
+#[test]
+fn last_words_share_twelve_kibibytes() {
+    let names = ["a", "b", "c", "d"];
+    let mut know = know();
+    for name in names {
+        know.termination_messages.insert(format!("{name}0"), "é".repeat(2048));
+    }
+    let all = names.map(|name| ran(name, 0, Exited, 1)).to_vec();
+    let status = pod_status(&pod("Never", &[], &names), &observed(all), &know, at(9));
+    let ends =
+        status.container_statuses.iter().flatten().filter_map(|s| s.state.as_ref()?.terminated.as_ref());
+    let lengths: Vec<usize> = ends.map(|end| end.message.as_ref().map_or(0, String::len)).collect();
+    assert_eq!(lengths, [3072; 4]);
+}
+
+#[test]
+fn a_patch_names_own_conditions_and_replaces_addresses() {
+    let status =
+        pod_status(&pod("Always", &[], &["a"]), &observed(vec![ran("a", 0, Running, 0)]), &know(), at(9));
+    let patch = patch("u", &status);
+    let kinds: Vec<&str> = patch["status"]["conditions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|condition| condition["type"].as_str())
+        .collect();
+    assert_eq!(kinds, OWN_CONDITIONS);
+    assert_eq!(patch["status"]["podIPs"], json!([{"$patch": "replace"}, {"ip": "10.1.2.3"}]));
+}

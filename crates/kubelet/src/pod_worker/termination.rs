@@ -88,8 +88,8 @@ impl PodWorker {
         let status = self.status(pod);
         let publish = async {
             match told {
-                Told::Present(_) => self.write(pod, &status).await.is_ok(),
-                Told::Gone(_) | Told::Orphan(_) => false,
+                Told::Present(_) => self.write(pod, &status).await.ok(),
+                Told::Gone(_) | Told::Orphan(_) => None,
             }
         };
         let stop = async {
@@ -99,8 +99,8 @@ impl PodWorker {
             }
         };
         let (failed, written) = futures::future::join(stop, publish).await;
-        if written {
-            self.published = Some(status);
+        if let Some(revision) = written {
+            self.wrote(status, revision);
         }
         match failed {
             // What stopped is seen by looking again; a shorter grace is taken up there too.

@@ -198,3 +198,23 @@ fn only_the_latest_attempt_and_the_one_before_are_kept() {
     let plan = plan(&pod("Never", &[], &["a"]), &observed(vec![sandbox(0, Ready)], attempts));
     assert_eq!(plan.remove, vec!["a1".into(), "a0".into()]);
 }
+
+#[test]
+fn a_replaced_sandbox_goes_when_its_last_container_does() {
+    let sandboxes = vec![sandbox(2, Ready), sandbox(1, NotReady), sandbox(0, NotReady)];
+    let containers = vec![container("s2", "a", 2, Running, 0), container("s1", "a", 1, Exited, 1)];
+    let plan = plan(&pod("Always", &[], &["a"]), &observed(sandboxes, containers));
+    assert_eq!(plan.remove_sandboxes, vec!["s0".into()]);
+    assert!(plan.start.is_empty() && plan.create_sandbox.is_none());
+}
+
+#[test]
+fn a_container_that_only_the_api_remembers_counts_on() {
+    let mut pod = pod("Always", &[], &["a", "b"]);
+    pod.status = serde_json::from_value(json!({"containerStatuses": [
+        {"name": "a", "image": "i", "imageID": "", "ready": true, "restartCount": 4, "containerID": "docker://x"},
+        {"name": "b", "image": "i", "imageID": "", "ready": false, "restartCount": 0},
+    ]}))
+    .expect("a status");
+    assert_eq!(started(&plan(&pod, &Observed::default())), ["a/5", "b/0"]);
+}
