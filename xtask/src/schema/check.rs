@@ -50,7 +50,8 @@ fn check(path: &Path) -> Result<()> {
     ensure!(difference.is_empty(), "protobuf differs at {difference}");
     let written = protobuf::object_bytes(&decoded.value)?;
     if let Some(at) = written.iter().zip(&binary).position(|(a, b)| a != b) {
-        let around = |bytes: &[u8]| bytes[at.saturating_sub(24)..bytes.len().min(at + 24)].escape_ascii().to_string();
+        let around =
+            |bytes: &[u8]| bytes[at.saturating_sub(24)..bytes.len().min(at + 24)].escape_ascii().to_string();
         bail!("protobuf differs from byte {at}: {} instead of {}", around(&written), around(&binary));
     }
     ensure!(written.len() == binary.len(), "protobuf of {} instead of {} bytes", written.len(), binary.len());
