@@ -110,3 +110,17 @@ async fn what_the_engine_lost_is_made_anew_and_counted_on() {
     let bed = bed.restart().await;
     bed.restarts("p", 2).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_late_is_waited_for() {
+    let bed = Bed::new().await;
+    bed.create(pod("p")).await;
+    bed.phase("p", "Running").await;
+    bed.die().await;
+    for operation in [Operation::Version, Operation::Events, Operation::ListContainers] {
+        bed.runtime.inject(operation, Error::Unavailable { message: "connection refused".to_owned() }, 5);
+    }
+    let bed = bed.restart().await;
+    bed.runtime.exit_container(&bed.container("p", "main").await, 1);
+    bed.restarts("p", 1).await;
+}

@@ -12,9 +12,10 @@ mod restarts;
 mod sandboxes;
 
 use component_base::Context;
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use kube::runtime::wait::await_condition;
 use minik::Cluster;
 use runtime::fake::{Call, FakeRuntime, Operation};
@@ -312,4 +313,49 @@ async fn what_cannot_be_honoured_is_refused_by_name() {
     bed.event("p", "PodFeatureUnsupported", "").await;
     bed.delete("p", None).await;
     bed.gone("p").await;
+}
+
+/// Every version of a pod that its watchers see: what it says, and no write more than that needs.
+#[tokio::test(start_paused = true)]
+async fn a_pod_takes_few_steps_through_its_life() {
+    let bed = Bed::new().await;
+    let pods = bed.pods();
+    let params = WatchParams::default().fields("metadata.name=p");
+    let revision = pods.list(&ListParams::default()).await.expect("a list").metadata.resource_version;
+    let mut seen = Box::pin(pods.watch(&params, &revision.expect("a revision")).await.expect("a watch"));
+    bed.create(pod("p")).await;
+    bed.phase("p", "Running").await;
+    bed.delete("p", None).await;
+    bed.gone("p").await;
+    let mut steps = Vec::new();
+    while let Some(event) = seen.try_next().await.expect("no error") {
+        let (kind, pod) = match event {
+            WatchEvent::Added(pod) => ("added", pod),
+            WatchEvent::Modified(pod) => ("modified", pod),
+            WatchEvent::Deleted(pod) => ("deleted", pod),
+            _ => continue,
+        };
+        let pod = serde_json::to_value(pod).expect("JSON");
+        let state =
+            main(&pod)["state"].as_object().and_then(|s| s.keys().next().cloned()).unwrap_or_default();
+        let ending = if pod["metadata"]["deletionTimestamp"].is_null() { "" } else { " ending" };
+        let phase = pod["status"]["phase"].as_str().expect("a phase");
+        steps.push(format!("{kind} {phase} {state}{ending}"));
+        if kind == "deleted" {
+            break;
+        }
+    }
+    assert_eq!(
+        steps,
+        [
+            "added Pending ",
+            "modified Pending ",
+            "modified Pending waiting",
+            "modified Running running",
+            "modified Running running ending",
+            "modified Running running ending",
+            "modified Succeeded terminated ending",
+            "deleted Succeeded terminated ending",
+        ]
+    );
 }

@@ -202,3 +202,15 @@ async fn a_new_image_restarts_its_container_only() {
     assert_eq!(bed.container("p", "b").await, other);
     assert_eq!(changed["status"]["containerStatuses"][1]["restartCount"], 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_removed_keeps_nobody_busy() {
+    let bed = Bed::new().await;
+    bed.runtime.set_script("main", crashing(1));
+    let error = Error::Other { operation: "remove container", message: "device busy".to_owned() };
+    bed.runtime.inject(Operation::RemoveContainer, error, 5);
+    bed.create(pod("p")).await;
+    bed.restarts("p", 5).await;
+    assert!(bed.calls(Operation::RemoveContainer).len() >= 6);
+    assert!(bed.containers().await.len() <= 3);
+}

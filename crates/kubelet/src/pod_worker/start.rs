@@ -16,28 +16,33 @@ impl PodWorker {
     /// Carries out a plan. `Err`: nothing more can be done before that time.
     pub(super) async fn act(&mut self, pod: &Arc<Pod>, plan: Plan) -> Result<(), Timestamp> {
         self.stop(pod, &plan.stop).await?;
+        let mut removed = Ok(());
         for id in &plan.remove {
-            self.tolerate("remove a container", self.node.runtime.remove_container(id).await);
+            removed = removed.and(self.node.runtime.remove_container(id).await);
         }
         for id in &plan.remove_sandboxes {
-            self.tolerate("remove a pod sandbox", self.node.runtime.remove_pod_sandbox(id).await);
+            removed = removed.and(self.node.runtime.remove_pod_sandbox(id).await);
         }
         if let Some(attempt) = plan.create_sandbox {
             self.create_sandbox(pod, attempt).await?;
         }
-        let Some(sandbox) = self.observed.ready_sandbox().map(|s| s.id.clone()) else {
-            return Err(self.now() + RETRY);
-        };
-        let config = container_config::sandbox(pod, plan.create_sandbox.unwrap_or_default());
         for start in plan.start {
+            // Without one here, it ended as soon as it was made.
+            let sandbox = self.observed.ready_sandbox().map(|s| (s.id.clone(), s.metadata.attempt));
+            let (id, attempt) = sandbox.ok_or_else(|| self.now() + RETRY)?;
             if self.is_doomed() {
                 break;
             }
-            if let Err(at) = self.start(pod, &sandbox, &config, &start).await {
+            let config = container_config::sandbox(pod, attempt);
+            if let Err(at) = self.start(pod, &id, &config, &start).await {
                 self.retry.insert(start.name, at);
             }
         }
-        Ok(())
+        // Nothing waits for what is left over, but it is not to be tried again at once.
+        removed.map_err(|error| {
+            tracing::warn!(pod = pod.metadata.name, "remove what was replaced: {error}");
+            self.now() + RETRY
+        })
     }
 
     /// Stops containers of a pod that goes on, all at once.

@@ -94,7 +94,7 @@ impl PodWorker {
         };
         let stop = async {
             tokio::select! {
-                results = stops => results.into_iter().filter_map(Result::err).last(),
+                results = stops => results.into_iter().find_map(Result::err),
                 () = shorter => None,
             }
         };
