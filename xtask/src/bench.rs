@@ -68,10 +68,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     docker::check(&args.image)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rows = runtime.block_on(async {
-        // Dropping the measurement deletes its clusters.
+        // The signal first, so that it is listened for before anything starts. Dropping the measurement deletes its
+        // clusters.
         tokio::select! {
-            rows = start(args, &minik) => rows,
+            biased;
             _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            rows = start(args, &minik) => rows,
         }
     })?;
     println!("{}", report::machine());
