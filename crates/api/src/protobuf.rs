@@ -21,7 +21,7 @@ use crate::schema::{Schema, Type};
 use serde_json::Value;
 
 pub use decode::{message, object, object_of};
-pub use encode::{append_item, append_message, envelope, object_bytes, watch_event};
+pub use encode::{append_bytes, append_item, append_message, envelope, object_bytes, watch_event};
 
 /// What every object in protobuf begins with.
 pub const MAGIC: [u8; 4] = *b"k8s\0";
@@ -65,6 +65,9 @@ pub enum Error {
     /// Seconds outside of what a time can be.
     #[error("proto: field {0} contains an invalid time")]
     InvalidTime(&'static str),
+    /// An amount that cannot be read.
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    InvalidQuantity,
     /// The object says that it is of a kind that is not built in.
     #[error("no kind {kind:?} is registered for version {api_version:?}")]
     UnknownKind {
@@ -86,8 +89,14 @@ pub enum Error {
 
 /// The type of objects that say this of themselves; `None` for kinds that have no protobuf form.
 pub fn type_of(api_version: &str, kind: &str) -> Option<&'static Type> {
-    let (group, version) = parse_api_version(api_version);
-    Schema::get().type_by_gvk(group, version, kind)
+    let (group, version) = match parse_api_version(api_version) {
+        // The same types under another name.
+        ("meta.k8s.io", "v1beta1") => ("meta.k8s.io", "v1"),
+        other => other,
+    };
+    let ty = Schema::get().type_by_gvk(group, version, kind)?;
+    // The youngest types have no numbers yet.
+    ty.fields.iter().any(|field| !field.proto.is_empty()).then_some(ty)
 }
 
 /// A string field of an object, or empty.

@@ -12,13 +12,14 @@ use crate::auth::{ANONYMOUS, Action, UserInfo, forbidden, impersonation};
 use crate::body::{BoxError, Request, Response};
 use crate::guard::Guarded;
 use crate::metrics::{RequestKind, RequestLabels};
+use crate::negotiate::Encoding;
 use crate::request::RequestInfo;
 use crate::server::Server;
-use crate::{dispatch, respond};
+use crate::{dispatch, negotiate, respond};
 use api::status::Status;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -46,6 +47,7 @@ where
     let info = RequestInfo::new(request.method(), request.uri());
     let kind = kind(&info);
     let audit_id = audit_id(&server, &request);
+    let encoding = failures(&info, request.headers());
     let inflight = server.metrics.enter(kind);
 
     let mut user_name = String::new();
@@ -55,7 +57,7 @@ where
         tracing::error!(verb = info.verb, path = %info.path, "a handler panicked");
         Err(Status::internal("this request caused the server to panic, look in the logs for details"))
     });
-    let response = result.unwrap_or_else(|status| respond::status(&status));
+    let response = result.unwrap_or_else(|status| respond::status(&status, encoding));
 
     let took = server.context.clock.instant() - started;
     let code = response.status().as_u16();
@@ -151,6 +153,11 @@ fn kind(info: &RequestInfo) -> RequestKind {
     } else {
         RequestKind::Mutating
     }
+}
+
+/// The encoding of a failure: what the client accepts where objects are served, elsewhere JSON.
+fn failures(info: &RequestInfo, headers: &HeaderMap) -> Encoding {
+    if info.is_resource { negotiate::plain(headers).unwrap_or_default() } else { Encoding::Json }
 }
 
 fn audit_id(server: &Server, request: &Request) -> String {

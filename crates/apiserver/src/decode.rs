@@ -4,11 +4,11 @@
 
 use crate::body::{ReadError, Request, read};
 use crate::chain::MAX_BODY_BYTES;
+use crate::negotiate::MEDIA_TYPES;
+use api::protobuf;
 use api::status::Status;
 use http::header;
 use serde_json::Value;
-
-const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
 
 /// The object in a request's body, or null if it is empty.
 pub(crate) async fn object(request: Request) -> Result<Value, Status> {
@@ -25,7 +25,8 @@ pub(crate) async fn object(request: Request) -> Result<Value, Status> {
     let value: Value = match media_type {
         "" | "application/json" => serde_json::from_slice(&bytes).map_err(|e| e.to_string()),
         "application/yaml" => serde_saphyr::from_slice(&bytes).map_err(|e| e.to_string()),
-        _ => return Err(Status::unsupported_media_type(&ACCEPTED)),
+        protobuf::MEDIA_TYPE => protobuf::object(&bytes).map_err(|e| e.to_string()),
+        _ => return Err(Status::unsupported_media_type(&MEDIA_TYPES)),
     }
     .map_err(|error| Status::bad_request(format!("the object provided is unrecognized: {error}")))?;
     if value.is_object() {

@@ -29,6 +29,7 @@ pub mod negotiate;
 pub mod openapi;
 mod openid;
 pub mod patch;
+mod protobuf;
 pub mod registry;
 pub mod request;
 pub mod resources;

@@ -1,4 +1,4 @@
-//! What the client wants back: JSON or YAML; the object itself, a table, or its metadata only.
+//! What the client wants back: JSON, YAML or protobuf; the object itself, a table, or its metadata only.
 //!
 //! **Contract**: pure. Clauses of `Accept` are tried by quality, then in their order.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
@@ -7,8 +7,10 @@ use api::status::Status;
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
 
-/// What can be sent.
-const OFFERED: [&str; 2] = ["application/json", "application/yaml"];
+/// What can be read and sent. **Upstream**: `MediaTypesForSerializer`.
+pub const MEDIA_TYPES: [&str; 3] = ["application/json", "application/yaml", api::protobuf::MEDIA_TYPE];
+/// The same for kinds that have no protobuf form.
+pub const MEDIA_TYPES_WITHOUT_PROTOBUF: [&str; 2] = ["application/json", "application/yaml"];
 
 /// The encoding of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,17 @@ pub enum Encoding {
     Json,
     /// `application/yaml`
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
+}
+
+/// Whether what is asked for has a protobuf form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protobuf {
+    /// It has.
+    Offered,
+    /// Its metadata has.
+    OnlyMetadata,
 }
 
 /// The form in which objects are sent.
@@ -46,7 +59,7 @@ pub enum Target {
 /// What was agreed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Negotiated {
-    /// JSON or YAML.
+    /// JSON, YAML or protobuf.
     pub encoding: Encoding,
     /// Object, table or metadata.
     pub shape: Shape,
@@ -62,22 +75,29 @@ impl Negotiated {
         match self.encoding {
             Encoding::Json => "application/json",
             Encoding::Yaml => "application/yaml",
+            Encoding::Protobuf => api::protobuf::MEDIA_TYPE,
         }
     }
 }
 
 /// Agrees on a response; 406 if nothing that the client accepts can be sent.
-pub fn negotiate(headers: &HeaderMap, pretty: Option<bool>, target: Target) -> Result<Negotiated, Status> {
+pub fn negotiate(
+    headers: &HeaderMap,
+    pretty: Option<bool>,
+    target: Target,
+    protobuf: Protobuf,
+) -> Result<Negotiated, Status> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
-    let accept = accept.join(",");
+    let accept = accept(headers);
     let (encoding, shape, asked_pretty) = if accept.trim().is_empty() {
         (Encoding::Json, Shape::Object, false)
     } else {
-        clauses(&accept)
-            .into_iter()
-            .find_map(|clause| accepted(&clause, target))
-            .ok_or_else(|| Status::not_acceptable(&OFFERED))?
+        clauses(&accept).into_iter().find_map(|clause| accepted(&clause, target, protobuf)).ok_or_else(
+            || match protobuf {
+                Protobuf::Offered => Status::not_acceptable(&MEDIA_TYPES),
+                Protobuf::OnlyMetadata => Status::not_acceptable(&MEDIA_TYPES_WITHOUT_PROTOBUF),
+            },
+        )?
     };
     let agent = text(USER_AGENT);
     // People read these; programs do not say so.
@@ -88,6 +108,24 @@ pub fn negotiate(headers: &HeaderMap, pretty: Option<bool>, target: Target) -> R
         pretty: pretty.unwrap_or(asked_pretty || person) && target != Target::Watch,
         gzip: text(ACCEPT_ENCODING).split(',').any(|e| e.split(';').next().unwrap_or("").trim() == "gzip"),
     })
+}
+
+/// The encoding of something that has no other shape: a failure, the answer of a review.
+pub fn plain(headers: &HeaderMap) -> Result<Encoding, Status> {
+    let accept = accept(headers);
+    if accept.trim().is_empty() {
+        return Ok(Encoding::Json);
+    }
+    clauses(&accept)
+        .iter()
+        .filter_map(|clause| accepted(clause, Target::Object, Protobuf::Offered))
+        .find_map(|(encoding, shape, _)| (shape == Shape::Object).then_some(encoding))
+        .ok_or_else(|| Status::not_acceptable(&MEDIA_TYPES))
+}
+
+fn accept(headers: &HeaderMap) -> String {
+    let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+    values.join(",")
 }
 
 struct Clause<'a> {
@@ -111,15 +149,19 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
     clauses.into_iter().map(|(_, clause)| clause).collect()
 }
 
-fn accepted(clause: &Clause<'_>, target: Target) -> Option<(Encoding, Shape, bool)> {
+fn accepted(clause: &Clause<'_>, target: Target, protobuf: Protobuf) -> Option<(Encoding, Shape, bool)> {
     let encoding = match clause.media_type {
         "*/*" | "application/*" | "application/json" => Encoding::Json,
         "application/yaml" if target != Target::Watch => Encoding::Yaml,
+        api::protobuf::MEDIA_TYPE => Encoding::Protobuf,
         _ => return None,
     };
     let parameter = |name: &str| clause.parameters.iter().find(|(k, _)| *k == name).map(|(_, v)| *v);
     let pretty = parameter("pretty") == Some("1");
-    let Some(kind) = parameter("as") else { return Some((encoding, Shape::Object, pretty)) };
+    let Some(kind) = parameter("as") else {
+        let possible = encoding != Encoding::Protobuf || protobuf == Protobuf::Offered;
+        return possible.then_some((encoding, Shape::Object, pretty));
+    };
     if parameter("g") != Some("meta.k8s.io") {
         return None;
     }
@@ -129,7 +171,7 @@ fn accepted(clause: &Clause<'_>, target: Target) -> Option<(Encoding, Shape, boo
         _ => return None,
     };
     let shape = match (kind, target) {
-        ("Table", _) => Shape::Table(version),
+        ("Table", _) if encoding != Encoding::Protobuf => Shape::Table(version),
         ("PartialObjectMetadata", Target::Object | Target::Watch)
         | ("PartialObjectMetadataList", Target::List) => Shape::Metadata(version),
         _ => return None,
@@ -144,6 +186,7 @@ mod tests {
     #[test]
     fn agrees_on_what_both_sides_know() {
         let json = |shape| Some((Encoding::Json, shape));
+        let protobuf = |shape| Some((Encoding::Protobuf, shape));
         let table = [
             ("", Target::Object, json(Shape::Object)),
             ("*/*", Target::List, json(Shape::Object)),
@@ -156,16 +199,21 @@ mod tests {
             (
                 "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
                 Target::Watch,
-                json(Shape::Metadata("v1")),
+                protobuf(Shape::Metadata("v1")),
             ),
-            ("application/vnd.kubernetes.protobuf,application/json", Target::Object, json(Shape::Object)),
+            ("application/vnd.kubernetes.protobuf,application/json", Target::Object, protobuf(Shape::Object)),
+            ("application/vnd.kubernetes.protobuf;stream=watch", Target::Watch, protobuf(Shape::Object)),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json",
+                Target::List,
+                json(Shape::Object),
+            ),
             (
                 "application/json;q=0.1,application/yaml;q=0.9",
                 Target::Object,
                 Some((Encoding::Yaml, Shape::Object)),
             ),
             ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Target::List, None),
-            ("application/vnd.kubernetes.protobuf", Target::Object, None),
             ("text/html", Target::Object, None),
             ("application/json;as=Table;v=v2;g=meta.k8s.io", Target::List, None),
         ];
@@ -174,8 +222,41 @@ mod tests {
             if !accept.is_empty() {
                 headers.insert(ACCEPT, accept.parse().unwrap());
             }
-            let got = negotiate(&headers, None, target).ok().map(|n| (n.encoding, n.shape));
+            let got =
+                negotiate(&headers, None, target, Protobuf::Offered).ok().map(|n| (n.encoding, n.shape));
             assert_eq!(got, expected, "{accept} for {target:?}");
         }
+    }
+
+    #[test]
+    fn kinds_without_protobuf_fall_back() {
+        let ask = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            negotiate(&headers, None, Target::Object, Protobuf::OnlyMetadata)
+        };
+        let both = ask("application/vnd.kubernetes.protobuf,application/json").unwrap();
+        assert_eq!(both.encoding, Encoding::Json);
+        let refused = ask("application/vnd.kubernetes.protobuf").unwrap_err();
+        assert_eq!(
+            refused.message,
+            "only the following media types are accepted: application/json, application/yaml"
+        );
+        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        assert_eq!(ask(metadata).unwrap().encoding, Encoding::Protobuf);
+    }
+
+    #[test]
+    fn what_has_one_shape_is_refused_as_a_table() {
+        let ask = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            plain(&headers)
+        };
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(ask(table).unwrap_err().code, 406);
+        assert_eq!(ask(&format!("{table},application/json")).unwrap(), Encoding::Json);
+        assert_eq!(ask("application/vnd.kubernetes.protobuf, */*").unwrap(), Encoding::Protobuf);
+        assert_eq!(ask("*/*").unwrap(), Encoding::Json);
     }
 }

@@ -1,6 +1,7 @@
-//! Answers that are no objects of a store: JSON documents, texts, and every `Status`.
+//! Answers that are no objects of a store: documents, texts, and every `Status`.
 
 use crate::body::{Response, full};
+use crate::negotiate::Encoding;
 use api::status::Status;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -19,6 +20,24 @@ pub(crate) fn json(code: u16, value: &Value) -> Response {
     bytes(code, "application/json", value.to_string())
 }
 
+/// An object in this encoding; in JSON if it has no form in it.
+pub(crate) fn object(code: u16, value: &Value, encoding: Encoding) -> Response {
+    match encoding {
+        Encoding::Json => {}
+        Encoding::Yaml => {
+            if let Ok(text) = serde_saphyr::to_string(value) {
+                return bytes(code, "application/yaml", text);
+            }
+        }
+        Encoding::Protobuf => {
+            if let Ok(message) = api::protobuf::object_bytes(value) {
+                return bytes(code, api::protobuf::MEDIA_TYPE, message);
+            }
+        }
+    }
+    json(code, value)
+}
+
 /// A text.
 pub(crate) fn text(code: u16, body: impl Into<String>) -> Response {
     let mut response = bytes(code, "text/plain; charset=utf-8", body.into());
@@ -27,8 +46,8 @@ pub(crate) fn text(code: u16, body: impl Into<String>) -> Response {
 }
 
 /// A failure, with `Retry-After` if the client may try again.
-pub(crate) fn status(status: &Status) -> Response {
-    let mut response = json(status.code, &status.to_json());
+pub(crate) fn status(status: &Status, encoding: Encoding) -> Response {
+    let mut response = object(status.code, &status.to_json(), encoding);
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if seconds > 0 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

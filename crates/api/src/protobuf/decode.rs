@@ -4,7 +4,7 @@
 
 use super::encode::json_schema_props;
 use super::plan::{Node, Plan};
-use super::scalar::{base64, each, int_or_string, number, only, time, utf8};
+use super::scalar::{base64, each, int_or_string, number, only, quantity, time, utf8};
 use super::wire::{Raw, varint};
 use super::{Error, MAGIC, MAX_DEPTH, MAX_VALUES, type_of};
 use crate::schema::{Any, Field, FieldType, IntegerFormat, Presence, SchemaOr, Type};
@@ -247,9 +247,7 @@ impl Decoder {
                 self.message(bytes, Plan::of(*ty), &mut object, depth + 1)?;
                 Value::Object(object)
             }
-            (FieldType::Quantity, Raw::Bytes(bytes)) => {
-                utf8(only(bytes, name)?.unwrap_or_default(), name)?.into()
-            }
+            (FieldType::Quantity, Raw::Bytes(bytes)) => quantity(only(bytes, name)?, name)?,
             (FieldType::Time, Raw::Bytes(bytes)) => return time(bytes, false, name),
             (FieldType::MicroTime, Raw::Bytes(bytes)) => return time(bytes, true, name),
             (FieldType::IntOrString, Raw::Bytes(bytes)) => int_or_string(bytes, name)?,

@@ -63,6 +63,11 @@ pub fn watch_event(change: &str, object: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Appends a field that holds these bytes: an item whose message is made already.
+pub fn append_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    put_bytes(out, number, bytes);
+}
+
 fn fields(out: &mut Vec<u8>, object: &Object, plan: &Plan) -> Done {
     for entry in plan.entries() {
         match &entry.node {

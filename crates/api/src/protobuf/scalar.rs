@@ -4,6 +4,7 @@
 
 use super::Error;
 use super::wire::{Raw, next, put_bytes, put_number};
+use crate::quantity::Quantity;
 use crate::time;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -89,6 +90,13 @@ pub(super) fn put_int_or_string(out: &mut Vec<u8>, value: &Value, field: &'stati
     put_number(out, 2, number);
     put_bytes(out, 3, string.as_bytes());
     Ok(())
+}
+
+/// An amount in its canonical form; none is zero.
+pub(super) fn quantity(text: Option<&[u8]>, field: &'static str) -> Result<Value, Error> {
+    let Some(text) = text else { return Ok("0".into()) };
+    let amount: Quantity = utf8(text, field)?.parse().map_err(|_| Error::InvalidQuantity)?;
+    Ok(amount.to_string().into())
 }
 
 /// The bytes of the field `1`, which is all that some messages have; the last one counts.

@@ -3,16 +3,15 @@
 //! **Contract**: the result has `kind` and `apiVersion`, no nulls, and, for built-in kinds, no unknown fields.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers/create.go`, `fieldValidation`.
 
+use crate::negotiate::{MEDIA_TYPES, MEDIA_TYPES_WITHOUT_PROTOBUF};
 use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, parse_api_version};
+use api::protobuf;
 use api::schema::{Schema, strict};
 use api::status::Status;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
-
-/// Bodies that are understood.
-const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
 
 /// The encoding of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +20,8 @@ pub enum Media {
     Json,
     /// YAML
     Yaml,
+    /// Protobuf
+    Protobuf,
 }
 
 impl Media {
@@ -30,7 +31,8 @@ impl Media {
         match value.split(';').next().unwrap_or("").trim() {
             "" | "*/*" | "application/json" => Ok(Self::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Self::Yaml),
-            _ => Err(Status::unsupported_media_type(&ACCEPTED)),
+            protobuf::MEDIA_TYPE => Ok(Self::Protobuf),
+            _ => Err(Status::unsupported_media_type(&MEDIA_TYPES)),
         }
     }
 }
@@ -69,6 +71,14 @@ pub fn object(
             Ok(decoded) => Problems::split(decoded),
             Err(error) => return Err(undecodable(resource, body, media, &error)),
         },
+        // What it does not know is skipped, not told: field validation is about texts.
+        (Media::Protobuf, Some(ty)) => {
+            let value = protobuf::object_of(body, ty).map_err(|e| unrecognized(resource, &e.to_string()))?;
+            (value, Problems::default())
+        }
+        (Media::Protobuf, None) => {
+            return Err(Status::unsupported_media_type(&MEDIA_TYPES_WITHOUT_PROTOBUF));
+        }
         _ => {
             let value = any(media, body).map_err(|e| unrecognized(resource, &e))?;
             match_strictly(resource, value).map_err(|error| undecodable(resource, body, media, &error))?
@@ -102,7 +112,7 @@ pub fn patched(resource: &Resource, value: Value, validation: FieldValidation) -
     }
 }
 
-/// Reads JSON or YAML as it is.
+/// Reads an object of whatever kind as it is.
 pub fn any(media: Media, body: &[u8]) -> Result<Value, String> {
     match media {
         Media::Json => serde_json::from_slice(body).map_err(|e| e.to_string()),
@@ -110,6 +120,7 @@ pub fn any(media: Media, body: &[u8]) -> Result<Value, String> {
             let options = serde_saphyr::options! { legacy_octal_numbers: true };
             serde_saphyr::from_slice_with_options(body, options).map_err(|e| e.to_string())
         }
+        Media::Protobuf => protobuf::object(body).map_err(|e| e.to_string()),
     }
 }
 

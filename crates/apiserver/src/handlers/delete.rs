@@ -12,6 +12,7 @@ use crate::request::Query;
 use crate::watch_cache::Selection;
 use api::field::{Error, Path};
 use api::meta;
+use api::protobuf;
 use api::status::Status;
 use http::StatusCode;
 use serde_json::Value;
@@ -52,7 +53,7 @@ pub(super) async fn delete_collection(call: &Call<'_>, request: Request) -> Resu
         }
     }
     let warnings = options.warnings;
-    let mut response = list::respond(call, page)?;
+    let mut response = list::respond(call, page).await?;
     super::respond::add_warnings(response.headers_mut(), &warnings);
     Ok(response)
 }
@@ -64,7 +65,12 @@ async fn read_options(call: &Call<'_>, request: Request) -> Result<(DeleteOption
         return check(options, call.info.query.all("dryRun").map(str::to_owned).collect());
     }
     let media = Media::of(&call.headers)?;
-    let value = decode::any(media, &body).map_err(|error| {
+    let value = match (media, protobuf::type_of("v1", "DeleteOptions")) {
+        // Whatever group it says it is of.
+        (Media::Protobuf, Some(ty)) => protobuf::object_of(&body, ty).map_err(|e| e.to_string()),
+        _ => decode::any(media, &body),
+    };
+    let value = value.map_err(|error| {
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type DeleteOptions): {error}"
         ))

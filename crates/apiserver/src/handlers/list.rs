@@ -8,13 +8,15 @@ use super::Call;
 use super::options::{ListOptions, Match};
 use super::respond::blocks;
 use crate::body::Response;
-use crate::negotiate::Shape;
+use crate::negotiate::{Encoding, Shape};
+use crate::protobuf;
 use crate::registry::{Object, Store, table};
 use crate::watch_cache::Selection;
 use api::status::Status;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -37,7 +39,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response, Status> {
         &options.label_selector,
         &options.field_selector,
     )?;
-    respond(call, page(call.store, &selection, &options).await?)
+    respond(call, page(call.store, &selection, &options).await?).await
 }
 
 /// Reads one page.
@@ -218,7 +220,7 @@ impl Token {
 }
 
 /// The page as a response.
-pub(super) fn respond(call: &Call<'_>, page: Page) -> Result<Response, Status> {
+pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Status> {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let Some((token, remaining)) = &page.more {
         metadata["continue"] = token.as_str().into();
@@ -246,6 +248,11 @@ pub(super) fn respond(call: &Call<'_>, page: Page) -> Result<Response, Status> {
             return Ok(blocks(&call.negotiated, None, Blocks::new(head, page.objects, write)));
         }
     };
+    if call.negotiated.encoding == Encoding::Protobuf {
+        let list = protobuf::List { kind: &kind, api_version: &api_version, metadata: &metadata };
+        let bytes = list.encode(&page.objects, call.store.resource(), call.negotiated.shape).await?;
+        return Ok(call.send_encoded(StatusCode::OK, bytes));
+    }
     let head =
         format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
             .into_bytes();

@@ -22,7 +22,8 @@ pub use respond::{error, json};
 use crate::admission::Chain;
 use crate::auth::UserInfo;
 use crate::body::{self, ReadError, Request, Response};
-use crate::negotiate::{Negotiated, Target, negotiate};
+use crate::negotiate::{Negotiated, Protobuf, Target, negotiate};
+use crate::protobuf;
 use crate::registry::{Registry, Store, UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::server::Server;
@@ -102,7 +103,11 @@ pub(crate) async fn dispatch(
         "list" => Target::List,
         _ => Target::Object,
     };
-    let negotiated = negotiate(request.headers(), info.query.optional_flag("pretty"), target)?;
+    let protobuf = match protobuf::type_of(resource) {
+        Some(_) => Protobuf::Offered,
+        None => Protobuf::OnlyMetadata,
+    };
+    let negotiated = negotiate(request.headers(), info.query.optional_flag("pretty"), target, protobuf)?;
     let headers = request.headers().clone();
     let call = Call { registry, store, admission, context, info, user, headers, negotiated, namespace };
     let what = if status { UpdateOptions::Status } else { UpdateOptions::Object };

@@ -4,7 +4,8 @@
 
 use super::Call;
 use crate::body::{self, Body, Response};
-use crate::negotiate::{Encoding, Negotiated, Shape};
+use crate::negotiate::{Encoding, Negotiated, Shape, plain};
+use crate::protobuf;
 use crate::registry::{Object, table};
 use api::status::Status;
 use bytes::Bytes;
@@ -38,7 +39,20 @@ impl Call<'_> {
                 writer.whole(object)
             }
         };
+        if self.negotiated.encoding == Encoding::Protobuf
+            && self.negotiated.shape == Shape::Object
+            && let Some(bytes) = protobuf::stored(object, self.store.resource())
+        {
+            let mut response = self.send_encoded(code, bytes);
+            add_warnings(response.headers_mut(), warnings);
+            return Ok(response);
+        }
         Ok(self.send(code, json, warnings))
+    }
+
+    /// Bytes that are in the encoding that was agreed on.
+    pub(super) fn send_encoded(&self, code: StatusCode, bytes: Bytes) -> Response {
+        finish(&self.negotiated, code, bytes)
     }
 
     /// JSON in the encoding that was agreed on.
@@ -73,9 +87,8 @@ pub fn json(code: StatusCode, value: &Value) -> Response {
 
 /// A failure as a response, in the encoding that the client accepts.
 pub fn error(headers: &HeaderMap, status: &Status) -> Response {
-    let negotiated = crate::negotiate::negotiate(headers, None, crate::negotiate::Target::Object)
-        .map(|negotiated| Negotiated { shape: Shape::Object, ..negotiated })
-        .unwrap_or_default();
+    let encoding = plain(headers).unwrap_or_default();
+    let negotiated = Negotiated { encoding, ..Negotiated::default() };
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = encode(&negotiated, code, status.to_json().to_string().into());
     let retry = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
@@ -97,7 +110,17 @@ fn encode(negotiated: &Negotiated, code: StatusCode, json: Bytes) -> Response {
         Encoding::Yaml => {
             reformat(&json, |value| serde_saphyr::to_string(value).ok().map(String::into_bytes))
         }
+        Encoding::Protobuf => match protobuf::from_json(&json) {
+            Some(bytes) => bytes,
+            // What has no such form is better sent in another than not at all.
+            None => return finish(&Negotiated { encoding: Encoding::Json, ..*negotiated }, code, json),
+        },
     };
+    finish(negotiated, code, bytes)
+}
+
+/// A response with these bytes, compressed if they are many.
+fn finish(negotiated: &Negotiated, code: StatusCode, bytes: Bytes) -> Response {
     let compress = negotiated.gzip && bytes.len() >= GZIP_THRESHOLD;
     let length = bytes.len();
     let body = if compress { gzip([bytes].into_iter()) } else { body::full(bytes) };
@@ -115,7 +138,7 @@ pub(super) fn blocks(
     length: Option<usize>,
     blocks: impl Iterator<Item = Bytes> + Send + 'static,
 ) -> Response {
-    if negotiated.encoding == Encoding::Yaml || negotiated.pretty {
+    if negotiated.encoding != Encoding::Json || negotiated.pretty {
         let json: Vec<u8> = blocks.flatten().collect();
         return encode(negotiated, StatusCode::OK, json.into());
     }

@@ -1,4 +1,4 @@
-//! watch: a stream of changes, one JSON object a line.
+//! watch: a stream of changes, one JSON object a line, or one protobuf message behind its length.
 //!
 //! **Contract**: every change after the revision asked for, in order, none twice; a bookmark tells a revision that
 //! everything before it was delivered for. A watch that was not followed fast enough ends, and the client resumes.
@@ -8,14 +8,17 @@ use super::Call;
 use super::options::ListOptions;
 use super::respond::head;
 use crate::body::{self, Response};
-use crate::negotiate::Shape;
+use crate::negotiate::{Encoding, Shape};
+use crate::protobuf;
 use crate::registry::{Object, Registry, table};
 use crate::watch_cache::{Change, ChangeType, Selection, Subscription};
+use api::kind::Resource;
 use api::status::Status;
 use bytes::{BufMut, Bytes, BytesMut};
 use component_base::Clock;
 use futures::stream::unfold;
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,12 +65,17 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
         }
         // The request is answered; what is wrong is told in the stream.
         Err(status) if status.code == 410 => {
-            let line = format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status.to_json());
-            body::full(line)
+            let mut line = BytesMut::new();
+            encoder.frame(&mut line, "ERROR", status.to_json().to_string().as_bytes());
+            body::full(line.freeze())
         }
         Err(status) => return Err(status),
     };
-    Ok(head(&call.negotiated, StatusCode::OK, stream, None, false))
+    let mut response = head(&call.negotiated, StatusCode::OK, stream, None, false);
+    if call.negotiated.encoding == Encoding::Protobuf {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(protobuf::STREAM_MEDIA_TYPE));
+    }
+    Ok(response)
 }
 
 /// Links the watcher; also tells whether the end of the initial state is to be marked.
@@ -182,6 +190,8 @@ struct Encoder {
     api_version: String,
     shape: Shape,
     table: Option<table::Writer>,
+    encoding: Encoding,
+    resource: Resource,
 }
 
 impl Encoder {
@@ -200,6 +210,8 @@ impl Encoder {
             api_version: resource.api_version(),
             shape: call.negotiated.shape,
             table,
+            encoding: call.negotiated.encoding,
+            resource: resource.clone(),
         })
     }
 
@@ -211,11 +223,19 @@ impl Encoder {
 
     fn change(&mut self, out: &mut BytesMut, change: ChangeType, object: &Object) {
         match (self.shape, &mut self.table) {
-            (Shape::Table(_), Some(table)) => frame(out, change.as_str(), &table.whole(object)),
-            (Shape::Metadata(version), _) => {
-                frame(out, change.as_str(), &table::partial_metadata(object, version));
+            (Shape::Table(_), Some(table)) => {
+                let table = table.whole(object);
+                self.frame(out, change.as_str(), &table);
             }
-            _ => frame(out, change.as_str(), object.json()),
+            (Shape::Metadata(version), _) => {
+                self.frame(out, change.as_str(), &table::partial_metadata(object, version));
+            }
+            _ if self.encoding == Encoding::Protobuf => {
+                if let Some(object) = protobuf::stored_and_kept(object, &self.resource) {
+                    protobuf::frame(out, change.as_str(), &object);
+                }
+            }
+            _ => self.frame(out, change.as_str(), object.json()),
         }
     }
 
@@ -226,13 +246,26 @@ impl Encoder {
         }
         let object: Value = match (self.shape, &mut self.table) {
             (Shape::Table(_), Some(table)) => {
-                return frame(out, "BOOKMARK", &table.bookmark(&metadata));
+                let table = table.bookmark(&metadata);
+                return self.frame(out, "BOOKMARK", &table);
             }
             (Shape::Metadata(version), _) => json!({"kind": "PartialObjectMetadata",
                 "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata}),
             _ => json!({"kind": self.kind, "apiVersion": self.api_version, "metadata": metadata}),
         };
-        frame(out, "BOOKMARK", object.to_string().as_bytes());
+        self.frame(out, "BOOKMARK", object.to_string().as_bytes());
+    }
+
+    /// A frame about an object that is JSON.
+    fn frame(&self, out: &mut BytesMut, change: &str, object: &[u8]) {
+        match self.encoding {
+            Encoding::Protobuf => {
+                if let Some(object) = protobuf::from_json(object) {
+                    protobuf::frame(out, change, &object);
+                }
+            }
+            Encoding::Json | Encoding::Yaml => frame(out, change, object),
+        }
     }
 }
 

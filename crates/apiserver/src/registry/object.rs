@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::OnceLock;
 use storage::Key;
 
 const METADATA: &[u8] = b"\"metadata\":{";
@@ -25,6 +26,8 @@ pub struct Object {
     name_start: u32,
     labels: Box<[(Box<str>, Box<str>)]>,
     fields: Box<[Box<str>]>,
+    /// The same in protobuf, once a watcher has asked for it.
+    message: OnceLock<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +78,7 @@ impl Object {
             name_start: u32::try_from(name_start).unwrap_or(0),
             labels,
             fields,
+            message: OnceLock::new(),
             key,
         })
     }
@@ -120,6 +124,17 @@ impl Object {
         &self.fields
     }
 
+    /// Its protobuf message, if it was kept.
+    pub(crate) fn message(&self) -> Option<&Bytes> {
+        self.message.get()
+    }
+
+    /// Keeps its protobuf message.
+    pub(crate) fn keep_message(&self, message: Bytes) {
+        // Another watcher may have been faster; both made the same.
+        let _ = self.message.set(message);
+    }
+
     /// The object as a tree of values; costs a parse.
     pub fn to_value(&self) -> Value {
         serde_json::from_slice(&self.json).expect("the cache holds what was parsed before")
@@ -127,7 +142,7 @@ impl Object {
 
     /// The same object with other bytes: for objects that are not stored and have no revision.
     pub(crate) fn with_json(self, json: Bytes) -> Self {
-        Self { json, ..self }
+        Self { json, message: OnceLock::new(), ..self }
     }
 
     /// The same object as of another revision (a deletion is told with the revision that deleted).
@@ -146,6 +161,7 @@ impl Object {
             name_start: self.name_start,
             labels: self.labels.clone(),
             fields: self.fields.clone(),
+            message: OnceLock::new(),
         }
     }
 }

@@ -13,10 +13,9 @@ use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::request::RequestInfo;
 use crate::server::Server;
-use crate::{decode, dispatch, respond};
+use crate::{decode, dispatch, negotiate, respond};
 use api::kind::Resource;
 use api::status::Status;
-use http::header;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -61,21 +60,10 @@ pub(crate) async fn serve(
     if info.verb != "create" || !info.name.is_empty() {
         return Err(dispatch::method_not_allowed());
     }
-    accepts_json(&request)?;
+    // Questions have no table form; whoever takes nothing else gets 406.
+    let encoding = negotiate::plain(request.headers())?;
     let resource = review.resource();
     let question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
     let answer = review.answer(server, user, &info.namespace, question)?;
-    Ok(respond::json(201, &answer))
-}
-
-/// Questions have no table form; whoever takes nothing else gets 406.
-fn accepts_json(request: &Request) -> Result<(), Status> {
-    let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-    let fits = accept.split(',').any(|item| {
-        let mut parts = item.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default();
-        matches!(media_type, "" | "*/*" | "application/*" | "application/json")
-            && !parts.any(|parameter| parameter.starts_with("as="))
-    });
-    if fits { Ok(()) } else { Err(Status::not_acceptable(&["application/json"])) }
+    Ok(respond::object(201, &answer, encoding))
 }

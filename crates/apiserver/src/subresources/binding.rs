@@ -6,6 +6,7 @@ use super::{Facts, Subresource, dry_run, success};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode::{self, text};
+use crate::negotiate;
 use crate::registry::{UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::server::Server;
@@ -40,6 +41,7 @@ impl Subresource for Binding {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
+        let encoding = negotiate::plain(request.headers())?;
         let binding = decode::object_of(request, "v1", "Binding").await?;
         validate(&info.name, &binding)?;
         let store = super::store(server, "", "pods")?;
@@ -52,7 +54,7 @@ impl Subresource for Binding {
         };
         let mut bind = |old: Option<&Value>| bound(old, &info.name, &binding, &now);
         store.update(&mut options, &info.namespace, &info.name, UpdateOptions::Raw, &mut bind).await?;
-        Ok(success(201))
+        Ok(success(201, encoding))
     }
 }
 

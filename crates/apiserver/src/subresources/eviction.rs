@@ -7,6 +7,7 @@ use super::{Facts, Subresource, dry_run, success};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode::{self, text};
+use crate::negotiate;
 use crate::registry::{DeleteOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::server::Server;
@@ -39,6 +40,7 @@ impl Subresource for Eviction {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
+        let encoding = negotiate::plain(request.headers())?;
         let eviction = decode::object(request).await?;
         let version = text(&eviction["apiVersion"]);
         if text(&eviction["kind"]) != "Eviction" || !matches!(version, "policy/v1" | "policy/v1beta1") {
@@ -64,6 +66,6 @@ impl Subresource for Eviction {
             ..WriteOptions::new(user)
         };
         super::store(server, "", "pods")?.delete(&mut options, &info.namespace, &info.name, &wanted).await?;
-        Ok(success(201))
+        Ok(success(201, encoding))
     }
 }

@@ -8,8 +8,8 @@ use crate::body::{Request, Response};
 use crate::decode;
 use crate::registry::{UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
-use crate::respond;
 use crate::server::Server;
+use crate::{negotiate, respond};
 use api::kind::GroupVersionKind;
 use api::status::Status;
 use async_trait::async_trait;
@@ -40,6 +40,7 @@ impl Subresource for Finalize {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
+        let encoding = negotiate::plain(request.headers())?;
         let wanted = decode::object_of(request, "v1", "Namespace").await?;
         let store = super::store(server, "", "namespaces")?;
         let mut options = WriteOptions {
@@ -66,6 +67,6 @@ impl Subresource for Finalize {
             Ok(object)
         };
         let updated = store.update(&mut options, "", &info.name, UpdateOptions::Raw, &mut change).await?;
-        Ok(respond::bytes(200, "application/json", updated.object.json().clone()))
+        Ok(respond::object(200, &updated.object.to_value(), encoding))
     }
 }

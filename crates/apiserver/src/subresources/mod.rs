@@ -13,6 +13,7 @@ mod token;
 
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
+use crate::negotiate::Encoding;
 use crate::registry::Store;
 use crate::request::RequestInfo;
 use crate::respond;
@@ -111,9 +112,9 @@ fn dry_run(info: &RequestInfo) -> Result<bool, Status> {
 }
 
 /// The Status of something that was done and has no object to show.
-fn success(code: u16) -> Response {
+fn success(code: u16, encoding: Encoding) -> Response {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code,
     });
-    respond::json(code, &status)
+    respond::object(code, &status, encoding)
 }

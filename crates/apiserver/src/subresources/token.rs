@@ -10,8 +10,8 @@ use crate::auth::token::{Claims, Private, Reference, user_name};
 use crate::body::{Request, Response};
 use crate::decode::{self, strings, text};
 use crate::request::RequestInfo;
-use crate::respond;
 use crate::server::Server;
+use crate::{negotiate, respond};
 use api::field::{Error as FieldError, Path};
 use api::kind::{GroupVersionKind, Resource, Scope};
 use api::status::Status;
@@ -50,6 +50,7 @@ impl Subresource for Token {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
+        let encoding = negotiate::plain(request.headers())?;
         let mut review = decode::object_of(request, "authentication.k8s.io/v1", "TokenRequest").await?;
         admit(server, info, user, &review)?;
         let store = super::store(server, "", "serviceaccounts")?;
@@ -91,7 +92,7 @@ impl Subresource for Token {
             review["spec"]["boundObjectRef"] = Value::Null;
         }
         review["status"] = json!({ "token": token, "expirationTimestamp": api::time::format(end) });
-        Ok(respond::json(201, &review))
+        Ok(respond::object(201, &review, encoding))
     }
 }
 
