@@ -15,6 +15,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod version;
 pub mod well_known;
 
 pub use k8s_openapi;

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 /// The version of Kubernetes whose API this is.
-pub const GIT_VERSION: &str = "v1.36.0+minik";
+pub const GIT_VERSION: &str = api::version::KUBERNETES;
 
 /// The version of Kubernetes whose API this is, and of this program.
 pub(crate) fn version() -> Value {

@@ -64,6 +64,17 @@ pub(crate) fn arguments(what: &'static str) -> Arg {
     Arg::new("arguments").value_name(what).num_args(0..).action(ArgAction::Append)
 }
 
+/// Refuses positional arguments where there are none, in the words of a command that says `lead`.
+pub(crate) fn no_arguments(matches: &ArgMatches, lead: &str, command: &str) -> Result<(), Error> {
+    match values(matches, "arguments").as_slice() {
+        [] => Ok(()),
+        given => {
+            let given = given.join(" ");
+            Err(Error::Message(format!("{lead}: [{given}]\nSee 'kctl {command} -h' for help and examples")))
+        }
+    }
+}
+
 /// `-f` and `-R`.
 pub(crate) fn files() -> [Arg; 2] {
     [
@@ -232,6 +243,9 @@ pub(crate) fn report(error: clap::Error, root: &Command, command: &str, last: &s
     let flag = invalid.split([' ', '=']).next().unwrap_or("").trim_end_matches(['<', '[']).to_owned();
     let usage = |text: String| Error::Usage(format!("{text}\nSee '{path} --help' for usage."));
     match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !command.is_empty() => {
+            Error::Plain(error.render().to_string(), 1)
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Error::Plain(error.render().to_string(), 0)
         }
@@ -245,6 +259,10 @@ pub(crate) fn report(error: clap::Error, root: &Command, command: &str, last: &s
             } else {
                 invalid
             };
+            if !command.is_empty() {
+                let text = format!("unknown command {name:?}\nSee '{path} -h' for help and examples");
+                return Error::Usage(text);
+            }
             let mut text = format!("unknown command {name:?} for {path:?}");
             if let Some(near) = context(ContextKind::SuggestedSubcommand) {
                 text += &format!("\n\nDid you mean this?\n\t{near}\n");

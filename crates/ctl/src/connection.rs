@@ -106,7 +106,8 @@ impl Connection {
         let body = match body {
             Some(value) => {
                 request = request.header("content-type", "application/json");
-                let text = value.to_string();
+                // Sorted keys, as kubectl sends them: a server reports what it finds in this order.
+                let text = crate::output::json::compact(value);
                 if self.verbosity >= 8 {
                     self.terminal.err(&format!("Request Body: {text}\n"));
                 }

@@ -41,6 +41,11 @@ impl Resource {
         group_version(&self.group, &self.version)
     }
 
+    /// `/v1`, `apps/v1`: as Go shows a group and version.
+    pub(crate) fn group_slash_version(&self) -> String {
+        format!("{}/{}", self.group, self.version)
+    }
+
     /// Path of the collection, in a namespace where one is given and the resource has them.
     pub(crate) fn collection(&self, namespace: Option<&str>) -> String {
         let root = if self.group.is_empty() {

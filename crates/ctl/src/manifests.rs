@@ -49,18 +49,24 @@ pub(crate) async fn read(
     files: &[String],
     recursive: bool,
 ) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
-    read_validated(context, files, recursive, Validation::Off).await
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for one in read_validated(context, files, recursive, Validation::Off).await? {
+        match one {
+            Ok(manifest) => found.push(manifest),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((found, errors))
 }
 
-/// Reads every `-f` and resolves the objects' types. What can be read is returned beside the errors.
+/// Reads every `-f` and resolves the objects' types: in the files' order, each object or why it is none.
 pub(crate) async fn read_validated(
     context: &Context,
     files: &[String],
     recursive: bool,
     validation: Validation,
-) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
-    let mut objects: Vec<(Value, String)> = Vec::new();
-    let mut errors = Vec::new();
+) -> Result<Vec<Result<Manifest, Error>>, Error> {
+    let mut objects: Vec<Read> = Vec::new();
     for file in files {
         if file.starts_with("http://") || file.starts_with("https://") {
             return Err(message(format!(
@@ -71,32 +77,29 @@ pub(crate) async fn read_validated(
             let bytes = context.terminal.read_stdin()?;
             let text =
                 String::from_utf8(bytes).map_err(|_| message("error parsing STDIN: it is not UTF-8"))?;
-            collect(&text, "STDIN", validation, &mut objects, &mut errors);
+            collect(&text, "STDIN", validation, &mut objects);
             continue;
         }
         for path in paths(Path::new(file), recursive)? {
             let shown = path.display().to_string();
             match std::fs::read_to_string(&path) {
-                Ok(text) => collect(&text, &shown, validation, &mut objects, &mut errors),
-                Err(error) => errors.push(message(format!("open {shown}: {}", os_text(&error)))),
+                Ok(text) => collect(&text, &shown, validation, &mut objects),
+                Err(error) => objects.push(Err(message(format!("open {shown}: {}", os_text(&error))))),
             }
         }
-    }
-    if objects.is_empty() && errors.is_empty() {
-        return Ok((Vec::new(), errors));
     }
     let mut found = Vec::new();
-    if !objects.is_empty() {
-        let discovery = context.discovery().await?;
-        for (object, source) in objects {
-            match locate(context, discovery, object, source) {
-                Ok(one) => found.push(one),
-                Err(error) => errors.push(error),
-            }
-        }
+    for one in objects {
+        found.push(match one {
+            Ok((object, source)) => locate(context, context.discovery().await?, object, source),
+            Err(error) => Err(error),
+        });
     }
-    Ok((found, errors))
+    Ok(found)
 }
+
+/// An object and its source, or why it is none.
+type Read = Result<(Value, String), Error>;
 
 fn locate(
     context: &Context,
@@ -130,30 +133,28 @@ fn locate(
 }
 
 /// The objects of one text; lists give their items.
-fn collect(
-    text: &str,
-    source: &str,
-    validation: Validation,
-    objects: &mut Vec<(Value, String)>,
-    errors: &mut Vec<Error>,
-) {
-    match yaml_input::documents(text) {
-        Err(error) => errors.push(message(format!("error parsing {source}: {error}"))),
-        Ok(documents) => {
-            for document in documents {
-                flatten(document, source, validation, objects, errors);
+fn collect(text: &str, source: &str, validation: Validation, objects: &mut Vec<Read>) {
+    for document in yaml_input::documents(text) {
+        match document {
+            Ok(document) => {
+                flatten(document, source, validation, objects);
+                // A document that is refused is the last one of its text.
+                if validation == Validation::On && objects.last().is_some_and(Result::is_err) {
+                    return;
+                }
             }
+            Err(error) => objects.push(Err(message(format!("error parsing {source}: {error}")))),
         }
     }
 }
 
-fn flatten(
-    document: Value,
-    source: &str,
-    validation: Validation,
-    objects: &mut Vec<(Value, String)>,
-    errors: &mut Vec<Error>,
-) {
+fn flatten(document: Value, source: &str, validation: Validation, objects: &mut Vec<Read>) {
+    if validation == Validation::On && !document.is_object() {
+        objects.push(Err(message(format!(
+            "error validating {source:?}: error validating data: invalid object to validate; if you choose to ignore these errors, turn validation off with --validate=false"
+        ))));
+        return;
+    }
     let missing: Vec<String> = ["apiVersion", "kind"]
         .iter()
         .filter(|field| document[**field].as_str().is_none_or(str::is_empty))
@@ -161,24 +162,24 @@ fn flatten(
         .collect();
     if validation == Validation::On && !missing.is_empty() {
         let list = if missing.len() == 1 { missing.concat() } else { format!("[{}]", missing.join(", ")) };
-        errors.push(message(format!(
+        objects.push(Err(message(format!(
             "error validating {source:?}: error validating data: {list}; if you choose to ignore these errors, turn validation off with --validate=false"
-        )));
+        ))));
         return;
     }
     for (field, label) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
         if document[field].as_str().is_none_or(str::is_empty) {
             let text = crate::output::json::compact(&document);
-            errors.push(message(format!(
+            objects.push(Err(message(format!(
                 "unable to decode {source:?}: Object '{label}' is missing in '{text}'"
-            )));
+            ))));
             return;
         }
     }
     let is_list =
         document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && document["items"].is_array();
     if !is_list {
-        objects.push((document, source.to_owned()));
+        objects.push(Ok((document, source.to_owned())));
         return;
     }
     let kind = document["kind"].as_str().unwrap_or("").trim_end_matches("List").to_owned();
@@ -189,7 +190,7 @@ fn flatten(
             item["kind"] = kind.as_str().into();
             item["apiVersion"] = api_version.clone();
         }
-        flatten(item, source, validation, objects, errors);
+        flatten(item, source, validation, objects);
     }
 }
 

@@ -1,8 +1,8 @@
 //! How a failed command is told to its user, and with which exit code.
 //!
 //! **Contract.** Texts and codes are kubectl's: a server's `Status` becomes `Error from server (Reason): message` or the
-//! `is invalid` form, everything else `error: …`. Exit 0 success, 1 failure, 2 a command line that cannot be understood,
-//! 141 a reader that went away.
+//! `is invalid` form, everything else `error: …`. Exit 0 success, 1 failure (of the command line, too: see
+//! docs/decisions), 141 a reader that went away.
 //! **Upstream.** `kubectl/pkg/cmd/util/helpers.go` (behaviour).
 
 use std::fmt::Write as _;
@@ -29,7 +29,7 @@ pub(crate) enum Error {
     /// Anything that is printed as `error: …`.
     #[error("{0}")]
     Message(String),
-    /// A command line that cannot be understood: printed as `error: …`, exit code 2.
+    /// A command line that cannot be understood: printed as `error: …`.
     #[error("{0}")]
     Usage(String),
     /// Text that is printed as it stands, with the exit code.
@@ -88,7 +88,6 @@ impl Error {
     /// The process's exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
             Self::Plain(_, code) => *code,
             Self::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 141,
             _ => 1,
@@ -109,7 +108,20 @@ impl Error {
             Self::Plain(text, _) => text.clone(),
             Self::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe => String::new(),
             Self::Io(error) => error_line(&error.to_string()),
-            Self::Many(errors) => errors.iter().map(Self::report).collect(),
+            Self::Many(errors) => errors.iter().map(Self::report_of_many).collect(),
+        }
+    }
+}
+
+impl Error {
+    /// One line of several: kubectl leaves out `error: ` and does not take `Invalid` apart there.
+    fn report_of_many(&self) -> String {
+        match self {
+            Self::Message(text) | Self::Usage(text) => format!("{}\n", text.trim_end_matches('\n')),
+            Self::Status { status, context } if status["reason"] == "Invalid" => {
+                format!("Error from server (Invalid): {}\n", status_message(status, context.as_deref()))
+            }
+            other => other.report(),
         }
     }
 }

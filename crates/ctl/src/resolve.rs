@@ -22,6 +22,25 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// A failed list in kubectl's words: which objects were looked for.
+    pub(crate) fn list_error(&self, error: Error, labels: &str, fields: &str) -> Error {
+        let Error::Status { mut status, context } = error else { return error };
+        if matches!(status["reason"].as_str(), Some("BadRequest" | "NotFound")) {
+            let what =
+                format!("\"{}, Resource={}\"", self.resource.group_slash_version(), self.resource.name);
+            let text = status["message"].as_str().unwrap_or("");
+            status["message"] = if labels.is_empty() && fields.is_empty() {
+                format!("Unable to list {what}: {text}")
+            } else {
+                format!(
+                    "Unable to find {what} that match label selector {labels:?}, field selector {fields:?}: {text}"
+                )
+            }
+            .into();
+        }
+        Error::Status { status, context }
+    }
+
     /// The request path.
     pub(crate) fn path(&self) -> String {
         match &self.name {
@@ -33,7 +52,10 @@ impl Target {
 
 /// The resource that a word means.
 pub(crate) fn resource<'a>(discovery: &'a Discovery, word: &str) -> Result<&'a Resource, Error> {
-    find(discovery, word).ok_or_else(|| message(format!("the server doesn't have a resource type {word:?}")))
+    find(discovery, word).ok_or_else(|| {
+        let name = word.split('.').next().unwrap_or(word);
+        message(format!("the server doesn't have a resource type {name:?}"))
+    })
 }
 
 fn find<'a>(discovery: &'a Discovery, word: &str) -> Option<&'a Resource> {
@@ -48,13 +70,9 @@ fn find<'a>(discovery: &'a Discovery, word: &str) -> Option<&'a Resource> {
     {
         return Some(found);
     }
-    find_name(discovery, name, |one| one.group == rest)
-        .or_else(|| find_name(discovery, name, |one| one.version == rest && one.group.is_empty()))
-        .or_else(|| {
-            find_name(discovery, name, |one| {
-                !one.group.is_empty() && one.group.starts_with(&format!("{rest}."))
-            })
-        })
+    find_name(discovery, name, |one| one.group == rest).or_else(|| {
+        find_name(discovery, name, |one| !one.group.is_empty() && one.group.starts_with(&format!("{rest}.")))
+    })
 }
 
 fn find_name<'a>(
@@ -98,7 +116,7 @@ pub(crate) async fn targets(context: &Context, query: &Query) -> Result<Vec<Targ
     if slashes > 0 {
         if slashes != arguments.len() {
             return Err(message(
-                "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'",
+                "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kctl get resource/<resource_name>' instead of 'kctl get resource resource/<resource_name>'",
             ));
         }
         if query.all_namespaces {
@@ -213,7 +231,7 @@ mod tests {
             ("pods", Some("/pods")),
             ("Pod", Some("/pods")),
             ("po", Some("/pods")),
-            ("pods.v1", Some("/pods")),
+            ("pods.v1", None),
             ("events", Some("/events")),
             ("events.events.k8s.io", Some("events.k8s.io/events")),
             ("events.v1.events.k8s.io", Some("events.k8s.io/events")),

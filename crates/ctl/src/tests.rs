@@ -196,7 +196,7 @@ async fn delete_waits_for_the_object_it_deleted() {
     assert_eq!(
         fake.requests(),
         [
-            "DELETE /api/v1/namespaces/default/pods/hello {\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\",\"propagationPolicy\":\"Background\",\"gracePeriodSeconds\":1}",
+            "DELETE /api/v1/namespaces/default/pods/hello {\"apiVersion\":\"v1\",\"gracePeriodSeconds\":1,\"kind\":\"DeleteOptions\",\"propagationPolicy\":\"Background\"}",
             "GET /api/v1/namespaces/default/pods?fieldSelector=metadata.name%3Dhello",
         ]
     );
@@ -235,12 +235,12 @@ async fn create_reads_several_documents() {
     assert_eq!(
         ran.err,
         format!(
-            "error: resource mapping not found for name: \"b\" namespace: \"\" from \"{shown}\": no matches for kind \"Bar\" in version \"foo/v1\"\nensure CRDs are installed first\nError from server (AlreadyExists): error when creating \"{shown}\": pods \"hello\" already exists\n"
+            "Error from server (AlreadyExists): error when creating \"{shown}\": pods \"hello\" already exists\nresource mapping not found for name: \"b\" namespace: \"\" from \"{shown}\": no matches for kind \"Bar\" in version \"foo/v1\"\nensure CRDs are installed first\n"
         )
     );
     assert_eq!(
         fake.requests()[0],
-        "POST /api/v1/namespaces/default/configmaps?fieldManager=kubectl-create&fieldValidation=Strict {\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"data\":{\"k\":\"1\"}}"
+        "POST /api/v1/namespaces/default/configmaps?fieldManager=kubectl-create&fieldValidation=Strict {\"apiVersion\":\"v1\",\"data\":{\"k\":\"1\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"}}"
     );
 }
 

@@ -6,32 +6,43 @@
 
 use serde_json::Value;
 
-/// The documents of a manifest, in order.
-pub(crate) fn documents(text: &str) -> Result<Vec<Value>, String> {
+/// The documents of a manifest, in order; the first that cannot be read is the last.
+pub(crate) fn documents(text: &str) -> Vec<Result<Value, String>> {
     if text.trim_start().starts_with('{') {
         let mut found = Vec::new();
         for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
             match value {
-                Ok(value) => found.push(value),
+                Ok(value) => found.push(Ok(value)),
                 // A JSON document may be followed by YAML ones.
                 Err(_) if text.contains("\n---") => return yaml_documents(text),
-                Err(error) => return Err(format!("error converting JSON: {error}")),
+                Err(error) if error.is_eof() => {
+                    found.push(Err("unexpected EOF".to_owned()));
+                    break;
+                }
+                Err(error) => {
+                    found.push(Err(format!("error converting JSON: {error}")));
+                    break;
+                }
             }
         }
-        return Ok(found);
+        return found;
     }
     yaml_documents(text)
 }
 
-fn yaml_documents(text: &str) -> Result<Vec<Value>, String> {
+fn yaml_documents(text: &str) -> Vec<Result<Value, String>> {
     let mut found = Vec::new();
     for document in split(text) {
-        let value = parse(&document).map_err(|error| format!("error converting YAML to JSON: {error}"))?;
-        if !value.is_null() {
-            found.push(value);
+        match parse(&document) {
+            Ok(value) if value.is_null() => {}
+            Ok(value) => found.push(Ok(value)),
+            Err(error) => {
+                found.push(Err(format!("error converting YAML to JSON: {error}")));
+                break;
+            }
         }
     }
-    Ok(found)
+    found
 }
 
 /// One YAML document.
@@ -42,9 +53,39 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let mut options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     options.budget = None;
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let line = error.location().map(|place| place.line()).unwrap_or(1);
-        format!("yaml: line {line}: {error}")
+        let line = error.location().map_or(1, |place| place.line() as usize);
+        problem(text, line, &error.to_string())
     })
+}
+
+/// A YAML error as kubectl words it, as far as the two readers find the same thing: `yaml: line 3: …`.
+fn problem(text: &str, line: usize, found: &str) -> String {
+    let found = found.rsplit_once(" at line ").map_or(found, |(problem, _)| problem);
+    let found = match found.strip_prefix("while ") {
+        Some(rest) => rest.split_once(", ").map_or(found, |(_, problem)| problem),
+        None => found,
+    };
+    let tab = text.lines().position(|line| {
+        let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
+        blank < line.len() && line[..blank].contains('\t')
+    });
+    if let Some(place) = tab.filter(|_| found.contains("tab")) {
+        return format!("yaml: line {}: found a tab character that violates indentation", place + 1);
+    }
+    let last = text.lines().count();
+    match found {
+        _ if found.starts_with("unclosed bracket '['") => {
+            format!("yaml: line {last}: did not find expected ',' or ']'")
+        }
+        _ if found.starts_with("unclosed bracket '{'") => {
+            format!("yaml: line {last}: did not find expected ',' or '}}'")
+        }
+        // The parser counts the lines before its place, the scanner its own line, too.
+        _ if found.starts_with("did not find expected") => {
+            format!("yaml: line {}: {found}", line.saturating_sub(1).max(1))
+        }
+        _ => format!("yaml: line {line}: {found}"),
+    }
 }
 
 fn split(text: &str) -> Vec<String> {
@@ -72,13 +113,26 @@ mod tests {
     fn splits_and_types_documents() {
         let text = "# only a comment\n---\na: 0644\nb: yes\nc: \"yes\"\n---\n\n--- # next\nd: [1, x, 1.5, null, ~]\n";
         let want = vec![json!({"a": 420, "b": true, "c": "yes"}), json!({"d": [1, "x", 1.5, null, null]})];
-        assert_eq!(documents(text).unwrap(), want);
+        assert_eq!(documents(text).into_iter().collect::<Result<Vec<_>, _>>().unwrap(), want);
     }
 
     #[test]
     fn reads_a_sequence_of_json_values() {
-        assert_eq!(documents("{\"a\":1}\n{\"b\":2}\n").unwrap(), vec![json!({"a": 1}), json!({"b": 2})]);
-        assert!(documents("{\"a\":").is_err());
-        assert!(documents("a: [1").is_err());
+        let values = vec![Ok(json!({"a": 1})), Ok(json!({"b": 2}))];
+        assert_eq!(documents("{\"a\":1}\n{\"b\":2}\n"), values);
+        assert_eq!(documents("{\"a\":1}{\"a\":").last(), Some(&Err("unexpected EOF".to_owned())));
+    }
+
+    #[test]
+    fn words_errors_as_kubectl_does() {
+        for (text, want) in [
+            ("a: [1\n", "yaml: line 1: did not find expected ',' or ']'"),
+            ("a: b\nm: {name: x\ns: {}\n", "yaml: line 2: did not find expected ',' or '}'"),
+            ("a:\n  b: t\n\tx: y\n", "yaml: line 3: found a tab character that violates indentation"),
+            ("a: b: c\n", "yaml: line 1: mapping values are not allowed in this context"),
+        ] {
+            assert_eq!(parse(text), Err(want.to_owned()), "{text}");
+        }
+        assert_eq!(documents("a: 1\n---\na: [1\n").len(), 2);
     }
 }

@@ -17,6 +17,7 @@ pub(crate) const COMMAND: Command =
 fn build(command: clap::Command) -> clap::Command {
     command
         .about("Print the supported API resources on the server")
+        .arg(cli::arguments(""))
         .arg(cli::text("api-group", "Limit to resources in the specified API group"))
         .arg(cli::flag("cached", "Use the cached list of resources if available"))
         .arg(cli::texts("categories", "Limit to resources that belong to the specified categories"))
@@ -28,6 +29,7 @@ fn build(command: clap::Command) -> clap::Command {
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    cli::no_arguments(matches, "unexpected arguments", "api-resources")?;
     let format = value(matches, "output");
     if !matches!(format, "" | "wide" | "name") {
         return Err(message(format!(

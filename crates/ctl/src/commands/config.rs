@@ -144,7 +144,7 @@ fn get_contexts(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 fn use_context(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let arguments = values(matches, "arguments");
     let [name] = arguments.as_slice() else {
-        return Err(Error::Usage("Unexpected args: ".to_owned() + &format!("{arguments:?}")));
+        return Err(message("Unexpected args: ".to_owned() + &format!("{arguments:?}")));
     };
     if !sorted_names(context.config(), "contexts").contains(name) {
         return Err(message(format!("no context exists with the name: {name:?}")));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
+use crate::client_config::os_text;
 use crate::connection::{JSON, with_query};
 use crate::manifests::{self, Manifest, Validation};
 use crate::output::{self, Format, json, name};
@@ -24,6 +25,7 @@ pub(crate) const COMMAND: Command =
 fn build(command: clap::Command) -> clap::Command {
     command
         .about("Create a resource from a file or from stdin")
+        .arg(cli::arguments("-f FILENAME"))
         .args(cli::files())
         .arg(cli::dry_run())
         .arg(cli::output())
@@ -60,14 +62,12 @@ fn build(command: clap::Command) -> clap::Command {
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    cli::no_arguments(matches, "Unexpected args", "create")?;
     let files = values(matches, "filename");
     if files.is_empty() {
         return Err(Error::Plain("error: must specify one of -f and -k\n".to_owned(), 1));
     }
     let dry_run = DryRun::from_matches(matches)?;
-    if value(matches, "dry-run") == cli::DRY_RUN_WITHOUT_VALUE {
-        context.terminal.err("Warning: --dry-run is deprecated and can be replaced with --dry-run=client.\n");
-    }
     let validation = match value(matches, "validate") {
         "true" | "strict" => "Strict",
         "warn" => "Warn",
@@ -84,12 +84,19 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let format =
         output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
-    let (found, mut errors) = {
+    let found = {
         let strictness = if validation == "Ignore" { Validation::Off } else { Validation::On };
         manifests::read_validated(context, &files, matches.get_flag("recursive"), strictness).await?
     };
-    let mut count = 0;
-    for mut manifest in found {
+    let (mut count, mut errors) = (0, Vec::new());
+    for one in found {
+        let mut manifest = match one {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
         if !fits(&manifest.object, value(matches, "selector")) {
             continue;
         }
@@ -148,7 +155,11 @@ async fn create(
 
 async fn post_raw(context: &Context, path: &str, files: &[String]) -> Result<(), Error> {
     let [file] = files else { return Err(message("--raw can only use a single local file or stdin")) };
-    let bytes = if file == "-" { context.terminal.read_stdin()? } else { std::fs::read(file)? };
+    let bytes = if file == "-" {
+        context.terminal.read_stdin()?
+    } else {
+        std::fs::read(file).map_err(|error| message(format!("open {file}: {}", os_text(&error))))?
+    };
     let text = String::from_utf8(bytes).map_err(|_| message("the input is not UTF-8"))?;
     let body = crate::yaml_input::parse(&text).map_err(message)?;
     let answer = context.connection().await?.request(Method::POST, path, JSON, Some(&body)).await?;

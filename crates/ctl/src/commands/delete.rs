@@ -67,7 +67,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let raw = value(matches, "raw");
     if !raw.is_empty() {
         let answer = context.connection().await?.request(Method::DELETE, raw, JSON, None).await?;
-        return context.terminal.out(&crate::output::json::print(&answer));
+        return context.terminal.out(&answer.to_string());
     }
     let options = options(context, matches)?;
     let (targets, mut errors) = targets(context, matches, &options).await?;
@@ -133,7 +133,7 @@ fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
     let timeout = value(matches, "timeout");
     let timeout = duration::parse(timeout).ok_or_else(|| {
         Error::Usage(format!(
-            "invalid argument {timeout:?} for \"--timeout\" flag: time: invalid duration {timeout:?}"
+            "invalid argument {timeout:?} for \"--timeout\" flag: time: invalid duration {timeout:?}\nSee 'kctl delete --help' for usage."
         ))
     })?;
     let name_only = match value(matches, "output") {
@@ -223,7 +223,7 @@ async fn targets(
             let list = match connection.get(&path, JSON).await {
                 Ok(list) => list,
                 Err(error) if options.ignore_not_found && error.is_not_found() => break,
-                Err(error) => return Err(error),
+                Err(error) => return Err(target.list_error(error, labels, fields)),
             };
             for item in list["items"].as_array().into_iter().flatten() {
                 found.push(Target {

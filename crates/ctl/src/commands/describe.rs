@@ -151,7 +151,8 @@ async fn list(context: &Context, target: &Target, selector: &str) -> Result<Vec<
                 ("limit", "500".to_owned()),
             ],
         );
-        let document = connection.get(&path, JSON).await?;
+        let document =
+            connection.get(&path, JSON).await.map_err(|error| target.list_error(error, selector, ""))?;
         token = document["metadata"]["continue"].as_str().unwrap_or("").to_owned();
         found.extend(super::get::flatten(document, &target.resource));
         if token.is_empty() {

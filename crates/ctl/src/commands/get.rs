@@ -7,12 +7,14 @@
 mod watch;
 
 use clap::ArgMatches;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Command, Context};
 use crate::cli::{self, value, values};
 use crate::connection::{JSON, TABLE, with_query};
 use crate::discovery::Resource;
+use crate::duration;
 use crate::manifests;
 use crate::output::table::{self, Columns};
 use crate::output::tabwriter::TabWriter;
@@ -107,6 +109,7 @@ struct Request<'a> {
     subresource: String,
     show_managed_fields: bool,
     output_events: bool,
+    server_print: bool,
 }
 
 /// One answer and what was asked.
@@ -187,6 +190,7 @@ fn request<'a>(context: &'a Context, matches: &ArgMatches) -> Result<Request<'a>
         subresource: value(matches, "subresource").to_owned(),
         show_managed_fields: matches.get_flag("show-managed-fields"),
         output_events: matches.get_flag("output-watch-events"),
+        server_print: matches.get_flag("server-print"),
     })
 }
 
@@ -233,7 +237,7 @@ async fn targets(
 
 impl Request<'_> {
     fn accept(&self) -> &'static str {
-        if matches!(self.format, Format::Human { .. }) { TABLE } else { JSON }
+        if self.server_print && matches!(self.format, Format::Human { .. }) { TABLE } else { JSON }
     }
 
     fn path(&self, target: &Target) -> String {
@@ -269,7 +273,10 @@ impl Request<'_> {
                         ),
                     ],
                 );
-                let document = connection.get(&path, self.accept()).await?;
+                let document = connection
+                    .get(&path, self.accept())
+                    .await
+                    .map_err(|error| target.list_error(error, &self.selector, &self.field_selector))?;
                 token = document["metadata"]["continue"].as_str().unwrap_or("").to_owned();
                 documents.push(document);
                 if token.is_empty() {
@@ -285,12 +292,16 @@ impl Request<'_> {
         let several = answers.iter().any(|one| !one.resource.same_type(&answers[0].resource));
         let with_kind = self.show_kind || several;
         let mut written = false;
+        // Once a block shows namespaces, those after it do, as kubectl has it.
+        let mut with_namespace = false;
         let mut at = 0;
         while at < answers.len() {
             // Neighbours of one type share a block.
             let resource = &answers[at].resource;
             let count = answers[at..].iter().take_while(|one| one.resource.same_type(resource)).count();
-            let text = self.block(resource, &answers[at..at + count], with_kind)?;
+            with_namespace |= self.table.with_namespace && resource.namespaced;
+            let options = table::Options { with_namespace, ..self.table.clone() };
+            let text = self.block(resource, &answers[at..at + count], with_kind, &options)?;
             at += count;
             if text.is_empty() {
                 continue;
@@ -312,15 +323,20 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn block(&self, resource: &Resource, answers: &[Answer], with_kind: bool) -> Result<String, Error> {
-        let options = self.options_for(resource);
+    fn block(
+        &self,
+        resource: &Resource,
+        answers: &[Answer],
+        with_kind: bool,
+        options: &table::Options,
+    ) -> Result<String, Error> {
         let kind = with_kind.then(|| resource.display_kind());
         let mut columns = Columns::default();
         let mut rows: Vec<Value> = Vec::new();
         for document in answers.iter().flat_map(|answer| &answer.documents) {
-            let table = as_table(document);
+            let table = as_table(document, self.context.terminal.now());
             if columns.is_empty() {
-                columns = Columns::of(&table, &options);
+                columns = Columns::of(&table, options);
             }
             rows.extend(table["rows"].as_array().into_iter().flatten().cloned());
         }
@@ -331,9 +347,9 @@ impl Request<'_> {
             sort.sort(&mut rows, |row| &row["object"])?;
         }
         let mut text =
-            if options.no_headers { String::new() } else { table::header(&columns, &options, false) };
+            if options.no_headers { String::new() } else { table::header(&columns, options, false) };
         for row in &rows {
-            text += &table::row(row, &columns, &options, kind.as_deref(), None);
+            text += &table::row(row, &columns, options, kind.as_deref(), None);
         }
         Ok(TabWriter::table().align(&text))
     }
@@ -441,22 +457,23 @@ pub(crate) fn flatten(document: Value, resource: &Resource) -> Vec<Value> {
 }
 
 /// The answer as a table: a server that made none gets one of names and ages.
-fn as_table(document: &Value) -> Value {
+fn as_table(document: &Value, now: Timestamp) -> Value {
     if document["kind"] == "Table" {
         return document.clone();
     }
+    let age = |object: &Value| duration::since(object["metadata"]["creationTimestamp"].as_str(), now);
     let objects: Vec<Value> = match document["items"].as_array() {
         Some(items) => items.clone(),
         None => vec![document.clone()],
     };
     let rows: Vec<Value> = objects
         .into_iter()
-        .map(|object| json!({"cells": [object["metadata"]["name"], object["metadata"]["creationTimestamp"]], "object": object}))
+        .map(|object| json!({"cells": [object["metadata"]["name"], age(&object)], "object": object}))
         .collect();
     json!({
         "kind": "Table",
         "metadata": document["metadata"],
-        "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}, {"name": "Created At", "type": "date"}],
+        "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}, {"name": "Age", "type": "string"}],
         "rows": rows,
     })
 }

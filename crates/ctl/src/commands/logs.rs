@@ -107,7 +107,10 @@ POD or TYPE/NAME is a required argument for the logs command{SEE_HELP}"
     if !arguments.is_empty() && !selector.is_empty() {
         return Err(message(format!("only a selector (-l) or a POD name is allowed{SEE_HELP}")));
     }
-    if arguments.len() == 2 && container.is_empty() && !arguments[0].contains('/') {
+    if arguments.len() == 2 {
+        if !container.is_empty() {
+            return Err(message("only one of -c or an inline [CONTAINER] arg is allowed"));
+        }
         container = arguments.remove(1);
     }
     if arguments.len() > 1 {
@@ -161,8 +164,8 @@ POD or TYPE/NAME is a required argument for the logs command{SEE_HELP}"
 fn settle(context: &Context, matches: &ArgMatches, result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(error) if matches.get_flag("ignore-errors") && !matches!(error, Error::Io(_)) => {
-            context.terminal.err(&error.report());
-            Ok(())
+            let text = error.to_string();
+            context.terminal.out(&format!("error: {text}\n"))
         }
         other => other,
     }
@@ -186,8 +189,8 @@ fn query(matches: &ArgMatches, selector: bool) -> Result<Vec<(&'static str, Stri
     }
     let since = value(matches, "since");
     let seconds = duration::parse(since).ok_or_else(|| {
-        Error::Usage(format!(
-            "invalid argument {since:?} for \"--since\" flag: time: invalid duration {since:?}"
+        message(format!(
+            "invalid argument {since:?} for \"--since\" flag: time: invalid duration {since:?}\nSee 'kctl logs --help' for usage."
         ))
     })?;
     let since_time = value(matches, "since-time");

@@ -14,7 +14,7 @@ pub(crate) const COMMAND: Command =
     Command { name: "version", build, run: |context, matches| Box::pin(run(context, matches)) };
 
 /// The Kubernetes release whose kubectl this one equals.
-const GIT_VERSION: &str = "v1.36.2";
+use api::version::KUBERNETES as GIT_VERSION;
 /// The kustomize release that goes with that kubectl.
 const KUSTOMIZE_VERSION: &str = "v5.8.1";
 

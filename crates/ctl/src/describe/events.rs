@@ -69,12 +69,13 @@ pub(crate) fn table(mut events: Vec<Value>, now: Timestamp) -> String {
         };
         let component = text(&event["source"], "component");
         let from = if component.is_empty() { text(event, "reportingComponent") } else { component };
-        out += &format!(
-            "  {}\t{}\t{interval}\t{from}\t{}\n",
-            text(event, "type"),
-            text(event, "reason"),
-            text(event, "message").trim()
-        );
+        let message = text(event, "message").trim();
+        let message = match text(&event["involvedObject"], "fieldPath") {
+            "" => message.to_owned(),
+            path => format!("{path}: {message}"),
+        };
+        out +=
+            &format!("  {}\t{}\t{interval}\t{from}\t{message}\n", text(event, "type"), text(event, "reason"));
     }
     out
 }

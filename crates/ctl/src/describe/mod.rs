@@ -11,7 +11,11 @@ mod generic;
 mod namespace;
 mod node;
 mod pod;
+mod priority_class;
+mod rbac;
 mod secret;
+mod service;
+mod service_account;
 mod volumes;
 
 use futures::future::BoxFuture;
@@ -35,6 +39,15 @@ const LAYOUTS: &[(&str, &str, Layout)] = &[
     ("", "Namespace", |describe, object| Box::pin(namespace::describe(describe, object))),
     ("", "Node", |describe, object| Box::pin(node::describe(describe, object))),
     ("", "Pod", |describe, object| Box::pin(pod::describe(describe, object))),
+    ("", "Service", |describe, object| Box::pin(service::describe(describe, object))),
+    ("", "ServiceAccount", |describe, object| Box::pin(service_account::describe(describe, object))),
+    ("rbac.authorization.k8s.io", "ClusterRole", |_, object| Box::pin(rbac::role(object))),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding", |_, object| Box::pin(rbac::binding(object))),
+    ("rbac.authorization.k8s.io", "Role", |_, object| Box::pin(rbac::role(object))),
+    ("rbac.authorization.k8s.io", "RoleBinding", |_, object| Box::pin(rbac::binding(object))),
+    ("scheduling.k8s.io", "PriorityClass", |describe, object| {
+        Box::pin(priority_class::describe(describe, object))
+    }),
     ("", "Secret", |describe, object| Box::pin(secret::describe(describe, object))),
 ];
 

@@ -11,11 +11,17 @@ pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<
     let metadata = &object["metadata"];
     let name = text(metadata, "name");
     let connection = describe.context.connection().await?;
-    for collection in ["resourcequotas", "limitranges"] {
+    let mut none = String::new();
+    for (collection, line) in
+        [("resourcequotas", "\nNo resource quota.\n"), ("limitranges", "\nNo LimitRange resource.\n")]
+    {
         let path = format!("/api/v1/namespaces/{name}/{collection}?limit=500");
         let empty = match connection.get(&path, JSON).await {
-            Ok(list) => list["items"].as_array().is_none_or(Vec::is_empty),
-            // A server without the kind has none of them.
+            Ok(list) => {
+                none += line;
+                list["items"].as_array().is_none_or(Vec::is_empty)
+            }
+            // Nothing is said of a kind that the server does not have.
             Err(error) if error.is_not_found() => true,
             Err(error) => return Err(error),
         };
@@ -27,6 +33,5 @@ pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<
     out += &labels("Labels", &metadata["labels"]);
     out += &annotations(&metadata["annotations"]);
     out += &format!("Status:\t{}\n", text(&object["status"], "phase"));
-    out += "\nNo resource quota.\n\nNo LimitRange resource.\n";
-    Ok(out)
+    Ok(out + &none)
 }

@@ -43,8 +43,7 @@ pub(crate) enum Format {
 }
 
 /// The formats a command offers, as its error lists them.
-const FORMATS: &str =
-    "custom-columns,custom-columns-file,json,jsonpath,jsonpath-as-json,jsonpath-file,name,wide,yaml";
+const FORMATS: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
 
 /// Parses the value of `-o`, with `--template` for a `jsonpath` that carries none.
 pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error> {

@@ -98,7 +98,7 @@ impl<'a> Printer<'a> {
     }
 
     fn table(&mut self, document: &Value, event: &str) -> Result<(), Error> {
-        let table = as_table(document);
+        let table = as_table(document, self.request.context.terminal.now());
         if table["columnDefinitions"].as_array().is_some_and(|columns| !columns.is_empty()) {
             self.columns = Columns::of(&table, &self.options);
         }
