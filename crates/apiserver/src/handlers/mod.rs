@@ -4,6 +4,7 @@
 //! **Not here**: subresources other than `status` (`subresources`), non-resource paths.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers`.
 
+mod apply;
 mod create;
 pub mod decode;
 mod delete;
@@ -24,7 +25,7 @@ use crate::auth::UserInfo;
 use crate::body::{self, ReadError, Request, Response};
 use crate::negotiate::{Negotiated, Protobuf, Target, negotiate};
 use crate::protobuf;
-use crate::registry::{Registry, Store, UpdateOptions, WriteOptions};
+use crate::registry::{Registry, Store, Tracking, UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::server::Server;
 use api::status::Status;
@@ -55,6 +56,8 @@ struct Call<'a> {
     info: &'a RequestInfo,
     user: &'a UserInfo,
     headers: HeaderMap,
+    /// Who owns the fields that a write changes.
+    manager: String,
     negotiated: Negotiated,
     /// Empty for a cluster-scoped kind.
     namespace: &'a str,
@@ -109,7 +112,9 @@ pub(crate) async fn dispatch(
     };
     let negotiated = negotiate(request.headers(), info.query.optional_flag("pretty"), target, protobuf)?;
     let headers = request.headers().clone();
-    let call = Call { registry, store, admission, context, info, user, headers, negotiated, namespace };
+    let manager = options::field_manager(&info.query, &headers);
+    let call =
+        Call { registry, store, admission, context, info, user, headers, manager, negotiated, namespace };
     let what = if status { UpdateOptions::Status } else { UpdateOptions::Object };
     match info.verb {
         "get" => get::get(&call).await,
@@ -131,6 +136,7 @@ impl<'a> Call<'a> {
             admission: Some((self.admission, &**self.registry)),
             dry_run,
             subresource: &self.info.subresource,
+            tracking: Tracking::Update(&self.manager),
             warnings: Vec::new(),
         }
     }

@@ -7,7 +7,12 @@ use super::decode::FieldValidation;
 use crate::request::Query;
 use api::field::{Error, ErrorList, Path};
 use api::status::Status;
+use http::HeaderMap;
+use http::header::USER_AGENT;
 use std::time::Duration;
+
+/// Bytes of a manager's name. **Upstream**: `FieldManagerMaxLength`.
+const MAX_FIELD_MANAGER: usize = 128;
 
 /// `resourceVersionMatch`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,14 +157,30 @@ pub struct WriteQuery {
 impl WriteQuery {
     /// Reads and checks them; `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
     pub fn parse(query: &Query, kind: &str) -> Result<Self, Status> {
+        Self::check(query, kind, false)
+    }
+
+    /// The options of a server-side apply.
+    pub fn parse_apply(query: &Query) -> Result<Self, Status> {
+        Self::check(query, "PatchOptions", true)
+    }
+
+    fn check(query: &Query, kind: &str, apply: bool) -> Result<Self, Status> {
         let mut errors = validate_dry_run(query.all("dryRun"));
         let manager = query.text("fieldManager");
         let path = Path::new("fieldManager");
-        if manager.len() > 128 {
-            errors.push(Error::too_long(&path, 128));
+        if manager.len() > MAX_FIELD_MANAGER {
+            errors.push(Error::too_long(&path, MAX_FIELD_MANAGER));
         }
         if manager.chars().any(char::is_control) {
             errors.push(Error::invalid(&path, manager, "should only contain printable characters"));
+        }
+        if apply && manager.is_empty() {
+            errors.push(Error::required(&path, "is required for apply patch"));
+        }
+        if !apply && kind == "PatchOptions" && query.get("force").is_some() {
+            let path = Path::new("force");
+            errors.push(Error::forbidden(&path, "may not be specified for non-apply patch"));
         }
         let validation = match query.text("fieldValidation") {
             "Ignore" => FieldValidation::Ignore,
@@ -175,6 +196,18 @@ impl WriteQuery {
             return Err(invalid(kind, &errors));
         }
         Ok(Self { dry_run: query.get("dryRun").is_some_and(|v| !v.is_empty()), validation })
+    }
+}
+
+/// The manager that a request names, or the client's program (what its User-Agent says before the first `/`).
+pub(super) fn field_manager(query: &Query, headers: &HeaderMap) -> String {
+    match query.text("fieldManager") {
+        "" => {
+            let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+            let program = agent.split('/').next().unwrap_or("");
+            program.chars().filter(|c| !c.is_control()).take(MAX_FIELD_MANAGER).collect()
+        }
+        manager => manager.to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::decode;
 use super::options::WriteQuery;
 use super::{Call, read_body};
 use crate::body::{Request, Response};
-use crate::patch::Patch;
+use crate::patch::{Patch, apply};
 use crate::registry::UpdateOptions;
 use api::status::Status;
 use http::StatusCode;
@@ -15,6 +15,9 @@ pub(super) async fn patch(
     request: Request,
 ) -> Result<Response, Status> {
     let content_type = Patch::content_type(&call.headers, call.store.resource())?;
+    if content_type == apply::CONTENT_TYPE {
+        return super::apply::apply(call, what, request).await;
+    }
     let query = WriteQuery::parse(&call.info.query, "PatchOptions")?;
     let body = read_body(request).await?;
     let patch = Patch::parse(content_type, call.store.resource(), &body)?;

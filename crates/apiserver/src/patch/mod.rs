@@ -1,8 +1,8 @@
 //! Patches: the ways in which a client may say only what changes.
 //!
-//! **Not here**: server-side apply, which needs field ownership.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers/patch.go`.
 
+pub mod apply;
 pub mod json;
 pub mod merge;
 pub mod strategic;
@@ -14,7 +14,8 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 /// The content types that are served; the last one for kinds with a schema only.
-const ACCEPTED: [&str; 3] = [json::CONTENT_TYPE, merge::CONTENT_TYPE, strategic::CONTENT_TYPE];
+const ACCEPTED: [&str; 4] =
+    [json::CONTENT_TYPE, merge::CONTENT_TYPE, apply::CONTENT_TYPE, strategic::CONTENT_TYPE];
 
 /// A parsed patch.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Patch {
     pub fn content_type(headers: &http::HeaderMap, resource: &Resource) -> Result<&'static str, Status> {
         let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let media_type = value.split(';').next().unwrap_or("").trim();
-        let served = if schema(resource).is_some() { &ACCEPTED[..] } else { &ACCEPTED[..2] };
+        let served = if schema(resource).is_some() { &ACCEPTED[..] } else { &ACCEPTED[..3] };
         served
             .iter()
             .find(|accepted| **accepted == media_type)

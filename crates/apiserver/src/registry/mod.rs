@@ -9,6 +9,7 @@ mod ensure;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod managed_fields;
 pub mod metadata;
 mod object;
 mod prepare;
@@ -23,6 +24,7 @@ mod transaction;
 
 pub use delete::{DeleteOptions, Deleted};
 pub use error::Error;
+pub use managed_fields::Tracking;
 pub use object::Object;
 pub use store::{Store, UpdateOptions, Updated, WriteOptions};
 pub use strategy::{Cell, Column, Deletion, Propagation, Reservation, Strategy, WriteContext};

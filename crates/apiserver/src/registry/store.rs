@@ -11,9 +11,10 @@
 
 use super::error::storage_status;
 use super::object::encode;
-use super::{Object, Strategy, WriteContext, metadata, prepare};
+use super::{Object, Strategy, Tracking, WriteContext, managed_fields, metadata, prepare};
 use crate::admission::{Attributes, Chain, Lookup, Operation};
 use crate::auth::UserInfo;
+use crate::patch::apply;
 use crate::watch_cache::{Cache, Caches, Selection, Snapshot, Subscription};
 use api::field::{Error as FieldError, ErrorList, Path};
 use api::kind::Resource;
@@ -46,6 +47,8 @@ pub struct WriteOptions<'a> {
     pub dry_run: bool,
     /// The subresource that is written through, or empty.
     pub subresource: &'a str,
+    /// Whose fields the write changes.
+    pub tracking: Tracking<'a>,
     /// Texts for `Warning:` headers; strategies and plugins add theirs.
     pub warnings: Vec<String>,
 }
@@ -53,7 +56,14 @@ pub struct WriteOptions<'a> {
 impl<'a> WriteOptions<'a> {
     /// A write of this user that admission is not asked about.
     pub fn new(user: &'a UserInfo) -> Self {
-        Self { user, admission: None, dry_run: false, subresource: "", warnings: Vec::new() }
+        Self {
+            user,
+            admission: None,
+            dry_run: false,
+            subresource: "",
+            tracking: Tracking::None,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -288,7 +298,9 @@ impl Store {
             options.warnings.truncate(warned);
             self.catch_up().await?;
             let Some(existing) = self.cache().get(&key) else {
-                if what != UpdateOptions::Object || !self.strategy.allow_create_on_update() {
+                let may_create =
+                    options.tracking == Tracking::Applied || self.strategy.allow_create_on_update();
+                if what != UpdateOptions::Object || !may_create {
                     return Err(Status::not_found(self.resource(), name));
                 }
                 let object = change(None)?;
@@ -371,8 +383,10 @@ impl Store {
     ) -> Result<(), Status> {
         let now = self.context.clock.now();
         let strategy = &*self.strategy;
+        let sent = managed_fields::take(object);
         prepare::create(strategy, object, namespace, &self.context.rng, now);
         prepare::default(strategy, object);
+        self.track(options, &Value::Null, object, sent.as_ref());
         self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Mutate)?;
         prepare::default(strategy, object);
         let context = WriteContext { now, rng: &self.context.rng, user: options.user };
@@ -403,6 +417,7 @@ impl Store {
             WriteContext { now: self.context.clock.now(), rng: &self.context.rng, user: options.user };
         object["kind"] = (&*self.resource().kind).into();
         object["apiVersion"] = self.resource().api_version().into();
+        let sent = managed_fields::take(object);
         prepare::update(strategy, object, old);
         match what {
             UpdateOptions::Status => prepare::status_update(object, old),
@@ -410,6 +425,7 @@ impl Store {
             UpdateOptions::Object | UpdateOptions::Raw => {}
         }
         prepare::default(strategy, object);
+        self.track(options, old, object, sent.as_ref());
         self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Mutate)?;
         let mut errors = ErrorList::new();
         match what {
@@ -432,10 +448,34 @@ impl Store {
         if !errors.is_empty() {
             return Err(self.invalid(name, &errors));
         }
+        managed_fields::settle(object, old);
         if what == UpdateOptions::Object {
             options.warnings.extend(strategy.warnings(object, Some(old)));
         }
         self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Validate)
+    }
+
+    /// Notes who owns what of an object that changes from `old`, or is new. Defaults are their author's; what
+    /// admission and the strategy do from here on is nobody's.
+    fn track(&self, options: &WriteOptions<'_>, old: &Value, object: &mut Value, sent: Option<&Value>) {
+        match options.tracking {
+            Tracking::None => managed_fields::put(object, Some(&old["metadata"]["managedFields"])),
+            Tracking::Applied => managed_fields::put(object, sent),
+            Tracking::Update(manager) => {
+                let (resource, now) = (self.resource(), self.context.clock.now());
+                let entry = managed_fields::entry(manager, options.subresource, resource.api_version(), now);
+                let shape = apply::shape(resource);
+                if !old.is_null() || !self.strategy.has_status() {
+                    return managed_fields::update(old, object, sent, shape, entry);
+                }
+                // The status of a new object is not its creator's.
+                let status = object.as_object_mut().and_then(|fields| fields.shift_remove("status"));
+                managed_fields::update(old, object, sent, shape, entry);
+                if let Some(status) = status {
+                    object["status"] = status;
+                }
+            }
+        }
     }
 
     pub(super) fn admit(

@@ -1,0 +1,70 @@
+//! apply: the fields that a manager wants the object (or its status) to have.
+//!
+//! **Upstream**: `handlers/patch.go` (`applyPatcher`).
+
+use super::create::check_namespace;
+use super::decode::{self, Media};
+use super::options::WriteQuery;
+use super::{Call, read_body};
+use crate::body::{Request, Response};
+use crate::patch::apply::{self, Apply};
+use crate::registry::{Tracking, UpdateOptions, metadata};
+use api::meta;
+use api::status::Status;
+use http::StatusCode;
+use serde_json::Value;
+
+pub(super) async fn apply(
+    call: &Call<'_>,
+    what: UpdateOptions,
+    request: Request,
+) -> Result<Response, Status> {
+    let query = WriteQuery::parse_apply(&call.info.query)?;
+    let body = read_body(request).await?;
+    let store = call.store;
+    let resource = store.resource();
+    let mut config = decode::any(Media::Yaml, &body)
+        .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
+    let Some(fields) = config.as_object_mut() else {
+        return Err(Status::bad_request("error decoding YAML: the configuration must be an object"));
+    };
+    // What cannot be written here is nobody's.
+    match what {
+        UpdateOptions::Status => {
+            fields.retain(|name, _| matches!(name.as_str(), "kind" | "apiVersion" | "metadata" | "status"))
+        }
+        _ if store.strategy().has_status() => drop(fields.shift_remove("status")),
+        _ => {}
+    }
+    let name = call.info.name.as_str();
+    check_namespace(resource, &config, call.namespace)?;
+    match meta::name(&config) {
+        "" => drop(metadata::of(&mut config).insert("name".to_owned(), name.into())),
+        own if own == name => {}
+        own => {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({own}) does not match the name on the URL ({name})"
+            )));
+        }
+    }
+    let apply = Apply {
+        config,
+        manager: call.manager.clone(),
+        subresource: call.info.subresource.clone(),
+        force: call.info.query.flag("force"),
+        time: api::time::format(call.context.clock.now()),
+    };
+    let mut options = call.write_options(query.dry_run);
+    options.tracking = Tracking::Applied;
+    let mut warnings = Vec::new();
+    let mut change = |old: Option<&Value>| {
+        let object = apply::apply(resource, old, &apply)?;
+        let decoded = decode::patched(resource, object, query.validation)?;
+        warnings = decoded.warnings;
+        Ok(decoded.value)
+    };
+    let updated = store.update(&mut options, call.namespace, name, what, &mut change).await?;
+    warnings.extend(options.warnings);
+    let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
+    call.object(code, &updated.object, &warnings)
+}

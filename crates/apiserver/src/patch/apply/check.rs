@@ -1,0 +1,85 @@
+//! What a configuration must be before it can be merged.
+//!
+//! **Upstream**: the errors of `sigs.k8s.io/structured-merge-diff/typed` for a patch object, which answer 500.
+
+use super::shape::Shape;
+use api::kind::Resource;
+use api::meta;
+use api::status::Status;
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// Refuses what is no configuration for objects of this resource.
+pub(super) fn check(resource: &Resource, config: &Value, shape: Shape) -> Result<(), Status> {
+    if !config["metadata"]["managedFields"].is_null() {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let text = |field: &str| config[field].as_str().unwrap_or("");
+    if (text("kind"), text("apiVersion")) != (&*resource.kind, resource.api_version().as_str()) {
+        let (kind, version) = (text("kind"), text("apiVersion"));
+        if kind.is_empty() {
+            return Err(Status::bad_request("Object 'Kind' is missing"));
+        }
+        return Err(Status::bad_request(format!(
+            "invalid object type: {version}, Kind={kind}, expected {}, Kind={}",
+            resource.api_version(),
+            resource.kind
+        )));
+    }
+    let mut path = String::new();
+    walk(config, shape, &mut path).map_err(|why| {
+        let name = match (meta::namespace(config), meta::name(config)) {
+            ("", name) => name.to_owned(),
+            (namespace, name) => format!("{namespace}/{name}"),
+        };
+        let (version, kind) = (resource.api_version(), &resource.kind);
+        let message =
+            format!("failed to create typed patch object ({name}; {version}, Kind={kind}): {path}: {why}");
+        Status::new(500, "", message)
+    })
+}
+
+/// The first thing that is wrong; `path` then says where.
+fn walk(value: &Value, shape: Shape, path: &mut String) -> Result<(), String> {
+    let length = path.len();
+    match (shape, value) {
+        (_, Value::Null) | (Shape::Leaf | Shape::Unknown, _) => {}
+        (Shape::Struct(_) | Shape::Map(_), Value::Object(fields)) => {
+            for (name, value) in fields {
+                path.push('.');
+                path.push_str(name);
+                let root = length == 0 && matches!(name.as_str(), "kind" | "apiVersion");
+                match shape.member(name) {
+                    Some(shape) => walk(value, shape, path)?,
+                    None if root => {}
+                    None => return Err("field not declared in schema".to_owned()),
+                }
+                path.truncate(length);
+            }
+        }
+        (Shape::Struct(_) | Shape::Map(_), _) => return Err("expected map".to_owned()),
+        (Shape::Set | Shape::Keyed(_), Value::Array(items)) => {
+            let mut seen = HashSet::with_capacity(items.len());
+            for (at, item) in items.iter().enumerate() {
+                let element = shape.element(at, item);
+                let printed = super::set::printed(&element);
+                if element.starts_with("i:") {
+                    let Shape::Keyed(field) = shape else { continue };
+                    let keys = field.list_map_keys.join(", ");
+                    return Err(format!(
+                        "element {at}: associative list with keys has an element that omits key field {keys:?} \
+                         (and doesn't have default value)"
+                    ));
+                }
+                if !seen.insert(element) {
+                    return Err(format!("duplicate entries for key {printed}"));
+                }
+                path.push_str(&printed);
+                walk(item, shape.item(), path)?;
+                path.truncate(length);
+            }
+        }
+        (Shape::Set | Shape::Keyed(_), _) => return Err("expected list".to_owned()),
+    }
+    Ok(())
+}
