@@ -46,8 +46,11 @@ async fn groups_come_in_upstreams_order() {
     assert_eq!(
         names,
         [
+            "apps",
             "authentication.k8s.io",
             "authorization.k8s.io",
+            "batch",
+            "certificates.k8s.io",
             "rbac.authorization.k8s.io",
             "scheduling.k8s.io",
             "coordination.k8s.io",
@@ -67,7 +70,7 @@ async fn aggregated_discovery_is_for_those_who_ask_for_v2() {
     assert_eq!(parts.headers["content-type"], AGGREGATED);
     assert_eq!(parts.headers["vary"], "Accept");
     assert_eq!(document["kind"], "APIGroupDiscoveryList");
-    assert_eq!(document["items"][0]["metadata"]["name"], "authentication.k8s.io");
+    assert_eq!(document["items"][0]["metadata"]["name"], "apps");
     assert_eq!(document["items"][0]["versions"][0]["freshness"], "Current");
     let (_, core) = get("/api", V2).await.unwrap();
     let pods = core["items"][0]["versions"][0]["resources"].as_array().unwrap();

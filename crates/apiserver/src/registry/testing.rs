@@ -268,7 +268,10 @@ async fn life(store: &Store, example: &Example) {
     assert_eq!(meta::generation(&patched), meta::generation(&created), "{kind}: labels are no wish");
     assert_eq!(watch.next().await.unwrap().object.to_value(), patched, "{kind}");
 
-    let deleted = store.delete(&mut options, namespace, &name, &DeleteOptions::now()).await.unwrap();
+    // Some kinds would keep the object until the garbage collector has orphaned its dependents.
+    let background = Some("Background".to_owned());
+    let wanted = DeleteOptions { propagation_policy: background, ..DeleteOptions::now() };
+    let deleted = store.delete(&mut options, namespace, &name, &wanted).await.unwrap();
     if !deleted.removed {
         // A kind may hold its objects until its controller lets go, through a subresource.
         assert!(store.strategy().is_held(&deleted.object.to_value()), "{kind}");

@@ -140,3 +140,63 @@ pub(crate) fn immutable(errors: &mut ErrorList, path: &Path, new: &Value, old: &
         errors.push(Error::invalid(path, new.clone(), IMMUTABLE));
     }
 }
+
+/// A number, or a share such as `25%`, that must not be negative if it is there.
+pub(crate) fn int_or_percent(errors: &mut ErrorList, path: &Path, value: &Value) {
+    match value {
+        Value::String(text) => {
+            if percent(text).is_none() {
+                let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+                errors.push(Error::invalid(path, text.as_str(), detail));
+            }
+        }
+        other => not_negative(errors, path, other),
+    }
+}
+
+/// A share that must not be more than everything.
+pub(crate) fn at_most_all(errors: &mut ErrorList, path: &Path, value: &Value) {
+    if value.as_str().and_then(percent).is_some_and(|share| share > 100) {
+        errors.push(Error::invalid(path, value.clone(), "must not be greater than 100%"));
+    }
+}
+
+/// The figure of a number or share; 0 when there is none.
+pub(crate) fn figure(value: &Value) -> i64 {
+    value.as_i64().or_else(|| percent(text_of(value))).unwrap_or(0)
+}
+
+fn percent(text: &str) -> Option<i64> {
+    let digits = text.strip_suffix('%')?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+/// Fields that must not be negative if they are there.
+pub(crate) fn none_negative(errors: &mut ErrorList, path: &Path, object: &Value, fields: &[&str]) {
+    for field in fields {
+        not_negative(errors, &path.child(field), &object[*field]);
+    }
+}
+
+/// `spec.selector` of a workload: it must be there and select something, but not everything.
+pub(crate) fn workload_selector(errors: &mut ErrorList, path: &Path, selector: &Value, owner: &str) {
+    if selector.is_null() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    label_selector(errors, path, selector);
+    if super::edit::is_empty(&selector["matchLabels"]) && super::edit::is_empty(&selector["matchExpressions"]) {
+        let detail = format!("empty selector is invalid for {owner}");
+        errors.push(Error::invalid(path, selector.clone(), &detail));
+    }
+}
+
+/// The name of a metric; whether it is fine.
+pub(crate) fn required_metric_name(errors: &mut ErrorList, path: &Path, name: &Value) -> bool {
+    let before = errors.len();
+    match text_of(name) {
+        "" => errors.push(Error::required(path, "must specify a metric name")),
+        text => invalid(errors, path, name, names::path_segment(text, false)),
+    }
+    errors.len() == before
+}

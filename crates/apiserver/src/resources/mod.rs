@@ -3,16 +3,21 @@
 //! Adding a kind is a file with its strategy and a row here; discovery, handlers, watch cache, tables, OpenAPI and
 //! the shared suite of `registry::testing` follow from it.
 
+mod apps;
+mod batch;
 mod cells;
+mod certificates;
 mod check;
 mod coordination;
 mod core;
 mod discovery;
 mod edit;
 mod pod_spec;
+mod pod_template;
 mod rbac;
 mod scheduling;
 
+pub(crate) use self::certificates::conditions as certificate_conditions;
 pub use self::core::service::{DEFAULT_SERVICE_CIDR, ServiceCidr};
 
 use crate::registry::Strategy;
@@ -26,15 +31,30 @@ pub fn all() -> Vec<Arc<dyn Strategy>> {
 /// The strategies of all built-in kinds.
 pub fn with_service_cidr(services: ServiceCidr) -> Vec<Arc<dyn Strategy>> {
     vec![
+        Arc::new(core::component_status::ComponentStatus::new()),
         Arc::new(core::config_map::ConfigMap::new()),
         Arc::new(core::endpoints::Endpoints::new()),
         Arc::new(core::event::Event::new()),
+        Arc::new(core::limit_range::LimitRange::new()),
         Arc::new(core::namespace::Namespace::new()),
         Arc::new(core::node::Node::new()),
+        Arc::new(core::persistent_volume::PersistentVolume::new()),
+        Arc::new(core::persistent_volume_claim::PersistentVolumeClaim::new()),
         Arc::new(core::pod::Pod::new()),
+        Arc::new(core::pod_template::PodTemplate::new()),
+        Arc::new(core::replication_controller::ReplicationController::new()),
+        Arc::new(core::resource_quota::ResourceQuota::new()),
         Arc::new(core::secret::Secret::new()),
         Arc::new(core::service::Service::new(services)),
         Arc::new(core::service_account::ServiceAccount::new()),
+        Arc::new(apps::controller_revision::ControllerRevision::new()),
+        Arc::new(apps::daemon_set::DaemonSet::new()),
+        Arc::new(apps::deployment::Deployment::new()),
+        Arc::new(apps::replica_set::ReplicaSet::new()),
+        Arc::new(apps::stateful_set::StatefulSet::new()),
+        Arc::new(batch::cron_job::CronJob::new()),
+        Arc::new(batch::job::Job::new()),
+        Arc::new(certificates::certificate_signing_request::CertificateSigningRequest::new()),
         Arc::new(coordination::lease::Lease::new()),
         Arc::new(discovery::endpoint_slice::EndpointSlice::new()),
         Arc::new(rbac::cluster_role::ClusterRole::new()),

@@ -4,12 +4,15 @@
 //! **Not here**: `status`, which the generic store serves for every kind that has one.
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`Connecter`, `NamedCreater`).
 
+mod approval;
 mod binding;
 mod eviction;
 mod finalize;
 mod log;
 mod log_options;
+mod scale;
 mod token;
+mod view;
 
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
@@ -63,10 +66,15 @@ pub trait Subresource: Send + Sync {
 /// Every subresource but `status`.
 pub fn all() -> Vec<Arc<dyn Subresource>> {
     vec![
+        Arc::new(approval::Approval),
         Arc::new(binding::Binding),
         Arc::new(eviction::Eviction),
         Arc::new(log::Log),
         Arc::new(finalize::Finalize),
+        Arc::new(scale::Scale::of("", "replicationcontrollers")),
+        Arc::new(scale::Scale::of("apps", "deployments")),
+        Arc::new(scale::Scale::of("apps", "replicasets")),
+        Arc::new(scale::Scale::of("apps", "statefulsets")),
         Arc::new(token::Token),
     ]
 }

@@ -1,5 +1,8 @@
 //! One small valid object of each kind, some invalid ones with their errors, and fields that may not change.
 
+mod others;
+mod workloads;
+
 use serde_json::{Value, json};
 
 /// What the suite needs to know of a kind.
@@ -34,6 +37,8 @@ impl Example {
 pub(super) fn all() -> Vec<Example> {
     let mut all = core();
     all.extend(groups());
+    all.extend(workloads::all());
+    all.extend(others::all());
     all
 }
 

@@ -68,7 +68,7 @@ impl Strategy for ConfigMap {
             }
         }
         if size > MAX_DATA {
-            errors.push(Error::too_long(&Path::default(), MAX_DATA));
+            errors.push(Error::too_long(&Path::new("[]"), MAX_DATA));
         }
         errors
     }

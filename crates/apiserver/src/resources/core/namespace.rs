@@ -129,6 +129,10 @@ impl Strategy for Namespace {
         vec![text(&object["status"], "phase").to_owned()]
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, Column::new("Status", "string"), cells::AGE] }
     }

@@ -42,6 +42,10 @@ impl Strategy for ServiceAccount {
         Self::clean_secrets(object);
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, cells::AGE] }
     }

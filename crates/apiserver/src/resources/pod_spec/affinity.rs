@@ -15,16 +15,7 @@ const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 pub(super) fn check_affinity(errors: &mut ErrorList, path: &Path, affinity: &Value) {
     let node = &affinity["nodeAffinity"];
     let node_path = path.child("nodeAffinity");
-    if node[REQUIRED].is_object() {
-        let (terms, path) = (items(&node[REQUIRED], "nodeSelectorTerms"), node_path.child(REQUIRED));
-        let path = path.child("nodeSelectorTerms");
-        if terms.is_empty() {
-            errors.push(Error::required(&path, "must have at least one node selector term"));
-        }
-        for (i, term) in terms.iter().enumerate() {
-            check_node_term(errors, &path.index(i), term);
-        }
-    }
+    check_node_selector(errors, &node_path.child(REQUIRED), &node[REQUIRED]);
     for (i, preferred) in items(node, PREFERRED).iter().enumerate() {
         let path = node_path.child(PREFERRED).index(i);
         check_weight(errors, &path, preferred);
@@ -39,6 +30,19 @@ pub(super) fn check_affinity(errors: &mut ErrorList, path: &Path, affinity: &Val
             let path = path.child(PREFERRED).index(i);
             check_weight(errors, &path, weighted);
             check_pod_term(errors, &path.child("podAffinityTerm"), &weighted["podAffinityTerm"]);
+        }
+    }
+}
+
+/// All errors of a node selector; none if there is none.
+pub(crate) fn check_node_selector(errors: &mut ErrorList, path: &Path, selector: &Value) {
+    if selector.is_object() {
+        let (terms, path) = (items(selector, "nodeSelectorTerms"), path.child("nodeSelectorTerms"));
+        if terms.is_empty() {
+            errors.push(Error::required(&path, "must have at least one node selector term"));
+        }
+        for (i, term) in terms.iter().enumerate() {
+            check_node_term(errors, &path.index(i), term);
         }
     }
 }

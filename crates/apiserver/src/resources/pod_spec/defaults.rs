@@ -12,25 +12,43 @@ const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralCo
 /// Sources of a volume; a volume without any is an emptyDir.
 const DEFAULT_FILE_MODE: i32 = 0o644;
 
-/// Fills the defaults of a PodSpec.
+/// Whose PodSpec it is: some defaults are a pod's alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Pod,
+    Template,
+}
+
+/// Fills the defaults of a Pod's PodSpec.
 pub(crate) fn default_pod_spec(spec: &mut Value) {
+    default_spec(spec, Owner::Pod);
+}
+
+/// Fills the defaults of a template's PodSpec: requests do not come from limits yet, nor host ports from ports.
+pub(crate) fn default_template_spec(spec: &mut Value) {
+    default_spec(spec, Owner::Template);
+}
+
+fn default_spec(spec: &mut Value, owner: Owner) {
     set_default_text(spec, "restartPolicy", "Always");
     set_default_text(spec, "dnsPolicy", "ClusterFirst");
     set_default_text(spec, "schedulerName", api::well_known::DEFAULT_SCHEDULER);
     set_default(spec, "terminationGracePeriodSeconds", 30);
-    set_default(spec, "enableServiceLinks", true);
+    if owner == Owner::Pod {
+        set_default(spec, "enableServiceLinks", true);
+    }
     set_default(spec, "securityContext", json!({}));
     sync_service_account(spec);
-    let host_network = spec["hostNetwork"] == true;
+    let host_ports = owner == Owner::Pod && spec["hostNetwork"] == true;
     for list in CONTAINER_LISTS {
-        each(spec, list).for_each(|container| default_container(container, host_network));
+        each(spec, list).for_each(|container| default_container(container, owner, host_ports));
     }
     each(spec, "volumes").for_each(default_volume);
     if let Some(overhead) = child(spec, "overhead") {
         canonical_amounts(overhead);
     }
     if let Some(resources) = child(spec, "resources") {
-        default_resources(resources);
+        default_resources(resources, owner);
     }
 }
 
@@ -43,17 +61,17 @@ pub(crate) fn sync_service_account(spec: &mut Value) {
     edit::copy_as(spec, "serviceAccountName", "serviceAccount");
 }
 
-fn default_container(container: &mut Value, host_network: bool) {
+fn default_container(container: &mut Value, owner: Owner, host_ports: bool) {
     let pull = if pulls_latest(text(container, "image")) { "Always" } else { "IfNotPresent" };
     set_default_text(container, "imagePullPolicy", pull);
     set_default_text(container, "terminationMessagePath", "/dev/termination-log");
     set_default_text(container, "terminationMessagePolicy", "File");
     if let Some(resources) = child_or_new(container, "resources") {
-        default_resources(resources);
+        default_resources(resources, owner);
     }
     for port in each(container, "ports") {
         set_default_text(port, "protocol", "TCP");
-        if host_network && edit::is_empty(&port["hostPort"]) {
+        if host_ports && edit::is_empty(&port["hostPort"]) {
             edit::copy_as(port, "containerPort", "hostPort");
         }
     }
@@ -87,14 +105,14 @@ fn pulls_latest(image: &str) -> bool {
 }
 
 /// Requests come from limits; amounts are kept in their canonical form, as upstream's decoder keeps them.
-fn default_resources(resources: &mut Value) {
+fn default_resources(resources: &mut Value, owner: Owner) {
     for field in ["limits", "requests"] {
         if let Some(list) = child(resources, field) {
             canonical_amounts(list);
         }
     }
     let limits = resources["limits"].clone();
-    if edit::is_empty(&limits) {
+    if owner == Owner::Template || edit::is_empty(&limits) {
         return;
     }
     if let Some(requests) = child_or_new(resources, "requests") {
@@ -104,7 +122,8 @@ fn default_resources(resources: &mut Value) {
     }
 }
 
-fn canonical_amounts(list: &mut Value) {
+/// Writes the amounts of a map in their canonical form.
+pub(crate) fn canonical_amounts(list: &mut Value) {
     for amount in list.as_object_mut().into_iter().flat_map(|m| m.values_mut()) {
         let written = match &*amount {
             Value::String(s) => s.clone(),

@@ -11,7 +11,9 @@ mod resources;
 mod validation;
 mod volume;
 
-pub(crate) use defaults::{default_pod_spec, sync_service_account};
+pub(crate) use affinity::check_node_selector;
+pub(crate) use defaults::{canonical_amounts, default_pod_spec, default_template_spec, sync_service_account};
+pub(crate) use resources::{check_amount, parse_amount};
 pub(crate) use validation::{check_pod_spec, check_toleration};
 
 #[cfg(test)]

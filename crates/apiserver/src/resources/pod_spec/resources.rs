@@ -17,7 +17,8 @@ fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }
 
-fn parse(amount: &Value) -> Option<Quantity> {
+/// An amount as it stands in an object.
+pub(crate) fn parse_amount(amount: &Value) -> Option<Quantity> {
     match amount {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => number.to_string().parse().ok(),
@@ -26,7 +27,7 @@ fn parse(amount: &Value) -> Option<Quantity> {
 }
 
 /// All errors of one amount and its resource's name.
-pub(super) fn check_amount(errors: &mut ErrorList, path: &Path, name: &str, amount: &Value) {
+pub(crate) fn check_amount(errors: &mut ErrorList, path: &Path, name: &str, amount: &Value) {
     for message in names::qualified_name(name) {
         errors.push(Error::invalid(path, name, &message));
     }
@@ -34,7 +35,7 @@ pub(super) fn check_amount(errors: &mut ErrorList, path: &Path, name: &str, amou
         errors.push(Error::invalid(path, name, "must be a standard resource type or fully qualified"));
         errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
     }
-    match parse(amount) {
+    match parse_amount(amount) {
         None => {
             let error = api::quantity::ParseError.to_string();
             errors.push(Error::invalid(path, amount.clone(), &error));
@@ -60,7 +61,7 @@ pub(super) fn check_resources(errors: &mut ErrorList, path: &Path, resources: &V
     for (name, amount) in entries(resources, "requests") {
         check_amount(errors, &requests.key(name), name, amount);
         let fixed = is_extended(name) || name.starts_with(HUGE_PAGES);
-        let (Some(request), limit) = (parse(amount), parse(&resources["limits"][name])) else { continue };
+        let (Some(request), limit) = (parse_amount(amount), parse_amount(&resources["limits"][name])) else { continue };
         match limit {
             Some(limit) if fixed && request != limit => {
                 let detail = format!("must be equal to {name} limit of {limit}");

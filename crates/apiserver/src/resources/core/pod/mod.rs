@@ -179,6 +179,10 @@ impl Strategy for Pod {
         table::row(object, now)
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn deletion(&self, object: &Value, requested_grace: Option<i64>) -> Deletion {
         let (spec, phase) = (&object["spec"], text(&object["status"], "phase"));
         let nothing_runs = text(spec, "nodeName").is_empty() || matches!(phase, "Failed" | "Succeeded");

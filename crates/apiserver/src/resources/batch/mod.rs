@@ -1,0 +1,11 @@
+//! `batch`: work that ends.
+//!
+//! **Not here**: what acts on it; these are stored and validated only.
+
+pub(crate) mod cron_job;
+pub(crate) mod job;
+mod job_policy;
+mod job_spec;
+mod schedule;
+
+const GROUP: &str = "batch";

@@ -1,0 +1,53 @@
+//! ComponentStatus: upstream's former way to show the health of components, to read only.
+//!
+//! **Contract**: nothing reports here, so the list is empty; `/readyz` is where health is.
+//! **Upstream**: `pkg/registry/core/componentstatus`, deprecated since 1.19.
+
+use crate::registry::{Cell, Column, Strategy};
+use crate::resources::cells;
+use crate::resources::edit::items;
+use api::kind::{Resource, Scope};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The strategy of ComponentStatuses.
+pub(crate) struct ComponentStatus(Resource);
+
+impl ComponentStatus {
+    pub(crate) fn new() -> Self {
+        let (plural, singular) = ("componentstatuses", "componentstatus");
+        Self(Resource::new("", "v1", "ComponentStatus", plural, singular, Scope::Cluster).short(&["cs"]))
+    }
+}
+
+impl Strategy for ComponentStatus {
+    fn resource(&self) -> &Resource {
+        &self.0
+    }
+
+    fn verbs(&self) -> &'static [&'static str] {
+        &["get", "list"]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::new("Status", "string"),
+                Column::new("Message", "string"),
+                Column::new("Error", "string"),
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, _: Timestamp) -> Vec<Cell> {
+        let healthy = items(object, "conditions").iter().find(|c| c["type"] == "Healthy");
+        let (mut status, mut message, mut error) = ("Unknown", "", "");
+        if let Some(condition) = healthy {
+            status = if condition["status"] == "True" { "Healthy" } else { "Unhealthy" };
+            message = condition["message"].as_str().unwrap_or("");
+            error = condition["error"].as_str().unwrap_or("");
+        }
+        vec![cells::name(object), status.into(), message.into(), error.into()]
+    }
+}

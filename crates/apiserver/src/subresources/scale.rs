@@ -1,0 +1,146 @@
+//! `scale` of every workload that has a number of replicas: one struct, one row a kind.
+//!
+//! **Upstream**: `pkg/registry/apps/deployment/storage` (`ScaleREST`), `pkg/apis/autoscaling/validation`.
+
+use super::view::{self, View};
+use super::{Facts, Subresource};
+use crate::auth::UserInfo;
+use crate::body::{Request, Response};
+use crate::registry::UpdateOptions;
+use crate::request::RequestInfo;
+use crate::server::Server;
+use api::field::{Error, Path};
+use api::kind::GroupVersionKind;
+use api::selector::LabelSelector;
+use api::status::Status;
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The subresource of one kind.
+pub(super) struct Scale {
+    group: &'static str,
+    plural: &'static str,
+}
+
+impl Scale {
+    /// Of this resource; all of them are v1 and namespaced.
+    pub(super) const fn of(group: &'static str, plural: &'static str) -> Self {
+        Self { group, plural }
+    }
+}
+
+#[async_trait]
+impl Subresource for Scale {
+    fn facts(&self) -> Facts {
+        Facts {
+            group: self.group,
+            version: "v1",
+            plural: self.plural,
+            name: "scale",
+            namespaced: true,
+            kind: GroupVersionKind::new("autoscaling", "v1", "Scale"),
+            verbs: &["get", "patch", "update"],
+        }
+    }
+
+    async fn handle(
+        &self,
+        server: &Arc<Server>,
+        info: &RequestInfo,
+        user: &UserInfo,
+        request: Request,
+    ) -> Result<Response, Status> {
+        view::serve(self, server, info, user, request).await
+    }
+}
+
+/// A selector as a string: of a map of labels (ReplicationController), or of a LabelSelector.
+fn selector(spec: &Value) -> Option<String> {
+    let selector = &spec["selector"];
+    if !selector.is_object() {
+        return None;
+    }
+    let is_map = selector.as_object().is_some_and(|fields| fields.values().all(Value::is_string));
+    if is_map {
+        return Some(LabelSelector::from_map(selector).to_string());
+    }
+    LabelSelector::from_json(selector).ok().map(|selector| selector.to_string())
+}
+
+impl View for Scale {
+    fn kind(&self) -> (&'static str, &'static str, &'static str) {
+        ("autoscaling", "v1", "Scale")
+    }
+
+    fn show(&self, object: &Value) -> Value {
+        let from = &object["metadata"];
+        let mut metadata = Map::new();
+        for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+            if let Some(value) = from.get(field) {
+                metadata.insert(field.to_owned(), value.clone());
+            }
+        }
+        let mut spec = Map::new();
+        if let Some(replicas) = object["spec"]["replicas"].as_i64().filter(|n| *n != 0) {
+            spec.insert("replicas".to_owned(), replicas.into());
+        }
+        let mut status = json!({"replicas": object["status"]["replicas"].as_i64().unwrap_or(0)});
+        if let Some(selector) = selector(&object["spec"]).filter(|text| !text.is_empty()) {
+            status["selector"] = selector.into();
+        }
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status})
+    }
+
+    fn take(&self, object: &Value, view: &Value) -> Result<Value, Status> {
+        let replicas = match &view["spec"]["replicas"] {
+            Value::Null => 0,
+            value => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+                Status::bad_request(
+                    "Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is no int32",
+                )
+            })?,
+        };
+        if replicas < 0 {
+            let path = Path::new("spec").child("replicas");
+            let error = Error::invalid(&path, replicas, "must be greater than or equal to 0");
+            let name = object["metadata"]["name"].as_str().unwrap_or("");
+            return Err(Status::invalid("autoscaling", "Scale", name, &vec![error]));
+        }
+        let mut object = object.clone();
+        if let Some(spec) = object["spec"].as_object_mut() {
+            spec.insert("replicas".to_owned(), replicas.into());
+        }
+        Ok(object)
+    }
+
+    fn what(&self) -> UpdateOptions {
+        UpdateOptions::Object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_and_takes_the_number_of_replicas() {
+        let scale = Scale::of("apps", "deployments");
+        let object = json!({"metadata": {"name": "d", "uid": "u", "labels": {"a": "b"}}, "status": {"replicas": 2},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"a": "b"}, "matchExpressions": [
+                {"key": "c", "operator": "In", "values": ["d", "e"]}]}}});
+        let shown = scale.show(&object);
+        assert_eq!(shown["metadata"], json!({"name": "d", "uid": "u"}));
+        assert_eq!(shown["spec"], json!({"replicas": 3}));
+        assert_eq!(shown["status"], json!({"replicas": 2, "selector": "a=b,c in (d,e)"}));
+        let taken = scale.take(&object, &json!({"spec": {"replicas": 5}})).unwrap();
+        assert_eq!(taken["spec"]["replicas"], 5);
+        let error = scale.take(&object, &json!({"spec": {"replicas": -1}})).unwrap_err();
+        assert_eq!(
+            error.message,
+            "Scale.autoscaling \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+        );
+        let rc = json!({"spec": {"selector": {"a": "b"}}});
+        assert_eq!(scale.show(&rc)["status"]["selector"], "a=b");
+    }
+}

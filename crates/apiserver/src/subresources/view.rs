@@ -1,0 +1,111 @@
+//! Subresources that are another view of a stored object: get, update, patch.
+//!
+//! **Contract**: a patch is a patch of the view; it is tried again when another writer was faster.
+//! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`Getter`, `Updater`).
+
+use crate::auth::UserInfo;
+use crate::body::{Request, Response};
+use crate::decode;
+use crate::handlers::read_body;
+use crate::negotiate;
+use crate::patch::Patch;
+use crate::registry::{UpdateOptions, WriteOptions};
+use crate::request::RequestInfo;
+use crate::respond;
+use crate::server::Server;
+use api::kind::{Resource, Scope};
+use api::meta;
+use api::status::Status;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// How an object is looked at and changed through its view.
+pub(super) trait View: Send + Sync {
+    /// The view's group, version and kind.
+    fn kind(&self) -> (&'static str, &'static str, &'static str);
+
+    /// What a client sees.
+    fn show(&self, object: &Value) -> Value;
+
+    /// The object as a client's view of it makes it, or what is wrong with the view.
+    fn take(&self, object: &Value, view: &Value) -> Result<Value, Status>;
+
+    /// Whether the store looks at what changed as if the object itself had been written.
+    fn what(&self) -> UpdateOptions;
+}
+
+/// What a client wants the view to be.
+enum Wish {
+    Whole(Value),
+    Patch(Patch),
+}
+
+impl Wish {
+    async fn of(view: &dyn View, info: &RequestInfo, request: Request) -> Result<Self, Status> {
+        let (group, version, kind) = view.kind();
+        let resource = Resource::new(group, version, kind, "", "", Scope::Namespaced);
+        if info.verb == "patch" {
+            let content_type = Patch::content_type(request.headers(), &resource)?;
+            let body = read_body(request).await?;
+            return Ok(Self::Patch(Patch::parse(content_type, &resource, &body)?));
+        }
+        let wanted = decode::object_of(request, &resource.api_version(), kind).await?;
+        let named = meta::name(&wanted);
+        if !named.is_empty() && named != info.name {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({named}) does not match the name on the URL ({})",
+                info.name
+            )));
+        }
+        Ok(Self::Whole(wanted))
+    }
+
+    fn view(&self, current: Value) -> Result<Value, Status> {
+        match self {
+            Self::Whole(wanted) => Ok(wanted.clone()),
+            Self::Patch(patch) => {
+                let mut view = current;
+                patch.apply(&mut view)?;
+                Ok(view)
+            }
+        }
+    }
+}
+
+/// Serves a view.
+pub(super) async fn serve(
+    view: &dyn View,
+    server: &Arc<Server>,
+    info: &RequestInfo,
+    user: &UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    let encoding = negotiate::plain(request.headers())?;
+    let store = super::store(server, &info.group, &info.resource)?;
+    if info.verb == "get" {
+        let object = store.get(&info.namespace, &info.name).await?;
+        return Ok(respond::object(200, &view.show(&object.to_value()), encoding));
+    }
+    let wish = Wish::of(view, info, request).await?;
+    let mut options = WriteOptions {
+        admission: Some((&server.admission, &*server.registry)),
+        dry_run: super::dry_run(info)?,
+        subresource: &info.subresource,
+        ..WriteOptions::new(user)
+    };
+    let mut change = |old: Option<&Value>| {
+        let old = old.ok_or_else(|| Status::not_found(store.resource(), &info.name))?;
+        let wanted = wish.view(view.show(old))?;
+        let mut object = view.take(old, &wanted)?;
+        // What the writer says about identity and version is what the store checks.
+        for field in ["uid", "resourceVersion"] {
+            match &wanted["metadata"][field] {
+                Value::Null => drop(object["metadata"].as_object_mut().map(|m| m.shift_remove(field))),
+                value => object["metadata"][field] = json!(value),
+            }
+        }
+        Ok(object)
+    };
+    let updated = store.update(&mut options, &info.namespace, &info.name, view.what(), &mut change).await?;
+    Ok(respond::object(200, &view.show(&updated.object.to_value()), encoding))
+}
