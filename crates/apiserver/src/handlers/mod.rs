@@ -5,6 +5,8 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers`.
 
 mod apply;
+#[cfg(test)]
+mod apply_tests;
 mod create;
 pub mod decode;
 mod delete;
@@ -112,7 +114,7 @@ pub(crate) async fn dispatch(
     };
     let negotiated = negotiate(request.headers(), info.query.optional_flag("pretty"), target, protobuf)?;
     let headers = request.headers().clone();
-    let manager = options::field_manager(&info.query, &headers);
+    let manager = options::field_manager(&info.query, &headers, user);
     let call =
         Call { registry, store, admission, context, info, user, headers, manager, negotiated, namespace };
     let what = if status { UpdateOptions::Status } else { UpdateOptions::Object };

@@ -4,6 +4,7 @@
 //! **Upstream**: `metav1.ListOptions` and its validation in `internalversion/validation`, `metav1/validation`.
 
 use super::decode::FieldValidation;
+use crate::auth::UserInfo;
 use crate::request::Query;
 use api::field::{Error, ErrorList, Path};
 use api::status::Status;
@@ -199,14 +200,21 @@ impl WriteQuery {
     }
 }
 
-/// The manager that a request names, or the client's program (what its User-Agent says before the first `/`).
-pub(super) fn field_manager(query: &Query, headers: &HeaderMap) -> String {
+/// The manager that a request names, or the client's program: what its User-Agent says before the first `/`. The
+/// cluster's own components send none and are called as their user is; empty: unknown.
+pub(super) fn field_manager(query: &Query, headers: &HeaderMap, user: &UserInfo) -> String {
     match query.text("fieldManager") {
-        "" => {
-            let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
-            let program = agent.split('/').next().unwrap_or("");
-            program.chars().filter(|c| !c.is_control()).take(MAX_FIELD_MANAGER).collect()
-        }
+        "" => match headers.get(USER_AGENT) {
+            Some(agent) => {
+                let program = agent.to_str().unwrap_or("").split('/').next().unwrap_or("");
+                program.chars().filter(|c| !c.is_control()).take(MAX_FIELD_MANAGER).collect()
+            }
+            None if user.name.starts_with("system:node:") => "kubelet".to_owned(),
+            None => match user.name.strip_prefix("system:") {
+                Some(component) if component.starts_with("kube-") => component.to_owned(),
+                _ => String::new(),
+            },
+        },
         manager => manager.to_owned(),
     }
 }

@@ -7,28 +7,28 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use storage::Storage;
 
-struct Api {
+pub(super) struct Api {
     registry: Arc<Registry>,
     storage: Arc<dyn Storage>,
     context: Context,
 }
 
-struct Answer {
-    code: u16,
+pub(super) struct Answer {
+    pub(super) code: u16,
     headers: HeaderMap,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 }
 
-const WIDGETS: &str = "/apis/test.io/v1/namespaces/ns/widgets";
+pub(super) const WIDGETS: &str = "/apis/test.io/v1/namespaces/ns/widgets";
 
 impl Api {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (registry, storage, context) = open(1).await;
         Self { registry, storage, context }
     }
@@ -54,7 +54,7 @@ impl Api {
             .unwrap_or_else(|status| error(&headers, &status))
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         method: &str,
         uri: &str,
@@ -71,7 +71,7 @@ impl Api {
         Answer { code: head.status.as_u16(), headers: head.headers, text }
     }
 
-    async fn get(&self, uri: &str) -> Answer {
+    pub(super) async fn get(&self, uri: &str) -> Answer {
         self.send("GET", uri, &[], "").await
     }
 

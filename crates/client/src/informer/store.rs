@@ -107,7 +107,8 @@ impl<K: Watched> Shared<K> {
     }
 
     /// Takes a deleted object's last state.
-    pub(super) fn delete(&self, object: K) {
+    pub(super) fn delete(&self, mut object: K) {
+        object.meta_mut().managed_fields = None;
         let mut state = self.state();
         let (namespace, name) = key(&object);
         let Some(names) = state.objects.get_mut(&namespace) else { return };
@@ -122,7 +123,9 @@ impl<K: Watched> Shared<K> {
 }
 
 impl<K: Watched> State<K> {
-    fn apply(&mut self, object: K) {
+    fn apply(&mut self, mut object: K) {
+        // Larger in memory than the rest, and no controller asks who owns a field.
+        object.meta_mut().managed_fields = None;
         let (namespace, name) = key(&object);
         let new = Arc::new(object);
         let old = self.objects.entry(namespace).or_default().insert(name, new.clone());
