@@ -5,6 +5,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest/resttest`.
 
 mod examples;
+mod protobuf;
 
 use super::fixture::memory;
 use super::{DeleteOptions, Registry, Store, Strategy, UpdateOptions, WriteContext, WriteOptions};
