@@ -216,3 +216,27 @@ fn a_followed_log_ends_with_its_container() {
     let tail = profile.kctl(&["logs", "counting", "--tail=2"]).ok();
     assert_eq!(tail, "4\n5\n");
 }
+
+#[test]
+fn every_example_can_be_applied() {
+    let profile = Profile::new("examples");
+    profile.start(&[]).ok();
+    let mut files: Vec<_> = std::fs::read_dir(root().join("examples"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    // A namespace comes before what lives in it.
+    files.sort_by_key(|path| (!path.ends_with("namespace.yaml"), path.clone()));
+    for file in &files {
+        profile.kctl(&["create", "-f", file.to_str().expect("a path")]).ok();
+    }
+    eventually("every pod has got as far as it can", || {
+        let pods = profile.kctl(&["get", "pods", "-A", "--no-headers"]).ok();
+        let settled = |line: &str| {
+            let status = line.split_whitespace().nth(3).unwrap_or_default();
+            matches!(status, "Running" | "Completed" | "Error" | "CrashLoopBackOff")
+        };
+        if pods.lines().all(settled) { Ok(()) } else { Err(pods) }
+    });
+}

@@ -60,7 +60,7 @@ pub(crate) async fn start(data: &Path, context: &Context) -> Result<Etcd> {
     // kill_on_drop does not help when this process is killed: the kernel sends the signal then.
     crate::daemon::die_with_parent(command.as_std_mut());
     let mut child = command.spawn().map_err(|error| {
-        Problem::new(
+        Problem::error(
             format!("start etcd: {error}"),
             "install etcd (Debian: apt-get install etcd-server), or name a server with --etcd-servers",
         )

@@ -30,7 +30,7 @@ pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
 
 fn folder(profile: &Profile) -> Result<()> {
     let unusable = |error: &dyn std::fmt::Display| {
-        Problem::new(
+        Problem::error(
             format!("profile {:?} cannot be used: {}: {error}", profile.name, profile.dir().display()),
             format!(
                 "make {} readable and writable for you, or choose another place with MINIK_HOME",
@@ -63,7 +63,7 @@ fn disk(profile: &Profile) -> Result<()> {
     let stat = rustix::fs::statvfs(profile.dir()).context("ask for free disk space")?;
     let free = stat.f_bavail * stat.f_frsize;
     if free < DISK_MIN {
-        return Err(Problem::new(
+        return Err(Problem::error(
             format!("only {} MiB of disk are free in {}", free >> 20, profile.dir().display()),
             "free some space, or choose another place with MINIK_HOME",
         ));
@@ -92,7 +92,7 @@ fn docker(host: &str) -> Result<()> {
                      docker.io), or run without containers: minik start --runtime simulated"
                 }
             };
-            Err(Problem::new(format!("Docker is not reachable at {path}: {error}"), hint))
+            Err(Problem::error(format!("Docker is not reachable at {path}: {error}"), hint))
         }
     }
 }
@@ -106,7 +106,7 @@ fn port(port: u16) -> Result<()> {
 
 /// Says that the API server's port cannot be had.
 pub(crate) fn port_taken(port: u16, error: &std::io::Error) -> anyhow::Error {
-    Problem::new(
+    Problem::error(
         format!("port {port} cannot be used for the API server: {error}"),
         format!("see who has it (ss -ltnp 'sport = :{port}'), or choose another with --api-port"),
     )
@@ -141,7 +141,7 @@ pub(crate) fn explain(profile: &Profile, error: anyhow::Error) -> anyhow::Error 
         },
     });
     match hint {
-        Some(hint) => Problem::new(format!("{error:#}"), hint),
+        Some(hint) => Problem::error(format!("{error:#}"), hint),
         None => error,
     }
 }

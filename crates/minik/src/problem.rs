@@ -13,7 +13,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// A failure and the next step, as an error for `?`.
-    pub(crate) fn new(error: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn error(error: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self { error: error.into(), hint: hint.into() })
     }
 }

@@ -11,7 +11,7 @@ pub(super) struct Arguments {}
 
 pub(super) fn run(cx: &CommandContext, _: &Arguments) -> Result<ExitCode> {
     if cx.profile.settings()?.is_none() {
-        return Err(Problem::new(
+        return Err(Problem::error(
             format!("profile {:?} does not exist", cx.profile.name),
             format!("start it: minik start -p {}", cx.profile.name),
         ));

@@ -21,7 +21,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     let path = cx.profile.path("server.log");
     let mut file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Problem::new(
+            return Err(Problem::error(
                 format!("profile {:?} has no log", cx.profile.name),
                 format!("start it: minik start -p {}", cx.profile.name),
             ));

@@ -90,7 +90,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     let json = arguments.output == Some(Output::Json);
     if let Some((pid, settings)) = running(cx, arguments.wait)? {
         if merged(arguments, Some(settings.clone())) != settings {
-            return Err(Problem::new(
+            return Err(Problem::error(
                 format!("profile {:?} is running with other settings", profile.name),
                 format!("stop it first: minik stop -p {}", profile.name),
             ));
@@ -147,7 +147,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     })?;
     if let Some((error, hint)) = failure {
         let hint = hint.unwrap_or_else(|| format!("see what it logged: minik logs -p {}", profile.name));
-        return Err(Problem::new(error, hint));
+        return Err(Problem::error(error, hint));
     }
     install_kubeconfig(cx, &settings)?;
     match profile.running()? {
@@ -176,7 +176,7 @@ fn running(cx: &CommandContext, wait: Duration) -> Result<Option<(u32, Settings)
         }
         left = left.saturating_sub(ANSWER_PAUSE);
         if left.is_zero() {
-            return Err(Problem::new(
+            return Err(Problem::error(
                 format!("the server of profile {:?} (process {pid}) runs but does not answer", profile.name),
                 format!("see what it is doing (minik logs -p {}), or end it: kill -9 {pid}", profile.name),
             ));
@@ -187,7 +187,7 @@ fn running(cx: &CommandContext, wait: Duration) -> Result<Option<(u32, Settings)
 /// Settings of the last start; a folder that cannot be read is the preflight's to explain.
 fn read_settings(cx: &CommandContext) -> Result<Option<Settings>> {
     cx.profile.settings().map_err(|error| {
-        Problem::new(
+        Problem::error(
             format!("profile {:?} cannot be used: {error:#}", cx.profile.name),
             format!("make {} readable for you, or delete it", cx.profile.dir().display()),
         )
@@ -252,7 +252,7 @@ pub(super) fn entry(pki: &std::path::Path, name: &str, settings: &Settings) -> R
 fn install_kubeconfig(cx: &CommandContext, settings: &Settings) -> Result<()> {
     let entry = entry(&cx.profile.path("pki"), &cx.profile.name, settings)?;
     kubeconfig::install(&cx.kubeconfig, &entry).map_err(|error| {
-        Problem::new(
+        Problem::error(
             format!("{:#}", anyhow::Error::new(error)),
             format!(
                 "mend {}, or name another file with KUBECONFIG, and run start again",

@@ -26,7 +26,7 @@ pub(super) fn run(cx: &CommandContext, _: &Arguments) -> Result<ExitCode> {
 pub(super) fn stop(profile: &Profile) -> Result<bool> {
     let Some(pid) = profile.running()? else { return Ok(false) };
     if !daemon::end(pid, Signal::TERM, LIMIT)? {
-        return Err(Problem::new(
+        return Err(Problem::error(
             format!("the server (process {pid}) has not ended after {LIMIT:?}"),
             format!("see what it is doing (minik logs -p {}), or end it: kill -9 {pid}", profile.name),
         ));

@@ -31,7 +31,7 @@ impl NodeInfo {
 
     /// Puts a pod on it; one that is there is replaced.
     pub fn add_pod(&mut self, pod: PodInfo) {
-        self.remove_pod(&pod.uid().to_owned());
+        self.remove_pod(pod.uid());
         self.requested.add(&pod.requests);
         self.scored_requested.add(&pod.scored_requests);
         self.pods.insert(pod.uid().to_owned(), pod);

@@ -1,0 +1,316 @@
+//! How a cluster is to be, and its start.
+//!
+//! **Not here**: what a running cluster can be asked ([`Cluster`]).
+
+use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime};
+use crate::nodes::Nodes;
+use crate::pki::{Identity, Pki};
+use anyhow::{Context as _, Result};
+use api::well_known::label;
+use apiserver::{Server, config::Config as ServerConfig};
+use component_base::Context;
+use kubelet::MachineInfo;
+use runtime_docker::{DockerConfig, DockerRuntime};
+use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage::{Location, OpenOptions, Storage};
+use tokio::net::TcpListener;
+
+/// kubeadm's default `--service-cluster-ip-range`.
+const SERVICE_CIDR: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 12);
+
+/// Told the name of each step of a start as it is done.
+pub type OnStep = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How a cluster is to be; every setting has a default that touches nothing outside the process.
+pub struct Builder {
+    name: String,
+    context: Option<Context>,
+    nodes: u32,
+    simulated_nodes: u32,
+    runtime: Runtime,
+    own_runtimes: Vec<Arc<dyn NodeRuntime>>,
+    store: Store,
+    pki: Option<Pki>,
+    listener: Option<TcpListener>,
+    root_dir: Option<PathBuf>,
+    on_step: Option<OnStep>,
+}
+
+enum Store {
+    At(Location),
+    Open(Arc<dyn Storage>),
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            name: "minik".to_owned(),
+            context: None,
+            nodes: 1,
+            simulated_nodes: 0,
+            runtime: Runtime::Simulated,
+            own_runtimes: Vec::new(),
+            store: Store::At(Location::Memory),
+            pki: None,
+            listener: None,
+            root_dir: None,
+            on_step: None,
+        }
+    }
+
+    /// The cluster's name: its nodes are called after it, and its containers are marked with it.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Clock, randomness and shutdown; the machine's by default.
+    #[must_use]
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// How many nodes run `runtime`; 1 by default.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u32) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// How many simulated nodes there are besides; none by default.
+    #[must_use]
+    pub fn simulated_nodes(mut self, nodes: u32) -> Self {
+        self.simulated_nodes = nodes;
+        self
+    }
+
+    /// What runs containers; simulated by default.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
+    /// A runtime of the caller's for the next node instead of `runtime`: one with faults on request, for example. No
+    /// two nodes may share one.
+    #[must_use]
+    pub fn node_runtime(mut self, runtime: Arc<dyn NodeRuntime>) -> Self {
+        self.own_runtimes.push(runtime);
+        self
+    }
+
+    /// Where state is kept; in memory by default.
+    #[must_use]
+    pub fn store(mut self, location: Location) -> Self {
+        self.store = Store::At(location);
+        self
+    }
+
+    /// A store that is already open: a fork of another cluster's, for example.
+    #[must_use]
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.store = Store::Open(storage);
+        self
+    }
+
+    /// Keys and certificates; made anew by default.
+    #[must_use]
+    pub fn pki(mut self, pki: Pki) -> Self {
+        self.pki = Some(pki);
+        self
+    }
+
+    /// Where HTTPS connections arrive; none by default.
+    #[must_use]
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Where nodes keep files of pods; needed by a runtime with real containers.
+    #[must_use]
+    pub fn root_dir(mut self, dir: PathBuf) -> Self {
+        self.root_dir = Some(dir);
+        self
+    }
+
+    /// Told the name of each step as it is done.
+    #[must_use]
+    pub fn on_step(mut self, on_step: OnStep) -> Self {
+        self.on_step = Some(on_step);
+        self
+    }
+
+    /// Starts it and returns when its API answers; nodes register on their own ([`Cluster::nodes_ready`]).
+    ///
+    /// # Errors
+    /// If the store cannot be opened, or the runtime not be reached.
+    pub async fn start(self) -> Result<Cluster> {
+        let context = self.context.unwrap_or_else(Context::system).child();
+        let step = self.on_step.unwrap_or_else(|| Arc::new(|_: &str| {}));
+        let (server, docker) = tokio::try_join!(
+            start_server(&context, self.store, self.pki, self.listener, &step),
+            connect_docker(&self.name, &self.runtime, self.nodes),
+        )?;
+        if !docker.is_empty() {
+            step("Container runtime");
+        }
+        let mut nodes = Vec::new();
+        for index in 0..self.nodes {
+            let name = node_name(&self.name, index);
+            let at = index as usize;
+            nodes.push(match (self.own_runtimes.get(at), docker.get(at)) {
+                (Some(own), _) => {
+                    let machine = MachineInfo::simulated(&name);
+                    node(name, machine, own.clone(), self.root_dir.clone())
+                }
+                (None, Some(docker)) => {
+                    let root = self.root_dir.as_deref();
+                    real(
+                        name,
+                        docker.clone(),
+                        root.context("a runtime with real containers needs a root_dir")?,
+                    )?
+                }
+                (None, None) => simulated(&context, name, index),
+            });
+        }
+        if let Some(first) = nodes.first_mut() {
+            first.labels.insert(label::NODE_ROLE_CONTROL_PLANE.to_owned(), String::new());
+        }
+        for index in 0..self.simulated_nodes {
+            let name = format!("{}-sim-{:03}", self.name, index + 1);
+            nodes.push(simulated(&context, name, self.nodes + index));
+        }
+        let mut cluster = Cluster { context, server, docker, components: Vec::new() };
+        cluster.start_components();
+        for node in nodes {
+            cluster.start_node(node);
+        }
+        Ok(cluster)
+    }
+}
+
+/// minikube's names: the first node is called after the profile, the second `NAME-m02`.
+fn node_name(cluster: &str, index: u32) -> String {
+    if index == 0 { cluster.to_owned() } else { format!("{cluster}-m{:02}", index + 1) }
+}
+
+fn node(
+    name: String,
+    machine: MachineInfo,
+    runtime: Arc<dyn NodeRuntime>,
+    root_dir: Option<PathBuf>,
+) -> kubelet::Config {
+    kubelet::Config {
+        node_name: name,
+        labels: Default::default(),
+        runtime: runtime.clone(),
+        images: runtime,
+        machine,
+        pod_cidr: None,
+        root_dir,
+        version: KUBERNETES_VERSION.to_owned(),
+    }
+}
+
+fn real(name: String, docker: Arc<DockerRuntime>, root: &Path) -> Result<kubelet::Config> {
+    std::fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
+    Ok(node(name, MachineInfo::detect(root), docker, Some(root.to_owned())))
+}
+
+fn simulated(context: &Context, name: String, index: u32) -> kubelet::Config {
+    // kubeadm's usual pod range, cut into /24 as kube-controller-manager does.
+    let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).to_be_bytes();
+    let base = Ipv4Addr::new(10, 244_u8.saturating_add(high), low, 0);
+    let config =
+        SimulatedConfig { now: context.clock.now(), pod_cidr: (base, 24), seed: u64::from(index) + 1 };
+    let machine = MachineInfo::simulated(&name);
+    let node = node(name, machine, Arc::new(SimulatedRuntime::new(config)), None);
+    kubelet::Config { pod_cidr: Some(format!("{base}/24")), ..node }
+}
+
+async fn start_server(
+    context: &Context,
+    store: Store,
+    pki: Option<Pki>,
+    listener: Option<TcpListener>,
+    step: &OnStep,
+) -> Result<RunningServer> {
+    let storage = match store {
+        Store::Open(storage) => storage,
+        Store::At(location) => {
+            let clock = context.clock.clone();
+            let now = Arc::new(move || u64::try_from(clock.now().as_millisecond()).unwrap_or(0));
+            storage::open(location, OpenOptions::new(now)).await?
+        }
+    };
+    step("Storage");
+    let now = context.clock.now();
+    let pki = match pki {
+        Some(pki) => pki,
+        None => Pki::generate(now, &context.rng)?,
+    };
+    let port = match &listener {
+        Some(listener) => listener.local_addr().context("ask the listener's address")?.port(),
+        None => 443,
+    };
+    let advertise_address = kubelet::machine_address();
+    let nodes = Arc::new(Nodes::default());
+    let mut config = ServerConfig {
+        ca_pem: pki.ca.cert.clone(),
+        cert_pem: String::new(),
+        key_pem: String::new(),
+        token_key_pem: pki.token_key.clone(),
+        token_issuer: apiserver::config::DEFAULT_ISSUER.to_owned(),
+        listener,
+        service_cidr: SERVICE_CIDR,
+        advertise_address,
+        advertise_port: port,
+        nodes: nodes.clone(),
+    };
+    let Identity { cert, key } = serving_identity(&pki, &config, context)?;
+    config.cert_pem = cert;
+    config.key_pem = key;
+    let api = Server::start(storage.clone(), context.clone(), config).await?;
+    step("API server");
+    Ok(RunningServer { api, storage, nodes, pki, port })
+}
+
+fn serving_identity(pki: &Pki, config: &ServerConfig, context: &Context) -> Result<Identity> {
+    let names =
+        ["localhost", "host.minik.internal", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    let mut names: Vec<String> = names.map(str::to_owned).to_vec();
+    names.push("kubernetes.default.svc.cluster.local".to_owned());
+    let addresses = [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::from(Ipv6Addr::LOCALHOST),
+        config.advertise_address,
+        config.first_service_ip(),
+    ];
+    pki.serving(&names, &addresses, context.clock.now(), &context.rng)
+}
+
+async fn connect_docker(profile: &str, runtime: &Runtime, nodes: u32) -> Result<Vec<Arc<DockerRuntime>>> {
+    let Runtime::Docker { host } = runtime else { return Ok(Vec::new()) };
+    let connect = (0..nodes).map(|index| async move {
+        let config = DockerConfig {
+            host: host.clone(),
+            profile: profile.to_owned(),
+            node: node_name(profile, index),
+            network: None,
+        };
+        let runtime = DockerRuntime::connect(config).await?;
+        Ok::<_, runtime::Error>(Arc::new(runtime))
+    });
+    let runtimes = futures::future::try_join_all(connect).await?;
+    if let Some(first) = runtimes.first() {
+        first.prepare().await?;
+    }
+    Ok(runtimes)
+}
