@@ -202,7 +202,7 @@ impl WriteQuery {
 
 /// The manager that a request names, or the client's program: what its User-Agent says before the first `/`. The
 /// cluster's own components send none and are called as their user is; empty: unknown.
-pub(super) fn field_manager(query: &Query, headers: &HeaderMap, user: &UserInfo) -> String {
+pub(crate) fn field_manager(query: &Query, headers: &HeaderMap, user: &UserInfo) -> String {
     match query.text("fieldManager") {
         "" => match headers.get(USER_AGENT) {
             Some(agent) => {

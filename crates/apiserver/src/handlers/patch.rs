@@ -14,7 +14,7 @@ pub(super) async fn patch(
     what: UpdateOptions,
     request: Request,
 ) -> Result<Response, Status> {
-    let content_type = Patch::content_type(&call.headers, call.store.resource())?;
+    let content_type = Patch::content_type_or_apply(&call.headers, call.store.resource())?;
     if content_type == apply::CONTENT_TYPE {
         return super::apply::apply(call, what, request).await;
     }

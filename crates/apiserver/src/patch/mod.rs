@@ -13,8 +13,10 @@ use api::status::Status;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
-/// The content types that are served; the last one for kinds with a schema only.
-const ACCEPTED: [&str; 4] =
+/// The content types that are served for every kind, those with apply, and those of kinds with a schema.
+const PLAIN: [&str; 2] = [json::CONTENT_TYPE, merge::CONTENT_TYPE];
+const TYPED: [&str; 3] = [json::CONTENT_TYPE, merge::CONTENT_TYPE, strategic::CONTENT_TYPE];
+const APPLIED: [&str; 4] =
     [json::CONTENT_TYPE, merge::CONTENT_TYPE, apply::CONTENT_TYPE, strategic::CONTENT_TYPE];
 
 /// A parsed patch.
@@ -31,9 +33,22 @@ pub enum Patch {
 impl Patch {
     /// Which patch a request for this resource brings; 415 if none that is served.
     pub fn content_type(headers: &http::HeaderMap, resource: &Resource) -> Result<&'static str, Status> {
+        let served = if schema(resource).is_some() { &TYPED[..] } else { &PLAIN[..] };
+        Self::one_of(headers, served)
+    }
+
+    /// The same where objects can be applied, too.
+    pub fn content_type_or_apply(
+        headers: &http::HeaderMap,
+        resource: &Resource,
+    ) -> Result<&'static str, Status> {
+        let served = if schema(resource).is_some() { &APPLIED[..] } else { &APPLIED[..3] };
+        Self::one_of(headers, served)
+    }
+
+    fn one_of(headers: &http::HeaderMap, served: &'static [&'static str]) -> Result<&'static str, Status> {
         let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let media_type = value.split(';').next().unwrap_or("").trim();
-        let served = if schema(resource).is_some() { &ACCEPTED[..] } else { &ACCEPTED[..3] };
         served
             .iter()
             .find(|accepted| **accepted == media_type)

@@ -6,7 +6,8 @@ use super::{Facts, Subresource, dry_run};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode;
-use crate::registry::{UpdateOptions, WriteOptions};
+use crate::handlers::options;
+use crate::registry::{Tracking, UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::server::Server;
 use crate::{negotiate, respond};
@@ -41,12 +42,14 @@ impl Subresource for Finalize {
         request: Request,
     ) -> Result<Response, Status> {
         let encoding = negotiate::plain(request.headers())?;
+        let manager = options::field_manager(&info.query, request.headers(), user);
         let wanted = decode::object_of(request, "v1", "Namespace").await?;
         let store = super::store(server, "", "namespaces")?;
         let mut options = WriteOptions {
             admission: Some((&server.admission, &*server.registry)),
             dry_run: dry_run(info)?,
             subresource: "finalize",
+            tracking: Tracking::Update(&manager),
             ..WriteOptions::new(user)
         };
         let mut change = |old: Option<&Value>| {

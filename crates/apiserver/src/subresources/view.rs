@@ -6,10 +6,10 @@
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode;
-use crate::handlers::read_body;
+use crate::handlers::{options, read_body};
 use crate::negotiate;
 use crate::patch::Patch;
-use crate::registry::{UpdateOptions, WriteOptions};
+use crate::registry::{Tracking, UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Server;
@@ -86,11 +86,13 @@ pub(super) async fn serve(
         let object = store.get(&info.namespace, &info.name).await?;
         return Ok(respond::object(200, &view.show(&object.to_value()), encoding));
     }
+    let manager = options::field_manager(&info.query, request.headers(), user);
     let wish = Wish::of(view, info, request).await?;
     let mut options = WriteOptions {
         admission: Some((&server.admission, &*server.registry)),
         dry_run: super::dry_run(info)?,
         subresource: &info.subresource,
+        tracking: Tracking::Update(&manager),
         ..WriteOptions::new(user)
     };
     let mut change = |old: Option<&Value>| {
