@@ -188,6 +188,13 @@ pub trait Strategy: Send + Sync + 'static {
         Deletion::Immediate
     }
 
+    /// Whether the answer to a deletion that removes the object is the object, and not a `Status`.
+    ///
+    /// **Upstream**: `ReturnDeletedObject` of the kind's store.
+    fn returns_deleted_object(&self) -> bool {
+        false
+    }
+
     /// Whether something besides `metadata.finalizers` keeps the object (a namespace's `spec.finalizers`).
     fn is_held(&self, _object: &Value) -> bool {
         false
