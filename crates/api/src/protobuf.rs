@@ -33,7 +33,7 @@ pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAX_DEPTH: usize = 120;
 
 /// The most values that an object may have, so that a small message cannot become a huge object.
-const MAX_VALUES: usize = 1_000_000;
+const MAX_VALUES: usize = 500_000;
 
 /// Why bytes are no object, or an object has no bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

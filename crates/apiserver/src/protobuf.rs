@@ -1,7 +1,7 @@
 //! Objects, lists and changes in protobuf, made of the JSON that the watch cache holds.
 //!
 //! **Contract**: kinds that the schema does not know have no such form; their metadata has one. The message of an
-//! object that watchers are told of is made once and kept with it.
+//! object whose change watchers are told of is made once and kept with it.
 //! **Not here**: the wire format (`api::protobuf`), who gets it (`negotiate`).
 //! **Upstream**: `runtime/serializer/protobuf`, `runtime/serializer/streaming`.
 

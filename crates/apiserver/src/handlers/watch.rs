@@ -136,7 +136,7 @@ impl Watch {
         while block.len() < BLOCK
             && let Some(object) = self.initial.next()
         {
-            self.encoder.change(&mut block, ChangeType::Added, &object);
+            self.encoder.initial(&mut block, &object);
         }
         if self.initial.len() == 0 && std::mem::take(&mut self.initial_end) {
             self.encoder.bookmark(&mut block, self.subscription.revision, true);
@@ -218,6 +218,18 @@ impl Encoder {
     fn now(&mut self, clock: &Clock) {
         if let Some(table) = &mut self.table {
             table.set_now(clock.now());
+        }
+    }
+
+    /// An object of the state to begin with; nothing is kept of it, for there may be many.
+    fn initial(&mut self, out: &mut BytesMut, object: &Object) {
+        match (self.encoding, self.shape) {
+            (Encoding::Protobuf, Shape::Object) => {
+                if let Some(object) = protobuf::stored(object, &self.resource) {
+                    protobuf::frame(out, ChangeType::Added.as_str(), &object);
+                }
+            }
+            _ => self.change(out, ChangeType::Added, object),
         }
     }
 
