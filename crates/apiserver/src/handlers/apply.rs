@@ -23,7 +23,10 @@ pub(super) async fn apply(
     let body = read_body(request).await?;
     let store = call.store;
     let resource = store.resource();
-    let mut config = decode::any(Media::Yaml, &body)
+    // Most clients send JSON, whose escapes a reader of YAML need not know.
+    let json = decode::any(Media::Json, &body);
+    let mut config = json
+        .or_else(|_| decode::any(Media::Yaml, &body))
         .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
     let Some(fields) = config.as_object_mut() else {
         return Err(Status::bad_request("error decoding YAML: the configuration must be an object"));

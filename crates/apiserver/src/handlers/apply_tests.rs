@@ -38,6 +38,9 @@ async fn applying_creates_and_the_same_again_changes_nothing() {
     let again = apply(&api, "a?fieldManager=m", &json.to_string()).await;
     assert_eq!((again.code, again.json()), (200, created.json()));
     assert_eq!(managers(&created.json()), ["m Apply"]);
+    let escaped = r#"{"apiVersion":"test.io/v1","kind":"Widget","spec":{"note":"\ud83d\ude00\/"}}"#;
+    let other = apply(&api, "c?fieldManager=m", escaped).await.json();
+    assert_eq!(other["spec"]["note"], "\u{1f600}/");
     let less = apply(&api, "a?fieldManager=m", &CONFIG.replace(", size: 1", "")).await.json();
     assert_eq!(less["spec"], json!({"color": "red"}));
 }

@@ -240,7 +240,16 @@ pub(super) fn settle(object: &mut Value, old: &Value) {
             .collect()
     };
     let stored = &old["metadata"][FIELD];
-    if *stored == object["metadata"][FIELD] || stored.is_null() || timeless(object) != timeless(old) {
+    // Most writes change something else, which is cheap to see.
+    let agree = |object: &Value, other: &Value| {
+        let fields = object.as_object().into_iter().flatten();
+        fields.filter(|(name, _)| *name != "metadata").all(|(name, value)| other[name.as_str()] == *value)
+    };
+    if stored.is_null() || *stored == object["metadata"][FIELD] || !agree(object, old) || !agree(old, object)
+    {
+        return;
+    }
+    if timeless(object) != timeless(old) {
         return;
     }
     let new = metadata::of(object).insert(FIELD.to_owned(), stored.clone());

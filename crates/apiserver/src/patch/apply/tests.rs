@@ -304,3 +304,60 @@ fn applies_are_idempotent_commute_and_can_be_taken_back() {
         assert_eq!(essence(&back), nothing);
     }
 }
+
+/// Any JSON, of names that mean something here.
+fn garbage(context: &Context, depth: u64) -> Value {
+    const NAMES: [&str; 14] = [
+        "metadata",
+        "spec",
+        "template",
+        "containers",
+        "name",
+        "ports",
+        "containerPort",
+        "finalizers",
+        "labels",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "$deleteFromPrimitiveList/finalizers",
+        "status",
+    ];
+    let below = |n: usize| usize::try_from(context.rng.below(n as u64)).unwrap();
+    let kinds = if depth == 0 { 5 } else { 9 };
+    match below(kinds) {
+        0 => Value::Null,
+        1 => json!(true),
+        2 => json!(below(3)),
+        3 => json!(["delete", "replace", "merge", "a"][below(4)]),
+        4 => json!("a"),
+        5 => (0..below(4)).map(|_| garbage(context, depth - 1)).collect(),
+        _ => {
+            let names = (0..below(6)).map(|_| NAMES[below(NAMES.len())].to_owned());
+            Value::Object(names.map(|name| (name, garbage(context, depth - 1))).collect())
+        }
+    }
+}
+
+#[test]
+fn survives_garbage() {
+    let ty = Schema::get().type_by_gvk("apps", "v1", "Deployment").unwrap();
+    for seed in 0..3000 {
+        let context = Context::simulated(seed);
+        let (mut one, two) = (garbage(&context, 6), garbage(&context, 6));
+        let (mut config, live) = (two.clone(), random(&context, 2));
+        if let Some(fields) = config.as_object_mut() {
+            fields.insert("kind".to_owned(), "Deployment".into());
+            fields.insert("apiVersion".to_owned(), "apps/v1".into());
+        }
+        for live in [&one, &live] {
+            if live.is_object() {
+                // Whatever comes of it.
+                drop(run(Some(live), "m", &config).and_then(|object| run(Some(&object), "m", &config)));
+            }
+            drop(compare(live, &two, Shape::Struct(ty)));
+            drop(compare(live, &two, Shape::Unknown));
+        }
+        drop(crate::patch::strategic::apply(&two, &mut one, ty));
+    }
+}
