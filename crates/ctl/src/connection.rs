@@ -19,6 +19,10 @@ use crate::terminal::Terminal;
 
 /// Plain objects.
 pub(crate) const JSON: &str = "application/json";
+/// A JSON merge patch.
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+/// A strategic merge patch.
+pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 /// Tables, in kubectl's order of preference.
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
 
@@ -75,6 +79,21 @@ impl Connection {
         accept: &str,
         body: Option<&Value>,
     ) -> Result<Value, Error> {
+        self.request_typed(method, path, accept, body.map(|body| (JSON, body))).await
+    }
+
+    /// PATCH of a kind: `media` tells which.
+    pub(crate) async fn patch(&self, path: &str, media: &str, body: &Value) -> Result<Value, Error> {
+        self.request_typed(Method::PATCH, path, JSON, Some((media, body))).await
+    }
+
+    async fn request_typed(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, &Value)>,
+    ) -> Result<Value, Error> {
         let response = self.send(method, path, accept, body).await?;
         let bytes = self.read_body(response).await?;
         parse(&bytes)
@@ -97,15 +116,15 @@ impl Connection {
         method: Method,
         path: &str,
         accept: &str,
-        body: Option<&Value>,
+        body: Option<(&str, &Value)>,
     ) -> Result<Response<Body>, Error> {
         if self.verbosity >= 6 {
             self.terminal.err(&format!("{method} {}{path}\n", self.server));
         }
         let mut request = Request::builder().method(&method).uri(path).header("accept", accept);
         let body = match body {
-            Some(value) => {
-                request = request.header("content-type", "application/json");
+            Some((media, value)) => {
+                request = request.header("content-type", media);
                 // Sorted keys, as kubectl sends them: a server reports what it finds in this order.
                 let text = crate::output::json::compact(value);
                 if self.verbosity >= 8 {

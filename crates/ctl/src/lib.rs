@@ -14,10 +14,13 @@ mod discovery;
 mod duration;
 mod manifests;
 mod output;
+mod pairs;
 mod quantity;
 mod report;
 mod resolve;
+mod selection;
 mod terminal;
+mod three_way;
 mod yaml_input;
 
 use std::ffi::OsString;

@@ -5,7 +5,7 @@
 
 use clap::ArgMatches;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
@@ -14,9 +14,6 @@ use crate::connection::{JSON, with_query};
 use crate::manifests::{self, Manifest, Validation};
 use crate::output::{self, Format, json, name};
 use crate::report::{Error, message};
-
-/// Where `--save-config` keeps the object as written.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
@@ -68,16 +65,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return Err(Error::Plain("error: must specify one of -f and -k\n".to_owned(), 1));
     }
     let dry_run = DryRun::from_matches(matches)?;
-    let validation = match value(matches, "validate") {
-        "true" | "strict" => "Strict",
-        "warn" => "Warn",
-        "false" | "ignore" => "Ignore",
-        other => {
-            return Err(message(format!(
-                "invalid - validate option {other:?}; must be one of: strict (or true), warn, ignore (or false)"
-            )));
-        }
-    };
+    let validation = validation(value(matches, "validate"))?;
     let raw = value(matches, "raw");
     if !raw.is_empty() {
         return post_raw(context, raw, &files).await;
@@ -106,7 +94,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             manifest.object["metadata"]["namespace"] = namespace.as_str().into();
         }
         if matches.get_flag("save-config") {
-            save_config(&mut manifest.object);
+            super::apply::remember(&mut manifest.object);
         }
         match create(context, &manifest, dry_run, value(matches, "field-manager"), validation).await {
             Ok(mut created) => {
@@ -166,16 +154,16 @@ async fn post_raw(context: &Context, path: &str, files: &[String]) -> Result<(),
     context.terminal.out(&(json::compact(&answer) + "\n"))
 }
 
-/// Keeps the object as written in its own annotation.
-fn save_config(object: &mut Value) {
-    if !object["metadata"].is_object() {
-        object["metadata"] = json!({});
+/// `--validate` as the server's `fieldValidation`.
+pub(super) fn validation(text: &str) -> Result<&'static str, Error> {
+    match text {
+        "true" | "strict" => Ok("Strict"),
+        "warn" => Ok("Warn"),
+        "false" | "ignore" => Ok("Ignore"),
+        other => Err(message(format!(
+            "invalid - validate option {other:?}; must be one of: strict (or true), warn, ignore (or false)"
+        ))),
     }
-    if !object["metadata"]["annotations"].is_object() {
-        object["metadata"]["annotations"] = json!({});
-    }
-    let text = json::compact(object) + "\n";
-    object["metadata"]["annotations"][LAST_APPLIED] = text.into();
 }
 
 /// Whether the object's labels satisfy an equality selector (`a=b,c!=d,e,!f`).

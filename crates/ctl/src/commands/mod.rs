@@ -2,20 +2,33 @@
 //!
 //! A command is one file here and one row in `COMMANDS`.
 
+mod annotate;
 mod api_resources;
 mod api_versions;
+mod apply;
+mod auth;
 mod cluster_info;
 mod completion;
 mod config;
+mod cordon;
 mod create;
 mod delete;
 mod describe;
+mod events;
 mod get;
+mod label;
 mod logs;
 mod options;
+mod patch;
+mod run;
+mod scale;
+mod taint;
 mod version;
+mod wait;
 
 use std::ffi::OsString;
+
+pub(crate) use get::{flatten, print_object};
 
 use clap::ArgMatches;
 use futures::future::BoxFuture;
@@ -41,18 +54,30 @@ pub(crate) struct Command {
 
 /// THE LIST.
 const COMMANDS: &[Command] = &[
+    annotate::COMMAND,
     api_resources::COMMAND,
     api_versions::COMMAND,
+    apply::COMMAND,
+    auth::COMMAND,
     cluster_info::COMMAND,
     completion::COMMAND,
     config::COMMAND,
+    cordon::CORDON,
+    cordon::UNCORDON,
     create::COMMAND,
     delete::COMMAND,
     describe::COMMAND,
+    events::COMMAND,
     get::COMMAND,
+    label::COMMAND,
     logs::COMMAND,
     options::COMMAND,
+    patch::COMMAND,
+    run::COMMAND,
+    scale::COMMAND,
+    taint::COMMAND,
     version::COMMAND,
+    wait::COMMAND,
 ];
 
 /// What a command works with; connection, configuration and discovery are made when first asked for.

@@ -43,30 +43,11 @@ pub(crate) fn table(mut events: Vec<Value>, now: Timestamp) -> String {
     if events.is_empty() {
         return "Events:\t<none>\n".to_owned();
     }
-    events
-        .sort_by_key(|event| event["lastTimestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok()));
+    events.sort_by_key(|event| time(&event["lastTimestamp"]));
     let mut out =
         "Events:\n  Type\tReason\tAge\tFrom\tMessage\n  ----\t------\t----\t----\t-------\n".to_owned();
     for event in &events {
-        let age = |value: &Value| duration::since(value.as_str(), now);
-        let first = if event["eventTime"].is_string() {
-            age(&event["eventTime"])
-        } else {
-            age(&event["firstTimestamp"])
-        };
-        let series = &event["series"];
-        let count = event["count"].as_i64().unwrap_or(0);
-        let interval = if series.is_object() {
-            format!(
-                "{} (x{} over {first})",
-                age(&series["lastObservedTime"]),
-                series["count"].as_i64().unwrap_or(0)
-            )
-        } else if count > 1 {
-            format!("{} (x{count} over {first})", age(&event["lastTimestamp"]))
-        } else {
-            first
-        };
+        let interval = interval(event, now);
         let component = text(&event["source"], "component");
         let from = if component.is_empty() { text(event, "reportingComponent") } else { component };
         let message = text(event, "message").trim();
@@ -78,4 +59,33 @@ pub(crate) fn table(mut events: Vec<Value>, now: Timestamp) -> String {
             &format!("  {}\t{}\t{interval}\t{from}\t{message}\n", text(event, "type"), text(event, "reason"));
     }
     out
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str().and_then(|time| time.parse().ok())
+}
+
+/// When an event last happened.
+pub(crate) fn when(event: &Value) -> Option<Timestamp> {
+    if event["series"].is_object() {
+        return time(&event["series"]["lastObservedTime"]);
+    }
+    time(&event["lastTimestamp"]).or_else(|| time(&event["eventTime"]))
+}
+
+/// How long ago, how often and since when: `5s (x3 over 1m)`.
+pub(crate) fn interval(event: &Value, now: Timestamp) -> String {
+    let age = |value: &Value| duration::since(value.as_str(), now);
+    let first =
+        if event["eventTime"].is_string() { age(&event["eventTime"]) } else { age(&event["firstTimestamp"]) };
+    let series = &event["series"];
+    let count = event["count"].as_i64().unwrap_or(0);
+    if series.is_object() {
+        let count = series["count"].as_i64().unwrap_or(0);
+        format!("{} (x{count} over {first})", age(&series["lastObservedTime"]))
+    } else if count > 1 {
+        format!("{} (x{count} over {first})", age(&event["lastTimestamp"]))
+    } else {
+        first
+    }
 }

@@ -12,7 +12,7 @@ mod namespace;
 mod node;
 mod pod;
 mod priority_class;
-mod rbac;
+pub(crate) mod rbac;
 mod secret;
 mod service;
 mod service_account;

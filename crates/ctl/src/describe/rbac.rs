@@ -42,11 +42,7 @@ pub(super) async fn role(object: &Value) -> Result<String, Error> {
     let mut out = head(object);
     out += "PolicyRule:\n  Resources\tNon-Resource URLs\tResource Names\tVerbs\n";
     out += "  ---------\t-----------------\t--------------\t-----\n";
-    for rule in rules(object) {
-        let list = |part: &Option<String>| format!("[{}]", part.as_deref().unwrap_or(""));
-        let (urls, names) = (list(&rule.url), list(&rule.name));
-        out += &format!("  {}\t{urls}\t{names}\t[{}]\n", rule.resource(), rule.verbs.join(" "));
-    }
+    out += &rows(object, "  ");
     Ok(out)
 }
 
@@ -60,6 +56,17 @@ pub(super) async fn binding(object: &Value) -> Result<String, Error> {
         out += &format!("  {}\t{}\t{}\n", text(one, "kind"), text(one, "name"), text(one, "namespace"));
     }
     Ok(out)
+}
+
+/// One line a rule.
+pub(crate) fn rows(object: &Value, indent: &str) -> String {
+    let list = |part: &Option<String>| format!("[{}]", part.as_deref().unwrap_or(""));
+    let mut out = String::new();
+    for rule in rules(object) {
+        let (urls, names) = (list(&rule.url), list(&rule.name));
+        out += &format!("{indent}{}\t{urls}\t{names}\t[{}]\n", rule.resource(), rule.verbs.join(" "));
+    }
+    out
 }
 
 fn head(object: &Value) -> String {

@@ -1,0 +1,218 @@
+//! The objects that a changing command works on: from files, names, selectors or `--all`, each as the server has it now.
+//!
+//! **Contract.** What can be had is returned beside the errors. Lists are read page by page.
+//! **Not here.** Words to types: `resolve`. Sending the change: the commands, with `Change`.
+
+use clap::{Arg, ArgMatches};
+use serde_json::{Value, json};
+
+use crate::cli::{self, DryRun, value, values};
+use crate::commands::Context;
+use crate::connection::{JSON, with_query};
+use crate::manifests;
+use crate::output::{self, Format, name};
+use crate::report::{Error, message};
+use crate::resolve::{self, Query, Target};
+
+/// One object and where it lives.
+pub(crate) struct Selected {
+    /// Its place.
+    pub(crate) target: Target,
+    /// What the server has.
+    pub(crate) object: Value,
+}
+
+/// `-f -R -l --field-selector --all -A`
+pub(crate) fn flags() -> Vec<Arg> {
+    let mut flags: Vec<Arg> = cli::files().into_iter().chain(cli::selectors()).collect();
+    flags.push(cli::flag("all", "Select all resources, in the namespace of the specified resource types"));
+    flags.push(cli::all_namespaces());
+    flags
+}
+
+/// What a command line selects; `arguments` are its positional ones, without those that say what to change.
+pub(crate) async fn select(
+    context: &Context,
+    matches: &ArgMatches,
+    arguments: Vec<String>,
+) -> Result<(Vec<Selected>, Vec<Error>), Error> {
+    let (targets, mut errors) = targets(context, matches, arguments).await?;
+    let connection = context.connection().await?;
+    let mut found = Vec::new();
+    for target in targets {
+        if target.name.is_some() {
+            match connection.get(&target.path(), JSON).await {
+                Ok(object) => found.push(Selected { target, object }),
+                Err(error) => errors.push(error),
+            }
+            continue;
+        }
+        let (labels, fields) = (value(matches, "selector"), value(matches, "field-selector"));
+        match list(context, &target, labels, fields).await {
+            Ok(all) => found.extend(all),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((found, errors))
+}
+
+/// Names and collections, not yet asked for.
+pub(crate) async fn targets(
+    context: &Context,
+    matches: &ArgMatches,
+    arguments: Vec<String>,
+) -> Result<(Vec<Target>, Vec<Error>), Error> {
+    let files = values(matches, "filename");
+    if !files.is_empty() {
+        if !arguments.is_empty() {
+            return Err(message(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            ));
+        }
+        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let targets = found.into_iter().map(|one| Target {
+            name: Some(one.name().to_owned()),
+            source: Some(one.source),
+            namespace: one.namespace,
+            resource: one.resource,
+        });
+        return Ok((targets.collect(), errors));
+    }
+    if arguments.is_empty() {
+        return Err(message(
+            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+        ));
+    }
+    let query = Query {
+        arguments,
+        selector: !value(matches, "selector").is_empty()
+            || !value(matches, "field-selector").is_empty()
+            || matches.get_flag("all"),
+        all_namespaces: matches.get_flag("all-namespaces"),
+        allow_all: false,
+    };
+    Ok((resolve::targets(context, &query).await?, Vec::new()))
+}
+
+/// All objects of a collection that fit.
+pub(crate) async fn list(
+    context: &Context,
+    target: &Target,
+    labels: &str,
+    fields: &str,
+) -> Result<Vec<Selected>, Error> {
+    let mut found = Vec::new();
+    let mut token = String::new();
+    loop {
+        let path = with_query(
+            &target.path(),
+            &[
+                ("continue", token.clone()),
+                ("fieldSelector", fields.to_owned()),
+                ("labelSelector", labels.to_owned()),
+                ("limit", "500".to_owned()),
+            ],
+        );
+        let list = context
+            .connection()
+            .await?
+            .get(&path, JSON)
+            .await
+            .map_err(|error| target.list_error(error, labels, fields))?;
+        token = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();
+        for object in crate::commands::flatten(list, &target.resource) {
+            let target = Target {
+                namespace: object["metadata"]["namespace"].as_str().map(str::to_owned),
+                name: object["metadata"]["name"].as_str().map(str::to_owned),
+                ..target.clone()
+            };
+            found.push(Selected { target, object });
+        }
+        if token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+/// How changes are sent and told: `--dry-run`, `--field-manager`, `-o`.
+pub(crate) struct Change {
+    /// `--dry-run`
+    pub(crate) dry_run: DryRun,
+    manager: String,
+    format: Format,
+    show_managed_fields: bool,
+}
+
+/// The flags that `Change` reads.
+pub(crate) fn change_flags(manager: &'static str) -> Vec<Arg> {
+    vec![
+        cli::dry_run(),
+        cli::output(),
+        cli::text(
+            "template",
+            "Template string or path to template file to use when -o=jsonpath, -o=jsonpath-file",
+        ),
+        cli::text("field-manager", "Name of the manager used to track field ownership")
+            .default_value(manager),
+        cli::flag(
+            "show-managed-fields",
+            "If true, keep the managedFields when printing objects in JSON or YAML format",
+        ),
+    ]
+}
+
+impl Change {
+    /// Reads the flags.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(Self {
+            dry_run: DryRun::from_matches(matches)?,
+            manager: value(matches, "field-manager").to_owned(),
+            format: output::parse(
+                value(matches, "output"),
+                matches.get_one::<String>("template").map(String::as_str),
+            )?,
+            show_managed_fields: matches.get_flag("show-managed-fields"),
+        })
+    }
+
+    /// The query of a write.
+    pub(crate) fn query(&self, path: &str) -> String {
+        let dry_run = if self.dry_run == DryRun::Server { "All" } else { "" };
+        with_query(path, &[("dryRun", dry_run.to_owned()), ("fieldManager", self.manager.clone())])
+    }
+
+    /// Sends a patch; with `--dry-run=client` nothing is sent and the object stays as it is.
+    pub(crate) async fn patch(
+        &self,
+        context: &Context,
+        selected: &Selected,
+        media: &str,
+        body: &Value,
+    ) -> Result<Value, Error> {
+        if self.dry_run == DryRun::Client || *body == json!({}) {
+            return Ok(selected.object.clone());
+        }
+        let path = self.query(&selected.target.path());
+        context.connection().await?.patch(&path, media, body).await
+    }
+
+    /// Prints `kind/name done` with a dry run's suffix, or the object where `-o` asks for it.
+    pub(crate) fn print(&self, context: &Context, object: &mut Value, done: &str) -> Result<(), Error> {
+        let done = format!("{done}{}", self.dry_run.suffix());
+        self.print_bare(context, object, &done)
+    }
+
+    /// The same without the suffix, which some commands leave out.
+    pub(crate) fn print_bare(&self, context: &Context, object: &mut Value, done: &str) -> Result<(), Error> {
+        let text = match &self.format {
+            Format::Human { .. } => format!("{} {done}\n", name::of(object)),
+            format => crate::commands::print_object(format, object, self.show_managed_fields)?,
+        };
+        context.terminal.out(&text)
+    }
+
+    /// Whether the command's own line is printed.
+    pub(crate) fn is_human(&self) -> bool {
+        matches!(self.format, Format::Human { .. })
+    }
+}
