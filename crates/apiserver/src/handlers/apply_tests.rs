@@ -46,6 +46,25 @@ async fn applying_creates_and_the_same_again_changes_nothing() {
 }
 
 #[tokio::test]
+async fn appliers_at_the_same_time_all_get_their_fields() {
+    let api = Api::new().await;
+    let appliers = (0..8).map(|n| {
+        let api = &api;
+        async move {
+            let config = CONFIG.replace("{color: red, size: 1}", &format!("{{f{n}: {n}}}"));
+            let answer = apply(api, &format!("a?fieldManager=m{n}"), &config).await;
+            assert!(matches!(answer.code, 200 | 201), "{}", answer.text);
+            answer.code
+        }
+    });
+    let codes = futures::future::join_all(appliers).await;
+    assert_eq!(codes.iter().filter(|code| **code == 201).count(), 1);
+    let object = api.get(&format!("{WIDGETS}/a")).await.json();
+    assert_eq!(managers(&object).len(), 8);
+    assert!((0..8).all(|n| object["spec"][format!("f{n}")] == n), "{object}");
+}
+
+#[tokio::test]
 async fn refuses_applies_in_upstreams_words() {
     let api = Api::new().await;
     apply(&api, "a?fieldManager=m", CONFIG).await;

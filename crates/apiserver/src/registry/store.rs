@@ -304,8 +304,11 @@ impl Store {
                     return Err(Status::not_found(self.resource(), name));
                 }
                 let object = change(None)?;
-                let object = self.create(options, namespace, object).await?;
-                return Ok(Updated { object, created: true });
+                match self.create(options, namespace, object).await {
+                    // Another writer was faster; its object is changed instead.
+                    Err(status) if status.reason == "AlreadyExists" => continue,
+                    object => return object.map(|object| Updated { object, created: true }),
+                }
             };
             let mut old = existing.to_value();
             let mut object = change(Some(&old))?;

@@ -69,7 +69,7 @@ fn owns_what_it_names() {
 fn a_conflict_names_the_manager_and_the_field() {
     let live = run(None, "one", &config(&json!({"replicas": 1, "minReadySeconds": 1}))).unwrap();
     let status = run(Some(&live), "two", &config(&json!({"replicas": 2}))).unwrap_err();
-    assert_eq!((status.code, status.reason.as_ref()), (409, "Conflict"));
+    assert_eq!((status.code, status.reason), (409, "Conflict"));
     assert_eq!(status.message, "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas");
     let cause = &status.details.as_ref().unwrap().causes[0];
     assert_eq!((cause.reason.as_str(), cause.field.as_str()), ("FieldManagerConflict", ".spec.replicas"));

@@ -92,16 +92,16 @@ fn merges_by_the_schemas_keys() {
 fn orders_lists_as_asked() {
     let names = |list: &[&str]| -> Value { list.iter().map(|name| json!({"name": name})).collect() };
     // Order before, items patched (`-` deletes), order asked for, order after.
-    let table: [(&[&str], &[&str], &[&str], &[&str]); 7] = [
-        (&["a", "b"], &["c"], &["c", "b", "a"], &["c", "b", "a"]),
-        (&["a", "b"], &["c"], &["a", "b", "c"], &["a", "b", "c"]),
-        (&["a", "b"], &[], &["b", "a"], &["b", "a"]),
-        (&["s", "a"], &["c"], &["a", "c"], &["s", "a", "c"]),
-        (&["a", "s"], &["c"], &["a", "c"], &["a", "c", "s"]),
-        (&["a", "s", "b"], &["-a"], &["b"], &["s", "b"]),
-        (&[], &["b", "a"], &["b", "a"], &["b", "a"]),
+    let table: [[&[&str]; 4]; 7] = [
+        [&["a", "b"], &["c"], &["c", "b", "a"], &["c", "b", "a"]],
+        [&["a", "b"], &["c"], &["a", "b", "c"], &["a", "b", "c"]],
+        [&["a", "b"], &[], &["b", "a"], &["b", "a"]],
+        [&["s", "a"], &["c"], &["a", "c"], &["s", "a", "c"]],
+        [&["a", "s"], &["c"], &["a", "c"], &["a", "c", "s"]],
+        [&["a", "s", "b"], &["-a"], &["b"], &["s", "b"]],
+        [&[], &["b", "a"], &["b", "a"], &["b", "a"]],
     ];
-    for (old, patched, order, after) in table {
+    for [old, patched, order, after] in table {
         let mut object = json!({"spec": {"containers": names(old)}});
         let patched: Value = patched
             .iter()
