@@ -49,12 +49,20 @@ async fn groups_come_in_upstreams_order() {
             "apps",
             "authentication.k8s.io",
             "authorization.k8s.io",
+            "autoscaling",
             "batch",
             "certificates.k8s.io",
+            "networking.k8s.io",
+            "policy",
             "rbac.authorization.k8s.io",
+            "storage.k8s.io",
+            "admissionregistration.k8s.io",
             "scheduling.k8s.io",
             "coordination.k8s.io",
-            "discovery.k8s.io"
+            "node.k8s.io",
+            "discovery.k8s.io",
+            "resource.k8s.io",
+            "flowcontrol.apiserver.k8s.io",
         ]
     );
     let (_, group) = get("/apis/coordination.k8s.io", "*/*").await.unwrap();

@@ -185,7 +185,8 @@ pub(crate) fn workload_selector(errors: &mut ErrorList, path: &Path, selector: &
         return;
     }
     label_selector(errors, path, selector);
-    if super::edit::is_empty(&selector["matchLabels"]) && super::edit::is_empty(&selector["matchExpressions"]) {
+    if super::edit::is_empty(&selector["matchLabels"]) && super::edit::is_empty(&selector["matchExpressions"])
+    {
         let detail = format!("empty selector is invalid for {owner}");
         errors.push(Error::invalid(path, selector.clone(), &detail));
     }

@@ -3,7 +3,9 @@
 //! Adding a kind is a file with its strategy and a row here; discovery, handlers, watch cache, tables, OpenAPI and
 //! the shared suite of `registry::testing` follow from it.
 
+mod admissionregistration;
 mod apps;
+mod autoscaling;
 mod batch;
 mod cells;
 mod certificates;
@@ -12,10 +14,16 @@ mod coordination;
 mod core;
 mod discovery;
 mod edit;
+mod flowcontrol;
+mod networking;
+mod node;
 mod pod_spec;
 mod pod_template;
+mod policy;
 mod rbac;
+mod resource;
 mod scheduling;
+mod storage;
 
 pub(crate) use self::certificates::conditions as certificate_conditions;
 pub use self::core::service::{DEFAULT_SERVICE_CIDR, ServiceCidr};
@@ -47,20 +55,46 @@ pub fn with_service_cidr(services: ServiceCidr) -> Vec<Arc<dyn Strategy>> {
         Arc::new(core::secret::Secret::new()),
         Arc::new(core::service::Service::new(services)),
         Arc::new(core::service_account::ServiceAccount::new()),
+        Arc::new(admissionregistration::policy::Policy::mutating()),
+        Arc::new(admissionregistration::policy::Policy::validating()),
+        Arc::new(admissionregistration::policy_binding::PolicyBinding::mutating()),
+        Arc::new(admissionregistration::policy_binding::PolicyBinding::validating()),
+        Arc::new(admissionregistration::webhook_configuration::WebhookConfiguration::mutating()),
+        Arc::new(admissionregistration::webhook_configuration::WebhookConfiguration::validating()),
         Arc::new(apps::controller_revision::ControllerRevision::new()),
         Arc::new(apps::daemon_set::DaemonSet::new()),
         Arc::new(apps::deployment::Deployment::new()),
         Arc::new(apps::replica_set::ReplicaSet::new()),
         Arc::new(apps::stateful_set::StatefulSet::new()),
+        Arc::new(autoscaling::horizontal_pod_autoscaler::HorizontalPodAutoscaler::new()),
         Arc::new(batch::cron_job::CronJob::new()),
         Arc::new(batch::job::Job::new()),
         Arc::new(certificates::certificate_signing_request::CertificateSigningRequest::new()),
         Arc::new(coordination::lease::Lease::new()),
         Arc::new(discovery::endpoint_slice::EndpointSlice::new()),
+        Arc::new(flowcontrol::flow_schema::FlowSchema::new()),
+        Arc::new(flowcontrol::priority_level_configuration::PriorityLevelConfiguration::new()),
+        Arc::new(networking::ingress::Ingress::new()),
+        Arc::new(networking::ingress_class::IngressClass::new()),
+        Arc::new(networking::ip_address::IpAddress::new()),
+        Arc::new(networking::network_policy::NetworkPolicy::new()),
+        Arc::new(networking::service_cidr::ServiceCidr::new()),
+        Arc::new(node::runtime_class::RuntimeClass::new()),
+        Arc::new(policy::pod_disruption_budget::PodDisruptionBudget::new()),
         Arc::new(rbac::cluster_role::ClusterRole::new()),
         Arc::new(rbac::cluster_role_binding::ClusterRoleBinding::new()),
         Arc::new(rbac::role::Role::new()),
         Arc::new(rbac::role_binding::RoleBinding::new()),
+        Arc::new(resource::device_class::DeviceClass::new()),
+        Arc::new(resource::resource_claim::ResourceClaim::new()),
+        Arc::new(resource::resource_claim_template::ResourceClaimTemplate::new()),
+        Arc::new(resource::resource_slice::ResourceSlice::new()),
         Arc::new(scheduling::priority_class::PriorityClass::new()),
+        Arc::new(storage::csi_driver::CsiDriver::new()),
+        Arc::new(storage::csi_node::CsiNode::new()),
+        Arc::new(storage::csi_storage_capacity::CsiStorageCapacity::new()),
+        Arc::new(storage::storage_class::StorageClass::new()),
+        Arc::new(storage::volume_attachment::VolumeAttachment::new()),
+        Arc::new(storage::volume_attributes_class::VolumeAttributesClass::new()),
     ]
 }

@@ -90,7 +90,9 @@ pub(crate) fn check_selected(errors: &mut ErrorList, path: &Path, spec: &Value) 
     check::workload_selector(errors, &selector_path, &spec["selector"], "deployment");
     let (template, path) = (&spec["template"], path.child("template"));
     match LabelSelector::from_json(&spec["selector"]) {
-        Err(_) => errors.push(Error::invalid(&selector_path, spec["selector"].clone(), "invalid label selector")),
+        Err(_) => {
+            errors.push(Error::invalid(&selector_path, spec["selector"].clone(), "invalid label selector"))
+        }
         Ok(selector) => {
             if !spec["selector"].is_null() {
                 check_match(errors, &path, &selector, template);

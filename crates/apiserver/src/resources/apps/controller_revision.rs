@@ -56,7 +56,12 @@ impl Strategy for ControllerRevision {
 
     fn columns(&self) -> &'static [Column] {
         const {
-            &[Column::NAME, Column::new("Controller", "string"), Column::new("Revision", "string"), cells::AGE]
+            &[
+                Column::NAME,
+                Column::new("Controller", "string"),
+                Column::new("Revision", "string"),
+                cells::AGE,
+            ]
         }
     }
 

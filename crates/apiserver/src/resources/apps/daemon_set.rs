@@ -56,7 +56,8 @@ fn check_update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Value) 
         "RollingUpdate" if rolling.is_null() => errors.push(Error::required(&rolling_path, "")),
         "RollingUpdate" => {
             let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
-            let (at_unavailable, at_surge) = (rolling_path.child("maxUnavailable"), rolling_path.child("maxSurge"));
+            let (at_unavailable, at_surge) =
+                (rolling_path.child("maxUnavailable"), rolling_path.child("maxSurge"));
             check::int_or_percent(errors, &at_unavailable, unavailable);
             check::int_or_percent(errors, &at_surge, surge);
             match (check::figure(unavailable) != 0, check::figure(surge) != 0) {
@@ -64,7 +65,9 @@ fn check_update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Value) 
                     let detail = "may not be set when maxUnavailable is non-zero";
                     errors.push(Error::invalid(&at_surge, surge.clone(), detail));
                 }
-                (false, false) => errors.push(Error::required(&at_unavailable, "cannot be 0 when maxSurge is 0")),
+                (false, false) => {
+                    errors.push(Error::required(&at_unavailable, "cannot be 0 when maxSurge is 0"))
+                }
                 _ => {}
             }
             check::at_most_all(errors, &at_unavailable, unavailable);

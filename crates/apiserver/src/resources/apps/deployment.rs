@@ -10,8 +10,14 @@ use api::kind::{Resource, Scope};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-const COUNTS: &[&str] =
-    &["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"];
+const COUNTS: &[&str] = &[
+    "observedGeneration",
+    "replicas",
+    "updatedReplicas",
+    "readyReplicas",
+    "availableReplicas",
+    "unavailableReplicas",
+];
 
 /// The strategy of Deployments.
 pub(crate) struct Deployment(Resource);

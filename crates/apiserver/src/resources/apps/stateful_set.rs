@@ -178,8 +178,14 @@ impl Strategy for StatefulSet {
     fn validate_status_update(&self, object: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let status = &object["status"];
-        let counts =
-            ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas", "observedGeneration"];
+        let counts = [
+            "replicas",
+            "readyReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+            "availableReplicas",
+            "observedGeneration",
+        ];
         check::none_negative(&mut errors, &Path::new("status"), status, &counts);
         pod_template::check_collisions(&mut errors, status, &old["status"]);
         pod_template::check_bounds(

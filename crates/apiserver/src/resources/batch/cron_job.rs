@@ -3,8 +3,8 @@
 //! **Upstream**: `pkg/registry/batch/cronjob`, `validateCronJobSpec`.
 
 use super::{job_spec, schedule};
-use crate::registry::{Cell, Column, Strategy, WriteContext};
 use crate::registry::metadata;
+use crate::registry::{Cell, Column, Strategy, WriteContext};
 use crate::resources::edit::{items, text};
 use crate::resources::{cells, check, edit, pod_template};
 use api::field::{Error, ErrorList, Path};
@@ -97,7 +97,8 @@ impl Strategy for CronJob {
         let at = path.child("jobTemplate");
         let (labels, annotations) = (&job["metadata"]["labels"], &job["metadata"]["annotations"]);
         errors.extend(metadata::validate_labels(labels, &at.child("metadata").child("labels")));
-        errors.extend(metadata::validate_annotations(annotations, &at.child("metadata").child("annotations")));
+        errors
+            .extend(metadata::validate_annotations(annotations, &at.child("metadata").child("annotations")));
         if job["spec"]["manualSelector"] == true {
             let path = at.child("spec").child("manualSelector");
             errors.push(Error::not_supported(&path, true, &["nil", "false"]));

@@ -38,8 +38,7 @@ fn generate_selector(object: &mut Value) {
         return;
     }
     let Some(template) = edit::child_or_new(spec, "template") else { return };
-    let Some(labels) =
-        edit::child_or_new(template, "metadata").and_then(|m| edit::child_or_new(m, "labels"))
+    let Some(labels) = edit::child_or_new(template, "metadata").and_then(|m| edit::child_or_new(m, "labels"))
     else {
         return;
     };

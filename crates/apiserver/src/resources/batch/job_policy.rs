@@ -2,8 +2,8 @@
 //!
 //! **Upstream**: `validatePodFailurePolicy`, `validateSuccessPolicy`.
 
-use crate::resources::edit::{items, text};
 use crate::resources::check;
+use crate::resources::edit::{items, text};
 use api::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
@@ -98,7 +98,10 @@ pub(super) fn check_success(errors: &mut ErrorList, path: &Path, spec: &Value) {
     }
     let (rules, path) = (items(policy, "rules"), path.child("rules"));
     if rules.is_empty() {
-        errors.push(Error::required(&path, "at least one rules must be specified when the successPolicy is specified"));
+        errors.push(Error::required(
+            &path,
+            "at least one rules must be specified when the successPolicy is specified",
+        ));
     }
     if rules.len() > MAX_RULES {
         errors.push(Error::too_many(&path, rules.len(), MAX_RULES));
@@ -112,7 +115,8 @@ pub(super) fn check_success(errors: &mut ErrorList, path: &Path, spec: &Value) {
         }
         check::none_negative(errors, &path, rule, &["succeededCount"]);
         if let Some(count) = rule["succeededCount"].as_i64().filter(|count| *count > completions) {
-            let detail = format!("must be less than or equal to {completions} (the number of specified completions)");
+            let detail =
+                format!("must be less than or equal to {completions} (the number of specified completions)");
             errors.push(Error::invalid(&path.child("succeededCount"), count, &detail));
         }
         if let Some(indexes) = rule["succeededIndexes"].as_str()

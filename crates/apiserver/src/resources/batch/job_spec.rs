@@ -55,7 +55,8 @@ pub(super) fn check_spec(errors: &mut ErrorList, path: &Path, spec: &Value) {
     }
     let (template, path) = (&spec["template"], path.child("template"));
     pod_template::check_template(errors, &path, template);
-    let (policy, path) = (text(&template["spec"], "restartPolicy"), path.child("spec").child("restartPolicy"));
+    let (policy, path) =
+        (text(&template["spec"], "restartPolicy"), path.child("spec").child("restartPolicy"));
     if matches!(policy, "" | "Always") {
         errors.push(Error::required(&path, "valid values: \"OnFailure\", \"Never\""));
     } else if policy != "Never" && spec["podFailurePolicy"].is_object() {
@@ -89,7 +90,10 @@ fn check_indexed(errors: &mut ErrorList, path: &Path, spec: &Value) {
     let Some(max) = failed.as_i64() else { return };
     let path = path.child("maxFailedIndexes");
     if limit.is_null() {
-        errors.push(Error::required(&Path::new("spec").child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
+        errors.push(Error::required(
+            &Path::new("spec").child("backoffLimitPerIndex"),
+            "when maxFailedIndexes is specified",
+        ));
     } else if max > MAX_FAILED_INDEXES {
         let detail = "must be less than or equal to 100000";
         errors.push(Error::invalid(&path, max, detail));
@@ -109,7 +113,8 @@ pub(super) fn check_update(errors: &mut ErrorList, spec: &Value, job: &Value, ol
     if !edit::same(&template, &before["template"]) {
         errors.push(Error::invalid(&path.child("template"), spec["template"].clone(), check::IMMUTABLE));
     }
-    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
+    {
         check::immutable(errors, &path.child(field), &job["spec"][field], &before[field]);
     }
 }
@@ -119,7 +124,8 @@ fn check_completions(errors: &mut ErrorList, path: &Path, spec: &Value, before: 
     if *new == before["completions"] {
         return;
     }
-    let elastic = text(spec, "completionMode") == "Indexed" && !new.is_null() && !before["completions"].is_null();
+    let elastic =
+        text(spec, "completionMode") == "Indexed" && !new.is_null() && !before["completions"].is_null();
     if !elastic {
         errors.push(Error::invalid(&path, new.clone(), check::IMMUTABLE));
     } else if *new != spec["parallelism"] || before["completions"] != before["parallelism"] {

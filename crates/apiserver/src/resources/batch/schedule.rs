@@ -123,9 +123,9 @@ fn number(text: &str) -> Result<i64, String> {
     match text.parse::<i64>() {
         Ok(number) if number < 0 => Err(format!("negative number ({number}) not allowed: {text}")),
         Ok(number) => Ok(number),
-        Err(_) => Err(format!(
-            "failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"
-        )),
+        Err(_) => {
+            Err(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))
+        }
     }
 }
 
@@ -136,7 +136,12 @@ mod tests {
     #[test]
     fn reads_what_upstream_reads() {
         for schedule in [
-            "* * * * *", "*/5 0-6,12 1 JAN-mar sun", "@every 1h30m", "@hourly", "0 0 ? * 1-5", "TZ=UTC 0 0 * * *",
+            "* * * * *",
+            "*/5 0-6,12 1 JAN-mar sun",
+            "@every 1h30m",
+            "@hourly",
+            "0 0 ? * 1-5",
+            "TZ=UTC 0 0 * * *",
         ] {
             assert_eq!(check(schedule), Ok(()), "{schedule}");
         }

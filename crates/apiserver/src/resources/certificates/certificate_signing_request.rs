@@ -81,7 +81,11 @@ fn check_signer(errors: &mut ErrorList, path: &Path, name: &str) {
         errors.push(Error::invalid(path, domain, &format!("validating domain label {domain:?}: {message}")));
     }
     if !domain.contains('.') {
-        errors.push(Error::invalid(path, domain, "should be a domain with at least two segments separated by dots"));
+        errors.push(Error::invalid(
+            path,
+            domain,
+            "should be a domain with at least two segments separated by dots",
+        ));
     }
     for message in names::dns_subdomain(rest, false) {
         errors.push(Error::invalid(path, rest, &format!("validating label {rest:?}: {message}")));
@@ -238,7 +242,9 @@ mod tests {
         assert_eq!(texts(&with(&[&approved]), &with(&[])), Vec::<String>::new());
         assert_eq!(
             texts(&with(&[&approved, &denied]), &with(&[&approved])),
-            ["status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive"]
+            [
+                "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive"
+            ]
         );
         assert_eq!(
             texts(&with(&[]), &with(&[&approved])),

@@ -39,7 +39,8 @@ pub(crate) fn check(object: &Value, old: &Value) -> ErrorList {
             errors.push(Error::required(&path.child("type"), ""));
         }
         let status = text(condition, "status");
-        let supported: &[&str] = if LASTING.contains(&kind) { &["True"] } else { &["False", "True", "Unknown"] };
+        let supported: &[&str] =
+            if LASTING.contains(&kind) { &["True"] } else { &["False", "True", "Unknown"] };
         if status.is_empty() {
             errors.push(Error::required(&path.child("status"), ""));
         } else if !supported.contains(&status) {

@@ -82,7 +82,10 @@ fn check_source(errors: &mut ErrorList, path: &Path, spec: &Value) {
                 errors.push(Error::invalid(&at.child("path"), place, "must not contain '..'"));
             }
             if *source == "local" && is_empty(&spec["nodeAffinity"]) {
-                errors.push(Error::required(&path.child("nodeAffinity"), "Local volume requires node affinity"));
+                errors.push(Error::required(
+                    &path.child("nodeAffinity"),
+                    "Local volume requires node affinity",
+                ));
             }
             if *source == "hostPath" && place == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
                 let detail = "may not be 'Recycle' for a hostPath mount of '/'";
@@ -91,7 +94,9 @@ fn check_source(errors: &mut ErrorList, path: &Path, spec: &Value) {
         }
         "nfs" => {
             check::required(errors, &at.child("server"), &body["server"]);
-            if check::required(errors, &at.child("path"), &body["path"]) && !text(body, "path").starts_with('/') {
+            if check::required(errors, &at.child("path"), &body["path"])
+                && !text(body, "path").starts_with('/')
+            {
                 let detail = "must be an absolute path";
                 errors.push(Error::invalid(&at.child("path"), text(body, "path"), detail));
             }

@@ -63,9 +63,7 @@ pub(crate) struct ResourceQuota(Resource);
 impl ResourceQuota {
     pub(crate) fn new() -> Self {
         let (plural, singular) = ("resourcequotas", "resourcequota");
-        Self(
-            Resource::new("", "v1", "ResourceQuota", plural, singular, Scope::Namespaced).short(&["quota"]),
-        )
+        Self(Resource::new("", "v1", "ResourceQuota", plural, singular, Scope::Namespaced).short(&["quota"]))
     }
 }
 
@@ -128,11 +126,13 @@ fn check_scopes(errors: &mut ErrorList, path: &Path, spec: &Value) {
         }
         match operator {
             "In" | "NotIn" if values.is_empty() => {
-                let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+                let detail =
+                    "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
                 errors.push(Error::required(&path.child("values"), detail));
             }
             "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+                let detail =
+                    "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
                 errors.push(Error::invalid(&path.child("values"), requirement["values"].clone(), detail));
             }
             other if OPERATORS.contains(&other) => {}

@@ -61,7 +61,9 @@ pub(super) fn check_resources(errors: &mut ErrorList, path: &Path, resources: &V
     for (name, amount) in entries(resources, "requests") {
         check_amount(errors, &requests.key(name), name, amount);
         let fixed = is_extended(name) || name.starts_with(HUGE_PAGES);
-        let (Some(request), limit) = (parse_amount(amount), parse_amount(&resources["limits"][name])) else { continue };
+        let (Some(request), limit) = (parse_amount(amount), parse_amount(&resources["limits"][name])) else {
+            continue;
+        };
         match limit {
             Some(limit) if fixed && request != limit => {
                 let detail = format!("must be equal to {name} limit of {limit}");

@@ -1,0 +1,12 @@
+//! `admissionregistration.k8s.io`: who else is asked before something is written.
+//!
+//! **Contract**: stored and validated; nobody asks yet, and expressions are not compiled.
+//! **Upstream**: `pkg/apis/admissionregistration/validation`.
+
+pub(crate) mod policy;
+pub(crate) mod policy_binding;
+mod rules;
+pub(crate) mod webhook_configuration;
+
+const GROUP: &str = "admissionregistration.k8s.io";
+const CATEGORIES: &[&str] = &["api-extensions"];

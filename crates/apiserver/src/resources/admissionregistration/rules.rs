@@ -1,0 +1,118 @@
+//! What webhooks and policies share: which requests they match.
+//!
+//! **Upstream**: `validateRule`, `validateRuleWithOperations`, `validateMatchResources`, `validateMatchConditions`.
+
+use crate::resources::edit::{each, items, text};
+use crate::resources::{check, edit};
+use api::field::{Error, ErrorList, Path};
+use api::names;
+use serde_json::{Value, json};
+
+const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
+pub(super) const POLICIES: &[&str] = &["Fail", "Ignore"];
+const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
+/// **Upstream**: at most so many match conditions.
+const MAX_CONDITIONS: usize = 64;
+
+/// Fills the defaults of rules in a list.
+pub(super) fn default_rules(holder: &mut Value, field: &str) {
+    each(holder, field).for_each(|rule| edit::set_default(rule, "scope", "*"));
+}
+
+/// Fills the defaults of a policy's or binding's match, if it has one.
+pub(super) fn default_match(spec: &mut Value, field: &str) {
+    let Some(matching) = edit::child(spec, field) else { return };
+    edit::set_default(matching, "matchPolicy", "Equivalent");
+    for selector in ["namespaceSelector", "objectSelector"] {
+        edit::set_default(matching, selector, json!({}));
+    }
+    default_rules(matching, "resourceRules");
+    default_rules(matching, "excludeResourceRules");
+}
+
+fn check_wildcard(errors: &mut ErrorList, path: &Path, rule: &Value, field: &str, what: &str) {
+    let (list, path) = (items(rule, field), path.child(field));
+    if list.is_empty() {
+        errors.push(Error::required(&path, ""));
+    }
+    if list.len() > 1 && list.iter().any(|item| item == "*") {
+        let detail = format!("if '*' is present, must not specify other {what}");
+        errors.push(Error::invalid(&path, rule[field].clone(), &detail));
+    }
+}
+
+/// All errors of rules with operations.
+pub(super) fn check_rules(errors: &mut ErrorList, path: &Path, holder: &Value, field: &str) {
+    for (i, rule) in items(holder, field).iter().enumerate() {
+        let path = path.child(field).index(i);
+        check_wildcard(errors, &path, rule, "operations", "operations");
+        for (j, operation) in items(rule, "operations").iter().enumerate() {
+            if !operation.as_str().is_some_and(|o| OPERATIONS.contains(&o)) {
+                let path = path.child("operations").index(j);
+                errors.push(Error::not_supported(&path, operation.clone(), &OPERATIONS));
+            }
+        }
+        check_wildcard(errors, &path, rule, "apiGroups", "groups");
+        check_wildcard(errors, &path, rule, "apiVersions", "versions");
+        for (j, version) in items(rule, "apiVersions").iter().enumerate() {
+            check::required(errors, &path.child("apiVersions").index(j), version);
+        }
+        if items(rule, "resources").is_empty() {
+            errors.push(Error::required(&path.child("resources"), ""));
+        }
+        for (j, resource) in items(rule, "resources").iter().enumerate() {
+            check::required(errors, &path.child("resources").index(j), resource);
+        }
+        if !rule["scope"].is_null() && !SCOPES.contains(&text(rule, "scope")) {
+            errors.push(Error::not_supported(&path.child("scope"), text(rule, "scope"), SCOPES));
+        }
+    }
+}
+
+/// All errors of `failurePolicy`, `matchPolicy` and the selectors.
+pub(super) fn check_policies(errors: &mut ErrorList, path: &Path, holder: &Value) {
+    for (field, known) in [("failurePolicy", POLICIES), ("matchPolicy", MATCH_POLICIES)] {
+        if !holder[field].is_null() && !known.contains(&text(holder, field)) {
+            errors.push(Error::not_supported(&path.child(field), text(holder, field), known));
+        }
+    }
+    for field in ["namespaceSelector", "objectSelector"] {
+        check::label_selector(errors, &path.child(field), &holder[field]);
+    }
+}
+
+/// All errors of a policy's match.
+pub(super) fn check_match(errors: &mut ErrorList, path: &Path, matching: &Value) {
+    check_policies(errors, path, matching);
+    check_rules(errors, path, matching, "resourceRules");
+    check_rules(errors, path, matching, "excludeResourceRules");
+}
+
+/// All errors of `matchConditions`; what the expressions mean is not looked at.
+pub(super) fn check_conditions(errors: &mut ErrorList, path: &Path, holder: &Value) {
+    let (conditions, path) = (items(holder, "matchConditions"), path.child("matchConditions"));
+    if conditions.len() > MAX_CONDITIONS {
+        errors.push(Error::too_many(&path, conditions.len(), MAX_CONDITIONS));
+    }
+    for (i, condition) in conditions.iter().enumerate() {
+        let path = path.index(i);
+        check_expression(errors, &path.child("expression"), &condition["expression"]);
+        let name = text(condition, "name");
+        if name.is_empty() {
+            errors.push(Error::required(&path.child("name"), ""));
+        } else {
+            check::invalid(errors, &path.child("name"), &name.into(), names::qualified_name(name));
+        }
+        if conditions[..i].iter().any(|other| other["name"] == condition["name"]) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        }
+    }
+}
+
+/// An expression that must be there.
+pub(super) fn check_expression(errors: &mut ErrorList, path: &Path, expression: &Value) {
+    if expression.as_str().unwrap_or("").trim().is_empty() {
+        errors.push(Error::required(path, "expression is not specified"));
+    }
+}
