@@ -19,7 +19,7 @@ use crate::manifests;
 use crate::output::table::{self, Columns};
 use crate::output::tabwriter::TabWriter;
 use crate::output::{
-    self, Format, custom_columns, json, jsonpath, name, sort_by::SortBy, without_managed_fields, yaml,
+    self, Format, custom_columns, json, jsonpath, kyaml, name, sort_by::SortBy, without_managed_fields, yaml,
 };
 use crate::report::{Error, message};
 use crate::resolve::{self, Query, Target};
@@ -153,6 +153,9 @@ fn request<'a>(context: &'a Context, matches: &ArgMatches) -> Result<Request<'a>
     let mut format =
         output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
     if let Format::JsonPath { template, .. } = &mut format {
+        *template = template.clone().allow_missing_keys(matches.get_flag("allow-missing-template-keys"));
+    }
+    if let Format::GoTemplate(template) = &mut format {
         *template = template.clone().allow_missing_keys(matches.get_flag("allow-missing-template-keys"));
     }
     let wide = matches!(format, Format::Human { wide: true });
@@ -402,12 +405,18 @@ pub(crate) fn print_object(
     object: &mut Value,
     show_managed_fields: bool,
 ) -> Result<String, Error> {
-    if !show_managed_fields && !matches!(format, Format::JsonPath { .. } | Format::Name) {
+    if !show_managed_fields
+        && !matches!(format, Format::JsonPath { .. } | Format::GoTemplate(_) | Format::Name)
+    {
         without_managed_fields(object);
     }
     match format {
         Format::Json => Ok(json::print(object)),
         Format::Yaml => Ok(yaml::print(object)),
+        Format::Kyaml => Ok(kyaml::print(object)),
+        Format::GoTemplate(template) => template.render(object).map_err(|error| {
+            message(format!("error executing template {:?}: template: {error}", template.source()))
+        }),
         Format::Name => Ok(match object["items"].as_array() {
             Some(items) if object["kind"] == "List" => {
                 items.iter().map(|item| name::of(item) + "\n").collect()

@@ -61,15 +61,17 @@ impl Condition {
                 _ => format!("unrecognized condition: {text:?}"),
             }));
         };
-        let rest = rest.trim_matches('\'');
-        let (path, wanted) = match rest.rsplit_once("}=") {
-            Some((path, wanted)) => (format!("{path}}}"), Some(wanted.to_owned())),
-            None => (rest.to_owned(), None),
+        let quotes = ['\'', '"'];
+        let (path, wanted) = match rest.rfind("}=").or_else(|| rest.rfind("}'=")) {
+            Some(end) => (&rest[..=end], rest[end + 1..].split_once('=').map(|(_, wanted)| wanted)),
+            None => (rest, None),
         };
+        let path = path.trim_matches(quotes);
+        let wanted = wanted.map(|wanted| wanted.trim_matches(quotes).to_owned());
         if wanted.as_deref() == Some("") {
             return Err(message("jsonpath wait value cannot be empty"));
         }
-        let path = if path.starts_with('{') { path } else { format!("{{{path}}}") };
+        let path = if path.starts_with('{') { path.to_owned() } else { format!("{{{path}}}") };
         let template = jsonpath::Template::parse(&path)
             .map_err(|error| message(format!("error parsing jsonpath {path}, {error}")))?;
         Ok(Self::Path { template, wanted })

@@ -3,8 +3,10 @@
 //! **Not here.** `describe`'s layouts.
 
 pub(crate) mod custom_columns;
+pub(crate) mod go_template;
 pub(crate) mod json;
 pub(crate) mod jsonpath;
+pub(crate) mod kyaml;
 pub(crate) mod name;
 pub(crate) mod sort_by;
 pub(crate) mod table;
@@ -27,6 +29,10 @@ pub(crate) enum Format {
     Json,
     /// `-o yaml`
     Yaml,
+    /// `-o kyaml`
+    Kyaml,
+    /// `-o go-template=…`
+    GoTemplate(go_template::Template),
     /// `-o name`
     Name,
     /// `-o jsonpath=…`
@@ -68,6 +74,16 @@ pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error>
         "wide" => Ok(Format::Human { wide: true }),
         "json" => Ok(Format::Json),
         "yaml" => Ok(Format::Yaml),
+        "kyaml" => Ok(Format::Kyaml),
+        "go-template" | "template" | "go-template-file" | "templatefile" => {
+            let argument = argument
+                .filter(|text| !text.is_empty())
+                .ok_or_else(|| message("template format specified but no template given"))?;
+            let source = if format.ends_with("file") { read(argument)? } else { argument.to_owned() };
+            let template = go_template::Template::parse(&source)
+                .map_err(|error| message(format!("error parsing template {source}, template: {error}")))?;
+            Ok(Format::GoTemplate(template))
+        }
         "name" => Ok(Format::Name),
         "jsonpath" | "jsonpath-as-json" | "jsonpath-file" => {
             let argument =

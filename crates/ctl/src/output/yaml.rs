@@ -19,6 +19,14 @@ use scalars::resolves_to_other;
 /// The column at which libyaml looks for a place to break a line.
 const BEST_WIDTH: usize = 80;
 
+/// Whether a key needs no quotes in flow style: a name that no reader of YAML takes for anything else.
+pub(crate) fn is_plain_key(key: &str) -> bool {
+    key.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
+        && !matches!(key, "t" | "T" | "f" | "F")
+        && !scalars::resolves_to_other(key)
+}
+
 /// A document as kubectl prints it, with a final newline.
 pub(crate) fn print(value: &Value) -> String {
     let mut out = Emitter { text: String::new(), column: 0 };
