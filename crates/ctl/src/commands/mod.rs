@@ -14,6 +14,7 @@ mod cordon;
 mod create;
 mod delete;
 mod describe;
+mod edit;
 mod events;
 mod get;
 mod label;
@@ -67,6 +68,7 @@ const COMMANDS: &[Command] = &[
     create::COMMAND,
     delete::COMMAND,
     describe::COMMAND,
+    edit::COMMAND,
     events::COMMAND,
     get::COMMAND,
     label::COMMAND,

@@ -11,7 +11,7 @@ type Failure = (usize, String);
 /// What ended a list of nodes.
 enum End {
     Text,
-    End,
+    Block,
     Else(String, usize),
 }
 
@@ -26,7 +26,7 @@ pub(super) fn parse(source: &str) -> Result<Vec<Node>, Failure> {
     let mut parser = Parser { source, at: 0, trim: false };
     match parser.nodes()? {
         (nodes, End::Text) => Ok(nodes),
-        (_, End::End) => Err((parser.line(), "unexpected {{end}}".to_owned())),
+        (_, End::Block) => Err((parser.line(), "unexpected {{end}}".to_owned())),
         (_, End::Else(..)) => Err((parser.line(), "unexpected {{else}}".to_owned())),
     }
 }
@@ -65,7 +65,7 @@ impl<'a> Parser<'a> {
             let column = offset - self.source[..offset].rfind('\n').map_or(0, |end| end + 1);
             let place = format!("{line}:{column}");
             match word {
-                "end" => return Ok((nodes, End::End)),
+                "end" => return Ok((nodes, End::Block)),
                 "else" => return Ok((nodes, End::Else(argument.trim().to_owned(), line))),
                 "if" | "with" | "range" => {
                     let pipeline = pipeline(argument, &place).map_err(|text| (line, text))?;
@@ -87,7 +87,7 @@ impl<'a> Parser<'a> {
         let (body, end) = self.nodes()?;
         let otherwise = match end {
             End::Text => return Err((line, "unexpected EOF".to_owned())),
-            End::End => Vec::new(),
+            End::Block => Vec::new(),
             End::Else(condition, at) => {
                 match condition.strip_prefix("if ").or(condition.strip_prefix("with ")) {
                     Some(argument) => {
@@ -97,7 +97,7 @@ impl<'a> Parser<'a> {
                         vec![self.block(inner, pipeline, at)?]
                     }
                     None => match self.nodes()? {
-                        (nodes, End::End) => nodes,
+                        (nodes, End::Block) => nodes,
                         _ => return Err((line, "unexpected EOF".to_owned())),
                     },
                 }
