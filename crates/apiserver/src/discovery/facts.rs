@@ -48,7 +48,9 @@ impl ResourceFacts {
                 verbs: names(&["get", "patch", "update"]),
             });
         }
-        Self { verbs: names(strategy.verbs()), stored: true, subresources, resource }
+        // Upstream makes up what can only be read.
+        let stored = strategy.verbs().contains(&"create");
+        Self { verbs: names(strategy.verbs()), stored, subresources, resource }
     }
 
     /// The facts of a kind that is a question.

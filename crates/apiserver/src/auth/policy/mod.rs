@@ -5,6 +5,7 @@
 //! The rules of aggregated roles are filled in here; after that they are the aggregation controller's.
 //! **Upstream**: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`, `pkg/registry/rbac/reconciliation`.
 
+mod add_ons;
 mod bindings;
 mod components;
 mod table;
@@ -68,7 +69,7 @@ fn same_subject(a: &Value, b: &Value) -> bool {
 }
 
 fn roles() -> impl Iterator<Item = &'static Role> {
-    [users::USERS, components::COMPONENTS, components::CONTROLLERS, components::NAMESPACED]
+    [users::USERS, components::COMPONENTS, add_ons::ADD_ONS, components::CONTROLLERS, components::NAMESPACED]
         .into_iter()
         .flatten()
 }

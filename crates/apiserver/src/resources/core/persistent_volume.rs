@@ -192,6 +192,10 @@ impl Strategy for PersistentVolume {
         }
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

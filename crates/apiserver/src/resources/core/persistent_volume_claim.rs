@@ -225,6 +225,10 @@ impl Strategy for PersistentVolumeClaim {
         errors
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

@@ -206,6 +206,10 @@ impl Strategy for ResourceQuota {
         errors
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, Column::new("Request", "string"), Column::new("Limit", "string"), cells::AGE] }
     }
