@@ -2,6 +2,7 @@
 //!
 //! The goldens were compared with kubectl 1.36 against the same objects.
 
+mod changes;
 mod fake;
 
 use std::ffi::OsString;

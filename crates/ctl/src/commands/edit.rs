@@ -68,15 +68,12 @@ async fn edit(context: &Context, change: &Change, selected: &Selected) -> Result
     };
     let edited = yaml_input::parse(&text)
         .map_err(|error| keep(message(format!("The edited file had a syntax error: {error}"))))?;
-    for field in ["apiVersion", "kind"] {
-        if edited[field] != shown[field] {
-            let what = format!(
-                "{}/{}",
-                selected.target.resource.name,
-                selected.target.name.as_deref().unwrap_or("")
-            );
-            return Err(keep(message(format!("{what}: {field} may not be changed"))));
-        }
+    let identity = |object: &Value| {
+        (object["apiVersion"].clone(), object["kind"].clone(), object["metadata"]["name"].clone())
+    };
+    if identity(&edited) != identity(&shown) {
+        context.terminal.err(&format!("A copy of your changes has been stored to \"{}\"\n", file.display()));
+        return Err(message("At least one of apiVersion, kind and name was changed"));
     }
     let resource = &selected.target.resource;
     let ty = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind);
