@@ -86,3 +86,6 @@ impl View for At {
         UpdateOptions::Raw
     }
 }
+
+#[cfg(test)]
+mod tests;
