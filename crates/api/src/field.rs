@@ -197,9 +197,33 @@ impl fmt::Display for Error {
 fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
-        Value::String(s) => format!("{s:?}"),
+        Value::String(s) => quoted(s),
         other => other.to_string(),
     }
+}
+
+/// A string as Go's `%q` prints it: control characters as `\n` or `\x01`, everything printable as it is.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 #[cfg(test)]
@@ -218,6 +242,10 @@ mod tests {
             (
                 Error::not_supported(&Path::new("spec").child("restartPolicy"), "x", &["Never", "Always"]),
                 "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"Never\"",
+            ),
+            (
+                Error::invalid(&replicas, "\u{1}\t'é\"", "no"),
+                r#"spec.replicas: Invalid value: "\x01\t'é\"": no"#,
             ),
             (
                 Error::duplicate(&Path::new("spec").child("containers").index(1).child("name"), "a"),

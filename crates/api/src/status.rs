@@ -250,7 +250,7 @@ impl Status {
 
     /// 504 for a resourceVersion that the server has not reached yet.
     pub fn too_large_resource_version(asked: u64, current: u64) -> Self {
-        let message = format!("Too large resource version: {asked}, current: {current}");
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         Self::new(504, "Timeout", message).retry_after(1).with_cause(
             "ResourceVersionTooLarge",
             "Too large resource version",

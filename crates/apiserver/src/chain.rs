@@ -10,7 +10,7 @@
 
 use crate::auth::{ANONYMOUS, Action, UserInfo, forbidden, impersonation};
 use crate::body::{BoxError, Request, Response};
-use crate::guard::Guarded;
+use crate::guard::{Drained, Guarded};
 use crate::metrics::{RequestKind, RequestLabels};
 use crate::negotiate::Encoding;
 use crate::request::RequestInfo;
@@ -43,7 +43,9 @@ where
     B::Error: Into<BoxError>,
 {
     let started = server.context.clock.instant();
-    let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+    let (head, body) = request.into_parts();
+    let (body, rest) = Drained::new(body.map_err(Into::into).boxed_unsync());
+    let request = Request::from_parts(head, body.boxed_unsync());
     let info = RequestInfo::new(request.method(), request.uri());
     let kind = kind(&info);
     let audit_id = audit_id(&server, &request);
@@ -58,6 +60,8 @@ where
         Err(Status::internal("this request caused the server to panic, look in the logs for details"))
     });
     let response = result.unwrap_or_else(|status| respond::status(&status, encoding));
+
+    rest.read().await;
 
     let took = server.context.clock.instant() - started;
     let code = response.status().as_u16();

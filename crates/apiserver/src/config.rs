@@ -4,7 +4,6 @@
 
 use crate::subresources::NodeDialer;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -27,8 +26,6 @@ pub struct Config {
     pub listener: Option<TcpListener>,
     /// First address and prefix length of the range of cluster IPs.
     pub service_cidr: (IpAddr, u8),
-    /// Ports that a NodePort may have.
-    pub node_ports: RangeInclusive<u16>,
     /// The address that pods and others reach this server at.
     pub advertise_address: IpAddr,
     /// The port that belongs to it.

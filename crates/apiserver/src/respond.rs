@@ -17,7 +17,8 @@ pub(crate) fn bytes(code: u16, media_type: &'static str, body: impl Into<Bytes>)
 
 /// A JSON document.
 pub(crate) fn json(code: u16, value: &Value) -> Response {
-    bytes(code, "application/json", value.to_string())
+    // Upstream's encoder ends every document with a line break; people read them in terminals.
+    bytes(code, "application/json", format!("{value}\n"))
 }
 
 /// An object in this encoding; in JSON if it has no form in it.

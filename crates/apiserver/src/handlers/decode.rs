@@ -49,6 +49,9 @@ pub enum FieldValidation {
     Strict,
 }
 
+/// What errors of strict decoding begin with.
+const STRICT: &str = "strict decoding error: ";
+
 /// A decoded object.
 #[derive(Debug)]
 pub struct Decoded {
@@ -79,7 +82,14 @@ pub fn object(
         (Media::Protobuf, None) => {
             return Err(Status::unsupported_media_type(&MEDIA_TYPES_WITHOUT_PROTOBUF));
         }
-        _ => {
+        (Media::Yaml, _) => {
+            let (value, duplicate) = yaml(body).map_err(|e| unrecognized(resource, &e))?;
+            let (value, mut problems) = match_strictly(resource, value)
+                .map_err(|error| undecodable(resource, body, media, &error))?;
+            problems.add(duplicate);
+            (value, problems)
+        }
+        (Media::Json, None) => {
             let value = any(media, body).map_err(|e| unrecognized(resource, &e))?;
             match_strictly(resource, value).map_err(|error| undecodable(resource, body, media, &error))?
         }
@@ -116,12 +126,34 @@ pub fn patched(resource: &Resource, value: Value, validation: FieldValidation) -
 pub fn any(media: Media, body: &[u8]) -> Result<Value, String> {
     match media {
         Media::Json => serde_json::from_slice(body).map_err(|e| e.to_string()),
-        Media::Yaml => {
-            let options = serde_saphyr::options! { legacy_octal_numbers: true };
-            serde_saphyr::from_slice_with_options(body, options).map_err(|e| e.to_string())
-        }
+        Media::Yaml => yaml(body).map(|(value, _)| value),
         Media::Protobuf => protobuf::object(body).map_err(|e| e.to_string()),
     }
+}
+
+/// Reads YAML; of a key that comes twice the last value counts, and the second part tells of it.
+fn yaml(body: &[u8]) -> Result<(Value, Option<String>), String> {
+    use serde_saphyr::options::DuplicateKeyPolicy;
+    let read = |duplicate_keys| {
+        let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false, duplicate_keys: duplicate_keys };
+        serde_saphyr::from_slice_with_options(body, options).map_err(|e| e.to_string())
+    };
+    read(DuplicateKeyPolicy::Error).map(|value| (value, None)).or_else(|first| {
+        if !first.contains("duplicate mapping key") {
+            return Err(first);
+        }
+        read(DuplicateKeyPolicy::LastWins).map(|value| (value, Some(already_set(&first))))
+    })
+}
+
+/// Upstream's words for a key that comes twice, from our parser's: `… line 5 column 3: duplicate mapping key: name, …`.
+fn already_set(error: &str) -> String {
+    let between = |start: &str, ends: [char; 2]| {
+        let rest = error.split_once(start).map_or("", |(_, rest)| rest);
+        rest.split(ends).next().unwrap_or_default().to_owned()
+    };
+    let (line, key) = (between("line ", [' ', ',']), between("duplicate mapping key: ", [',', '\n']));
+    format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map")
 }
 
 #[derive(Default)]
@@ -134,6 +166,15 @@ impl Problems {
     fn split(decoded: strict::Decoded) -> (Value, Self) {
         let (error, warnings) = (decoded.strict_error(), decoded.warnings().collect());
         (decoded.value, Self { error, warnings })
+    }
+
+    /// One more, found before all others.
+    fn add(&mut self, problem: Option<String>) {
+        let Some(problem) = problem else { return };
+        let others = self.error.take().unwrap_or_default();
+        let others = others.strip_prefix(STRICT).map(|others| format!(", {others}")).unwrap_or_default();
+        self.error = Some(format!("{STRICT}{problem}{others}"));
+        self.warnings.insert(0, problem);
     }
 }
 

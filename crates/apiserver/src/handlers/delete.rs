@@ -13,6 +13,7 @@ use crate::watch_cache::Selection;
 use api::field::{Error, Path};
 use api::meta;
 use api::protobuf;
+use api::schema::{Schema, strict};
 use api::status::Status;
 use http::StatusCode;
 use serde_json::Value;
@@ -23,6 +24,9 @@ pub(super) async fn delete(call: &Call<'_>, request: Request) -> Result<Response
     let name = call.info.name.as_str();
     let deleted = call.store.delete(&mut options, call.namespace, name, &delete).await?;
     let warnings = options.warnings;
+    if deleted.removed && call.store.strategy().returns_deleted_object() {
+        return call.object(StatusCode::OK, &deleted.object, &warnings);
+    }
     if deleted.removed {
         let uid = meta::uid(&deleted.object.to_value()).to_owned();
         return Ok(call.send(StatusCode::OK, success(call, name, &uid), &warnings));
@@ -41,7 +45,8 @@ pub(super) async fn delete_collection(call: &Call<'_>, request: Request) -> Resu
         call.namespace,
         &query.label_selector,
         &query.field_selector,
-    )?;
+    )?
+    .named(&call.info.name);
     let page = list::page(call.store, &selection, &query).await?;
     let mut options = call.write_options(dry_run);
     for object in &page.objects {
@@ -78,6 +83,12 @@ async fn read_options(call: &Call<'_>, request: Request) -> Result<(DeleteOption
     let kind = value["kind"].as_str().unwrap_or("");
     if !value.is_object() || !matches!(kind, "" | "DeleteOptions") {
         return Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"));
+    }
+    // A field of the wrong type must not turn a trial, or a deletion with conditions, into a plain one.
+    if let Some(ty) = Schema::get().type_by_gvk("", "v1", "DeleteOptions") {
+        strict::decode_value(value.clone(), ty).map_err(|error| {
+            Status::bad_request(strict::bad_request("DeleteOptions", "v1", "DeleteOptions", &error))
+        })?;
     }
     let mut dry_run: Vec<String> = strings(&value["dryRun"]);
     dry_run.extend(call.info.query.all("dryRun").map(str::to_owned));

@@ -38,7 +38,8 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response, Status> {
         call.namespace,
         &options.label_selector,
         &options.field_selector,
-    )?;
+    )?
+    .named(&call.info.name);
     respond(call, page(call.store, &selection, &options).await?).await
 }
 
@@ -262,10 +263,27 @@ pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Sta
         };
         return Ok(blocks(&call.negotiated, None, Blocks::new(head, page.objects, write)));
     }
-    let items: usize = page.objects.iter().map(|object| object.json().len()).sum();
-    let length = head.len() + items + page.objects.len().saturating_sub(1) + 2;
-    let write = |out: &mut BytesMut, object: &Object| out.extend_from_slice(object.json());
+    // The list tells kind and version once; upstream's typed lists leave them out of the items.
+    let said = if protobuf::type_of(resource).is_some() {
+        format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", resource.kind, resource.api_version())
+    } else {
+        String::new()
+    };
+    let items: usize =
+        page.objects.iter().map(|object| item(object, &said).len() + usize::from(!said.is_empty())).sum();
+    let length = head.len() + items + page.objects.len().saturating_sub(1) + 3;
+    let write = move |out: &mut BytesMut, object: &Object| {
+        if !said.is_empty() {
+            out.extend_from_slice(b"{");
+        }
+        out.extend_from_slice(item(object, &said));
+    };
     Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, page.objects, write)))
+}
+
+/// An object's JSON behind what the list has `said` already (every object of a kind begins with it).
+fn item<'a>(object: &'a Object, said: &str) -> &'a [u8] {
+    object.json().get(said.len()..).unwrap_or_default()
 }
 
 /// The body of a list, made while it is sent.
@@ -302,7 +320,7 @@ impl<F: FnMut(&mut BytesMut, &Object)> Iterator for Blocks<F> {
         }
         if self.objects.len() == 0 {
             self.first = false;
-            block.extend_from_slice(b"]}");
+            block.extend_from_slice(b"]}\n");
         }
         Some(block.freeze())
     }

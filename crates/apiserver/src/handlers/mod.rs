@@ -90,7 +90,7 @@ pub(crate) async fn dispatch(
         return Err(Status::no_such_path());
     }
     let across = resource.namespaced() && !namespaced;
-    if across && !matches!(info.verb, "list" | "watch" | "create" | "deletecollection") {
+    if across && !info.name.is_empty() && !matches!(info.verb, "list" | "watch" | "deletecollection") {
         return Err(Status::no_such_path());
     }
     let served = if status {
@@ -99,9 +99,10 @@ pub(crate) async fn dispatch(
         store.strategy().verbs().contains(&info.verb)
     };
     let create_by_name = info.verb == "create" && !info.name.is_empty();
+    let write_without_name = matches!(info.verb, "update" | "patch") && info.name.is_empty();
     let across_is_read_only = across && matches!(info.verb, "create" | "deletecollection");
-    if !served || create_by_name || across_is_read_only {
-        return Err(Status::method_not_allowed(resource, info.verb));
+    if !served || create_by_name || write_without_name || across_is_read_only {
+        return Err(crate::dispatch::method_not_allowed());
     }
     let target = match info.verb {
         "watch" => Target::Watch,
@@ -127,7 +128,7 @@ pub(crate) async fn dispatch(
         "patch" => patch::patch(&call, what, request).await,
         "delete" => delete::delete(&call, request).await,
         "deletecollection" => delete::delete_collection(&call, request).await,
-        verb => Err(Status::method_not_allowed(resource, verb)),
+        _ => Err(crate::dispatch::method_not_allowed()),
     }
 }
 

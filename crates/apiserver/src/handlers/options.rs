@@ -223,7 +223,7 @@ pub(crate) fn field_manager(query: &Query, headers: &HeaderMap, user: &UserInfo)
 pub(super) fn validate_dry_run<'a>(values: impl Iterator<Item = &'a str>) -> ErrorList {
     let path = Path::new("dryRun");
     values
-        .filter(|value| !value.is_empty() && *value != "All")
+        .filter(|value| *value != "All")
         .map(|value| Error::not_supported(&path, vec![value], &["All"]))
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Responses: one object, a failure, a list; in the form that was agreed on.
 //!
-//! **Contract**: an object that is sent as it is costs no copy; a list is copied block by block while it is sent.
+//! **Contract**: an object that is sent as it is costs one copy; a list is copied block by block while it is sent.
 
 use super::Call;
 use crate::body::{self, Body, Response};
@@ -101,7 +101,7 @@ pub fn error(headers: &HeaderMap, status: &Status) -> Response {
 /// A response with these bytes of JSON.
 fn encode(negotiated: &Negotiated, code: StatusCode, json: Bytes) -> Response {
     let bytes = match negotiated.encoding {
-        Encoding::Json if !negotiated.pretty => json,
+        Encoding::Json if !negotiated.pretty => line(&json),
         Encoding::Json => reformat(&json, |value| {
             let mut text = serde_json::to_vec_pretty(value).ok()?;
             text.push(b'\n');
@@ -125,6 +125,14 @@ fn finish(negotiated: &Negotiated, code: StatusCode, bytes: Bytes) -> Response {
     let length = bytes.len();
     let body = if compress { gzip([bytes].into_iter()) } else { body::full(bytes) };
     head(negotiated, code, body, (!compress).then_some(length), compress)
+}
+
+/// Upstream's encoder ends every document with a line break.
+fn line(json: &Bytes) -> Bytes {
+    let mut line = Vec::with_capacity(json.len() + 1);
+    line.extend_from_slice(json);
+    line.push(b'\n');
+    line.into()
 }
 
 fn reformat(json: &Bytes, format: impl FnOnce(&Value) -> Option<Vec<u8>>) -> Bytes {

@@ -301,6 +301,69 @@ async fn deletes_one_and_many() {
 }
 
 #[tokio::test]
+async fn options_of_a_deletion_that_are_no_options_delete_nothing() {
+    let api = Api::new().await;
+    api.create("a", "red").await;
+    for body in [
+        r#"{"dryRun":"All"}"#,
+        r#"{"gracePeriodSeconds":"0"}"#,
+        r#"{"preconditions":"x"}"#,
+        r#"{"propagationPolicy":1}"#,
+        r#"{"kind":"Widget"}"#,
+        "[]",
+    ] {
+        assert_eq!(api.send("DELETE", &format!("{WIDGETS}/a"), &[], body).await.code, 400, "{body}");
+    }
+    assert_eq!(api.send("DELETE", &format!("{WIDGETS}/a?dryRun="), &[], "").await.code, 422);
+    assert_eq!(api.get(&format!("{WIDGETS}/a")).await.code, 200);
+}
+
+#[tokio::test]
+async fn a_watch_of_one_name_tells_of_that_one_only() {
+    let api = Api::new().await;
+    for name in ["a", "b"] {
+        api.create(name, "red").await;
+    }
+    for uri in [
+        "/apis/test.io/v1/watch/namespaces/ns/widgets/b",
+        "/apis/test.io/v1/namespaces/ns/widgets?watch=1&fieldSelector=metadata.name%3Db",
+    ] {
+        let mut lines = Lines::of(api.raw("GET", uri, &[], "").await);
+        assert_eq!(lines.seen().await, seen("ADDED", "b"), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_path_does_not_allow_is_told_as_upstreams_router_does() {
+    let api = Api::new().await;
+    let widget = widget("a").to_string();
+    for (method, uri) in [
+        ("POST", "/apis/test.io/v1/widgets"),
+        ("DELETE", "/apis/test.io/v1/widgets"),
+        ("PUT", WIDGETS),
+        ("PATCH", WIDGETS),
+        ("POST", "/apis/test.io/v1/namespaces/ns/widgets/a"),
+    ] {
+        let answer = api.send(method, uri, &[], widget.clone()).await;
+        let status = answer.json();
+        assert_eq!((answer.code, &status["details"]), (405, &json!({})), "{method} {uri}");
+        assert_eq!(status["message"], "the server does not allow this method on the requested resource");
+    }
+}
+
+#[tokio::test]
+async fn every_document_ends_with_a_line_break() {
+    let api = Api::new().await;
+    api.create("a", "red").await;
+    let one = format!("{WIDGETS}/a");
+    let nothing = format!("{WIDGETS}/x");
+    for uri in [one.as_str(), WIDGETS, &nothing] {
+        let text = api.get(uri).await.text;
+        assert!(text.ends_with("}\n"), "{uri}: {text:?}");
+    }
+}
+
+#[tokio::test]
 async fn yaml_comes_in_and_goes_out() {
     let api = Api::new().await;
     let body = "kind: Widget\napiVersion: test.io/v1\nmetadata:\n  name: a\nspec:\n  mode: 0644\n";

@@ -40,7 +40,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
         call.namespace,
         &options.label_selector,
         &options.field_selector,
-    )?;
+    )?
+    .named(&call.info.name);
     let encoder = Encoder::new(call)?;
     let stream = match subscribe(call, &selection, &options).await {
         Ok((mut subscription, initial_end)) => {

@@ -80,7 +80,6 @@ pub(crate) fn config(pki: &Pki, listener: Option<TcpListener>) -> Config {
         token_issuer: DEFAULT_ISSUER.to_owned(),
         listener,
         service_cidr: (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16),
-        node_ports: 30000..=32767,
         advertise_address: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 1)),
         advertise_port: 6443,
         nodes: Arc::new(EchoNode),

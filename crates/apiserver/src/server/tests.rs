@@ -113,6 +113,45 @@ async fn a_body_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_wants_does_not_cost_the_connection() {
+    let server = start().await;
+    let stream = hyper_util::rt::TokioIo::new(server.connect(root()));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..3 {
+        // More than fits into the connection's buffer, so that some is still on its way when the answer is.
+        let body = http_body_util::Full::new(bytes::Bytes::from(vec![b' '; 200 << 10]));
+        let request = http::Request::post("/api/v1/pods").header("host", "localhost").body(body).unwrap();
+        sender.ready().await.unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 405);
+    }
+}
+
+#[tokio::test]
+async fn items_of_a_list_leave_out_what_the_list_says() {
+    let server = start().await;
+    let path = "/api/v1/namespaces";
+    let list = call(&server, root(), Method::GET, path, &[], Value::Null).await.json();
+    assert_eq!(list["kind"], "NamespaceList");
+    let item = &list["items"][0];
+    assert!(item["kind"].is_null() && item["apiVersion"].is_null(), "{item}");
+    assert!(item["metadata"]["name"].is_string(), "{item}");
+}
+
+#[tokio::test]
+async fn a_deletion_is_answered_as_the_kind_wants_it() {
+    let server = start().await;
+    for (plural, name, kind) in [("serviceaccounts", "x", "ServiceAccount"), ("configmaps", "x", "Status")] {
+        let path = format!("/api/v1/namespaces/default/{plural}");
+        let body = json!({"metadata": {"name": name}});
+        assert_eq!(call(&server, root(), Method::POST, &path, &[], body).await.code, 201);
+        let path = format!("{path}/{name}");
+        let answer = call(&server, root(), Method::DELETE, &path, &[], Value::Null).await;
+        assert_eq!((answer.code, &answer.json()["kind"]), (200, &json!(kind)));
+    }
+}
+
+#[tokio::test]
 async fn can_i_asks_the_authorizer() {
     let server = start().await;
     let review = |namespace: &str, verb: &str| {

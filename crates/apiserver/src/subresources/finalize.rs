@@ -11,7 +11,9 @@ use crate::registry::{Tracking, UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::server::Server;
 use crate::{negotiate, respond};
+use api::field::{Error, ErrorList, Path};
 use api::kind::GroupVersionKind;
+use api::names;
 use api::status::Status;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -45,6 +47,7 @@ impl Subresource for Finalize {
         let manager = options::field_manager(&info.query, request.headers(), user);
         let wanted = decode::object_of(request, "v1", "Namespace").await?;
         let store = super::store(server, "", "namespaces")?;
+        check(&wanted, &info.name)?;
         let mut options = WriteOptions {
             admission: Some((&server.admission, &*server.registry)),
             dry_run: dry_run(info)?,
@@ -71,5 +74,48 @@ impl Subresource for Finalize {
         };
         let updated = store.update(&mut options, "", &info.name, UpdateOptions::Raw, &mut change).await?;
         Ok(respond::object(200, &updated.object.to_value(), encoding))
+    }
+}
+
+/// The name must be the path's; finalizers are `kubernetes`, another of upstream's, or qualified.
+fn check(wanted: &Value, name: &str) -> Result<(), Status> {
+    let said = decode::text(&wanted["metadata"]["name"]);
+    if !said.is_empty() && said != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({said}) does not match the name on the URL ({name})"
+        )));
+    }
+    let path = Path::new("spec").child("finalizers");
+    let mut errors = ErrorList::new();
+    for (index, finalizer) in wanted["spec"]["finalizers"].as_array().into_iter().flatten().enumerate() {
+        let path = path.index(index);
+        let text = decode::text(finalizer);
+        for problem in names::qualified_name(text) {
+            errors.push(Error::invalid(&path, finalizer.clone(), &problem));
+        }
+        if !text.contains('/') && !matches!(text, "kubernetes" | "orphan" | "foregroundDeletion") {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(Error::invalid(&path, finalizer.clone(), detail));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("", "Namespace", name, &errors)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_another_name_and_finalizers_that_nobody_owns() {
+        let body = |name: &str, finalizers: Value| json!({"metadata": {"name": name}, "spec": {"finalizers": finalizers}});
+        for (wanted, code) in [
+            (body("a", json!(["kubernetes", "example.com/x"])), None),
+            (json!({}), None),
+            (body("b", json!([])), Some(400)),
+            (body("a", json!(["bad"])), Some(422)),
+            (body("a", json!([5])), Some(422)),
+        ] {
+            assert_eq!(check(&wanted, "a").err().map(|status| status.code), code, "{wanted}");
+        }
     }
 }

@@ -60,6 +60,16 @@ impl Selection {
         Ok(Self { namespace: namespace.to_owned(), labels, fields })
     }
 
+    /// The same, of one name only (if it is not empty): the one that authorization granted, whether it came by the
+    /// path (`/api/v1/watch/pods/x`) or by a field selector.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        if !name.is_empty() {
+            self.fields.push(Requirement { field: Field::Name, negated: false, value: name.to_owned() });
+        }
+        self
+    }
+
     /// Whether neither labels nor fields restrict it.
     pub fn is_unrestricted(&self) -> bool {
         self.labels.is_everything() && self.fields.is_empty()
