@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use testkit::eventually_some;
+use tokio::time::Instant;
 
 /// How long anything may take on a slow and busy machine before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -83,4 +84,16 @@ pub async fn delete_pod(client: &Client, name: &str, grace: u32) {
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let parameters = DeleteParams { grace_period_seconds: Some(grace), ..DeleteParams::default() };
     pods.delete(name, &parameters).await.expect("the API deletes it");
+}
+
+/// Asks again and again, by running a program, until the answer is right.
+///
+/// # Panics
+/// If it is not in time, with the last answer.
+#[track_caller]
+pub fn eventually(what: &str, mut ask: impl FnMut() -> Result<(), String>) {
+    let until = Instant::now() + DEADLINE;
+    while let Err(last) = ask() {
+        assert!(Instant::now() < until, "{what}: {last}");
+    }
 }

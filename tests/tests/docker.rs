@@ -3,22 +3,8 @@
 //! Needs a Docker engine and the images of `tests/images/build`.
 
 use serde_json::Value;
-use std::time::Instant;
 use tests::profile::{Profile, Said};
-use tests::{DEADLINE, root};
-
-/// Asks until the answer is right.
-#[track_caller]
-fn eventually(what: &str, mut ask: impl FnMut() -> Result<(), String>) {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        match ask() {
-            Ok(()) => return,
-            Err(last) if Instant::now() > until => panic!("{what}: {last}"),
-            Err(_) => std::thread::yield_now(),
-        }
-    }
-}
+use tests::{eventually, root};
 
 /// The STATUS column that `get pods` shows.
 fn status(profile: &Profile, pod: &str) -> String {

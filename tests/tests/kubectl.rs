@@ -2,21 +2,17 @@
 //!
 //! Needs Docker, the images of `tests/images/build`, and kubectls (`tests/kubectl/fetch`).
 
-use std::time::Instant;
 use tests::kubectl::{self, Kubectl};
 use tests::profile::Profile;
-use tests::{DEADLINE, root};
+use tests::{eventually, root};
 
+/// Waits until a kubectl's output contains this.
 #[track_caller]
-fn eventually(kubectl: &Kubectl, profile: &Profile, arguments: &[&str], wanted: &str) {
-    let until = Instant::now() + DEADLINE;
-    loop {
+fn shows(kubectl: &Kubectl, profile: &Profile, arguments: &[&str], wanted: &str) {
+    eventually(&format!("1.{} {arguments:?} shows {wanted:?}", kubectl.minor), || {
         let said = kubectl.run(profile, arguments);
-        if said.stdout.contains(wanted) {
-            return;
-        }
-        assert!(Instant::now() < until, "1.{} {arguments:?}: {said:?}, not {wanted:?}", kubectl.minor);
-    }
+        if said.stdout.contains(wanted) { Ok(()) } else { Err(format!("{said:?}")) }
+    });
 }
 
 #[test]
@@ -33,8 +29,8 @@ fn every_kubectl_runs_the_example() {
             assert!(resources.contains(name), "1.{}: {resources}", kubectl.minor);
         }
         assert_eq!(run(&["create", "-f", example]), "pod/hello created\n");
-        eventually(&kubectl, &profile, &["get", "pods"], "Running");
-        eventually(&kubectl, &profile, &["get", "events"], "Container started");
+        shows(&kubectl, &profile, &["get", "pods"], "Running");
+        shows(&kubectl, &profile, &["get", "events"], "Container started");
         let described = run(&["describe", "pod", "hello"]);
         assert!(described.contains("QoS Class:") && described.contains("Container started"), "{described}");
         assert!(!run(&["logs", "hello"]).is_empty());
