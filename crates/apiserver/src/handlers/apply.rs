@@ -3,7 +3,7 @@
 //! **Upstream**: `handlers/patch.go` (`applyPatcher`).
 
 use super::create::check_namespace;
-use super::decode::{self, Media};
+use super::decode;
 use super::options::WriteQuery;
 use super::{Call, read_body};
 use crate::body::{Request, Response};
@@ -23,14 +23,8 @@ pub(super) async fn apply(
     let body = read_body(request).await?;
     let store = call.store;
     let resource = store.resource();
-    // Most clients send JSON, whose escapes a reader of YAML need not know.
-    let json = decode::any(Media::Json, &body);
-    let mut config = json
-        .or_else(|_| decode::any(Media::Yaml, &body))
-        .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
-    let Some(fields) = config.as_object_mut() else {
-        return Err(Status::bad_request("error decoding YAML: the configuration must be an object"));
-    };
+    let mut config = apply::parse(&body)?;
+    let fields = config.as_object_mut().expect("a configuration is an object");
     // What cannot be written here is nobody's.
     match what {
         UpdateOptions::Status => {

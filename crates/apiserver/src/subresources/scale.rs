@@ -114,6 +114,11 @@ impl View for Scale {
         Ok(object)
     }
 
+    fn configuration(&self, view: &Value) -> Option<Value> {
+        let replicas = view["spec"].get("replicas");
+        Some(replicas.map_or_else(|| json!({}), |replicas| json!({"spec": {"replicas": replicas}})))
+    }
+
     fn what(&self) -> UpdateOptions {
         UpdateOptions::Object
     }

@@ -9,6 +9,7 @@ use crate::decode;
 use crate::handlers::{options, read_body};
 use crate::negotiate;
 use crate::patch::Patch;
+use crate::patch::apply::{self, Apply};
 use crate::registry::{Tracking, UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::respond;
@@ -30,6 +31,11 @@ pub(super) trait View: Send + Sync {
     /// The object as a client's view of it makes it, or what is wrong with the view.
     fn take(&self, object: &Value, view: &Value) -> Result<Value, Status>;
 
+    /// What of the object an applied view names; `None` if the view cannot be applied.
+    fn configuration(&self, _view: &Value) -> Option<Value> {
+        None
+    }
+
     /// Whether the store looks at what changed as if the object itself had been written.
     fn what(&self) -> UpdateOptions;
 }
@@ -38,6 +44,8 @@ pub(super) trait View: Send + Sync {
 enum Wish {
     Whole(Value),
     Patch(Patch),
+    /// An apply, with the configuration of the view.
+    Apply(Value),
 }
 
 impl Wish {
@@ -45,8 +53,16 @@ impl Wish {
         let (group, version, kind) = view.kind();
         let resource = Resource::new(group, version, kind, "", "", Scope::Namespaced);
         if info.verb == "patch" {
-            let content_type = Patch::content_type(request.headers(), &resource)?;
+            let applies = view.configuration(&Value::Null).is_some();
+            let content_type = match applies {
+                true => Patch::content_type_or_apply(request.headers(), &resource)?,
+                false => Patch::content_type(request.headers(), &resource)?,
+            };
             let body = read_body(request).await?;
+            if content_type == apply::CONTENT_TYPE {
+                options::WriteQuery::parse_apply(&info.query)?;
+                return apply::parse(&body).map(Self::Apply);
+            }
             return Ok(Self::Patch(Patch::parse(content_type, &resource, &body)?));
         }
         let wanted = decode::object_of(request, &resource.api_version(), kind).await?;
@@ -68,6 +84,7 @@ impl Wish {
                 patch.apply(&mut view)?;
                 Ok(view)
             }
+            Self::Apply(_) => Ok(current),
         }
     }
 }
@@ -88,15 +105,23 @@ pub(super) async fn serve(
     }
     let manager = options::field_manager(&info.query, request.headers(), user);
     let wish = Wish::of(view, info, request).await?;
+    let apply = match &wish {
+        Wish::Apply(config) => Some(configured(view, server, info, store.resource(), &manager, config)?),
+        Wish::Whole(_) | Wish::Patch(_) => None,
+    };
+    let tracking = if apply.is_some() { Tracking::Applied } else { Tracking::Update(&manager) };
     let mut options = WriteOptions {
         admission: Some((&server.admission, &*server.registry)),
         dry_run: super::dry_run(info)?,
         subresource: &info.subresource,
-        tracking: Tracking::Update(&manager),
+        tracking,
         ..WriteOptions::new(user)
     };
     let mut change = |old: Option<&Value>| {
         let old = old.ok_or_else(|| Status::not_found(store.resource(), &info.name))?;
+        if let Some(apply) = &apply {
+            return apply::apply(store.resource(), Some(old), apply);
+        }
         let wanted = wish.view(view.show(old))?;
         let mut object = view.take(old, &wanted)?;
         // What the writer says about identity and version is what the store checks.
@@ -110,4 +135,28 @@ pub(super) async fn serve(
     };
     let updated = store.update(&mut options, &info.namespace, &info.name, view.what(), &mut change).await?;
     Ok(respond::object(200, &view.show(&updated.object.to_value()), encoding))
+}
+
+/// An applied view as a configuration of the object itself.
+fn configured(
+    view: &dyn View,
+    server: &Server,
+    info: &RequestInfo,
+    resource: &Resource,
+    manager: &str,
+    config: &Value,
+) -> Result<Apply, Status> {
+    let (group, version, kind) = view.kind();
+    apply::check(&Resource::new(group, version, kind, "", "", Scope::Namespaced), config)?;
+    let mut config = view.configuration(config).unwrap_or_default();
+    config["kind"] = (&*resource.kind).into();
+    config["apiVersion"] = resource.api_version().into();
+    config["metadata"] = json!({"name": info.name});
+    Ok(Apply {
+        config,
+        manager: manager.to_owned(),
+        subresource: info.subresource.clone(),
+        force: info.query.flag("force"),
+        time: api::time::format(server.context.clock.now()),
+    })
 }

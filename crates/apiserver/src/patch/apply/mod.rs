@@ -20,6 +20,7 @@ pub use compare::{Changes, compare, fields};
 pub use set::FieldSet;
 pub use shape::Shape;
 
+use crate::handlers::decode::{self, Media};
 use crate::registry::managed_fields::{Entry, ManagedFields, Operation};
 use api::kind::Resource;
 use api::schema::Schema;
@@ -46,6 +47,23 @@ pub struct Apply {
     pub force: bool,
     /// The time that an entry gets.
     pub time: String,
+}
+
+/// Parses a configuration: YAML, or JSON, which most clients send and whose escapes a reader of YAML need not know.
+pub fn parse(body: &[u8]) -> Result<Value, Status> {
+    let config = decode::any(Media::Json, body)
+        .or_else(|_| decode::any(Media::Yaml, body))
+        .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
+    if config.is_object() {
+        Ok(config)
+    } else {
+        Err(Status::bad_request("error decoding YAML: the configuration must be an object"))
+    }
+}
+
+/// Refuses what is no configuration for objects of this resource.
+pub fn check(resource: &Resource, config: &Value) -> Result<(), Status> {
+    check::check(resource, config, shape(resource))
 }
 
 /// The shape of a resource's objects.
