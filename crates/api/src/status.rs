@@ -135,12 +135,6 @@ impl Status {
         status
     }
 
-    /// 405 `MethodNotAllowed`.
-    pub fn method_not_allowed(resource: &Resource, verb: &str) -> Self {
-        let message = format!("{verb} is not supported on resources of kind {:?}", resource.qualified());
-        Self::new(405, "MethodNotAllowed", message).about(resource, "")
-    }
-
     /// 409 `AlreadyExists`: `pods "x" already exists`.
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
         Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", resource.qualified()))
