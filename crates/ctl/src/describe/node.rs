@@ -40,7 +40,7 @@ pub(super) async fn describe(describe: &Describe<'_>, node: &Value) -> Result<St
         Err(error) => return Err(error),
     }
     // The kubelet's events name the node itself as their uid.
-    out += &events::section(describe, node, &[text(metadata, "name"), text(metadata, "uid")]).await;
+    out += &events::section(describe, node, &[text(metadata, "uid"), text(metadata, "name")]).await;
     Ok(out)
 }
 

@@ -22,10 +22,11 @@ pub(super) async fn run(request: &Request<'_>, targets: &[Target], only: bool) -
     }
     let mut printer = Printer::new(request, &target.resource);
     let mut version = String::new();
-    if !only {
-        let answer = request.fetch(target).await?;
-        for document in answer.documents {
-            version = resource_version(&document);
+    // The list tells where to start even where it is not shown.
+    let answer = request.fetch(target).await?;
+    for document in answer.documents {
+        version = resource_version(&document);
+        if !only {
             printer.list(document)?;
         }
     }
