@@ -99,8 +99,11 @@ async fn resource(
 
 /// 405, as upstream words it where no store is asked.
 pub(crate) fn method_not_allowed() -> Status {
-    let mut status =
-        Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+    let mut status = Status::new(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+    );
     status.details = Some(Box::default());
     status
 }

@@ -1,4 +1,4 @@
-use serde_json::json;
+//! Templates and what they make of objects.
 
 use super::Template;
 
