@@ -1,5 +1,7 @@
 //! Templates and what they make of objects.
 
+use serde_json::json;
+
 use super::Template;
 
 #[test]
