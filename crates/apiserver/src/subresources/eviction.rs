@@ -1,6 +1,6 @@
 //! `pods/eviction`: a deletion that asks first.
 //!
-//! **Not here**: disruption budgets; the kind does not exist yet, so nothing blocks an eviction.
+//! **Not here**: disruption budgets; no controller keeps their status yet, so nothing blocks an eviction.
 //! **Upstream**: `pkg/registry/core/pod/storage/eviction.go`.
 
 use super::{Facts, Subresource, dry_run, success};
