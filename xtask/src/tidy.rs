@@ -42,7 +42,9 @@ impl Finding {
 
 /// Checks the whole tree and prints what is wrong.
 pub(crate) fn run(_: &Args) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
+    // Asked of cargo when it runs: checkouts that share a target folder may share this program.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").context("run it as cargo xtask tidy")?;
+    let root = Path::new(&here).parent().context("xtask lies in the repository")?;
     let findings = check(root)?;
     for Finding { path, line, text } in &findings {
         match line {

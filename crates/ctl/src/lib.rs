@@ -15,7 +15,6 @@ mod duration;
 mod manifests;
 mod output;
 mod pairs;
-mod quantity;
 mod report;
 mod resolve;
 mod selection;

@@ -34,6 +34,18 @@ impl Manifest {
     }
 }
 
+impl From<Manifest> for resolve::Target {
+    /// The object of the server that a manifest names.
+    fn from(manifest: Manifest) -> Self {
+        Self {
+            name: Some(manifest.name().to_owned()),
+            source: Some(manifest.source),
+            namespace: manifest.namespace,
+            resource: manifest.resource,
+        }
+    }
+}
+
 /// Whether a manifest must name its type before anything is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Validation {

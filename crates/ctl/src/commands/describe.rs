@@ -79,15 +79,7 @@ async fn targets(context: &Context, matches: &ArgMatches) -> Result<(Vec<Target>
     let arguments = values(matches, "arguments");
     if !files.is_empty() {
         let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
-        let targets = found
-            .into_iter()
-            .map(|one| Target {
-                name: Some(one.name().to_owned()),
-                source: Some(one.source),
-                namespace: one.namespace,
-                resource: one.resource,
-            })
-            .collect();
+        let targets = found.into_iter().map(Target::from).collect();
         return Ok((targets, errors));
     }
     if arguments.is_empty() {

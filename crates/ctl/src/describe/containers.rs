@@ -1,10 +1,10 @@
 //! A pod's containers: image, ports, command, state, resources, probes, environment, mounts.
 
+use api::quantity::Quantity;
 use serde_json::Value;
 
 use super::{Describe, items, text, title_bool};
 use crate::output::json::sorted;
-use crate::quantity::Quantity;
 
 /// `Init Containers:`, `Containers:` and `Ephemeral Containers:`.
 pub(super) fn section(describe: &Describe<'_>, pod: &Value) -> String {
@@ -255,12 +255,17 @@ fn field_value(pod: &Value, path: &str) -> String {
 
 fn resource_value(container: &Value, reference: &Value) -> String {
     let (list, name) = text(reference, "resource").split_once('.').unwrap_or(("", ""));
-    let amount =
-        container["resources"][list][name].as_str().and_then(Quantity::parse).unwrap_or(Quantity::ZERO);
-    let divisor = reference["divisor"].as_str().and_then(Quantity::parse).filter(|one| !one.is_zero());
-    let unit = divisor.map_or(1000, Quantity::milli);
-    let (whole, rest) = (amount.milli() / unit, amount.milli() % unit);
-    (whole + i128::from(rest != 0)).to_string()
+    let amount = container["resources"][list][name]
+        .as_str()
+        .and_then(|amount| amount.parse::<Quantity>().ok())
+        .unwrap_or(Quantity::ZERO);
+    let divisor = reference["divisor"]
+        .as_str()
+        .and_then(|amount| amount.parse::<Quantity>().ok())
+        .filter(|one| !one.is_zero());
+    let unit = divisor.map_or(1000, Quantity::millis);
+    let (whole, rest) = (amount.millis() / unit, amount.millis() % unit);
+    (whole + i64::from(rest != 0)).to_string()
 }
 
 fn mounts(out: &mut String, container: &Value) {

@@ -1,5 +1,6 @@
 //! The description of a node: its lease, conditions, capacity, and what its pods take of it.
 
+use api::quantity::Quantity;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -8,7 +9,6 @@ use super::{Describe, annotations, column, events, items, labels, text};
 use crate::connection::{JSON, with_query};
 use crate::duration;
 use crate::output::json::sorted;
-use crate::quantity::Quantity;
 use crate::report::Error;
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
@@ -176,10 +176,15 @@ fn pod_table(describe: &Describe<'_>, node: &Value, pods: &[Value]) -> String {
     } else {
         &status["capacity"]
     };
-    let whole = |name: &str| allocatable[name].as_str().and_then(Quantity::parse).unwrap_or(Quantity::ZERO);
+    let whole = |name: &str| {
+        allocatable[name]
+            .as_str()
+            .and_then(|amount| amount.parse::<Quantity>().ok())
+            .unwrap_or(Quantity::ZERO)
+    };
     let share = |amounts: &Amounts, name: &str| {
         let amount = amounts.get(name).copied().unwrap_or(Quantity::ZERO);
-        format!("{} ({}%)", amount.show(), amount.percent_of(whole(name)))
+        format!("{amount} ({}%)", percent(amount, whole(name)))
     };
     let mut out = format!("Non-terminated Pods:\t({} in total)\n", pods.len());
     out += "  Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge\n";
@@ -212,21 +217,27 @@ fn pod_table(describe: &Describe<'_>, node: &Value, pods: &[Value]) -> String {
         out += &format!("  {name}\t{}\t{}\n", share(&requests, name), share(&limits, name));
     }
     for name in others.iter().filter(|name| name.contains('/')) {
-        let amount = |amounts: &Amounts| amounts.get(name.as_str()).copied().unwrap_or(Quantity::ZERO).show();
+        let amount =
+            |amounts: &Amounts| amounts.get(name.as_str()).copied().unwrap_or(Quantity::ZERO).to_string();
         out += &format!("  {name}\t{}\t{}\n", amount(&requests), amount(&limits));
     }
     out
 }
 
+/// How much this is of the whole, in per cent, cut off.
+fn percent(amount: Quantity, whole: Quantity) -> i64 {
+    if whole.is_zero() { 0 } else { (amount.as_f64() / whole.as_f64() * 100.0) as i64 }
+}
+
 fn add(into: &mut Amounts, from: Amounts) {
     for (name, amount) in from {
-        into.entry(name).or_insert(Quantity::ZERO).add(amount);
+        *into.entry(name).or_insert(Quantity::ZERO) += amount;
     }
 }
 
 fn amounts(value: &Value) -> Amounts {
     let pairs = value.as_object().into_iter().flatten();
-    pairs.filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?)?))).collect()
+    pairs.filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.parse().ok()?))).collect()
 }
 
 /// What a pod takes: its containers together, or its largest init container on top of the sidecars started before it.
@@ -258,5 +269,20 @@ fn raise(into: &mut Amounts, from: Amounts) {
     for (name, amount) in from {
         let known = into.entry(name).or_insert(amount);
         *known = (*known).max(amount);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_cut_off_and_of_nothing_it_is_none() {
+        let amount = |text: &str| text.parse::<Quantity>().expect("an amount");
+        assert_eq!(percent(amount("250m"), amount("2")), 12);
+        assert_eq!(percent(amount("1"), Quantity::ZERO), 0);
+        let mut total = Amounts::from([("memory".to_owned(), amount("64Mi"))]);
+        add(&mut total, Amounts::from([("memory".to_owned(), amount("70Mi"))]));
+        assert_eq!(total["memory"].to_string(), "134Mi");
     }
 }

@@ -4,12 +4,12 @@
 //! without the field, or with a null there, comes first.
 //! **Upstream.** `kubectl/pkg/cmd/get/sorter.go` (behaviour).
 
+use api::quantity::Quantity;
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
 use super::jsonpath::{self, Template};
-use crate::quantity::Quantity;
 use crate::report::{Error, message};
 
 /// The field to sort by.
@@ -69,10 +69,12 @@ fn compare(left: Option<&Value>, right: Option<&Value>) -> Ordering {
             a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
         }
         (Some(Value::Bool(a)), Some(Value::Bool(b))) => a.cmp(b),
-        (Some(Value::String(a)), Some(Value::String(b))) => match (Quantity::parse(a), Quantity::parse(b)) {
-            (Some(a), Some(b)) => a.cmp(&b),
-            _ => natural(a, b),
-        },
+        (Some(Value::String(a)), Some(Value::String(b))) => {
+            match (a.parse::<Quantity>(), b.parse::<Quantity>()) {
+                (Ok(a), Ok(b)) => a.cmp(&b),
+                _ => natural(a, b),
+            }
+        }
         (Some(a), Some(b)) => super::plain(a).cmp(&super::plain(b)),
     }
 }
