@@ -5,8 +5,10 @@
 //! Images are present beforehand: what a registry costs is not measured.
 //! **Not here**: the aims' origin (README.md, figures).
 
+mod api;
 mod cluster;
 mod docker;
+mod load;
 mod pods;
 mod process;
 mod report;
@@ -33,6 +35,8 @@ pub(crate) struct Args {
 enum What {
     /// Start-up, memory, idle CPU, pod start and recovery; needs Docker and the image busybox.
     Start(StartArgs),
+    /// GET, LIST, CREATE, WATCH and memory of the API server; needs Docker.
+    Api(api::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,21 +63,32 @@ struct StartArgs {
 
 /// Measures and prints a table.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let What::Start(args) = &args.what;
-    let minik = match &args.binaries {
+    let binaries = match &args.what {
+        What::Start(args) => {
+            docker::check(&args.image)?;
+            &args.binaries
+        }
+        What::Api(args) => &args.binaries,
+    };
+    let minik = match binaries {
         Some(folder) => folder.join("minik"),
         None => build()?,
     };
     ensure!(minik.exists(), "{} does not exist", minik.display());
-    docker::check(&args.image)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let measured = async {
+        match &args.what {
+            What::Start(args) => start(args, &minik).await,
+            What::Api(args) => api::run(args, &minik).await,
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let rows = runtime.block_on(async {
         // The signal first, so that it is listened for before anything starts. Dropping the measurement deletes its
         // clusters.
         tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-            rows = start(args, &minik) => rows,
+            rows = measured => rows,
         }
     })?;
     println!("{}", report::machine());

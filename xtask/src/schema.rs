@@ -3,13 +3,15 @@
 //! The structure (fields, types, list types, merge keys, kinds) comes from the JSON schemas in the PyPI wheel
 //! `kubernetes-validate`; protobuf numbers and `+default` markers come from the crate `k8s-pb`, which is one
 //! minor version behind; what neither has stands in `crates/api/data/addendum-1.36.txt`; `presence-1.36.txt`
-//! next to it tells pointers from plain values. Descriptions are not taken. `--check FOLDER` decodes upstream's fixtures (one JSON and one protobuf file a kind) by the table.
+//! next to it tells pointers from plain values. Descriptions go into a packed file of their own. `--check FOLDER` decodes
+//! upstream's fixtures (one JSON and one protobuf file a kind) by the table.
 //! The table's format is described in `crates/api/src/schema/table.rs`.
 
 #![allow(clippy::print_stderr)]
 
 mod check;
 mod definitions;
+mod descriptions;
 mod merge;
 mod protobuf;
 mod sources;
@@ -36,7 +38,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn write() -> Result<()> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/data");
-    let definitions = definitions::read(&sources::definitions()?)?;
+    let source = sources::definitions()?;
+    let definitions = definitions::read(&source)?;
     let messages = protobuf::read(&sources::protobuf()?)?;
     let addendum =
         std::fs::read_to_string(data.join("addendum-1.36.txt")).context("cannot read the addendum")?;
@@ -46,6 +49,10 @@ fn write() -> Result<()> {
     let out = data.join("schema-1.36.txt");
     std::fs::write(&out, &merged.table).with_context(|| format!("cannot write {}", out.display()))?;
     eprintln!("{}: {} types, {} bytes", out.display(), merged.types, merged.table.len());
+    let packed = descriptions::pack(&source)?;
+    let out = data.join("descriptions-1.36.txt.gz");
+    std::fs::write(&out, &packed).with_context(|| format!("cannot write {}", out.display()))?;
+    eprintln!("{}: {} bytes", out.display(), packed.len());
     for field in &merged.unnumbered {
         eprintln!("no protobuf number: {field}");
     }

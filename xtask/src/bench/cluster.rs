@@ -102,9 +102,13 @@ impl Cluster {
 
     /// A client with the user's rights.
     pub(super) async fn client(&self) -> Result<Client> {
+        Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// The server's address and the user's keys.
+    pub(super) async fn config(&self) -> Result<kube::Config> {
         let file = Kubeconfig::read_from(self.home.join("kubeconfig")).context("read the kubeconfig")?;
-        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        Ok(kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
     }
 
     pub(super) async fn pods(&self) -> Result<Api<Pod>> {

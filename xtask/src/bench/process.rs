@@ -25,17 +25,21 @@ pub(super) struct Idle {
 /// Lets a process be for some time and tells what it used; memory is that at the end.
 pub(super) async fn observe(pid: u32, span: Duration) -> Result<Idle> {
     sleep(SETTLE).await;
-    let read = |file: &str| {
-        let path = format!("/proc/{pid}/{file}");
-        fs::read_to_string(&path).with_context(|| format!("read {path}"))
-    };
-    let before = ticks(&read("stat")?)?;
+    let before = cpu_seconds(pid)?;
     let start = Instant::now();
     sleep(span).await;
-    let used = ticks(&read("stat")?)? - before;
-    let cpu_percent = 100.0 * used / TICKS / start.elapsed().as_secs_f64();
-    let memory = read("smaps_rollup")?;
+    let used = cpu_seconds(pid)? - before;
+    let cpu_percent = 100.0 * used / start.elapsed().as_secs_f64();
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let memory = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     Ok(Idle { rss_mib: mib(&memory, "Rss:")?, pss_mib: mib(&memory, "Pss:")?, cpu_percent })
+}
+
+/// User and system time of a process until now, in steps of 10 ms.
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    Ok(ticks(&stat)? / TICKS)
 }
 
 /// User and system time from `/proc/PID/stat`, in ticks.

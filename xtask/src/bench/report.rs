@@ -6,11 +6,18 @@ use std::fs;
 use super::docker;
 use super::sample::Sample;
 
+/// What a median should not pass.
+#[derive(Debug, Clone, Copy)]
+enum Aim {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
 /// A line of the table.
 #[derive(Debug)]
 pub(super) struct Row {
     figure: String,
-    aim: Option<f64>,
+    aim: Option<Aim>,
     value: f64,
     spread: String,
 }
@@ -18,7 +25,18 @@ pub(super) struct Row {
 impl Row {
     /// A figure whose median has an aim.
     pub(super) fn at_most(figure: &str, aim: f64, sample: &Sample) -> Self {
-        Self { aim: Some(aim), ..Self::known(figure, sample) }
+        Self { aim: Some(Aim::AtMost(aim)), ..Self::known(figure, sample) }
+    }
+
+    /// A rate that should be a multiple of genuine Kubernetes'.
+    pub(super) fn at_least(figure: &str, genuine: f64, times: f64, sample: &Sample) -> Self {
+        let aim = Some(Aim::AtLeast(genuine * times));
+        Self { aim, ..Self::known(&beside(figure, genuine), sample) }
+    }
+
+    /// A time that should be a fraction of genuine Kubernetes'.
+    pub(super) fn fraction(figure: &str, genuine: f64, times: f64, sample: &Sample) -> Self {
+        Self::at_most(&beside(figure, genuine), genuine / times, sample)
     }
 
     /// A figure without an aim.
@@ -33,8 +51,12 @@ impl Row {
 
     /// A figure made of two medians.
     pub(super) fn ratio(figure: &str, aim: f64, value: f64) -> Self {
-        Self { figure: figure.to_owned(), aim: Some(aim), value, spread: String::new() }
+        Self { figure: figure.to_owned(), aim: Some(Aim::AtMost(aim)), value, spread: String::new() }
     }
+}
+
+fn beside(figure: &str, genuine: f64) -> String {
+    format!("{figure} [genuine: {genuine}]")
 }
 
 /// The whole table.
@@ -42,7 +64,8 @@ pub(super) fn table(rows: &[Row]) -> String {
     let mut text = "| figure | aim | median | spread | |\n|---|---|---|---|---|\n".to_owned();
     for Row { figure, aim, value, spread } in rows {
         let (aim, verdict) = match aim {
-            Some(aim) => (format!("≤ {aim}"), if value <= aim { "reached" } else { "missed" }),
+            Some(Aim::AtMost(aim)) => (format!("≤ {aim}"), if value <= aim { "reached" } else { "missed" }),
+            Some(Aim::AtLeast(aim)) => (format!("≥ {aim}"), if value >= aim { "reached" } else { "missed" }),
             None => (String::new(), ""),
         };
         let _ = writeln!(text, "| {figure} | {aim} | {value:.3} | {spread} | {verdict} |");
@@ -73,6 +96,8 @@ mod tests {
             Row::at_most("memory", 0.1, &sample),
             Row::known("docker run, s", &sample),
             Row::ratio("pod / docker", 1.3, 1.25),
+            Row::at_least("GET, requests/s", 0.03, 5.0, &sample),
+            Row::fraction("LIST, ms", 1.0, 10.0, &sample),
         ];
         assert_eq!(
             table(&rows),
@@ -80,7 +105,9 @@ mod tests {
              | start, s | ≤ 0.2 | 0.200 | 0.100 – 0.300, n=3 | reached |\n\
              | memory | ≤ 0.1 | 0.200 | 0.100 – 0.300, n=3 | missed |\n\
              | docker run, s |  | 0.200 | 0.100 – 0.300, n=3 |  |\n\
-             | pod / docker | ≤ 1.3 | 1.250 |  | reached |\n"
+             | pod / docker | ≤ 1.3 | 1.250 |  | reached |\n\
+             | GET, requests/s [genuine: 0.03] | ≥ 0.15 | 0.200 | 0.100 – 0.300, n=3 | reached |\n\
+             | LIST, ms [genuine: 1] | ≤ 0.1 | 0.200 | 0.100 – 0.300, n=3 | missed |\n"
         );
     }
 }
