@@ -11,6 +11,7 @@ pub mod names;
 pub mod pod;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -110,6 +110,12 @@ pub mod finalizer {
     pub const ORPHAN: &str = "orphan";
     /// Dependents are deleted first.
     pub const FOREGROUND: &str = "foregroundDeletion";
+    /// A volume goes after the claim that is bound to it.
+    pub const PV_PROTECTION: &str = "kubernetes.io/pv-protection";
+    /// A claim goes after the last pod that uses it.
+    pub const PVC_PROTECTION: &str = "kubernetes.io/pvc-protection";
+    /// A VolumeAttributesClass goes after the last claim and volume that use it.
+    pub const VAC_PROTECTION: &str = "kubernetes.io/vac-protection";
 }
 
 /// Names of priority classes of the system.
