@@ -8,6 +8,7 @@
 //! **Upstream**: `api/openapi-spec/swagger.json`, `generated.proto`, `k8s.io/kube-openapi/pkg/util/proto`.
 
 pub mod defaults;
+pub mod descriptions;
 mod golang;
 pub mod strict;
 mod table;
