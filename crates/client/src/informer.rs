@@ -8,6 +8,8 @@
 //! **Not here**: the loop that talks to the server ([`reflector`]).
 //! **Upstream**: `client-go/tools/cache` (shared informer, indexer).
 
+mod any;
+mod index;
 mod reflector;
 mod store;
 
@@ -21,6 +23,9 @@ use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::Shared;
 use tokio::sync::mpsc;
+
+pub use any::AnyObject;
+pub use index::{Index, Keys};
 
 /// What can be watched: a kind known at compile time, or its metadata alone (`PartialObjectMeta<Pod>`).
 pub trait Watched:
@@ -133,7 +138,9 @@ impl Informers {
         let informer = running.entry((TypeId::of::<K>(), selection.clone())).or_insert_with(|| {
             let shared = Arc::new(Shared::default());
             let informer = Informer::<K> { shared: shared.clone() };
-            let reflector = reflector::Reflector::new(self.client.clone(), &self.context, selection, shared);
+            let path = K::url_path(&(), selection.namespace.as_deref());
+            let target = reflector::Target { path, metadata: K::metadata_api(), selection };
+            let reflector = reflector::Reflector::new(self.client.clone(), &self.context, target, shared);
             self.context.shutdown.spawn(reflector.run());
             Box::new(informer)
         });
@@ -182,6 +189,12 @@ impl<K: Watched> Informer<K> {
     /// Whether the first list has been read.
     pub fn has_synced(&self) -> bool {
         self.shared.has_synced()
+    }
+
+    /// Waits until the store has everything up to this resourceVersion, which a write to an object of this kind
+    /// returned: who decides on the store next does not decide on what was before.
+    pub async fn caught_up(&self, resource_version: &str) {
+        self.shared.caught_up(resource_version).await;
     }
 
     /// Waits until the first list has been read.

@@ -19,11 +19,21 @@ const WATCH_SECONDS: u32 = 290;
 /// A watch that ended this soon without an event was refused in disguise (upstream: `VeryShortWatchError`).
 const VERY_SHORT_WATCH: Duration = Duration::from_secs(1);
 
+/// What is listed and watched.
+pub(super) struct Target {
+    /// The path of the collection.
+    pub(super) path: String,
+    /// Only metadata is asked for.
+    pub(super) metadata: bool,
+    pub(super) selection: Selection,
+}
+
 /// Lists and watches one selection of one kind.
 pub(super) struct Reflector<K> {
     client: kube::Client,
     context: Context,
     selection: Selection,
+    metadata: bool,
     request: kube::core::Request,
     shared: Arc<Shared<K>>,
 }
@@ -51,11 +61,12 @@ impl<K: Watched> Reflector<K> {
     pub(super) fn new(
         client: kube::Client,
         context: &Context,
-        selection: Selection,
+        target: Target,
         shared: Arc<Shared<K>>,
     ) -> Self {
-        let request = kube::core::Request::new(K::url_path(&(), selection.namespace.as_deref()));
-        Self { client, context: context.clone(), selection, request, shared }
+        let Target { path, metadata, selection } = target;
+        let request = kube::core::Request::new(path);
+        Self { client, context: context.clone(), selection, metadata, request, shared }
     }
 
     /// Lists, then watches from there, for ever.
@@ -91,7 +102,7 @@ impl<K: Watched> Reflector<K> {
     async fn wait(&self, backoff: &mut Backoff, verb: &str, error: &kube::Error) {
         let delay = backoff.next(self.context.clock.instant(), &self.context.rng);
         tracing::warn!(
-            resource = %K::plural(&()), ?delay, error = %logging::Chain(error), "failed to {verb}, will retry"
+            resource = %self.request.url_path, ?delay, error = %logging::Chain(error), "failed to {verb}, will retry"
         );
         self.context.clock.sleep(delay).await;
     }
@@ -104,10 +115,12 @@ impl<K: Watched> Reflector<K> {
             ..ListParams::default()
         };
         let request =
-            if K::metadata_api() { self.request.list_metadata(&params) } else { self.request.list(&params) };
+            if self.metadata { self.request.list_metadata(&params) } else { self.request.list(&params) };
         let list: List<K> = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
+        let revision = list.metadata.resource_version.unwrap_or_default();
         self.shared.replace(list.items);
-        Ok(list.metadata.resource_version.unwrap_or_default())
+        self.shared.reached(&revision);
+        Ok(revision)
     }
 
     /// Follows one watch to its end; `revision` is always the one to resume from.
@@ -120,7 +133,7 @@ impl<K: Watched> Reflector<K> {
             bookmarks: true,
             ..WatchParams::default()
         };
-        let request = if K::metadata_api() {
+        let request = if self.metadata {
             self.request.watch_metadata(&params, revision)
         } else {
             self.request.watch(&params, revision)
@@ -139,12 +152,17 @@ impl<K: Watched> Reflector<K> {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     follow(revision, &object);
                     self.shared.apply(object);
+                    self.shared.reached(revision);
                 }
                 Ok(WatchEvent::Deleted(object)) => {
                     follow(revision, &object);
                     self.shared.delete(object);
+                    self.shared.reached(revision);
                 }
-                Ok(WatchEvent::Bookmark(bookmark)) => *revision = bookmark.metadata.resource_version,
+                Ok(WatchEvent::Bookmark(bookmark)) => {
+                    *revision = bookmark.metadata.resource_version;
+                    self.shared.reached(revision);
+                }
                 Ok(WatchEvent::Error(status)) => return ended_by(kube::Error::Api(status)),
                 // What cannot be decoded or read may have hidden a change.
                 Err(error @ kube::Error::SerdeError(_)) => return Ended::Relist(Some(error)),

@@ -1,5 +1,6 @@
 //! The objects of one informer, its subscribers, and the differences between two lists.
 
+use super::index::{Entries, Keys};
 use super::{Delta, Watched};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +12,12 @@ type Objects<K> = BTreeMap<String, BTreeMap<String, Arc<K>>>;
 pub(super) struct Shared<K> {
     state: Mutex<State<K>>,
     synced: watch::Sender<bool>,
+    revision: watch::Sender<u64>,
 }
 
 struct State<K> {
     objects: Objects<K>,
+    indexes: Vec<Entries<K>>,
     subscribers: Vec<mpsc::UnboundedSender<Delta<K>>>,
     synced: bool,
     closed: bool,
@@ -22,8 +25,14 @@ struct State<K> {
 
 impl<K> Default for Shared<K> {
     fn default() -> Self {
-        let state = State { objects: BTreeMap::new(), subscribers: Vec::new(), synced: false, closed: false };
-        Self { state: Mutex::new(state), synced: watch::Sender::new(false) }
+        let state = State {
+            objects: BTreeMap::new(),
+            indexes: Vec::new(),
+            subscribers: Vec::new(),
+            synced: false,
+            closed: false,
+        };
+        Self { state: Mutex::new(state), synced: watch::Sender::new(false), revision: watch::Sender::new(0) }
     }
 }
 
@@ -70,6 +79,21 @@ impl<K> Shared<K> {
         receiver
     }
 
+    /// Everything up to this revision is known; what is not a number is nothing to wait for.
+    pub(super) fn reached(&self, revision: &str) {
+        let Ok(revision) = revision.parse::<u64>() else { return };
+        self.revision.send_if_modified(|known| {
+            let newer = revision > *known;
+            *known = revision.max(*known);
+            newer
+        });
+    }
+
+    pub(super) async fn caught_up(&self, revision: &str) {
+        let Ok(revision) = revision.parse::<u64>() else { return };
+        let _ = self.revision.subscribe().wait_for(|known| *known >= revision).await;
+    }
+
     /// Ends every subscription.
     pub(super) fn close(&self) {
         let mut state = self.state();
@@ -79,6 +103,22 @@ impl<K> Shared<K> {
 }
 
 impl<K: Watched> Shared<K> {
+    pub(super) fn add_index(&self, name: &'static str, keys: Keys<K>) {
+        let mut state = self.state();
+        if state.indexes.iter().any(|index| index.name == name) {
+            return;
+        }
+        let mut index = Entries::new(name, keys);
+        state.objects.values().flat_map(BTreeMap::values).for_each(|object| index.insert(object));
+        state.indexes.push(index);
+    }
+
+    pub(super) fn indexed(&self, name: &str, value: &str) -> Vec<Arc<K>> {
+        let state = self.state();
+        let index = state.indexes.iter().find(|index| index.name == name);
+        index.map(|index| index.get(value)).unwrap_or_default()
+    }
+
     /// Takes a whole list: announces what differs from what is known.
     pub(super) fn replace(&self, items: Vec<K>) {
         let mut state = self.state();
@@ -92,6 +132,7 @@ impl<K: Watched> Shared<K> {
             state.apply(object);
         }
         for object in gone.into_values().flat_map(BTreeMap::into_values) {
+            state.indexes.iter_mut().for_each(|index| index.remove(&object));
             state.announce(Delta::Deleted(object));
         }
         if !state.synced {
@@ -116,7 +157,8 @@ impl<K: Watched> Shared<K> {
         if names.is_empty() {
             state.objects.remove(&namespace);
         }
-        if known.is_some() {
+        if let Some(known) = known {
+            state.indexes.iter_mut().for_each(|index| index.remove(&known));
             state.announce(Delta::Deleted(Arc::new(object)));
         }
     }
@@ -129,6 +171,12 @@ impl<K: Watched> State<K> {
         let (namespace, name) = key(&object);
         let new = Arc::new(object);
         let old = self.objects.entry(namespace).or_default().insert(name, new.clone());
+        for index in &mut self.indexes {
+            if let Some(old) = &old {
+                index.remove(old);
+            }
+            index.insert(&new);
+        }
         match old {
             None => self.announce(Delta::Added(new)),
             Some(old) if old.meta().uid != new.meta().uid => {
@@ -159,7 +207,7 @@ impl<K> State<K> {
     }
 }
 
-fn key<K: Watched>(object: &K) -> (String, String) {
+pub(super) fn key<K: Watched>(object: &K) -> (String, String) {
     let meta = object.meta();
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

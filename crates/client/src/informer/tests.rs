@@ -167,3 +167,26 @@ async fn a_selection_has_one_watch_however_many_ask() {
     assert_eq!(fake.seen().len(), 2);
     assert!(fake.connections.load(Ordering::SeqCst) <= 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_index_follows_the_store_and_waiting_for_a_write_ends_with_its_event() {
+    let mut case = Case::new();
+    let by_letter = case
+        .informer
+        .index("letter", |map| map.metadata.name.iter().map(|name| name[..1].to_owned()).collect());
+    case.fake.then(list(5, &[object("a1", "u1", 3), object("b1", "u2", 4)]));
+    let watch = case.fake.then_watch();
+    case.sees(&["+a1@3", "+b1@4", "synced"]).await;
+    case.informer.caught_up("5").await;
+    let names = |letter: &str| {
+        let found = by_letter.get(letter);
+        found.iter().filter_map(|map| map.metadata.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((names("a"), names("b")), (vec!["a1".to_owned()], vec!["b1".to_owned()]));
+    let early = tokio::time::timeout(Duration::from_secs(1), case.informer.caught_up("7")).await;
+    assert!(early.is_err());
+    watch.send(event("ADDED", &object("a2", "u3", 6))).unwrap();
+    watch.send(event("DELETED", &object("b1", "u2", 7))).unwrap();
+    case.informer.caught_up("7").await;
+    assert_eq!((names("a").len(), names("b").len()), (2, 0));
+}
