@@ -89,14 +89,15 @@ async fn limited(
     user_name: &mut String,
 ) -> Result<Response, Status> {
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-    if length.and_then(|v| v.parse::<usize>().ok()).is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(Status::too_large(MAX_BODY_BYTES));
-    }
-    let authorized = authorized(server, info, identity, request, user_name);
+    let length = length.and_then(|v| v.parse::<usize>().ok());
+    let authorized = authorized(server, info, peer, request, user_name);
     if kind == RequestKind::LongRunning {
         return authorized.await;
     }
     let _seat = server.limits.take(kind == RequestKind::Mutating)?;
+    if length.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(Status::too_large(MAX_BODY_BYTES));
+    }
     tokio::time::timeout(REQUEST_TIMEOUT, authorized).await.unwrap_or_else(|_| {
         let why = "request did not complete within requested timeout - context deadline exceeded";
         Err(Status::timeout(why, 0))
@@ -150,7 +151,8 @@ fn is_open(path: &str) -> bool {
 }
 
 fn kind(info: &RequestInfo) -> RequestKind {
-    if info.is_resource && (info.verb == "watch" || matches!(&*info.subresource, "log" | "proxy")) {
+    let streams = matches!(&*info.subresource, "attach" | "exec" | "log" | "portforward" | "proxy");
+    if info.is_resource && (info.verb == "watch" || streams) {
         RequestKind::LongRunning
     } else if matches!(info.verb, "get" | "list" | "watch" | "head" | "options") {
         RequestKind::ReadOnly

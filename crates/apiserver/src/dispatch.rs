@@ -89,7 +89,7 @@ async fn resource(
                 && facts.name == info.subresource
         });
         let Some(subresource) = found else { return Err(Status::no_such_path()) };
-        if !subresource.facts().verbs.contains(&info.verb) {
+        if !subresource.serves(info.verb) {
             return Err(method_not_allowed());
         }
         return subresource.handle(server, info, &user, request).await;

@@ -218,7 +218,12 @@ fn mark(object: &mut Value, at: Timestamp, seconds: Option<i64>, first: bool) {
     }
 }
 
-fn check_preconditions(resource: &Resource, object: &Value, delete: &DeleteOptions) -> Result<(), Status> {
+/// Whether the object is the one that the deletion is about.
+pub(crate) fn check_preconditions(
+    resource: &Resource,
+    object: &Value,
+    delete: &DeleteOptions,
+) -> Result<(), Status> {
     let conflict = |why: String| {
         // Upstream names the Kind here, not the resource.
         let mut named = resource.clone();

@@ -23,6 +23,7 @@ mod tests;
 mod transaction;
 
 pub use delete::{DeleteOptions, Deleted};
+pub(crate) use delete::check_preconditions;
 pub use error::Error;
 pub use managed_fields::Tracking;
 pub use object::Object;

@@ -82,6 +82,8 @@ pub enum UpdateOptions {
 /// A written object.
 #[derive(Debug)]
 pub struct Updated {
+    /// The same, and a change counts as one of what the object's author wishes (resize).
+    Part,
     /// The object as it is now.
     pub object: Arc<Object>,
     /// Whether it did not exist before.
@@ -425,7 +427,7 @@ impl Store {
         match what {
             UpdateOptions::Status => prepare::status_update(object, old),
             UpdateOptions::Object if strategy.has_status() => prepare::keep_status(object, old),
-            UpdateOptions::Object | UpdateOptions::Raw => {}
+            UpdateOptions::Object | UpdateOptions::Raw | UpdateOptions::Part => {}
         }
         prepare::default(strategy, object);
         self.track(options, old, object, sent.as_ref());
@@ -490,6 +492,10 @@ impl Store {
         old: Option<&Value>,
         phase: Phase,
     ) -> Result<(), Status> {
+            UpdateOptions::Part => {
+                prepare::bump_generation(object, old);
+                errors.extend(metadata::validate_update(object, old));
+            }
         let Some((chain, lookup)) = options.admission else { return Ok(()) };
         let name = object.as_deref().or(old).map(|o| meta::name(o).to_owned()).unwrap_or_default();
         let mut attributes = Attributes {

@@ -123,6 +123,12 @@ impl Answer {
 
 /// Sends one request over a new connection with this identity.
 pub(crate) async fn call(
+/// A server with another way to its nodes.
+pub(crate) async fn start_with(nodes: Arc<dyn NodeDialer>) -> Arc<Server> {
+    let config = Config { nodes, ..config(&Pki::new(), None) };
+    Server::start(memory().await, Context::system(), config).await.unwrap()
+}
+
     server: &Arc<Server>,
     user: UserInfo,
     method: Method,

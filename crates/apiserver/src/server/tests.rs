@@ -248,7 +248,7 @@ async fn a_pod_is_bound_once_and_its_log_comes_from_its_node() {
         call(&server, root(), Method::GET, &format!("{pods}/p/log?tailLines=3"), &[], Value::Null).await;
     assert_eq!((log.code, log.text.as_str()), (200, "w /containerLogs/default/p/c?tailLines=3"));
     let exec = call(&server, root(), Method::GET, &format!("{pods}/p/exec"), &[], Value::Null).await;
-    assert_eq!(exec.code, 404);
+    assert_eq!(exec.message(), "Upgrade request required");
     let evicted = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "p" } });
     let answer = call(&server, root(), Method::POST, &format!("{pods}/p/eviction"), &[], evicted).await;
     assert_eq!(answer.code, 201, "{}", answer.text);

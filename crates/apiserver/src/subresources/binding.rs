@@ -43,19 +43,31 @@ impl Subresource for Binding {
     ) -> Result<Response, Status> {
         let encoding = negotiate::plain(request.headers())?;
         let binding = decode::object_of(request, "v1", "Binding").await?;
-        validate(&info.name, &binding)?;
-        let store = super::store(server, "", "pods")?;
-        let now = api::time::format(server.context.clock.now());
-        let mut options = WriteOptions {
-            admission: Some((&server.admission, &*server.registry)),
-            dry_run: dry_run(info)?,
-            subresource: "binding",
-            ..WriteOptions::new(user)
-        };
-        let mut bind = |old: Option<&Value>| bound(old, &info.name, &binding, &now);
-        store.update(&mut options, &info.namespace, &info.name, UpdateOptions::Raw, &mut bind).await?;
+        bind(server, user, (&info.namespace, &info.name), &binding, dry_run(info)?).await?;
         Ok(success(201, encoding))
     }
+}
+
+/// Puts the pod of this namespace and name on the node that the binding names.
+pub(crate) async fn bind(
+    server: &Server,
+    user: &UserInfo,
+    (namespace, name): (&str, &str),
+    binding: &Value,
+    dry_run: bool,
+) -> Result<(), Status> {
+    validate(name, binding)?;
+    let store = super::store(server, "", "pods")?;
+    let now = api::time::format(server.context.clock.now());
+    let mut options = WriteOptions {
+        admission: Some((&server.admission, &*server.registry)),
+        dry_run,
+        subresource: "binding",
+        ..WriteOptions::new(user)
+    };
+    let mut change = |old: Option<&Value>| bound(old, name, binding, &now);
+    store.update(&mut options, namespace, name, UpdateOptions::Raw, &mut change).await?;
+    Ok(())
 }
 
 fn validate(name: &str, binding: &Value) -> Result<(), Status> {

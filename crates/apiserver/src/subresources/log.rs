@@ -3,8 +3,9 @@
 //! **Contract**: nothing is gathered; the kubelet's request ends when the client goes away.
 //! **Upstream**: `pkg/registry/core/pod/strategy.go` (`LogLocation`), `validation.ValidatePodLogOptions`.
 
+use super::container::container;
 use super::log_options::LogOptions;
-use super::{Facts, NodeTarget, Subresource};
+use super::{Facts, NodeTarget, Subresource, kubelet};
 use crate::auth::UserInfo;
 use crate::body::{self, Body, Request, Response};
 use crate::decode::text;
@@ -15,12 +16,8 @@ use api::status::Status;
 use async_trait::async_trait;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use std::sync::Arc;
 
-/// `status.daemonEndpoints.kubeletEndpoint.Port` of a node that has reported none.
-const KUBELET_PORT: u16 = 10250;
 /// Bytes of a kubelet's refusal that are passed on. **Upstream**: `maxErrorBody`.
 const MAX_REFUSAL: usize = 10 << 10;
 
@@ -63,7 +60,7 @@ impl Subresource for Log {
             info.name,
             options.query(server.context.clock.now())
         );
-        let target = target(server, node).await?;
+        let target = kubelet::target(server, node).await?;
         let answer = ask(server, &target, &path).await?;
         if !answer.status().is_success() {
             return Err(refusal(answer).await);
@@ -74,72 +71,18 @@ impl Subresource for Log {
     }
 }
 
-/// The container whose log is meant.
-fn container(pod: &Value, pod_name: &str, wanted: &str) -> Result<String, Status> {
-    let names = |field: &str| -> Vec<String> {
-        let list = pod["spec"][field].as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter().map(|c| text(&c["name"]).to_owned()).collect()
-    };
-    let (main, init, debug) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
-    if !wanted.is_empty() {
-        return if [&main, &init, &debug].iter().any(|list| list.iter().any(|name| name == wanted)) {
-            Ok(wanted.to_owned())
-        } else {
-            Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}")))
-        };
-    }
-    if let [only] = main.as_slice() {
-        return Ok(only.clone());
-    }
-    let mut why = format!("a container name must be specified for pod {pod_name}");
-    if !main.is_empty() {
-        why += &format!(", choose one of: [{}]", main.join(" "));
-        if !init.is_empty() {
-            why += &format!(" or one of the init containers: [{}]", init.join(" "));
-        }
-        if !debug.is_empty() {
-            why += &format!(" or one of the ephemeral containers: [{}]", debug.join(" "));
-        }
-    }
-    Err(Status::bad_request(why))
-}
-
-/// Where the node's kubelet listens.
-async fn target(server: &Server, node: &str) -> Result<NodeTarget, Status> {
-    let object = super::store(server, "", "nodes")?.get("", node).await?.to_value();
-    let addresses = object["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of_type = |wanted: &str| {
-        let found = addresses.iter().find(|a| a["type"] == wanted)?;
-        found["address"].as_str().map(str::to_owned)
-    };
-    // Upstream's default order is Hostname first; here a host name need not resolve.
-    let address = ["InternalIP", "Hostname", "ExternalIP"].into_iter().find_map(of_type);
-    let port = object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
-    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(KUBELET_PORT);
-    Ok(NodeTarget { name: node.to_owned(), address, port })
-}
-
 /// Sends a GET to a kubelet.
 async fn ask(server: &Server, target: &NodeTarget, path: &str) -> Result<http::Response<Body>, Status> {
-    let host = format!("{}:{}", target.address.as_deref().unwrap_or(&target.name), target.port);
+    let host = kubelet::join(target.host(), target.port);
     let failed = |error: &dyn std::fmt::Display| {
         Status::new(500, "InternalError", format!("Get \"https://{host}{path}\": {error}"))
     };
     let stream = server.nodes.dial(target).await.map_err(|error| failed(&error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
-    server.context.shutdown.spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to a kubelet broke");
-        }
-    });
     let request = http::Request::get(path)
         .header(header::HOST, &host)
         .body(body::empty())
         .map_err(|_| Status::bad_request("the names in the request do not make a URL"))?;
-    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let answer = kubelet::send(server, stream, request).await.map_err(|error| failed(&error))?;
     Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
 }
 
@@ -152,33 +95,5 @@ async fn refusal(answer: http::Response<Body>) -> Status {
         400 => Status::bad_request(message),
         404 => Status::new(404, "NotFound", message),
         _ => Status::internal(&message),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn chooses_the_only_container_or_asks_for_one() {
-        let pod = |containers: &[&str], init: &[&str]| {
-            let list = |names: &[&str]| names.iter().map(|n| json!({ "name": n })).collect::<Vec<_>>();
-            json!({ "spec": { "containers": list(containers), "initContainers": list(init) } })
-        };
-        assert_eq!(container(&pod(&["a"], &["i"]), "p", "").unwrap(), "a");
-        assert_eq!(container(&pod(&["a", "b"], &["i"]), "p", "i").unwrap(), "i");
-        for (pod, wanted, why) in [
-            (pod(&["a", "b"], &[]), "", "a container name must be specified for pod p, choose one of: [a b]"),
-            (
-                pod(&["a", "b"], &["i"]),
-                "",
-                "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
-            ),
-            (pod(&["a"], &[]), "x", "container x is not valid for pod p"),
-        ] {
-            let status = container(&pod, "p", wanted).unwrap_err();
-            assert_eq!((status.code, status.message.as_str()), (400, why));
-        }
     }
 }

@@ -5,15 +5,26 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`Connecter`, `NamedCreater`).
 
 mod approval;
-mod binding;
+pub(crate) mod binding;
+mod connect;
+mod container;
+mod ephemeral_containers;
 mod eviction;
 mod finalize;
+mod kubelet;
 mod log;
 mod log_options;
+mod pod_part;
+mod proxy;
+mod resize;
 mod scale;
 mod token;
+mod tunnel;
 mod view;
 
+pub use kubelet::{NodeDialer, NodeStream, NodeTarget};
+
+use crate::admission::{Attributes, Operation};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::negotiate::Encoding;
@@ -24,9 +35,8 @@ use crate::server::Server;
 use api::kind::GroupVersionKind;
 use api::status::Status;
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What discovery publishes about a subresource.
 #[derive(Clone, Debug)]
@@ -53,7 +63,12 @@ pub trait Subresource: Send + Sync {
     /// What discovery publishes.
     fn facts(&self) -> Facts;
 
-    /// Serves one authorized request; the verb is one of the facts' verbs.
+    /// Whether a request with this verb is served: those that discovery publishes, unless methods are passed on.
+    fn serves(&self, verb: &str) -> bool {
+        self.facts().verbs.contains(&verb)
+    }
+
+    /// Serves one authorized request with a verb that is served.
     async fn handle(
         &self,
         server: &Arc<Server>,
@@ -68,9 +83,17 @@ pub fn all() -> Vec<Arc<dyn Subresource>> {
     vec![
         Arc::new(approval::Approval),
         Arc::new(binding::Binding),
+        Arc::new(connect::Connect::ATTACH),
+        Arc::new(connect::Connect::EXEC),
+        Arc::new(connect::Connect::PORT_FORWARD),
+        Arc::new(ephemeral_containers::EPHEMERAL_CONTAINERS),
         Arc::new(eviction::Eviction),
-        Arc::new(log::Log),
         Arc::new(finalize::Finalize),
+        Arc::new(log::Log),
+        Arc::new(proxy::Proxy::Nodes),
+        Arc::new(proxy::Proxy::Pods),
+        Arc::new(proxy::Proxy::Services),
+        Arc::new(resize::RESIZE),
         Arc::new(scale::Scale::of("", "replicationcontrollers")),
         Arc::new(scale::Scale::of("apps", "deployments")),
         Arc::new(scale::Scale::of("apps", "replicasets")),
@@ -79,35 +102,45 @@ pub fn all() -> Vec<Arc<dyn Subresource>> {
     ]
 }
 
-/// A byte stream to a kubelet.
-pub trait NodeStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> NodeStream for T {}
-
-/// Reaches kubelets: by TLS in a cluster of several machines, in memory when the kubelet is in this process.
-#[async_trait]
-pub trait NodeDialer: Send + Sync {
-    /// A connection, ready for HTTP/1.1, to the kubelet of this node.
-    async fn dial(&self, node: &NodeTarget) -> std::io::Result<Box<dyn NodeStream>>;
-}
-
-/// Where a kubelet listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeTarget {
-    /// The Node's name.
-    pub name: String,
-    /// Its first usable address (InternalIP, then Hostname), if it has reported one.
-    pub address: Option<String>,
-    /// `status.daemonEndpoints.kubeletEndpoint.Port`, 10250 by default.
-    pub port: u16,
-}
-
 /// The store of the parent resource.
 fn store<'a>(server: &'a Server, group: &str, plural: &str) -> Result<&'a Arc<Store>, Status> {
     server.registry.store(group, plural).ok_or_else(Status::no_such_path)
 }
 
+/// Asks the admission plugins about something that is no write of a stored object.
+fn admit(
+    server: &Server,
+    info: &RequestInfo,
+    user: &UserInfo,
+    operation: Operation,
+    dry_run: bool,
+    object: Option<&mut Value>,
+) -> Result<(), Status> {
+    let mut attributes = Attributes {
+        operation,
+        resource: store(server, &info.group, &info.resource)?.resource(),
+        subresource: &info.subresource,
+        namespace: &info.namespace,
+        name: &info.name,
+        user,
+        dry_run,
+        now: server.context.clock.now(),
+        rng: &server.context.rng,
+        lookup: &*server.registry,
+        old: None,
+        warnings: Vec::new(),
+    };
+    match object {
+        None => server.admission.validate(&mut attributes, None),
+        Some(object) => {
+            server.admission.mutate(&mut attributes, object)?;
+            server.admission.validate(&mut attributes, Some(object))
+        }
+    }
+}
+
 /// `?dryRun=All`
-fn dry_run(info: &RequestInfo) -> Result<bool, Status> {
+pub(crate) fn dry_run(info: &RequestInfo) -> Result<bool, Status> {
     match info.query.get("dryRun") {
         None | Some("") => Ok(false),
         Some("All") => Ok(true),

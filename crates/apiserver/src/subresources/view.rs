@@ -120,7 +120,9 @@ pub(super) async fn serve(
     let mut change = |old: Option<&Value>| {
         let old = old.ok_or_else(|| Status::not_found(store.resource(), &info.name))?;
         if let Some(apply) = &apply {
-            return apply::apply(store.resource(), Some(old), apply);
+            let applied = apply::apply(store.resource(), Some(old), apply)?;
+            view.take(old, &view.show(&applied))?;
+            return Ok(applied);
         }
         let wanted = wish.view(view.show(old))?;
         let mut object = view.take(old, &wanted)?;

@@ -1,0 +1,115 @@
+//! The way to kubelets, and to whatever else a request is passed on to: dialled streams that speak HTTP/1.1.
+//!
+//! **Contract**: one connection a request; it ends with the request, or with the tunnel that it becomes.
+//! **Upstream**: `pkg/kubelet/client` (`ConnectionInfoGetter`), `k8s.io/apimachinery/pkg/util/proxy/dial.go`.
+
+use crate::body::Body;
+use crate::server::Server;
+use api::status::Status;
+use async_trait::async_trait;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// `status.daemonEndpoints.kubeletEndpoint.Port` of a node that has reported none.
+const KUBELET_PORT: u16 = 10250;
+/// How long a connection may take to be made. **Upstream**: `ProxyDialer`'s timeout.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A byte stream to a kubelet, or to a pod.
+pub trait NodeStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> NodeStream for T {}
+
+/// Reaches kubelets (by TLS in a cluster of several machines, in memory when the kubelet is in this process) and what
+/// runs on their nodes.
+#[async_trait]
+pub trait NodeDialer: Send + Sync {
+    /// A connection, ready for HTTP/1.1, to the kubelet of this node.
+    async fn dial(&self, node: &NodeTarget) -> io::Result<Box<dyn NodeStream>>;
+
+    /// A connection to an address in the cluster: of a pod, or of a node.
+    async fn connect(&self, host: &str, port: u16) -> io::Result<Box<dyn NodeStream>> {
+        let stream = TcpStream::connect((host, port)).await?;
+        let _ = stream.set_nodelay(true);
+        Ok(Box::new(stream))
+    }
+}
+
+/// Where a kubelet listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeTarget {
+    /// The Node's name.
+    pub name: String,
+    /// Its first usable address (InternalIP, then Hostname), if it has reported one.
+    pub address: Option<String>,
+    /// `status.daemonEndpoints.kubeletEndpoint.Port`, 10250 by default.
+    pub port: u16,
+}
+
+impl NodeTarget {
+    /// The node's address, or its name if it has reported none.
+    pub fn host(&self) -> &str {
+        self.address.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// Where the node's kubelet listens.
+pub(super) async fn target(server: &Server, node: &str) -> Result<NodeTarget, Status> {
+    let object = super::store(server, "", "nodes")?.get("", node).await?.to_value();
+    let addresses = object["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of_type = |wanted: &str| {
+        let found = addresses.iter().find(|a| a["type"] == wanted)?;
+        found["address"].as_str().map(str::to_owned)
+    };
+    // Upstream's default order is Hostname first; here a host name need not resolve.
+    let address = ["InternalIP", "Hostname", "ExternalIP"].into_iter().find_map(of_type);
+    let port = object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(KUBELET_PORT);
+    Ok(NodeTarget { name: node.to_owned(), address, port })
+}
+
+/// A connection to an address in the cluster, in time.
+pub(super) async fn connect(server: &Server, host: &str, port: u16) -> Result<Box<dyn NodeStream>, String> {
+    let dialled = match tokio::time::timeout(DIAL_TIMEOUT, server.nodes.connect(host, port)).await {
+        Ok(dialled) => dialled.map_err(|error| why(&error)),
+        Err(_) => Err("i/o timeout".to_owned()),
+    };
+    dialled.map_err(|why| format!("dial tcp {}: {why}", join(host, port)))
+}
+
+/// `host:port`, with brackets where they are needed.
+pub(super) fn join(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// A failed connection in the words of Go's net package.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
+        io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Sends a request over a fresh connection. The answer may be an upgrade of it.
+pub(super) async fn send(
+    server: &Server,
+    stream: Box<dyn NodeStream>,
+    request: http::Request<Body>,
+) -> hyper::Result<http::Response<Incoming>> {
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    server.context.shutdown.spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "connection to a backend broke");
+        }
+    });
+    sender.send_request(request).await
+}
