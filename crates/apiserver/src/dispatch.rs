@@ -111,8 +111,8 @@ pub(crate) fn method_not_allowed() -> Status {
 /// What `/` answers.
 fn index(server: &Server) -> Response {
     let mut paths: Vec<String> = INDEX.iter().map(|path| (*path).to_owned()).collect();
-    for store in server.registry.stores() {
-        let resource = store.resource();
+    for facts in discovery::facts(server) {
+        let resource = facts.resource;
         if !resource.group.is_empty() {
             paths.push(format!("/apis/{}", resource.group));
             paths.push(format!("/apis/{}/{}", resource.group, resource.version));

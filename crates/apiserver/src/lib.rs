@@ -16,6 +16,7 @@ mod bootstrap;
 mod catalog;
 mod chain;
 pub mod config;
+mod crd;
 mod decode;
 pub mod discovery;
 mod dispatch;

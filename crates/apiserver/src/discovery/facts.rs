@@ -26,16 +26,21 @@ pub struct ResourceFacts {
     pub resource: Resource,
     /// The verbs served, sorted.
     pub verbs: Vec<Name>,
-    /// Whether objects are stored.
-    pub stored: bool,
+    /// The version in which objects are stored, if they are.
+    pub stored: Option<Resource>,
     /// What is served below an object, by name.
     pub subresources: Vec<SubresourceFacts>,
 }
 
 impl ResourceFacts {
-    /// The facts of a stored kind and its `status`.
-    pub fn of(strategy: &dyn Strategy) -> Self {
-        let resource = strategy.resource().clone();
+    /// The facts of a stored kind and its `status`, one for each version.
+    pub fn of(strategy: &dyn Strategy) -> Vec<Self> {
+        let others = strategy.versions();
+        let versions = std::iter::once(strategy.resource()).chain(others.iter().map(|v| v.resource()));
+        versions.map(|resource| Self::of_version(strategy, resource.clone())).collect()
+    }
+
+    fn of_version(strategy: &dyn Strategy, resource: Resource) -> Self {
         let mut subresources = Vec::new();
         if strategy.has_status() {
             subresources.push(SubresourceFacts {
@@ -49,7 +54,7 @@ impl ResourceFacts {
             });
         }
         // Upstream makes up what can only be read.
-        let stored = strategy.verbs().contains(&"create");
+        let stored = strategy.verbs().contains(&"create").then(|| strategy.resource().clone());
         Self { verbs: names(strategy.verbs()), stored, subresources, resource }
     }
 
@@ -57,7 +62,7 @@ impl ResourceFacts {
     pub fn question(resource: &Resource) -> Self {
         Self {
             verbs: names(reviews::VERBS),
-            stored: false,
+            stored: None,
             subresources: Vec::new(),
             resource: resource.clone(),
         }
@@ -82,9 +87,9 @@ impl ResourceFacts {
     /// What tells storage versions apart: eight bytes of a hash of group, version and kind.
     pub fn storage_version_hash(&self) -> Option<String> {
         use base64::Engine as _;
-        let r = &self.resource;
-        let digest = Sha256::digest(format!("{}/{}/{}", r.group, r.version, r.kind).as_bytes());
-        self.stored.then(|| base64::engine::general_purpose::STANDARD.encode(&digest[..8]))
+        let stored = self.stored.as_ref()?;
+        let text = format!("{}/{}/{}", stored.group, stored.version, stored.kind);
+        Some(base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(text.as_bytes())[..8]))
     }
 }
 
@@ -105,7 +110,7 @@ pub(super) fn gather<'a>(
     reviews: &[Arc<dyn ReviewKind>],
 ) -> Vec<ResourceFacts> {
     let subresources: Vec<subresources::Facts> = subresources.iter().map(|s| s.facts()).collect();
-    let stored = strategies.map(ResourceFacts::of);
+    let stored = strategies.flat_map(ResourceFacts::of);
     let questions = reviews.iter().map(|r| ResourceFacts::question(r.resource()));
     let mut all: Vec<ResourceFacts> = stored.chain(questions).map(|f| f.with(&subresources)).collect();
     all.sort_by_key(|f| (f.resource.group.clone(), f.resource.version.clone(), f.resource.plural.clone()));

@@ -3,16 +3,18 @@
 //! **Upstream**: `handlers/patch.go` (`applyPatcher`).
 
 use super::create::check_namespace;
-use super::decode;
+use super::decode::{self, FieldValidation};
 use super::options::WriteQuery;
 use super::{Call, read_body};
 use crate::body::{Request, Response};
-use crate::patch::apply::{self, Apply};
-use crate::registry::{Tracking, UpdateOptions, metadata};
+use crate::patch::apply::{self, Apply, Merging};
+use crate::registry::{Change, Tracking, UpdateOptions, metadata};
 use api::meta;
 use api::status::Status;
+use async_trait::async_trait;
 use http::StatusCode;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 pub(super) async fn apply(
     call: &Call<'_>,
@@ -22,7 +24,7 @@ pub(super) async fn apply(
     let query = WriteQuery::parse_apply(&call.info.query)?;
     let body = read_body(request).await?;
     let store = call.store;
-    let resource = store.resource();
+    let resource = call.version.resource();
     let mut config = apply::parse(&body)?;
     let fields = config.as_object_mut().expect("a configuration is an object");
     // What cannot be written here is nobody's.
@@ -53,15 +55,38 @@ pub(super) async fn apply(
     };
     let mut options = call.write_options(query.dry_run);
     options.tracking = Tracking::Applied;
-    let mut warnings = Vec::new();
-    let mut change = |old: Option<&Value>| {
-        let object = apply::apply(resource, old, &apply)?;
-        let decoded = decode::patched(resource, object, query.validation)?;
-        warnings = decoded.warnings;
-        Ok(decoded.value)
-    };
-    let updated = store.update(&mut options, call.namespace, name, what, &mut change).await?;
+    let mut change = Applying { call, apply, validation: query.validation, warnings: Vec::new() };
+    let updated = store.update_by(&mut options, call.namespace, name, what, &mut change).await?;
+    let mut warnings = change.warnings;
     warnings.extend(options.warnings);
     let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
-    call.object(code, &updated.object, &warnings)
+    call.object(code, &updated.object, &warnings).await
+}
+
+struct Applying<'a> {
+    call: &'a Call<'a>,
+    apply: Apply,
+    validation: FieldValidation,
+    warnings: Vec<String>,
+}
+
+#[async_trait]
+impl Change for Applying<'_> {
+    async fn change(&mut self, old: Option<&Value>) -> Result<Value, Status> {
+        let (store, version) = (self.call.store, self.call.version);
+        let stored = old.unwrap_or(&Value::Null);
+        let live = version.of_stored(stored).await?;
+        let merging = Merging::new(version.resource(), old.map(|_| &*live), &self.apply)?;
+        let elsewhere = match store.versions() {
+            [_] => BTreeMap::new(),
+            _ => {
+                let merged = version.to_stored(merging.object().clone()).await?;
+                store.changes_in(merging.versions(), version, stored, &merged).await?
+            }
+        };
+        let object = merging.finish(elsewhere)?;
+        let decoded = decode::patched(version.resource(), object, self.validation)?;
+        self.warnings = decoded.warnings;
+        version.to_stored(decoded.value).await
+    }
 }

@@ -14,14 +14,15 @@ pub(super) async fn create(call: &Call<'_>, request: Request) -> Result<Response
     let query = WriteQuery::parse(&call.info.query, "CreateOptions")?;
     let media = Media::of(&call.headers)?;
     let body = read_body(request).await?;
-    let resource = call.store.resource();
+    let resource = call.version.resource();
     let decoded = decode::object(resource, media, &body, query.validation)?;
     check_namespace(resource, &decoded.value, call.namespace)?;
     let mut options = call.write_options(query.dry_run);
     options.warnings = decoded.warnings;
-    let object = call.store.create(&mut options, call.namespace, decoded.value).await?;
+    let object = call.version.to_stored(decoded.value).await?;
+    let object = call.store.create(&mut options, call.namespace, object).await?;
     let warnings = options.warnings;
-    call.object(StatusCode::CREATED, &object, &warnings)
+    call.object(StatusCode::CREATED, &object, &warnings).await
 }
 
 /// The namespace of the object must be that of the request.

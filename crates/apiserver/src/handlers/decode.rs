@@ -122,6 +122,27 @@ pub fn patched(resource: &Resource, value: Value, validation: FieldValidation) -
     }
 }
 
+/// Refuses an object that a patch made one of another kind.
+pub fn check_patched_kind(resource: &Resource, object: &Value) -> Result<(), Status> {
+    let text = |field: &str| object[field].as_str().unwrap_or("");
+    let (kind, api_version) = (text("kind"), text("apiVersion"));
+    if kind == resource.kind && api_version == resource.api_version() {
+        return Ok(());
+    }
+    let (group, version) = parse_api_version(api_version);
+    let why = if kind.is_empty() {
+        format!("Object 'Kind' is missing in '{object}'")
+    } else if api_version.is_empty() {
+        format!("Object 'apiVersion' is missing in '{object}'")
+    } else if Schema::get().type_by_gvk(group, version, kind).is_some() {
+        format!("converting ({version}.{kind}) to ({}.{}): unknown conversion", resource.version, resource.kind)
+    } else {
+        format!("no kind {kind:?} is registered for version {api_version:?}")
+    };
+    let errors: ErrorList = vec![Error::invalid(&Path::new("patch"), object.to_string(), &why)];
+    Err(Status::invalid("", "", "", &errors))
+}
+
 /// Reads an object of whatever kind as it is.
 pub fn any(media: Media, body: &[u8]) -> Result<Value, String> {
     match media {

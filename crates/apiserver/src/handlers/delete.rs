@@ -25,7 +25,7 @@ pub(super) async fn delete(call: &Call<'_>, request: Request) -> Result<Response
     let deleted = call.store.delete(&mut options, call.namespace, name, &delete).await?;
     let warnings = options.warnings;
     if deleted.removed && call.store.strategy().returns_deleted_object() {
-        return call.object(StatusCode::OK, &deleted.object, &warnings);
+        return call.object(StatusCode::OK, &deleted.object, &warnings).await;
     }
     if deleted.removed {
         let uid = meta::uid(&deleted.object.to_value()).to_owned();
@@ -34,14 +34,14 @@ pub(super) async fn delete(call: &Call<'_>, request: Request) -> Result<Response
     let cascading =
         delete.orphan_dependents == Some(false) || delete.propagation_policy.as_deref() == Some("Foreground");
     let code = if cascading { StatusCode::ACCEPTED } else { StatusCode::OK };
-    call.object(code, &deleted.object, &warnings)
+    call.object(code, &deleted.object, &warnings).await
 }
 
 pub(super) async fn delete_collection(call: &Call<'_>, request: Request) -> Result<Response, Status> {
     let query = ListOptions::parse(&call.info.query, false)?;
     let (delete, dry_run) = read_options(call, request).await?;
     let selection = Selection::parse(
-        &**call.store.strategy(),
+        call.version,
         call.namespace,
         &query.label_selector,
         &query.field_selector,

@@ -18,5 +18,5 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Response, Status> {
             store.cached(call.namespace, name).ok_or_else(|| Status::not_found(store.resource(), name))?
         }
     };
-    call.object(StatusCode::OK, &object, &[])
+    call.object(StatusCode::OK, &object, &[]).await
 }

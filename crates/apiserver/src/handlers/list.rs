@@ -34,7 +34,7 @@ pub(super) struct Page {
 pub(super) async fn list(call: &Call<'_>) -> Result<Response, Status> {
     let options = ListOptions::parse(&call.info.query, false)?;
     let selection = Selection::parse(
-        &**call.store.strategy(),
+        call.version,
         call.namespace,
         &options.label_selector,
         &options.field_selector,
@@ -229,7 +229,8 @@ pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Sta
             metadata["remainingItemCount"] = (*remaining).into();
         }
     }
-    let resource = call.store.resource();
+    let resource = call.version.resource();
+    let shown = call.version.show_all(page.objects.clone()).await?;
     let (kind, api_version) = match call.negotiated.shape {
         Shape::Object => (resource.list_kind(), resource.api_version()),
         Shape::Metadata(version) => {
@@ -241,17 +242,18 @@ pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Sta
                 table::Writer::new(call.store.strategy(), version, include, call.context.clock.now());
             let mut head = Vec::with_capacity(1024);
             writer.begin(&mut head, &metadata);
+            let mut stored = page.objects.into_iter();
             let write = move |out: &mut BytesMut, object: &Object| {
                 let mut row = Vec::with_capacity(1024);
-                writer.row(&mut row, object);
+                writer.row(&mut row, stored.next().as_deref().unwrap_or(object), object);
                 out.extend_from_slice(&row);
             };
-            return Ok(blocks(&call.negotiated, None, Blocks::new(head, page.objects, write)));
+            return Ok(blocks(&call.negotiated, None, Blocks::new(head, shown, write)));
         }
     };
     if call.negotiated.encoding == Encoding::Protobuf {
         let list = protobuf::List { kind: &kind, api_version: &api_version, metadata: &metadata };
-        let bytes = list.encode(&page.objects, call.store.resource(), call.negotiated.shape).await?;
+        let bytes = list.encode(&shown, resource, call.negotiated.shape).await?;
         return Ok(call.send_encoded(StatusCode::OK, bytes));
     }
     let head =
@@ -261,7 +263,7 @@ pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Sta
         let write = move |out: &mut BytesMut, object: &Object| {
             out.extend_from_slice(&table::partial_metadata(object, version));
         };
-        return Ok(blocks(&call.negotiated, None, Blocks::new(head, page.objects, write)));
+        return Ok(blocks(&call.negotiated, None, Blocks::new(head, shown, write)));
     }
     // The list tells kind and version once; upstream's typed lists leave them out of the items.
     let said = if protobuf::type_of(resource).is_some() {
@@ -270,15 +272,15 @@ pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Sta
         String::new()
     };
     let items: usize =
-        page.objects.iter().map(|object| item(object, &said).len() + usize::from(!said.is_empty())).sum();
-    let length = head.len() + items + page.objects.len().saturating_sub(1) + 3;
+        shown.iter().map(|object| item(object, &said).len() + usize::from(!said.is_empty())).sum();
+    let length = head.len() + items + shown.len().saturating_sub(1) + 3;
     let write = move |out: &mut BytesMut, object: &Object| {
         if !said.is_empty() {
             out.extend_from_slice(b"{");
         }
         out.extend_from_slice(item(object, &said));
     };
-    Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, page.objects, write)))
+    Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, shown, write)))
 }
 
 /// An object's JSON behind what the list has `said` already (every object of a kind begins with it).

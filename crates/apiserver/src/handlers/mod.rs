@@ -27,7 +27,7 @@ use crate::auth::UserInfo;
 use crate::body::{self, ReadError, Request, Response};
 use crate::negotiate::{Negotiated, Protobuf, Target, negotiate};
 use crate::protobuf;
-use crate::registry::{Registry, Store, Tracking, UpdateOptions, WriteOptions};
+use crate::registry::{Registry, Store, Tracking, UpdateOptions, Version, WriteOptions};
 use crate::request::RequestInfo;
 use crate::server::Server;
 use api::status::Status;
@@ -53,6 +53,8 @@ pub async fn handle(
 struct Call<'a> {
     registry: &'a Arc<Registry>,
     store: &'a Arc<Store>,
+    /// The version that the client speaks.
+    version: &'a Version,
     admission: &'a Chain,
     context: &'a Context,
     info: &'a RequestInfo,
@@ -74,12 +76,12 @@ pub(crate) async fn dispatch(
     user: &UserInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    let store = registry.store(&info.group, &info.resource).ok_or_else(Status::no_such_path)?;
-    let resource = store.resource();
+    let served = registry.served(&info.group, &info.version, &info.resource);
+    let (store, version) = served.ok_or_else(Status::no_such_path)?;
+    let resource = version.resource();
     let status = info.subresource == "status";
     let namespaced = !info.namespace.is_empty();
-    if resource.version != info.version
-        || !info.rest.is_empty()
+    if !info.rest.is_empty()
         || !(info.subresource.is_empty() || status && store.strategy().has_status())
     {
         return Err(Status::no_such_path());
@@ -117,7 +119,7 @@ pub(crate) async fn dispatch(
     let headers = request.headers().clone();
     let manager = options::field_manager(&info.query, &headers, user);
     let call =
-        Call { registry, store, admission, context, info, user, headers, manager, negotiated, namespace };
+        Call { registry, store, version, admission, context, info, user, headers, manager, negotiated, namespace };
     let what = if status { UpdateOptions::Status } else { UpdateOptions::Object };
     match info.verb {
         "get" => get::get(&call).await,
@@ -139,6 +141,7 @@ impl<'a> Call<'a> {
             admission: Some((self.admission, &**self.registry)),
             dry_run,
             subresource: &self.info.subresource,
+            version: (!self.version.is_stored()).then_some(self.version),
             tracking: Tracking::Update(&self.manager),
             warnings: Vec::new(),
         }

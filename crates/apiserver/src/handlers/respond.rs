@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::Value;
 use std::io::Write;
+use std::sync::Arc;
 
 /// Responses below this size are not compressed. **Upstream**: `defaultGzipThresholdBytes`.
 const GZIP_THRESHOLD: usize = 128 << 10;
@@ -23,12 +24,14 @@ const GZIP_LEVEL: Compression = Compression::new(1);
 
 impl Call<'_> {
     /// One object.
-    pub(super) fn object(
+    pub(super) async fn object(
         &self,
         code: StatusCode,
-        object: &Object,
+        object: &Arc<Object>,
         warnings: &[String],
     ) -> Result<Response, Status> {
+        let stored = object;
+        let object = &self.version.show(object).await?;
         let json = match self.negotiated.shape {
             Shape::Object => object.json().clone(),
             Shape::Metadata(version) => table::partial_metadata(object, version),
@@ -36,12 +39,12 @@ impl Call<'_> {
                 let include = table::Include::parse(self.info.query.text("includeObject"))?;
                 let mut writer =
                     table::Writer::new(self.store.strategy(), version, include, self.context.clock.now());
-                writer.whole(object)
+                writer.whole(stored, object)
             }
         };
         if self.negotiated.encoding == Encoding::Protobuf
             && self.negotiated.shape == Shape::Object
-            && let Some(bytes) = protobuf::stored(object, self.store.resource())
+            && let Some(bytes) = protobuf::stored(object, self.version.resource())
         {
             let mut response = self.send_encoded(code, bytes);
             add_warnings(response.headers_mut(), warnings);

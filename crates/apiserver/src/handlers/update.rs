@@ -18,7 +18,7 @@ pub(super) async fn update(
     let query = WriteQuery::parse(&call.info.query, "UpdateOptions")?;
     let media = Media::of(&call.headers)?;
     let body = read_body(request).await?;
-    let resource = call.store.resource();
+    let resource = call.version.resource();
     let decoded = decode::object(resource, media, &body, query.validation)?;
     let mut object = decoded.value;
     let name = call.info.name.as_str();
@@ -34,9 +34,10 @@ pub(super) async fn update(
     check_namespace(resource, &object, call.namespace)?;
     let mut options = call.write_options(query.dry_run);
     options.warnings = decoded.warnings;
+    let object = call.version.to_stored(object).await?;
     let updated =
         call.store.update(&mut options, call.namespace, name, what, &mut |_| Ok(object.clone())).await?;
     let warnings = options.warnings;
     let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
-    call.object(code, &updated.object, &warnings)
+    call.object(code, &updated.object, &warnings).await
 }

@@ -10,7 +10,7 @@ use super::respond::head;
 use crate::body::{self, Response};
 use crate::negotiate::{Encoding, Shape};
 use crate::protobuf;
-use crate::registry::{Object, Registry, table};
+use crate::registry::{Object, Registry, Version, table};
 use crate::watch_cache::{Change, ChangeType, Selection, Subscription};
 use api::kind::Resource;
 use api::status::Status;
@@ -35,13 +35,9 @@ const BLOCK: usize = 64 << 10;
 
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
     let options = ListOptions::parse(&call.info.query, true)?;
-    let selection = Selection::parse(
-        &**call.store.strategy(),
-        call.namespace,
-        &options.label_selector,
-        &options.field_selector,
-    )?
-    .named(&call.info.name);
+    let selection =
+        Selection::parse(call.version, call.namespace, &options.label_selector, &options.field_selector)?
+            .named(&call.info.name);
     let encoder = Encoder::new(call)?;
     let stream = match subscribe(call, &selection, &options).await {
         Ok((mut subscription, initial_end)) => {
@@ -50,6 +46,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
             let now = clock.instant();
             let watch = Watch {
                 registry: Arc::clone(call.registry),
+                version: call.version.clone(),
+                failed: false,
                 shutdown: call.context.shutdown.clone(),
                 initial: std::mem::take(&mut subscription.initial).into_iter(),
                 initial_end,
@@ -117,6 +115,9 @@ fn next_bookmark(now: Instant, end: Instant) -> Instant {
 
 struct Watch {
     registry: Arc<Registry>,
+    version: Version,
+    /// Whether an object could not be shown: the watch is over.
+    failed: bool,
     shutdown: component_base::Shutdown,
     subscription: Subscription,
     encoder: Encoder,
@@ -134,10 +135,17 @@ impl Watch {
     /// The next block of the body, `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         let mut block = BytesMut::new();
-        while block.len() < BLOCK
+        while !self.failed
+            && block.len() < BLOCK
             && let Some(object) = self.initial.next()
         {
-            self.encoder.initial(&mut block, &object);
+            match self.version.show(&object).await {
+                Ok(shown) => self.encoder.initial(&mut block, &object, &shown),
+                Err(status) => self.fail(&mut block, &status),
+            }
+        }
+        if self.failed {
+            return (!block.is_empty()).then(|| block.freeze());
         }
         if self.initial.len() == 0 && std::mem::take(&mut self.initial_end) {
             self.encoder.bookmark(&mut block, self.subscription.revision, true);
@@ -156,11 +164,11 @@ impl Watch {
             biased;
             () = self.shutdown.requested() => None,
             change = self.subscription.next() => {
-                self.encode(&mut block, &change?);
+                self.encode(&mut block, &change?).await;
                 while block.len() < BLOCK
                     && let Some(change) = self.subscription.try_next()
                 {
-                    self.encode(&mut block, &change);
+                    self.encode(&mut block, &change).await;
                 }
                 Some(block.freeze())
             }
@@ -169,7 +177,7 @@ impl Watch {
                 // Whatever happened up to the published revision is in the channel already.
                 let published = self.registry.revision();
                 while let Some(change) = self.subscription.try_next() {
-                    self.encode(&mut block, &change);
+                    self.encode(&mut block, &change).await;
                 }
                 let revision = published.max(self.subscription.delivered());
                 self.encoder.bookmark(&mut block, revision, false);
@@ -179,9 +187,20 @@ impl Watch {
         }
     }
 
-    fn encode(&mut self, block: &mut BytesMut, change: &Change) {
+    async fn encode(&mut self, block: &mut BytesMut, change: &Change) {
+        if self.failed {
+            return;
+        }
         self.encoder.now(&self.clock);
-        self.encoder.change(block, change.change, &change.object);
+        match self.version.show(&change.object).await {
+            Ok(shown) => self.encoder.change(block, change.change, &change.object, &shown),
+            Err(status) => self.fail(block, &status),
+        }
+    }
+
+    fn fail(&mut self, block: &mut BytesMut, status: &Status) {
+        self.failed = true;
+        self.encoder.frame(block, "ERROR", status.to_json().to_string().as_bytes());
     }
 }
 
@@ -197,7 +216,7 @@ struct Encoder {
 
 impl Encoder {
     fn new(call: &Call<'_>) -> Result<Self, Status> {
-        let resource = call.store.resource();
+        let resource = call.version.resource();
         let table = match call.negotiated.shape {
             Shape::Table(version) => {
                 let include = table::Include::parse(call.info.query.text("includeObject"))?;
@@ -223,21 +242,22 @@ impl Encoder {
     }
 
     /// An object of the state to begin with; nothing is kept of it, for there may be many.
-    fn initial(&mut self, out: &mut BytesMut, object: &Object) {
+    fn initial(&mut self, out: &mut BytesMut, stored: &Object, object: &Object) {
         match (self.encoding, self.shape) {
             (Encoding::Protobuf, Shape::Object) => {
                 if let Some(object) = protobuf::stored(object, &self.resource) {
                     protobuf::frame(out, ChangeType::Added.as_str(), &object);
                 }
             }
-            _ => self.change(out, ChangeType::Added, object),
+            _ => self.change(out, ChangeType::Added, stored, object),
         }
     }
 
-    fn change(&mut self, out: &mut BytesMut, change: ChangeType, object: &Object) {
+    /// A change of an object, as it is stored and as the version shows it.
+    fn change(&mut self, out: &mut BytesMut, change: ChangeType, stored: &Object, object: &Object) {
         match (self.shape, &mut self.table) {
             (Shape::Table(_), Some(table)) => {
-                let table = table.whole(object);
+                let table = table.whole(stored, object);
                 self.frame(out, change.as_str(), &table);
             }
             (Shape::Metadata(version), _) => {

@@ -65,6 +65,11 @@ impl Patch {
         }
     }
 
+    /// Whether the patch can change what kind the object says it is of; strategic merge leaves that alone.
+    pub fn names_kind(&self) -> bool {
+        !matches!(self, Self::Strategic(..))
+    }
+
     /// Changes an object.
     pub fn apply(&self, object: &mut Value) -> Result<(), Status> {
         match self {

@@ -31,7 +31,7 @@ pub(super) async fn ensure(registry: &Registry, objects: Vec<(&str, &str, Value)
             let mut txn = Txn::new();
             for (store, object) in &batch {
                 let (namespace, mut object) = (meta::namespace(object).to_owned(), object.clone());
-                store.prepare_create(&mut WriteOptions::new(&user), &namespace, &mut object)?;
+                store.prepare_create(&mut WriteOptions::new(&user), &namespace, &mut object).await?;
                 let key = Key::from(store.key(&namespace, meta::name(&object)));
                 txn.ops.extend(store.create_txn(&key, &object)?.0.ops);
             }

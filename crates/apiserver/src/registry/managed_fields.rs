@@ -10,10 +10,11 @@
 mod tests;
 
 use super::metadata;
-use crate::patch::apply::{Changes, FieldSet, Shape, compare};
+use crate::patch::apply::{Changes, FieldSet};
 use api::meta;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Entries of updates that one object has at most. **Upstream**: `DefaultMaxUpdateManagers`.
 const MAX_UPDATE_MANAGERS: usize = 10;
@@ -108,6 +109,28 @@ impl Entry {
     }
 }
 
+/// What a write changed, in the terms of each version of which an object has entries.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// In the version of the writer.
+    pub own: Changes,
+    /// In other versions, by `apiVersion`.
+    pub others: BTreeMap<String, Changes>,
+}
+
+impl Written {
+    /// In the terms of this version; those of the writer if it is not served.
+    pub(crate) fn of(&self, api_version: &str) -> &Changes {
+        self.others.get(api_version).unwrap_or(&self.own)
+    }
+}
+
+/// The versions of entries.
+pub(super) fn versions<'a>(entries: impl Iterator<Item = &'a Value>) -> BTreeSet<String> {
+    let entries = entries.flat_map(|entries| entries.as_array().into_iter().flatten());
+    entries.filter_map(|entry| entry["apiVersion"].as_str()).map(str::to_owned).collect()
+}
+
 /// Every manager's fields of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManagedFields(pub Vec<Entry>);
@@ -140,13 +163,15 @@ impl ManagedFields {
     }
 
     /// Notes what a manager changed; `entry` is the manager's, without fields.
-    pub fn record(&mut self, changes: &Changes, mut entry: Entry) {
+    pub fn record(&mut self, written: &Written, mut entry: Entry) {
         for other in &mut self.0 {
+            let changes = written.of(&other.api_version);
             other.fields.subtract(&changes.removed);
             if !other.is_of(&entry) {
                 other.fields.subtract(&changes.changed);
             }
         }
+        let changes = &written.own;
         if changes.changed.is_empty() {
             return;
         }
@@ -206,7 +231,7 @@ pub(super) fn put(object: &mut Value, entries: Option<&Value>) {
 }
 
 /// Notes an update of `old` (an empty object: there was none) to `object`, which has no entries yet.
-pub(super) fn update(old: &Value, object: &mut Value, sent: Option<&Value>, shape: Shape, entry: Entry) {
+pub(super) fn update(old: &Value, object: &mut Value, sent: Option<&Value>, written: &Written, entry: Entry) {
     let stored = &old["metadata"][FIELD];
     let sent = sent.filter(|_| entry.subresource.is_empty());
     let managed = match sent {
@@ -219,12 +244,12 @@ pub(super) fn update(old: &Value, object: &mut Value, sent: Option<&Value>, shap
     if !tracked && !meta::uid(old).is_empty() {
         return;
     }
-    let changes = compare(old, object, shape);
+    let changes = &written.own;
     if untouched && changes.changed.is_empty() && changes.removed.is_empty() {
         return put(object, Some(stored));
     }
     let mut managed = managed.unwrap_or_else(|| ManagedFields::parse(stored).unwrap_or_default());
-    managed.record(&changes, entry);
+    managed.record(written, entry);
     managed.put(object);
 }
 

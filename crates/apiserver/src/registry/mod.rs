@@ -4,6 +4,7 @@
 //! reads it.
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/generic`.
 
+mod companion;
 mod delete;
 mod ensure;
 mod error;
@@ -21,14 +22,16 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod version;
 
-pub use delete::{DeleteOptions, Deleted};
 pub(crate) use delete::check_preconditions;
+pub use delete::{DeleteOptions, Deleted};
 pub use error::Error;
 pub use managed_fields::Tracking;
 pub use object::Object;
-pub use store::{Store, UpdateOptions, Updated, WriteOptions};
+pub use store::{Change, Store, UpdateOptions, Updated, WriteOptions};
 pub use strategy::{Cell, Column, Deletion, Propagation, Reservation, Strategy, WriteContext};
+pub use version::{Conversion, Version};
 
 use crate::admission::Lookup;
 use crate::auth::UserInfo;
@@ -43,7 +46,10 @@ use storage::Storage;
 /// Every kind's store, and the watch cache that they share.
 pub struct Registry {
     stores: Vec<Arc<Store>>,
+    /// By group and plural, whatever the version.
     index: HashMap<String, usize>,
+    /// The store, and which of its versions, by group, version and plural.
+    served: HashMap<String, (usize, usize)>,
     caches: Arc<Caches>,
 }
 
@@ -70,17 +76,27 @@ impl Registry {
             .enumerate()
             .map(|(index, strategy)| Arc::new(Store::new(strategy, Arc::clone(&caches), index, context)))
             .collect();
-        let index = stores
-            .iter()
-            .enumerate()
-            .map(|(i, store)| (index_key(&store.resource().group, &store.resource().plural), i))
-            .collect();
-        Ok(Arc::new(Self { stores, index, caches }))
+        let (mut index, mut served) = (HashMap::new(), HashMap::new());
+        for (i, store) in stores.iter().enumerate() {
+            for (j, version) in store.versions().iter().enumerate() {
+                let resource = version.resource();
+                index.insert(index_key(&resource.group, &resource.plural), i);
+                served.insert(served_key(&resource.group, &resource.version, &resource.plural), (i, j));
+            }
+        }
+        Ok(Arc::new(Self { stores, index, served, caches }))
     }
 
     /// The store of a resource.
     pub fn store(&self, group: &str, plural: &str) -> Option<&Arc<Store>> {
         self.index.get(&index_key(group, plural)).map(|i| &self.stores[*i])
+    }
+
+    /// The store of a resource and the version in which this group-version serves it.
+    pub fn served(&self, group: &str, version: &str, plural: &str) -> Option<(&Arc<Store>, &Version)> {
+        let (store, version) = *self.served.get(&served_key(group, version, plural))?;
+        let store = &self.stores[store];
+        Some((store, &store.versions()[version]))
     }
 
     /// Every store, in the order of THE LIST.
@@ -108,6 +124,10 @@ impl Registry {
 /// The server itself, as the author of what it makes on its own.
 pub fn loopback_user() -> UserInfo {
     UserInfo::authenticated("system:apiserver", [crate::auth::GROUP_MASTERS.to_owned()])
+}
+
+fn served_key(group: &str, version: &str, plural: &str) -> String {
+    format!("{group}/{version}/{plural}")
 }
 
 fn index_key(group: &str, plural: &str) -> String {

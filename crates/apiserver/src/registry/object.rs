@@ -5,6 +5,7 @@
 //! **Not here**: changing objects, which is done on `serde_json::Value` by the store.
 
 use crate::registry::Strategy;
+use api::kind::Resource;
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -145,6 +146,12 @@ impl Object {
         Self { json, message: OnceLock::new(), ..self }
     }
 
+    /// The same object in another version, whose stored form is given.
+    pub(crate) fn converted(&self, stored: Bytes) -> Self {
+        let json = if self.revision == 0 { stored } else { splice(&stored, self.revision) };
+        self.clone().with_json(json)
+    }
+
     /// The same object as of another revision (a deletion is told with the revision that deleted).
     pub(crate) fn at_revision(&self, revision: u64) -> Self {
         let mut json = BytesMut::with_capacity(self.json.len() + 4);
@@ -206,7 +213,11 @@ fn splice(stored: &[u8], revision: u64) -> Bytes {
 
 /// The stored form of an object: without `resourceVersion`, with `kind`, `apiVersion` and `metadata` first.
 pub(crate) fn encode(strategy: &dyn Strategy, object: &Value) -> Bytes {
-    let resource = strategy.resource();
+    encode_as(strategy.resource(), object)
+}
+
+/// The same in whichever version.
+pub(crate) fn encode_as(resource: &Resource, object: &Value) -> Bytes {
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(b"{\"kind\":");
     write(&mut text, &Cow::from(&*resource.kind));

@@ -9,21 +9,24 @@
 //! **Not here**: deletion (`delete`), metadata rules (`metadata`, `prepare`), what differs between kinds (strategies).
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
 
+use super::companion::{Patience, accompany, is_companion};
 use super::error::storage_status;
+use super::managed_fields::Written;
 use super::object::encode;
-use super::{Object, Strategy, Tracking, WriteContext, managed_fields, metadata, prepare};
-use crate::admission::{Attributes, Chain, Lookup, Operation};
+use super::{Object, Strategy, Tracking, Version, WriteContext, managed_fields, metadata, prepare};
+use crate::admission::{Attributes, Chain, Companion, Lookup, Operation, Outcome};
 use crate::auth::UserInfo;
-use crate::patch::apply;
+use crate::patch::apply::{self, Changes};
 use crate::watch_cache::{Cache, Caches, Selection, Snapshot, Subscription};
 use api::field::{Error as FieldError, ErrorList, Path};
 use api::kind::Resource;
 use api::meta;
 use api::status::Status;
+use async_trait::async_trait;
 use bytes::Bytes;
 use component_base::Context;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Key;
@@ -47,6 +50,8 @@ pub struct WriteOptions<'a> {
     pub dry_run: bool,
     /// The subresource that is written through, or empty.
     pub subresource: &'a str,
+    /// The version that the writer speaks, if it is not the one that is stored.
+    pub version: Option<&'a Version>,
     /// Whose fields the write changes.
     pub tracking: Tracking<'a>,
     /// Texts for `Warning:` headers; strategies and plugins add theirs.
@@ -61,6 +66,7 @@ impl<'a> WriteOptions<'a> {
             admission: None,
             dry_run: false,
             subresource: "",
+            version: None,
             tracking: Tracking::None,
             warnings: Vec::new(),
         }
@@ -77,17 +83,34 @@ pub enum UpdateOptions {
     Status,
     /// All of it, as a subresource of its own sees fit (binding, finalize): the strategy is not asked.
     Raw,
+    /// The same, and a change counts as one of what the object's author wishes (resize).
+    Part,
 }
 
 /// A written object.
 #[derive(Debug)]
 pub struct Updated {
-    /// The same, and a change counts as one of what the object's author wishes (resize).
-    Part,
     /// The object as it is now.
     pub object: Arc<Object>,
     /// Whether it did not exist before.
     pub created: bool,
+}
+
+/// What an update makes of the object there is, in the stored version; `None`: there is none.
+#[async_trait]
+pub trait Change: Send {
+    /// The new object; asked again when another writer was faster.
+    async fn change(&mut self, old: Option<&Value>) -> Result<Value, Status>;
+}
+
+/// A change that waits for nothing.
+struct Now<'a>(&'a mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send));
+
+#[async_trait]
+impl Change for Now<'_> {
+    async fn change(&mut self, old: Option<&Value>) -> Result<Value, Status> {
+        (self.0)(old)
+    }
 }
 
 /// The store of one kind.
@@ -95,6 +118,7 @@ pub struct Store {
     pub(super) strategy: Arc<dyn Strategy>,
     pub(super) caches: Arc<Caches>,
     pub(super) context: Context,
+    versions: Vec<Version>,
     index: usize,
 }
 
@@ -111,12 +135,18 @@ impl Store {
         index: usize,
         context: &Context,
     ) -> Self {
-        Self { strategy, caches, index, context: context.clone() }
+        let versions = Version::all(&strategy);
+        Self { strategy, caches, index, versions, context: context.clone() }
     }
 
     /// What differs between kinds.
     pub fn strategy(&self) -> &Arc<dyn Strategy> {
         &self.strategy
+    }
+
+    /// The versions in which objects are served, the stored one first.
+    pub fn versions(&self) -> &[Version] {
+        &self.versions
     }
 
     /// The kind's facts.
@@ -227,12 +257,13 @@ impl Store {
         }
         self.await_needed(options, namespace, &object).await;
         let (mut generated_tries, mut claims_lost) = (0, BTreeSet::new());
+        let patience = Patience::of(self);
         let warned = options.warnings.len();
         loop {
             options.warnings.truncate(warned);
             let mut candidate = object.clone();
             let generated = prepare::generate_name(&mut candidate, &self.context.rng);
-            self.prepare_create(options, namespace, &mut candidate)?;
+            let companions = self.prepare_create(options, namespace, &mut candidate).await?;
             let name = meta::name(&candidate).to_owned();
             let key = Key::from(self.key(namespace, &name));
             if options.dry_run {
@@ -243,7 +274,7 @@ impl Store {
                 };
             }
             let (txn, claims) = self.create_txn(&key, &candidate)?;
-            match self.commit(txn).await {
+            match self.commit(accompany(txn, &companions)).await {
                 Ok(revision) => return self.written(key, revision, &candidate),
                 Err(storage::Error::Conflict { key: taken, current }) if taken == key => {
                     generated_tries += 1;
@@ -257,6 +288,9 @@ impl Store {
                             ", the server was not able to generate a unique name for the object";
                     }
                     return Err(status);
+                }
+                Err(storage::Error::Conflict { key: taken, .. }) if is_companion(&companions, &taken) => {
+                    patience.again(self).await?;
                 }
                 Err(storage::Error::Conflict { key: taken, .. }) => {
                     self.claim_lost(&taken, &claims, &mut claims_lost, &name)?;
@@ -293,6 +327,18 @@ impl Store {
         what: UpdateOptions,
         change: &mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send),
     ) -> Result<Updated, Status> {
+        self.update_by(options, namespace, name, what, &mut Now(change)).await
+    }
+
+    /// The same for a change that may have to wait.
+    pub async fn update_by(
+        &self,
+        options: &mut WriteOptions<'_>,
+        namespace: &str,
+        name: &str,
+        what: UpdateOptions,
+        change: &mut dyn Change,
+    ) -> Result<Updated, Status> {
         let key = Key::from(self.key(namespace, name));
         let mut claims_lost = BTreeSet::new();
         let warned = options.warnings.len();
@@ -305,7 +351,7 @@ impl Store {
                 if what != UpdateOptions::Object || !may_create {
                     return Err(Status::not_found(self.resource(), name));
                 }
-                let object = change(None)?;
+                let object = change.change(None).await?;
                 match self.create(options, namespace, object).await {
                     // Another writer was faster; its object is changed instead.
                     Err(status) if status.reason == "AlreadyExists" => continue,
@@ -313,10 +359,10 @@ impl Store {
                 }
             };
             let mut old = existing.to_value();
-            let mut object = change(Some(&old))?;
+            let mut object = change.change(Some(&old)).await?;
             self.check_preconditions(&existing, &old, &object)?;
             metadata::of(&mut old).shift_remove("resourceVersion");
-            self.prepare_update(options, what, &mut object, &old)?;
+            let companions = self.prepare_update(options, what, &mut object, &old).await?;
             if object == old {
                 return Ok(Updated { object: existing, created: false });
             }
@@ -326,7 +372,7 @@ impl Store {
                 return Ok(Updated { object, created: false });
             }
             let (txn, claims) = self.update_txn(&key, existing.revision(), &object, &old, remove)?;
-            match self.commit(txn).await {
+            match self.commit(accompany(txn, &companions)).await {
                 Ok(revision) if remove => {
                     let object = self.decode(key, revision, encode(&*self.strategy, &object))?;
                     return Ok(Updated { object, created: false });
@@ -334,7 +380,8 @@ impl Store {
                 Ok(revision) => {
                     return Ok(Updated { object: self.written(key, revision, &object)?, created: false });
                 }
-                Err(storage::Error::Conflict { key: taken, .. }) if taken == key => {}
+                Err(storage::Error::Conflict { key: taken, .. })
+                    if taken == key || is_companion(&companions, &taken) => {}
                 Err(storage::Error::Conflict { key: taken, .. }) => {
                     self.claim_lost(&taken, &claims, &mut claims_lost, name)?;
                 }
@@ -380,24 +427,25 @@ impl Store {
         }
     }
 
-    pub(super) fn prepare_create(
+    pub(super) async fn prepare_create(
         &self,
         options: &mut WriteOptions<'_>,
         namespace: &str,
         object: &mut Value,
-    ) -> Result<(), Status> {
+    ) -> Result<Vec<Companion>, Status> {
         let now = self.context.clock.now();
         let strategy = &*self.strategy;
         let sent = managed_fields::take(object);
         prepare::create(strategy, object, namespace, &self.context.rng, now);
         prepare::default(strategy, object);
-        self.track(options, &Value::Null, object, sent.as_ref());
+        self.track(options, &Value::Null, object, sent.as_ref()).await?;
         self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Mutate)?;
         prepare::default(strategy, object);
         let context = WriteContext { now, rng: &self.context.rng, user: options.user };
         strategy.prepare_for_create(&context, object);
         let mut errors = metadata::validate(strategy, object);
         errors.extend(strategy.validate(object));
+        errors.extend(options.version.map(|v| v.validate(object, None)).unwrap_or_default());
         if !errors.is_empty() {
             let name = match meta::name(object) {
                 "" => meta::generate_name(object),
@@ -409,13 +457,13 @@ impl Store {
         self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Validate)
     }
 
-    fn prepare_update(
+    async fn prepare_update(
         &self,
         options: &mut WriteOptions<'_>,
         what: UpdateOptions,
         object: &mut Value,
         old: &Value,
-    ) -> Result<(), Status> {
+    ) -> Result<Vec<Companion>, Status> {
         let strategy = &*self.strategy;
         let (namespace, name) = (meta::namespace(old), meta::name(old));
         let context =
@@ -430,7 +478,7 @@ impl Store {
             UpdateOptions::Object | UpdateOptions::Raw | UpdateOptions::Part => {}
         }
         prepare::default(strategy, object);
-        self.track(options, old, object, sent.as_ref());
+        self.track(options, old, object, sent.as_ref()).await?;
         self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Mutate)?;
         let mut errors = ErrorList::new();
         match what {
@@ -442,6 +490,7 @@ impl Store {
                 }
                 errors.extend(metadata::validate_update(object, old));
                 errors.extend(strategy.validate_update(object, old));
+                errors.extend(options.version.map(|v| v.validate(object, Some(old))).unwrap_or_default());
             }
             UpdateOptions::Status => {
                 strategy.prepare_for_status_update(&context, object, old);
@@ -449,6 +498,10 @@ impl Store {
                 errors.extend(strategy.validate_status_update(object, old));
             }
             UpdateOptions::Raw => errors.extend(metadata::validate_update(object, old)),
+            UpdateOptions::Part => {
+                prepare::bump_generation(object, old);
+                errors.extend(metadata::validate_update(object, old));
+            }
         }
         if !errors.is_empty() {
             return Err(self.invalid(name, &errors));
@@ -462,25 +515,69 @@ impl Store {
 
     /// Notes who owns what of an object that changes from `old`, or is new. Defaults are their author's; what
     /// admission and the strategy do from here on is nobody's.
-    fn track(&self, options: &WriteOptions<'_>, old: &Value, object: &mut Value, sent: Option<&Value>) {
+    async fn track(
+        &self,
+        options: &WriteOptions<'_>,
+        old: &Value,
+        object: &mut Value,
+        sent: Option<&Value>,
+    ) -> Result<(), Status> {
         match options.tracking {
             Tracking::None => managed_fields::put(object, Some(&old["metadata"]["managedFields"])),
             Tracking::Applied => managed_fields::put(object, sent),
             Tracking::Update(manager) => {
-                let (resource, now) = (self.resource(), self.context.clock.now());
-                let entry = managed_fields::entry(manager, options.subresource, resource.api_version(), now);
-                let shape = apply::shape(resource);
-                if !old.is_null() || !self.strategy.has_status() {
-                    return managed_fields::update(old, object, sent, shape, entry);
-                }
+                let version = options.version.unwrap_or(&self.versions[0]);
+                let api_version = version.resource().api_version();
+                let entry = managed_fields::entry(
+                    manager,
+                    options.subresource,
+                    api_version,
+                    self.context.clock.now(),
+                );
                 // The status of a new object is not its creator's.
-                let status = object.as_object_mut().and_then(|fields| fields.shift_remove("status"));
-                managed_fields::update(old, object, sent, shape, entry);
+                let status = match object.as_object_mut() {
+                    Some(fields) if old.is_null() && self.strategy.has_status() => {
+                        fields.shift_remove("status")
+                    }
+                    _ => None,
+                };
+                let entries = [Some(&old["metadata"]["managedFields"]), sent];
+                let others = managed_fields::versions(entries.into_iter().flatten());
+                let written = Written {
+                    own: self.changes(version, old, object).await?,
+                    others: self.changes_in(others, version, old, object).await?,
+                };
+                managed_fields::update(old, object, sent, &written, entry);
                 if let Some(status) = status {
                     object["status"] = status;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What differs between two stored objects, in the terms of a version.
+    async fn changes(&self, version: &Version, old: &Value, new: &Value) -> Result<Changes, Status> {
+        let (old, new) = (version.of_stored(old).await?, version.of_stored(new).await?);
+        Ok(apply::compare(&old, &new, apply::shape(version.resource())))
+    }
+
+    /// The same in each of these versions but `except`, as far as they are served.
+    pub(crate) async fn changes_in(
+        &self,
+        api_versions: BTreeSet<String>,
+        except: &Version,
+        old: &Value,
+        new: &Value,
+    ) -> Result<BTreeMap<String, Changes>, Status> {
+        let mut changes = BTreeMap::new();
+        let except = except.resource().api_version();
+        for api_version in api_versions.into_iter().filter(|version| *version != except) {
+            if let Some(version) = self.versions.iter().find(|v| v.resource().api_version() == api_version) {
+                changes.insert(api_version, self.changes(version, old, new).await?);
+            }
+        }
+        Ok(changes)
     }
 
     pub(super) fn admit(
@@ -491,12 +588,8 @@ impl Store {
         object: Option<&mut Value>,
         old: Option<&Value>,
         phase: Phase,
-    ) -> Result<(), Status> {
-            UpdateOptions::Part => {
-                prepare::bump_generation(object, old);
-                errors.extend(metadata::validate_update(object, old));
-            }
-        let Some((chain, lookup)) = options.admission else { return Ok(()) };
+    ) -> Result<Vec<Companion>, Status> {
+        let Some((chain, lookup)) = options.admission else { return Ok(Vec::new()) };
         let name = object.as_deref().or(old).map(|o| meta::name(o).to_owned()).unwrap_or_default();
         let mut attributes = Attributes {
             operation,
@@ -510,15 +603,15 @@ impl Store {
             rng: &self.context.rng,
             lookup,
             old,
-            warnings: Vec::new(),
+            outcome: Outcome::default(),
         };
         let result = match (phase, object) {
             (Phase::Mutate, Some(object)) => chain.mutate(&mut attributes, object),
             (_, object) => chain.validate(&mut attributes, object.as_deref()),
         };
-        let warnings = attributes.warnings;
+        let Outcome { warnings, companions, .. } = attributes.outcome;
         options.warnings.extend(warnings);
-        result
+        result.map(|()| companions)
     }
 
     /// The object of a commit: shared with the cache if nobody changed it since.

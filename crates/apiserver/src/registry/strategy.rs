@@ -9,12 +9,14 @@
 //!
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`RESTCreateStrategy`, `RESTUpdateStrategy`, …).
 
+use super::Conversion;
 use crate::auth::UserInfo;
 use api::field::ErrorList;
 use api::kind::Resource;
 use component_base::Rng;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a hook may know of the request.
@@ -94,6 +96,11 @@ const STANDARD_VERBS: &[&str] =
 pub trait Strategy: Send + Sync + 'static {
     /// The facts that discovery publishes.
     fn resource(&self) -> &Resource;
+
+    /// The group-versions in which objects are served besides the one of [`Strategy::resource`], which is stored.
+    fn versions(&self) -> Vec<Arc<dyn Conversion>> {
+        Vec::new()
+    }
 
     /// The verbs served on objects of this kind, sorted.
     fn verbs(&self) -> &'static [&'static str] {

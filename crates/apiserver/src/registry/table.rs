@@ -83,12 +83,12 @@ impl Writer {
         self.now = now;
     }
 
-    /// A table of one object. Only a writer's first table defines the columns.
-    pub fn whole(&mut self, object: &Object) -> Bytes {
+    /// A table of one object, as it is stored and as its version shows it. Only a writer's first table defines the columns.
+    pub fn whole(&mut self, stored: &Object, object: &Object) -> Bytes {
         let mut out = Vec::with_capacity(1024);
         let metadata = json!({"resourceVersion": object.revision().to_string()});
         self.begin(&mut out, &metadata);
-        self.row(&mut out, object);
+        self.row(&mut out, stored, object);
         out.extend_from_slice(b"]}");
         out.into()
     }
@@ -125,9 +125,9 @@ impl Writer {
         out.extend_from_slice(head.as_bytes());
     }
 
-    /// One row.
-    pub fn row(&self, out: &mut Vec<u8>, object: &Object) {
-        let cells = self.strategy.row(&object.to_value(), self.now);
+    /// One row: the cells of the stored object, which the row carries as its version shows it.
+    pub fn row(&self, out: &mut Vec<u8>, stored: &Object, object: &Object) {
+        let cells = self.strategy.row(&stored.to_value(), self.now);
         out.extend_from_slice(b"{\"cells\":");
         out.extend_from_slice(Value::from(cells).to_string().as_bytes());
         match self.include {

@@ -4,6 +4,8 @@
 //! the shared suite of `registry::testing` follow from it.
 
 mod admissionregistration;
+mod apiextensions;
+mod apiregistration;
 mod apps;
 mod autoscaling;
 mod batch;
@@ -24,8 +26,10 @@ mod rbac;
 mod resource;
 mod scheduling;
 mod storage;
+mod webhook_client;
 
 pub(crate) use self::certificates::conditions as certificate_conditions;
+pub(crate) use self::edit::is_empty;
 pub use self::core::service::{DEFAULT_SERVICE_CIDR, ServiceCidr};
 
 use crate::registry::Strategy;
@@ -61,6 +65,8 @@ pub fn with_service_cidr(services: ServiceCidr) -> Vec<Arc<dyn Strategy>> {
         Arc::new(admissionregistration::policy_binding::PolicyBinding::validating()),
         Arc::new(admissionregistration::webhook_configuration::WebhookConfiguration::mutating()),
         Arc::new(admissionregistration::webhook_configuration::WebhookConfiguration::validating()),
+        Arc::new(apiextensions::custom_resource_definition::CustomResourceDefinition::new()),
+        Arc::new(apiregistration::api_service::ApiService::new()),
         Arc::new(apps::controller_revision::ControllerRevision::new()),
         Arc::new(apps::daemon_set::DaemonSet::new()),
         Arc::new(apps::deployment::Deployment::new()),

@@ -1,9 +1,10 @@
-//! THE LIST: kinds that are questions. They are created, answered at once, and never stored.
+//! THE LIST: kinds that are questions, or orders. They are created, answered at once, and never stored.
 //!
 //! **Contract**: discovery lists them with the one verb `create`; who may ask is the authorizer's matter.
 //! **Upstream**: `pkg/registry/authorization`, `pkg/registry/authentication`.
 
 mod access;
+mod binding;
 mod identity;
 mod rules;
 #[cfg(test)]
@@ -13,16 +14,30 @@ use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::request::RequestInfo;
 use crate::server::Server;
-use crate::{decode, dispatch, negotiate, respond};
+use crate::{decode, dispatch, negotiate, respond, subresources};
 use api::kind::Resource;
 use api::status::Status;
+use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// One kind of question.
+#[async_trait]
 pub trait ReviewKind: Send + Sync {
     /// The facts that discovery publishes.
     fn resource(&self) -> &Resource;
+
+    /// Does what is asked, if that is more than an answer.
+    async fn carry_out(
+        &self,
+        _server: &Server,
+        _user: &UserInfo,
+        _namespace: &str,
+        _question: &Value,
+        _dry_run: bool,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
 
     /// Fills in the answer, `status`. `namespace` is that of the request's path.
     fn answer(
@@ -37,6 +52,7 @@ pub trait ReviewKind: Send + Sync {
 /// Every kind of question.
 pub fn all() -> Vec<Arc<dyn ReviewKind>> {
     vec![
+        Arc::new(binding::Binding::new()),
         Arc::new(access::SelfSubjectAccessReview::new()),
         Arc::new(access::SubjectAccessReview::new()),
         Arc::new(access::LocalSubjectAccessReview::new()),
@@ -64,6 +80,8 @@ pub(crate) async fn serve(
     let encoding = negotiate::plain(request.headers())?;
     let resource = review.resource();
     let question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
+    let dry_run = subresources::dry_run(info)?;
+    review.carry_out(server, user, &info.namespace, &question, dry_run).await?;
     let answer = review.answer(server, user, &info.namespace, question)?;
     Ok(respond::object(201, &answer, encoding))
 }

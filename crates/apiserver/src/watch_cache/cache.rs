@@ -109,11 +109,15 @@ pub(super) struct Link {
     pub(super) receiver: mpsc::Receiver<Change>,
 }
 
+/// What the keys of a resource begin with.
+pub(crate) fn prefix(resource: &Resource) -> String {
+    let group = if resource.group.is_empty() { "core" } else { &resource.group };
+    format!("{}{group}/{}/", super::ROOT, resource.plural)
+}
+
 impl Cache {
     pub(super) fn new(strategy: Arc<dyn Strategy>) -> Self {
-        let resource = strategy.resource();
-        let group = if resource.group.is_empty() { "core" } else { &resource.group };
-        let prefix = format!("{}{group}/{}/", super::ROOT, resource.plural).into();
+        let prefix = prefix(strategy.resource()).into();
         let state =
             State { objects: OrdMap::new(), ring: Ring::default(), revision: 0, watchers: Vec::new() };
         Self { strategy, prefix, state: Mutex::new(state) }

@@ -19,6 +19,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cache::prefix;
 pub use cache::{Cache, Snapshot};
 pub(crate) use pump::Pump;
 pub use ring::{Change, ChangeType};

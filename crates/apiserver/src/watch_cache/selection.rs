@@ -3,7 +3,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/storage` (`SelectionPredicate`).
 
 use super::cache::Snapshot;
-use crate::registry::{Object, Strategy};
+use crate::registry::{Object, Version};
 use api::selector::{FieldSelector, LabelSelector};
 use api::status::Status;
 use std::sync::Arc;
@@ -38,12 +38,7 @@ impl Selection {
     }
 
     /// Parses both selectors as a request has them; the errors are upstream's.
-    pub fn parse(
-        strategy: &dyn Strategy,
-        namespace: &str,
-        labels: &str,
-        fields: &str,
-    ) -> Result<Self, Status> {
+    pub fn parse(version: &Version, namespace: &str, labels: &str, fields: &str) -> Result<Self, Status> {
         let labels = LabelSelector::parse(labels).map_err(Status::bad_request)?;
         let fields = FieldSelector::parse(fields).map_err(Status::bad_request)?;
         let fields = fields
@@ -51,7 +46,7 @@ impl Selection {
             .into_iter()
             .map(|requirement| {
                 Ok(Requirement {
-                    field: field(strategy, &requirement.label)?,
+                    field: field(version, &requirement.label)?,
                     negated: requirement.negated,
                     value: requirement.value,
                 })
@@ -112,15 +107,18 @@ impl Selection {
     }
 }
 
-fn field(strategy: &dyn Strategy, label: &str) -> Result<Field, Status> {
-    let label = strategy.canonical_field_label(label);
-    match label {
-        "metadata.name" => return Ok(Field::Name),
-        "metadata.namespace" => return Ok(Field::Namespace),
-        _ => {}
+fn field(version: &Version, label: &str) -> Result<Field, Status> {
+    let unknown = || Status::bad_request(format!("field label not supported: {label}"));
+    match version.stored_label(label).ok_or_else(unknown)? {
+        "metadata.name" => Ok(Field::Name),
+        "metadata.namespace" => Ok(Field::Namespace),
+        stored => indexed(version, label, stored),
     }
-    let labels = strategy.field_labels();
-    labels.iter().position(|l| *l == label).map(Field::Indexed).ok_or_else(|| {
+}
+
+fn indexed(version: &Version, label: &str, stored: &str) -> Result<Field, Status> {
+    let labels = version.strategy().field_labels();
+    labels.iter().position(|l| *l == stored).map(Field::Indexed).ok_or_else(|| {
         Status::bad_request(if labels.is_empty() {
             format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
         } else {

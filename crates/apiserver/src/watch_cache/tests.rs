@@ -11,7 +11,7 @@ type Model = BTreeMap<String, (u64, String)>;
 
 fn selection(registry: &Registry, namespace: &str, labels: &str, fields: &str) -> Selection {
     let store = registry.store("test.io", "widgets").unwrap();
-    Selection::parse(&**store.strategy(), namespace, labels, fields).unwrap()
+    Selection::parse(&store.versions()[0], namespace, labels, fields).unwrap()
 }
 
 fn entry(object: &crate::registry::Object) -> (String, (u64, String)) {
@@ -245,7 +245,7 @@ fn selectors_are_refused_in_upstreams_words() {
     let strategies = strategies();
     let parse = |index: usize, labels: &str, fields: &str| {
         let strategy: &Arc<dyn Strategy> = &strategies[index];
-        Selection::parse(&**strategy, "", labels, fields).unwrap_err()
+        Selection::parse(&crate::registry::Version::stored(strategy), "", labels, fields).unwrap_err()
     };
     assert_eq!(parse(0, "", "spec.nope=1").message, "field label not supported: spec.nope");
     assert_eq!(

@@ -26,7 +26,7 @@ const UNOWNED: [&str; 10] = [
 type Node = Option<Map<String, Value>>;
 
 /// How an object differs from an older one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// Fields that are new or have another value.
     pub changed: FieldSet,

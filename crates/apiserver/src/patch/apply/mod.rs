@@ -21,12 +21,13 @@ pub use set::FieldSet;
 pub use shape::Shape;
 
 use crate::handlers::decode::{self, Media};
-use crate::registry::managed_fields::{Entry, ManagedFields, Operation};
+use crate::registry::managed_fields::{Entry, ManagedFields, Operation, Written};
 use api::kind::Resource;
 use api::schema::Schema;
 use api::status::Status;
 use conflict::Conflict;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Its media type; the body may be JSON, which is YAML too.
 pub const CONTENT_TYPE: &str = "application/apply-patch+yaml";
@@ -71,25 +72,10 @@ pub fn shape(resource: &Resource) -> Shape {
     Shape::of_object(Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind))
 }
 
-/// The object as the configuration wants it, with the entries that follow; `None`: it does not exist yet.
+/// The object as the configuration wants it, with the entries that follow; `None`: it does not exist yet. Entries in
+/// other versions are taken for entries in this one.
 pub fn apply(resource: &Resource, live: Option<&Value>, apply: &Apply) -> Result<Value, Status> {
-    let shape = shape(resource);
-    check::check(resource, &apply.config, shape)?;
-    let nothing = json!({"kind": &*resource.kind, "apiVersion": resource.api_version(), "metadata": {}});
-    let mut managed = live.map(ManagedFields::of).unwrap_or_default();
-    let live = live.unwrap_or(&nothing);
-    if managed.0.is_empty() {
-        let changes = compare(&nothing, live, shape);
-        let name = BEFORE_FIRST_APPLY.to_owned();
-        managed.record(&changes, Entry { operation: Operation::Update, ..apply.entry(resource, name) });
-    }
-    match merged(resource, live, &managed, apply, shape, None) {
-        Err(_) if apply.manager == last_applied::KUBECTL => {
-            let own = last_applied::owned(live, shape);
-            merged(resource, live, &managed, apply, shape, Some(&own)).map_err(conflict::status)
-        }
-        result => result.map_err(conflict::status),
-    }
+    Merging::new(resource, live, apply)?.finish(BTreeMap::new())
 }
 
 impl Apply {
@@ -105,55 +91,104 @@ impl Apply {
     }
 }
 
-/// `yields`: fields that others give up without being forced.
-fn merged(
-    resource: &Resource,
-    live: &Value,
-    managed: &ManagedFields,
-    apply: &Apply,
+/// An apply whose object is merged, before others are asked whether they let it happen.
+#[derive(Debug)]
+pub struct Merging<'a> {
+    apply: &'a Apply,
     shape: Shape,
-    yields: Option<&FieldSet>,
-) -> Result<Value, Vec<Conflict>> {
-    let mut entry = apply.entry(resource, apply.manager.clone());
-    entry.fields = fields(&apply.config, shape);
-    let (own, mut others): (Vec<Entry>, Vec<Entry>) =
-        managed.0.iter().cloned().partition(|other| other.is_of(&entry));
-    let mut object = live.clone();
-    merge::merge(&mut object, &apply.config, shape);
-    let last = own.into_iter().next();
-    if let Some(last) = &last {
-        // With the name, so that the metadata stays.
-        let mut owned = compare::all_fields(&apply.config, shape);
-        others.iter().for_each(|other| owned.unite(&other.fields));
-        merge::prune(&mut object, &last.fields, &owned, shape);
-    }
-    let changes = compare(live, &object, shape);
-    let mut conflicts = Vec::new();
-    for other in &mut others {
-        let mut taken = other.fields.intersection(&changes.changed);
-        other.fields.subtract(&changes.changed);
-        other.fields.subtract(&changes.removed);
-        if let Some(yields) = yields {
-            taken.subtract(yields);
+    live: Value,
+    object: Value,
+    /// The applier's entry as it is to be, and as it was.
+    entry: Entry,
+    last: Option<Entry>,
+    others: Vec<Entry>,
+}
+
+impl<'a> Merging<'a> {
+    /// Merges; all objects are in the resource's version.
+    pub fn new(resource: &Resource, live: Option<&Value>, apply: &'a Apply) -> Result<Self, Status> {
+        let shape = shape(resource);
+        check::check(resource, &apply.config, shape)?;
+        let nothing = json!({"kind": &*resource.kind, "apiVersion": resource.api_version(), "metadata": {}});
+        let mut managed = live.map(ManagedFields::of).unwrap_or_default();
+        let live = live.unwrap_or(&nothing);
+        if managed.0.is_empty() {
+            let own = compare(&nothing, live, shape);
+            let name = BEFORE_FIRST_APPLY.to_owned();
+            let entry = Entry { operation: Operation::Update, ..apply.entry(resource, name) };
+            managed.record(&Written { own, ..Written::default() }, entry);
         }
-        if !apply.force && !taken.is_empty() {
-            conflicts.push(Conflict::new(other, taken));
+        let mut entry = apply.entry(resource, apply.manager.clone());
+        entry.fields = fields(&apply.config, shape);
+        let (own, others): (Vec<Entry>, Vec<Entry>) =
+            managed.0.into_iter().partition(|other| other.is_of(&entry));
+        let mut object = live.clone();
+        merge::merge(&mut object, &apply.config, shape);
+        let last = own.into_iter().next();
+        if let Some(last) = &last {
+            // With the name, so that the metadata stays.
+            let mut owned = compare::all_fields(&apply.config, shape);
+            others.iter().for_each(|other| owned.unite(&other.fields));
+            merge::prune(&mut object, &last.fields, &owned, shape);
         }
+        Ok(Self { apply, shape, live: live.clone(), object, entry, last, others })
     }
-    if !conflicts.is_empty() {
-        return Err(conflicts);
+
+    /// The object as it would be, without its entries.
+    pub fn object(&self) -> &Value {
+        &self.object
     }
-    if apply.manager == last_applied::KUBECTL {
-        last_applied::refresh(&mut object, &apply.config);
+
+    /// The versions in which others have entries.
+    pub fn versions(&self) -> BTreeSet<String> {
+        self.others.iter().map(|other| other.api_version.clone()).collect()
     }
-    let unchanged = changes.changed.is_empty() && changes.removed.is_empty();
-    if let Some(last) = last
-        && unchanged
-        && last.fields.clone().into_value() == entry.fields.clone().into_value()
-    {
-        entry.time = last.time;
+
+    /// The object with its entries, if nobody objects. `others`: what the apply changes in the terms of other versions.
+    pub fn finish(mut self, others: BTreeMap<String, Changes>) -> Result<Value, Status> {
+        let written = Written { own: compare(&self.live, &self.object, self.shape), others };
+        let kubectl = self.apply.manager == last_applied::KUBECTL;
+        let mut conflicts = self.conflicts(&written, None);
+        if !conflicts.is_empty() && kubectl {
+            // It inherits what it applied on the client's side.
+            let own = last_applied::owned(&self.live, self.shape);
+            conflicts = self.conflicts(&written, Some(&own));
+        }
+        if !conflicts.is_empty() {
+            return Err(conflict::status(conflicts));
+        }
+        for other in &mut self.others {
+            let changes = written.of(&other.api_version);
+            other.fields.subtract(&changes.changed);
+            other.fields.subtract(&changes.removed);
+        }
+        if kubectl {
+            last_applied::refresh(&mut self.object, &self.apply.config);
+        }
+        let unchanged = written.own.changed.is_empty() && written.own.removed.is_empty();
+        if let Some(last) = self.last
+            && unchanged
+            && last.fields.clone().into_value() == self.entry.fields.clone().into_value()
+        {
+            self.entry.time = last.time;
+        }
+        self.others.push(self.entry);
+        ManagedFields(self.others).put(&mut self.object);
+        Ok(self.object)
     }
-    others.push(entry);
-    ManagedFields(others).put(&mut object);
-    Ok(object)
+
+    /// What others own of what changes. `yields`: fields that they give up without being forced.
+    fn conflicts(&self, written: &Written, yields: Option<&FieldSet>) -> Vec<Conflict> {
+        if self.apply.force {
+            return Vec::new();
+        }
+        let taken = |other: &Entry| {
+            let mut taken = other.fields.intersection(&written.of(&other.api_version).changed);
+            if let Some(yields) = yields {
+                taken.subtract(yields);
+            }
+            (!taken.is_empty()).then(|| Conflict::new(other, taken))
+        };
+        self.others.iter().filter_map(taken).collect()
+    }
 }

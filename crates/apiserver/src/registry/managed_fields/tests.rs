@@ -1,6 +1,7 @@
 //! Who owns what after updates.
 
 use super::*;
+use crate::patch::apply::{Shape, compare};
 use api::schema::Schema;
 
 fn shape() -> Shape {
@@ -16,7 +17,8 @@ fn write(old: &Value, new: &Value, entry: Entry) -> Value {
     let mut new = new.clone();
     metadata::of(&mut new).insert("uid".to_owned(), "u".into());
     let sent = take(&mut new);
-    update(old, &mut new, sent.as_ref(), shape(), entry);
+    let written = Written { own: compare(old, &new, shape()), ..Written::default() };
+    update(old, &mut new, sent.as_ref(), &written, entry);
     new
 }
 

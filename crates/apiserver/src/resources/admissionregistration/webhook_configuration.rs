@@ -5,7 +5,7 @@
 use super::rules;
 use crate::registry::{Cell, Column, Strategy};
 use crate::resources::edit::{each, items, text};
-use crate::resources::{cells, check, edit};
+use crate::resources::{cells, check, edit, webhook_client};
 use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, Scope};
 use jiff::Timestamp;
@@ -37,39 +37,6 @@ impl WebhookConfiguration {
     }
 }
 
-fn check_client(errors: &mut ErrorList, path: &Path, client: &Value) {
-    let (url, service) = (&client["url"], &client["service"]);
-    if url.is_null() == service.is_null() {
-        errors.push(Error::required(path, "exactly one of url or service is required"));
-        return;
-    }
-    if let Some(url) = url.as_str() {
-        let at = path.child("url");
-        let rest = url.strip_prefix("https://");
-        let form = "; desired format: https://host[/path]";
-        if rest.is_none() {
-            let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-            let detail = format!("'https' is the only allowed URL scheme{form}");
-            errors.push(Error::invalid(&at, scheme, &detail));
-        }
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-            errors.push(Error::invalid(&at, "", &format!("host must be specified{form}")));
-        }
-        return;
-    }
-    let path = path.child("service");
-    check::required(errors, &path.child("name"), &service["name"]);
-    check::required(errors, &path.child("namespace"), &service["namespace"]);
-    let port = &service["port"];
-    if let Some(number) = port.as_i64().filter(|n| !(1..=65535).contains(n)) {
-        let detail = "port is not valid: must be between 1 and 65535, inclusive";
-        errors.push(Error::invalid(&path.child("port"), number, detail));
-    }
-    if service["path"].as_str().is_some_and(|text| !text.starts_with('/')) {
-        errors.push(Error::invalid(&path.child("path"), service["path"].clone(), "must start with a '/'"));
-    }
-}
-
 /// A name in a domain of three parts at least.
 fn check_name(errors: &mut ErrorList, path: &Path, name: &str) {
     if name.is_empty() {
@@ -80,25 +47,6 @@ fn check_name(errors: &mut ErrorList, path: &Path, name: &str) {
     if name.split('.').count() < 3 {
         let detail = "should be a domain with at least three segments separated by dots";
         errors.push(Error::invalid(path, name, detail));
-    }
-}
-
-fn check_versions(errors: &mut ErrorList, path: &Path, versions: &[Value]) {
-    if versions.is_empty() {
-        let detail = format!("must specify one of {}", REVIEW_VERSIONS.join(", "));
-        errors.push(Error::required(path, &detail));
-        return;
-    }
-    for (i, version) in versions.iter().enumerate() {
-        let text = version.as_str().unwrap_or("");
-        check::invalid(errors, &path.index(i), version, api::names::dns_1035_label(text, false));
-        if versions[..i].contains(version) {
-            errors.push(Error::invalid(&path.index(i), version.clone(), "duplicate version"));
-        }
-    }
-    if !versions.iter().any(|v| v.as_str().is_some_and(|v| REVIEW_VERSIONS.contains(&v))) {
-        let detail = format!("must include at least one of {}", REVIEW_VERSIONS.join(", "));
-        errors.push(Error::invalid(path, json!(versions), &detail));
     }
 }
 
@@ -122,9 +70,11 @@ impl WebhookConfiguration {
             let policies = &["IfNeeded", "Never"];
             check::one_of_if_set(errors, &path.child("reinvocationPolicy"), policy, policies);
         }
-        check_client(errors, &path.child("clientConfig"), &webhook["clientConfig"]);
+        webhook_client::check(errors, &path.child("clientConfig"), &webhook["clientConfig"]);
         let versions = items(webhook, "admissionReviewVersions");
-        check_versions(errors, &path.child("admissionReviewVersions"), versions);
+        let path_of_versions = path.child("admissionReviewVersions");
+        let missing = format!("must specify one of {}", REVIEW_VERSIONS.join(", "));
+        webhook_client::check_versions(errors, &path_of_versions, versions, &REVIEW_VERSIONS, &missing);
         rules::check_conditions(errors, path, webhook);
     }
 }

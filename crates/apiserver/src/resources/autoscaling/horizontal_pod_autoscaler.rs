@@ -3,13 +3,15 @@
 //! **Upstream**: `pkg/registry/autoscaling/horizontalpodautoscaler`, `pkg/apis/autoscaling/validation`.
 
 use super::metrics;
-use crate::registry::{Cell, Column, Strategy, WriteContext};
+use super::v1::V1;
+use crate::registry::{Cell, Column, Conversion, Strategy, WriteContext};
 use crate::resources::edit::{is_empty, items, text};
 use crate::resources::{cells, check, edit};
 use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, Scope};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// **Upstream**: `MaxStabilizationWindowSeconds`, `MaxPeriodSeconds`.
 const MAX_WINDOW: i64 = 3600;
@@ -87,6 +89,10 @@ fn check_rules(errors: &mut ErrorList, path: &Path, rules: &Value) {
 impl Strategy for HorizontalPodAutoscaler {
     fn resource(&self) -> &Resource {
         &self.0
+    }
+
+    fn versions(&self) -> Vec<Arc<dyn Conversion>> {
+        vec![Arc::new(V1::new())]
     }
 
     fn has_status(&self) -> bool {

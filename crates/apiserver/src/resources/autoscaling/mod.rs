@@ -1,6 +1,5 @@
-//! `autoscaling`.
-//!
-//! **Not here**: version 1 of the kind, which needs conversion between versions.
+//! `autoscaling`: stored as version 2, served as version 1 as well.
 
 pub(crate) mod horizontal_pod_autoscaler;
 mod metrics;
+mod v1;

@@ -2,7 +2,8 @@
 //!
 //! **Upstream**: `pkg/registry/core/event`, `pkg/apis/core/validation/events.go`.
 
-use crate::registry::{Cell, Column, Strategy};
+use super::event_v1::EventV1;
+use crate::registry::{Cell, Column, Conversion, Strategy};
 use crate::resources::edit;
 use crate::resources::edit::text;
 use api::duration::age_of;
@@ -11,6 +12,7 @@ use api::kind::{Resource, Scope};
 use api::{meta, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an event is kept. **Upstream**: `--event-ttl`, 1h.
@@ -35,9 +37,33 @@ fn source(object: &Value) -> String {
     if instance.is_empty() { component.to_owned() } else { format!("{component}, {instance}") }
 }
 
+/// What an event with an `eventTime` must say.
+fn check_new(errors: &mut ErrorList, object: &Value) {
+    let controller = text(object, "reportingComponent");
+    let path = Path::new("reportingController");
+    if controller.is_empty() {
+        errors.push(Error::required(&path, ""));
+    }
+    errors.extend(names::qualified_name(controller).iter().map(|m| Error::invalid(&path, controller, m)));
+    for (field, limit) in [("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)] {
+        let value = text(object, field);
+        if value.is_empty() && field != "message" {
+            errors.push(Error::required(&Path::new(field), ""));
+        }
+        if value.len() > limit {
+            let detail = format!("can have at most {limit} characters");
+            errors.push(Error::invalid(&Path::new(field), "", &detail));
+        }
+    }
+}
+
 impl Strategy for Event {
     fn resource(&self) -> &Resource {
         &self.0
+    }
+
+    fn versions(&self) -> Vec<Arc<dyn Conversion>> {
+        vec![Arc::new(EventV1::new())]
     }
 
     /// Events may be named after objects whose names follow other rules.
@@ -58,11 +84,19 @@ impl Strategy for Event {
         let mut errors = ErrorList::new();
         let path = Path::new("involvedObject").child("namespace");
         let (namespace, involved) = (meta::namespace(object), text(&object["involvedObject"], "namespace"));
+        let new = !object["eventTime"].is_null();
         // An event about a cluster-scoped object stands in the default namespace.
-        let matches =
-            if involved.is_empty() { ["", "default"].contains(&namespace) } else { involved == namespace };
+        let matches = match (involved, new) {
+            ("", true) => ["default", "kube-system"].contains(&namespace),
+            ("", false) => ["", "default"].contains(&namespace),
+            (_, true) => true,
+            (_, false) => involved == namespace,
+        };
         if !matches {
             errors.push(Error::invalid(&path, involved, "does not match event.namespace"));
+        }
+        if new {
+            check_new(&mut errors, object);
         }
         for message in names::dns_subdomain(namespace, false) {
             errors.push(Error::invalid(&Path::new("namespace"), namespace, &message));

@@ -4,6 +4,7 @@ pub(crate) mod component_status;
 pub(crate) mod config_map;
 pub(crate) mod endpoints;
 pub(crate) mod event;
+mod event_v1;
 pub(crate) mod limit_range;
 pub(crate) mod namespace;
 pub(crate) mod node;

@@ -6,11 +6,48 @@ use serde_json::json;
 pub(super) fn all() -> Vec<Example> {
     let mut all = certificates();
     all.extend(admission());
+    all.extend(extension());
     all.extend(networking());
     all.extend(scheduling());
     all.extend(storage());
     all.extend(devices());
     all
+}
+
+fn extension() -> Vec<Example> {
+    let meta = json!({"name": "examples.example.com"});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}});
+    let spec = json!({"group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "examples", "kind": "Example"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]});
+    let local =
+        json!({"group": "example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15});
+    vec![
+        example("CustomResourceDefinition", json!({"metadata": meta, "spec": spec}))
+            .invalid(
+                json!({"metadata": meta, "spec": {"names": {"plural": "examples"}, "group": "example.com", "scope": "World"}}),
+                &[
+                    "spec.scope: Unsupported value: \"World\": supported values: \"Cluster\", \"Namespaced\"",
+                    "spec.versions: Invalid value: []: must have exactly one version marked as storage version",
+                    "spec.names.singular: Required value",
+                    "spec.names.kind: Required value",
+                    "spec.names.listKind: Required value",
+                    "status.storedVersions: Invalid value: []: must have at least one stored version",
+                ],
+            )
+            .immutable("/spec/group", json!("example.org"), "spec.group: Invalid value: \"example.org\": field is immutable"),
+        example("APIService", json!({"metadata": {"name": "v1.example.com"}, "spec": local})).invalid(
+            json!({"metadata": {"name": "x"}, "spec": {"group": "example.com", "version": "v1", "versionPriority": 2000,
+                "service": {"name": "s"}, "insecureSkipTLSVerify": true, "caBundle": "YQ=="}}),
+            &[
+                "metadata.name: Invalid value: \"x\": must be `spec.version+\".\"+spec.group`: \"v1.example.com\"",
+                "spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000",
+                "spec.versionPriority: Invalid value: 2000: must be positive and less than 1000",
+                "spec.service.namespace: Required value",
+                "spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present",
+            ],
+        ),
+    ]
 }
 
 fn admission() -> Vec<Example> {
