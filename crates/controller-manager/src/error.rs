@@ -25,6 +25,14 @@ pub enum Error {
         /// The resources that still have objects.
         resources: String,
     },
+    /// An owner is of a kind that the server does not serve.
+    #[error("no matches for kind \"{kind}\" in version \"{api_version}\"")]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+        /// Its group and version.
+        api_version: String,
+    },
     /// A name on the list of controllers to run that no controller has.
     #[error("\"{0}\" is not in the list of known controllers")]
     UnknownController(String),

@@ -6,8 +6,10 @@
 //! **Upstream**: `cmd/kube-controller-manager`, `pkg/controller`.
 
 pub mod controllers;
+mod discovery;
 mod error;
 mod manager;
+mod workload;
 
 pub use error::Error;
 pub use manager::{Config, Manager, run};

@@ -3,10 +3,13 @@
 //! A controller is added here, as a folder beside this file, and as a role in the API server's bootstrap policy.
 //! **Upstream**: `cmd/kube-controller-manager/names`.
 
+pub mod deployment;
 mod disruption;
+pub mod garbage_collector;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_garbage_collector;
+pub mod replica_set;
 pub mod root_ca_certificate_publisher;
 pub mod service_account;
 pub mod taint_eviction;
@@ -35,5 +38,15 @@ pub const CONTROLLERS: &[Controller] = &[
         start: |manager| Box::pin(pod_garbage_collector::run(manager)),
     },
     Controller { name: node_lifecycle::NAME, start: |manager| Box::pin(node_lifecycle::run(manager)) },
+    Controller {
+        name: replica_set::REPLICA_SET,
+        start: |manager| Box::pin(replica_set::run_replica_sets(manager)),
+    },
+    Controller {
+        name: replica_set::REPLICATION_CONTROLLER,
+        start: |manager| Box::pin(replica_set::run_replication_controllers(manager)),
+    },
+    Controller { name: garbage_collector::NAME, start: |manager| Box::pin(garbage_collector::run(manager)) },
+    Controller { name: deployment::NAME, start: |manager| Box::pin(deployment::run(manager)) },
     Controller { name: taint_eviction::NAME, start: |manager| Box::pin(taint_eviction::run(manager)) },
 ];

@@ -1,9 +1,9 @@
-//! The roles of this cluster's own components and controllers.
+//! The roles of this cluster's own components.
 //!
-//! **Contract**: a controller that is added here by name gets its ServiceAccount's binding from `bindings`.
+//! **Not here**: controllers (`controllers`).
 //! **Upstream**: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`; names and rules are upstream's.
 
-use super::table::{EVENTS, READ, Role, named, namespaced, paths, role, rule};
+use super::table::{EVENTS, READ, Role, named, paths, role, rule};
 
 pub(super) const COMPONENTS: &[Role] = &[
     role(
@@ -135,55 +135,6 @@ pub(super) const COMPONENTS: &[Role] = &[
             rule("get,list,patch,update,watch", "", "persistentvolumes"),
             rule(READ, "storage.k8s.io", "storageclasses"),
             rule("get,list,patch,update,watch", "", "persistentvolumeclaims"),
-        ],
-    ),
-];
-pub(super) const CONTROLLERS: &[Role] = &[
-    role(
-        "system:controller:namespace-controller",
-        &[
-            rule("delete,get,list,watch", "", "namespaces"),
-            rule("update", "", "namespaces/finalize,namespaces/status"),
-            rule("delete,deletecollection,get,list,watch", "*", "*"),
-        ],
-    ),
-    role(
-        "system:controller:node-controller",
-        &[
-            rule("delete,get,list,patch,update,watch", "", "nodes"),
-            rule("patch,update", "", "nodes/status"),
-            rule("patch,update", "", "pods/status"),
-            rule("delete,get,list,watch", "", "pods"),
-            EVENTS,
-        ],
-    ),
-    role(
-        "system:controller:pod-garbage-collector",
-        &[rule("delete,list,watch", "", "pods"), rule(READ, "", "nodes"), rule("patch", "", "pods/status")],
-    ),
-    role("system:controller:root-ca-cert-publisher", &[rule("create,update", "", "configmaps"), EVENTS]),
-    role("system:controller:service-account-controller", &[rule("create", "", "serviceaccounts"), EVENTS]),
-];
-pub(super) const NAMESPACED: &[Role] = &[
-    namespaced(
-        "kube-system",
-        "extension-apiserver-authentication-reader",
-        &[named(READ, "", "configmaps", "extension-apiserver-authentication")],
-    ),
-    namespaced(
-        "kube-system",
-        "system::leader-locking-kube-controller-manager",
-        &[
-            rule("create,get,list,update,watch", "coordination.k8s.io", "leases"),
-            rule("create,get,list,update,watch", "coordination.k8s.io", "leasecandidates"),
-        ],
-    ),
-    namespaced(
-        "kube-system",
-        "system::leader-locking-kube-scheduler",
-        &[
-            rule("create,get,list,update,watch", "coordination.k8s.io", "leases"),
-            rule("create,get,list,update,watch", "coordination.k8s.io", "leasecandidates"),
         ],
     ),
 ];

@@ -5,13 +5,12 @@
 //! starts: that is for several API servers that lag behind each other.
 //! **Upstream**: `pkg/controller/namespace`.
 
-mod discovery;
 mod plan;
 
+use crate::discovery::{self, Resource};
 use crate::error::code;
 use crate::{Error, Manager};
 use client::{Action, Delta, Key, Queue, controller};
-use discovery::Resource;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus, Pod};
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
@@ -100,7 +99,8 @@ async fn update_status(api: &Api<Namespace>, name: &str, namespace: &Namespace) 
 
 /// Deletes what can be deleted: pods, and once there are none everything else. Says what is left and for how long.
 async fn empty(manager: &Manager, namespace: &Namespace, name: &str) -> Result<(Outcome, i64), Error> {
-    let (resources, discovery) = discovery::discover(&manager.client).await?;
+    let (mut resources, discovery) = discovery::discover(&manager.client).await?;
+    resources.retain(|resource| resource.namespaced && resource.can("delete") && resource.can("list"));
     let mut outcome = Outcome { discovery, ..Outcome::default() };
     let mut estimate = 0;
     let (pods, others): (Vec<_>, Vec<_>) = resources.into_iter().partition(Resource::is_pods);
@@ -158,7 +158,7 @@ async fn clear(
         return Ok(None);
     }
     let options = DeleteParams::background();
-    if resource.collection {
+    if resource.can("deletecollection") {
         let delete =
             request.delete_collection(&options, &ListParams::default()).map_err(kube::Error::BuildRequest)?;
         client.request_text(delete).await?;

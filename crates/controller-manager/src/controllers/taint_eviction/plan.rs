@@ -2,8 +2,9 @@
 //!
 //! **Upstream**: `pkg/controller/tainteviction`.
 
+use crate::workload::fit::tolerates;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
 /// What is to become of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,23 +49,10 @@ pub(super) fn no_execute(node: &Node) -> impl Iterator<Item = &Taint> {
     taints.iter().filter(|taint| taint.effect == "NoExecute")
 }
 
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let any = |wanted: &Option<String>, value: &str| {
-        wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == value)
-    };
-    let value =
-        || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
-    let operator = match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => value(),
-        Some(_) => false,
-    };
-    any(&toleration.effect, &taint.effect) && any(&toleration.key, &taint.key) && operator
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::Toleration;
     use testkit::build::{self, at};
 
     #[test]

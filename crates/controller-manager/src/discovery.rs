@@ -1,8 +1,8 @@
-//! Every namespaced resource that can be deleted, from aggregated discovery.
+//! Every resource that the server has, from aggregated discovery.
 //!
 //! **Contract**: a resource is listed once, in its preferred version. What is missing here would stay behind for
 //! ever, so an answer that is not understood is an error, never an empty list.
-//! **Upstream**: `client-go/discovery.ServerPreferredNamespacedResources`.
+//! **Upstream**: `client-go/discovery.ServerPreferredResources`.
 
 use crate::Error;
 use serde::Deserialize;
@@ -10,34 +10,53 @@ use serde::Deserialize;
 /// Aggregated discovery, as the server must answer (no fallback: an older form would not tell all).
 const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// A collection of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Resource {
-    pub(super) group: String,
-    pub(super) version: String,
-    pub(super) plural: String,
-    /// Whether all can be deleted in one request.
-    pub(super) collection: bool,
+/// A collection of objects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Resource {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) plural: String,
+    pub(crate) kind: String,
+    /// Whether its objects live in namespaces.
+    pub(crate) namespaced: bool,
+    /// What can be done with it, in order.
+    pub(crate) verbs: Vec<String>,
 }
 
 impl Resource {
-    /// Where the collection of a namespace lives.
-    pub(super) fn path(&self, namespace: &str) -> String {
-        let Self { group, version, plural, .. } = self;
-        match group.as_str() {
-            "" => format!("/api/{version}/namespaces/{namespace}/{plural}"),
-            _ => format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}"),
+    /// Whether the server does this.
+    pub(crate) fn can(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|known| known == verb)
+    }
+
+    /// Where its objects of all namespaces are.
+    pub(crate) fn all(&self) -> String {
+        format!("{}/{}", self.root(), self.plural)
+    }
+
+    fn root(&self) -> String {
+        match self.group.as_str() {
+            "" => format!("/api/{}", self.version),
+            group => format!("/apis/{group}/{}", self.version),
         }
     }
 
+    /// Where the objects of a namespace are; that of cluster-scoped ones is empty.
+    pub(crate) fn path(&self, namespace: &str) -> String {
+        if namespace.is_empty() {
+            return self.all();
+        }
+        format!("{}/namespaces/{namespace}/{}", self.root(), self.plural)
+    }
+
     /// Whether these are the pods, which go first.
-    pub(super) fn is_pods(&self) -> bool {
+    pub(crate) fn is_pods(&self) -> bool {
         self.group.is_empty() && self.plural == "pods"
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct GroupList {
+pub(crate) struct GroupList {
     kind: String,
     #[serde(default)]
     items: Vec<Group>,
@@ -69,25 +88,33 @@ struct Version {
 #[derive(Deserialize)]
 struct ApiResource {
     resource: String,
+    #[serde(default, rename = "responseKind")]
+    response_kind: Kind,
     #[serde(default)]
     scope: String,
     #[serde(default)]
     verbs: Vec<String>,
 }
 
-/// Asks the server.
-pub(super) async fn discover(client: &kube::Client) -> Result<(Vec<Resource>, Vec<String>), Error> {
+#[derive(Default, Deserialize)]
+struct Kind {
+    #[serde(default)]
+    kind: String,
+}
+
+/// Asks the server for all resources, and the groups whose resources are not known just now.
+pub(crate) async fn discover(client: &kube::Client) -> Result<(Vec<Resource>, Vec<String>), Error> {
     let mut lists = Vec::new();
     for path in ["/api", "/apis"] {
         let request = http::Request::get(path).header(http::header::ACCEPT, ACCEPT).body(Vec::new());
         let request = request.expect("a constant path and header make a request");
         lists.push(client.request::<GroupList>(request).await.map_err(Error::request("discover", path))?);
     }
-    deletable(lists)
+    resources(lists)
 }
 
-/// What can be listed and deleted in a namespace, and the groups whose resources are not known just now.
-pub(super) fn deletable(lists: Vec<GroupList>) -> Result<(Vec<Resource>, Vec<String>), Error> {
+/// What these lists name, each resource once in its preferred version.
+fn resources(lists: Vec<GroupList>) -> Result<(Vec<Resource>, Vec<String>), Error> {
     let (mut found, mut failed) = (Vec::<Resource>::new(), Vec::new());
     for list in lists {
         if list.kind != "APIGroupDiscoveryList" {
@@ -99,19 +126,17 @@ pub(super) fn deletable(lists: Vec<GroupList>) -> Result<(Vec<Resource>, Vec<Str
                     failed.push(format!("{group}/{}: stale GroupVersion discovery", version.version));
                 }
                 for resource in version.resources {
-                    let can = |verb: &str| resource.verbs.iter().any(|known| known == verb);
-                    let preferred =
-                        !found.iter().any(|known| known.group == group && known.plural == resource.resource);
-                    if resource.scope == "Namespaced" && preferred && can("delete") && can("list") {
-                        let collection = can("deletecollection");
-                        let version = version.version.clone();
-                        found.push(Resource {
-                            group: group.clone(),
-                            version,
-                            plural: resource.resource,
-                            collection,
-                        });
+                    if found.iter().any(|known| known.group == group && known.plural == resource.resource) {
+                        continue;
                     }
+                    found.push(Resource {
+                        group: group.clone(),
+                        version: version.version.clone(),
+                        plural: resource.resource,
+                        kind: resource.response_kind.kind,
+                        namespaced: resource.scope == "Namespaced",
+                        verbs: resource.verbs,
+                    });
                 }
             }
         }
@@ -129,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_is_namespaced_and_deletable_in_its_preferred_version() {
+    fn names_each_resource_once_in_its_preferred_version() {
         let all = ["create", "delete", "deletecollection", "get", "list", "watch"];
         let list = json!({"kind": "APIGroupDiscoveryList", "items": [
             {"metadata": {}, "versions": [{"version": "v1", "resources": [
@@ -145,8 +170,9 @@ mod tests {
             ]},
             {"metadata": {"name": "x.y"}, "versions": [{"version": "v1", "freshness": "Stale"}]},
         ]});
-        let (found, failed) = deletable(vec![serde_json::from_value(list).unwrap()]).unwrap();
-        let paths: Vec<_> = found.iter().map(|resource| resource.path("ns")).collect();
+        let (found, failed) = resources(vec![serde_json::from_value(list).unwrap()]).unwrap();
+        let deletable = found.iter().filter(|resource| resource.namespaced && resource.can("delete"));
+        let paths: Vec<_> = deletable.map(|resource| resource.path("ns")).collect();
         assert_eq!(
             paths,
             [
@@ -155,13 +181,14 @@ mod tests {
                 "/apis/apps/v1beta1/namespaces/ns/old",
             ]
         );
-        assert!(found[0].is_pods() && found[0].collection && !found[2].collection);
+        assert!(found[0].is_pods() && found[0].can("deletecollection"));
+        assert_eq!(found[1].path(""), "/api/v1/nodes");
         assert_eq!(failed, ["x.y/v1: stale GroupVersion discovery"]);
     }
 
     #[test]
     fn an_answer_in_another_form_is_an_error() {
         let list = json!({"kind": "APIGroupList", "groups": []});
-        assert!(deletable(vec![serde_json::from_value(list).unwrap()]).is_err());
+        assert!(resources(vec![serde_json::from_value(list).unwrap()]).is_err());
     }
 }
