@@ -10,6 +10,7 @@
 
 mod any;
 mod index;
+mod interner;
 mod reflector;
 mod store;
 
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 
 pub use any::AnyObject;
 pub use index::{Index, Keys};
+pub use interner::Interner;
 
 /// What can be watched: a kind known at compile time, or its metadata alone (`PartialObjectMeta<Pod>`).
 pub trait Watched:
@@ -113,6 +115,7 @@ pub struct Informers {
     client: kube::Client,
     context: Context,
     running: Arc<Mutex<Running>>,
+    interner: Interner,
 }
 
 impl Debug for Informers {
@@ -124,7 +127,14 @@ impl Debug for Informers {
 impl Informers {
     /// Informers over this client, which end with this context.
     pub fn new(client: kube::Client, context: &Context) -> Self {
-        Self { client, context: context.clone(), running: Arc::default() }
+        Self { client, context: context.clone(), running: Arc::default(), interner: Interner::default() }
+    }
+
+    /// The same, with the objects that other informers of the process were sent too in memory only once.
+    #[must_use]
+    pub fn sharing(mut self, interner: &Interner) -> Self {
+        self.interner = interner.clone();
+        self
     }
 
     /// The informer of all objects of a kind; its watch starts with the first call.
@@ -136,7 +146,7 @@ impl Informers {
     pub fn select<K: Watched>(&self, selection: Selection) -> Informer<K> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let informer = running.entry((TypeId::of::<K>(), selection.clone())).or_insert_with(|| {
-            let shared = Arc::new(Shared::default());
+            let shared = Arc::new(Shared::new(self.interner.clone()));
             let informer = Informer::<K> { shared: shared.clone() };
             let path = K::url_path(&(), selection.namespace.as_deref());
             let target = reflector::Target { path, metadata: K::metadata_api(), selection };

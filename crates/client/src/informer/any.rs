@@ -50,7 +50,7 @@ impl Informers {
     /// An informer of the metadata of a collection (`/apis/apps/v1/deployments`); not shared, it ends with these
     /// informers' context.
     pub fn metadata(&self, path: &str) -> Informer<AnyObject> {
-        let shared = Arc::new(store::Shared::default());
+        let shared = Arc::new(store::Shared::new(super::Interner::default()));
         let informer = Informer { shared: shared.clone() };
         let target = reflector::Target { path: path.to_owned(), metadata: true, selection: Selection::all() };
         let reflector = reflector::Reflector::new(self.client.clone(), &self.context, target, shared);

@@ -1,7 +1,7 @@
 //! The objects of one informer, its subscribers, and the differences between two lists.
 
 use super::index::{Entries, Keys};
-use super::{Delta, Watched};
+use super::{Delta, Interner, Watched};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
@@ -16,6 +16,7 @@ pub(super) struct Shared<K> {
 }
 
 struct State<K> {
+    interner: Interner,
     objects: Objects<K>,
     indexes: Vec<Entries<K>>,
     subscribers: Vec<mpsc::UnboundedSender<Delta<K>>>,
@@ -23,9 +24,10 @@ struct State<K> {
     closed: bool,
 }
 
-impl<K> Default for Shared<K> {
-    fn default() -> Self {
+impl<K> Shared<K> {
+    pub(super) fn new(interner: Interner) -> Self {
         let state = State {
+            interner,
             objects: BTreeMap::new(),
             indexes: Vec::new(),
             subscribers: Vec::new(),
@@ -34,9 +36,7 @@ impl<K> Default for Shared<K> {
         };
         Self { state: Mutex::new(state), synced: watch::Sender::new(false), revision: watch::Sender::new(0) }
     }
-}
 
-impl<K> Shared<K> {
     fn state(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,6 +133,7 @@ impl<K: Watched> Shared<K> {
         }
         for object in gone.into_values().flat_map(BTreeMap::into_values) {
             state.indexes.iter_mut().for_each(|index| index.remove(&object));
+            state.interner.forget(&*object);
             state.announce(Delta::Deleted(object));
         }
         if !state.synced {
@@ -151,6 +152,7 @@ impl<K: Watched> Shared<K> {
     pub(super) fn delete(&self, mut object: K) {
         object.meta_mut().managed_fields = None;
         let mut state = self.state();
+        state.interner.forget(&object);
         let (namespace, name) = key(&object);
         let Some(names) = state.objects.get_mut(&namespace) else { return };
         let known = names.remove(&name);
@@ -169,7 +171,7 @@ impl<K: Watched> State<K> {
         // Larger in memory than the rest, and no controller asks who owns a field.
         object.meta_mut().managed_fields = None;
         let (namespace, name) = key(&object);
-        let new = Arc::new(object);
+        let new = self.interner.share(object);
         let old = self.objects.entry(namespace).or_default().insert(name, new.clone());
         for index in &mut self.indexes {
             if let Some(old) = &old {
