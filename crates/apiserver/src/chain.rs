@@ -14,6 +14,7 @@ use crate::guard::{Drained, Guarded};
 use crate::metrics::{RequestKind, RequestLabels};
 use crate::negotiate::Encoding;
 use crate::request::RequestInfo;
+use crate::serve::Peer;
 use crate::server::Server;
 use crate::{dispatch, negotiate, respond};
 use api::status::Status;
@@ -35,7 +36,7 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Serves one request; the story of this file.
 pub(crate) async fn serve<B>(
     server: Arc<Server>,
-    identity: Option<Arc<UserInfo>>,
+    peer: Arc<Peer>,
     request: http::Request<B>,
 ) -> Result<Response, Infallible>
 where
@@ -53,8 +54,7 @@ where
     let inflight = server.metrics.enter(kind);
 
     let mut user_name = String::new();
-    let guarded =
-        AssertUnwindSafe(limited(&server, &info, kind, identity.as_deref(), request, &mut user_name));
+    let guarded = AssertUnwindSafe(limited(&server, &info, kind, &peer, request, &mut user_name));
     let result = guarded.catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(verb = info.verb, path = %info.path, "a handler panicked");
         Err(Status::internal("this request caused the server to panic, look in the logs for details"))
@@ -84,7 +84,7 @@ async fn limited(
     server: &Arc<Server>,
     info: &RequestInfo,
     kind: RequestKind,
-    identity: Option<&UserInfo>,
+    peer: &Peer,
     request: Request,
     user_name: &mut String,
 ) -> Result<Response, Status> {
@@ -92,12 +92,13 @@ async fn limited(
     let length = length.and_then(|v| v.parse::<usize>().ok());
     let authorized = authorized(server, info, peer, request, user_name);
     if kind == RequestKind::LongRunning {
+        // What is passed on may be as long as its receiver likes.
         return authorized.await;
     }
-    let _seat = server.limits.take(kind == RequestKind::Mutating)?;
     if length.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(Status::too_large(MAX_BODY_BYTES));
     }
+    let _seat = server.limits.take(kind == RequestKind::Mutating)?;
     tokio::time::timeout(REQUEST_TIMEOUT, authorized).await.unwrap_or_else(|_| {
         let why = "request did not complete within requested timeout - context deadline exceeded";
         Err(Status::timeout(why, 0))
@@ -108,11 +109,11 @@ async fn limited(
 async fn authorized(
     server: &Arc<Server>,
     info: &RequestInfo,
-    identity: Option<&UserInfo>,
+    peer: &Peer,
     mut request: Request,
     user_name: &mut String,
 ) -> Result<Response, Status> {
-    let user = server.authenticator.authenticate(identity, request.headers())?;
+    let user = server.authenticator.authenticate(peer.identity.as_ref(), request.headers())?;
     if user.name == ANONYMOUS && !is_open(&info.path) {
         return Err(Status::unauthorized());
     }
@@ -131,16 +132,20 @@ async fn authorized(
 
 /// The question that the authorizer is asked about a request.
 pub(crate) fn action<'a>(info: &'a RequestInfo, user: &'a UserInfo) -> Action<'a> {
+    let selects = matches!(info.verb, "list" | "watch" | "deletecollection");
     Action {
         user,
         verb: info.verb,
         is_resource: info.is_resource,
         group: &info.group,
+        version: &info.version,
         resource: &info.resource,
         subresource: &info.subresource,
         namespace: &info.namespace,
         name: &info.name,
         path: &info.path,
+        field_selector: if selects { info.query.text("fieldSelector") } else { "" },
+        label_selector: if selects { info.query.text("labelSelector") } else { "" },
     }
 }
 

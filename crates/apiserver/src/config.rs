@@ -2,6 +2,7 @@
 //!
 //! **Upstream**: `k8s.io/apiserver/pkg/server/options`; defaults are upstream's.
 
+pub use crate::options::{FlagError, Options};
 use crate::subresources::NodeDialer;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,8 +23,16 @@ pub struct Config {
     pub token_key_pem: String,
     /// `iss` of service account tokens.
     pub token_issuer: String,
-    /// Where TLS connections arrive; `None`: in-memory connections only.
-    pub listener: Option<TcpListener>,
+    /// Where TLS connections arrive; none: in-memory connections only.
+    pub listeners: Vec<TcpListener>,
+    /// The authority (PEM) of proxies that speak for others in `X-Remote-*` headers.
+    pub front_proxy_ca_pem: String,
+    /// This server's own certificate as such a proxy (PEM), for the servers of aggregated APIs.
+    pub front_proxy_cert_pem: String,
+    /// Its key.
+    pub front_proxy_key_pem: String,
+    /// What upstream's flags say.
+    pub options: Options,
     /// First address and prefix length of the range of cluster IPs.
     pub service_cidr: (IpAddr, u8),
     /// The address that pods and others reach this server at.

@@ -29,6 +29,7 @@ mod metrics;
 pub mod negotiate;
 pub mod openapi;
 mod openid;
+mod options;
 pub mod patch;
 mod protobuf;
 pub mod registry;

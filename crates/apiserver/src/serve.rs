@@ -12,9 +12,11 @@ use crate::server::Server;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,37 +35,90 @@ const MAX_STREAMS: u32 = 100;
 /// Bytes that wait in each direction of a connection in memory.
 const DUPLEX_BYTES: usize = 64 << 10;
 
-/// The TLS side of a listener: our certificate, and client certificates of our own authority if there are any.
-pub(crate) fn tls(config: &Config) -> Result<TlsAcceptor, Error> {
-    let certificates = |pem: &str, what| -> Result<Vec<CertificateDer<'static>>, Error> {
-        CertificateDer::pem_slice_iter(pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|e| Error::Pem(what, e))
-    };
-    let other = |error: rustls::Error| Error::Tls(Box::new(error));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&config.ca_pem, "certificate authority")? {
-        roots.add(certificate).map_err(other)?;
+/// The TLS side of listeners: our certificate, and client certificates of our authorities if there are any.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    acceptor: TlsAcceptor,
+    clients: Arc<dyn ClientCertVerifier>,
+    proxies: Arc<dyn ClientCertVerifier>,
+    proxy_names: Arc<[String]>,
+}
+
+impl Tls {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        let other = |error: rustls::Error| Error::Tls(Box::new(error));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let clients = certificates(&config.ca_pem, "certificate authority")?;
+        let proxies = match &config.options.request_header.ca_file {
+            Some(file) => {
+                let pem = std::fs::read_to_string(file).map_err(|error| Error::File(file.clone(), error))?;
+                certificates(&pem, "authority of front proxies")?
+            }
+            None => certificates(&config.front_proxy_ca_pem, "authority of front proxies")?,
+        };
+        let verifier = |authorities: &mut dyn Iterator<Item = &CertificateDer<'static>>| {
+            let mut roots = RootCertStore::empty();
+            for certificate in authorities {
+                roots.add(certificate.clone()).map_err(other)?;
+            }
+            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            builder.allow_unauthenticated().build().map_err(|error| Error::Tls(Box::new(error)))
+        };
+        let any = verifier(&mut clients.iter().chain(&proxies))?;
+        let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes())
+            .map_err(|error| Error::Pem("server's key", error))?;
+        let mut tls = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(other)?
+            .with_client_cert_verifier(any)
+            .with_single_cert(certificates(&config.cert_pem, "server's certificate")?, key)
+            .map_err(other)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            clients: verifier(&mut clients.iter())?,
+            proxies: verifier(&mut proxies.iter())?,
+            proxy_names: config.options.request_header.allowed_names.clone().into(),
+        })
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| Error::Tls(Box::new(error)))?;
-    let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes())
-        .map_err(|error| Error::Pem("server's key", error))?;
-    let mut tls = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(other)?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&config.cert_pem, "server's certificate")?, key)
-        .map_err(other)?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(tls)))
+
+    /// Who the other side is, by its certificates, which one of the authorities has signed.
+    fn peer(&self, chain: Option<&[CertificateDer<'_>]>, address: Option<IpAddr>) -> Peer {
+        let mut peer = Peer { address, ..Peer::default() };
+        let Some([leaf, intermediates @ ..]) = chain else { return peer };
+        // The machine's own time, by which the handshake has checked the dates just now.
+        let signed_by = |verifier: &Arc<dyn ClientCertVerifier>| {
+            verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
+        };
+        if signed_by(&self.clients) {
+            peer.identity = cert::identity(leaf);
+        }
+        if signed_by(&self.proxies) {
+            let name = cert::common_name(leaf);
+            peer.is_proxy =
+                self.proxy_names.is_empty() || name.is_some_and(|name| self.proxy_names.contains(&name));
+        }
+        peer
+    }
+}
+
+fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|e| Error::Pem(what, e))
+}
+
+/// The other side of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    /// Whom its certificate, or whoever made the connection, names.
+    pub(crate) identity: Option<UserInfo>,
+    /// Whether it may speak for others in headers.
+    pub(crate) is_proxy: bool,
+    /// Where it is; nowhere for a connection in memory.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Accepts connections until the shutdown.
-pub(crate) fn listen(server: &Arc<Server>, listener: TcpListener, tls: TlsAcceptor) {
+pub(crate) fn listen(server: &Arc<Server>, listener: TcpListener, tls: Tls) {
     let server = Arc::clone(server);
     server.context.shutdown.clone().spawn(async move {
         loop {
@@ -81,10 +136,11 @@ pub(crate) fn listen(server: &Arc<Server>, listener: TcpListener, tls: TlsAccept
     });
 }
 
-async fn handshake(server: Arc<Server>, stream: TcpStream, tls: TlsAcceptor) {
+async fn handshake(server: Arc<Server>, stream: TcpStream, tls: Tls) {
     let _ = stream.set_nodelay(true);
+    let address = stream.peer_addr().ok().map(|address| address.ip());
     let accepted = tokio::select! {
-        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => accepted,
+        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor.accept(stream)) => accepted,
         () = server.context.shutdown.requested() => return,
     };
     let stream = match accepted {
@@ -92,28 +148,28 @@ async fn handshake(server: Arc<Server>, stream: TcpStream, tls: TlsAcceptor) {
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let identity = certificates.and_then(|chain| chain.first()).and_then(|leaf| cert::identity(leaf));
-    connection(server, stream, identity).await;
+    let peer = tls.peer(stream.get_ref().1.peer_certificates(), address);
+    connection(server, stream, peer).await;
 }
 
 /// See [`Server::connect`].
 pub(crate) fn connect(server: &Arc<Server>, identity: UserInfo) -> DuplexStream {
     let (near, far) = tokio::io::duplex(DUPLEX_BYTES);
     let identity = (identity.name != ANONYMOUS).then_some(identity);
-    server.context.shutdown.spawn_graceful(connection(Arc::clone(server), far, identity));
+    let peer = Peer { identity, ..Peer::default() };
+    server.context.shutdown.spawn_graceful(connection(Arc::clone(server), far, peer));
     near
 }
 
 /// Serves one connection to its end.
-async fn connection<S>(server: Arc<Server>, stream: S, identity: Option<UserInfo>)
+async fn connection<S>(server: Arc<Server>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let shutdown = server.context.shutdown.clone();
-    let identity = identity.map(Arc::new);
+    let peer = Arc::new(peer);
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        chain::serve(Arc::clone(&server), identity.clone(), request)
+        chain::serve(Arc::clone(&server), Arc::clone(&peer), request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);

@@ -8,7 +8,8 @@ use crate::admission::{Chain, Lookup, plugins};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::Rbac;
 use crate::auth::token::Tokens;
-use crate::auth::{Authenticator, Authorizer, UserInfo};
+use crate::auth::authorizers::{Authorizers, Privileged};
+use crate::auth::{Authenticator, Authorizer, UserInfo, policy};
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -64,15 +65,16 @@ impl Server {
         mut config: Config,
     ) -> Result<Arc<Self>, Error> {
         let tokens = Tokens::new(&config.token_issuer, &config.token_key_pem).map_err(Error::Tokens)?;
-        let tls = config.listener.take().map(|listener| Ok((listener, serve::tls(&config)?))).transpose()?;
+        let tls = (!config.listeners.is_empty()).then(|| serve::Tls::new(&config)).transpose()?;
+        let listeners = std::mem::take(&mut config.listeners);
         let strategies = resources::with_service_cidr(service_cidr(&config));
         let registry = Registry::open(storage, &context, strategies).await.map_err(Error::Registry)?;
         let lookup: Arc<dyn Lookup> = Arc::clone(&registry) as _;
-        let rbac = Rbac::new(Arc::clone(&registry) as _);
-        let authorizer: Arc<dyn Authorizer> = Arc::new(NodeAuthorizer::new(rbac, Arc::clone(&lookup)));
+        let authorizer = authorizer(&registry);
         let server = Arc::new(Self {
             authenticator: Authenticator::new(Arc::new(tokens), lookup, context.clock.clone()),
-            admission: plugins::chain(&authorizer),
+            admission: plugins::chain(&authorizer, &config.options.admission)
+                .map_err(|error| Error::Configuration(error.to_string()))?,
             authorizer,
             subresources: subresources::all(),
             reviews: reviews::all(),
@@ -85,8 +87,10 @@ impl Server {
             context,
         });
         bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
-        if let Some((listener, tls)) = tls {
-            serve::listen(&server, listener, tls);
+        if let Some(tls) = tls {
+            for listener in listeners {
+                serve::listen(&server, listener, tls.clone());
+            }
         }
         Ok(server)
     }
@@ -96,6 +100,13 @@ impl Server {
     pub fn connect(self: &Arc<Self>, identity: UserInfo) -> DuplexStream {
         serve::connect(self, identity)
     }
+}
+
+/// `--authorization-mode=Node,RBAC`
+fn authorizer(registry: &Arc<Registry>) -> Arc<dyn Authorizer> {
+    let node = NodeAuthorizer::new(Arc::clone(registry) as _, policy::node_rules());
+    let rbac = Rbac::new(Arc::clone(registry) as _);
+    Arc::new(Authorizers::new(vec![Arc::new(Privileged), Arc::new(node), Arc::new(rbac)]))
 }
 
 /// The block of service addresses as the strategy of Services wants it; IPv4 only, as the strategy.

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod commands;
 mod daemon;
 mod etcd;
+mod extra_config;
 mod memory;
 mod nodes;
 pub mod pki;

@@ -40,27 +40,30 @@ pub struct Pki {
     pub admin: Identity,
     /// Signs service account tokens (PKCS#8).
     pub token_key: String,
+    /// Signs the certificates of proxies that speak for others in `X-Remote-*` headers.
+    pub front_proxy_ca: Identity,
+    /// The API server itself as such a proxy, towards the servers of aggregated APIs.
+    pub front_proxy: Identity,
 }
 
 impl Pki {
     /// A new CA and what belongs to it.
     pub fn generate(now: Timestamp, rng: &component_base::Rng) -> Result<Self> {
-        let key = KeyPair::generate().context("make the CA's key")?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name("minik-ca", None);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        validity(&mut params, now, CA_YEARS, rng);
-        let cert = params.self_signed(&key).context("make the CA's certificate")?;
-        let ca = Identity { cert: cert.pem(), key: key.serialize_pem() };
-        let admin = client(&ca, "kubernetes-admin", "system:masters", now, rng)?;
+        let ca = authority("minik-ca", now, rng)?;
+        let admin = client(&ca, "kubernetes-admin", Some("system:masters"), now, rng)?;
         let token_key = KeyPair::generate().context("make the token key")?.serialize_pem();
-        Ok(Self { ca, admin, token_key })
+        let (front_proxy_ca, front_proxy) = front_proxy(now, rng)?;
+        Ok(Self { ca, admin, token_key, front_proxy_ca, front_proxy })
     }
 
     /// Reads what an earlier start has kept in this folder, or makes it.
     pub fn load_or_generate(dir: &Path, now: Timestamp, rng: &component_base::Rng) -> Result<Self> {
         if dir.join("ca.crt").exists() {
+            if !dir.join("front-proxy-ca.crt").exists() {
+                // A profile from before there was one.
+                let (ca, client) = front_proxy(now, rng)?;
+                save(dir, &front_proxy_files(&ca, &client))?;
+            }
             return Self::load(dir);
         }
         let pki = Self::generate(now, rng)?;
@@ -78,6 +81,11 @@ impl Pki {
             ca: Identity { cert: read("ca.crt")?, key: read("ca.key")? },
             admin: Identity { cert: read("admin.crt")?, key: read("admin.key")? },
             token_key: read("sa.key")?,
+            front_proxy_ca: Identity { cert: read("front-proxy-ca.crt")?, key: read("front-proxy-ca.key")? },
+            front_proxy: Identity {
+                cert: read("front-proxy-client.crt")?,
+                key: read("front-proxy-client.key")?,
+            },
         })
     }
 
@@ -87,26 +95,18 @@ impl Pki {
             .mode(0o700)
             .create(dir)
             .with_context(|| format!("create {}", dir.display()))?;
+        save(dir, &front_proxy_files(&self.front_proxy_ca, &self.front_proxy))?;
         // The CA's certificate comes last: with it the folder counts as complete.
-        for (file, pem) in [
-            ("sa.key", &self.token_key),
-            ("admin.key", &self.admin.key),
-            ("admin.crt", &self.admin.cert),
-            ("ca.key", &self.ca.key),
-            ("ca.crt", &self.ca.cert),
-        ] {
-            let path = dir.join(file);
-            let mut options = OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&path)
-                .with_context(|| format!("create {}", path.display()))?;
-            file.write_all(pem.as_bytes()).with_context(|| format!("write {}", path.display()))?;
-        }
-        Ok(())
+        save(
+            dir,
+            &[
+                ("sa.key", &self.token_key),
+                ("admin.key", &self.admin.key),
+                ("admin.crt", &self.admin.cert),
+                ("ca.key", &self.ca.key),
+                ("ca.crt", &self.ca.cert),
+            ],
+        )
     }
 
     /// A serving certificate for these names and addresses.
@@ -125,16 +125,62 @@ impl Pki {
     }
 }
 
+/// Writes files that only their owner may read.
+fn save(dir: &Path, files: &[(&str, &String)]) -> Result<()> {
+    for (file, pem) in files {
+        let path = dir.join(file);
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("create {}", path.display()))?;
+        file.write_all(pem.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The authority's certificate comes last here, too.
+fn front_proxy_files<'a>(ca: &'a Identity, client: &'a Identity) -> [(&'static str, &'a String); 4] {
+    [
+        ("front-proxy-client.key", &client.key),
+        ("front-proxy-client.crt", &client.cert),
+        ("front-proxy-ca.key", &ca.key),
+        ("front-proxy-ca.crt", &ca.cert),
+    ]
+}
+
+/// An authority that signs itself.
+fn authority(common: &str, now: Timestamp, rng: &component_base::Rng) -> Result<Identity> {
+    let key = KeyPair::generate().context("make the CA's key")?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name(common, None);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    validity(&mut params, now, CA_YEARS, rng);
+    let cert = params.self_signed(&key).context("make the CA's certificate")?;
+    Ok(Identity { cert: cert.pem(), key: key.serialize_pem() })
+}
+
+/// The authority for proxies and our own certificate of it; names are kubeadm's.
+fn front_proxy(now: Timestamp, rng: &component_base::Rng) -> Result<(Identity, Identity)> {
+    let ca = authority("front-proxy-ca", now, rng)?;
+    let own = client(&ca, "front-proxy-client", None, now, rng)?;
+    Ok((ca, own))
+}
+
 /// A client certificate.
 fn client(
     ca: &Identity,
     user: &str,
-    group: &str,
+    group: Option<&str>,
     now: Timestamp,
     rng: &component_base::Rng,
 ) -> Result<Identity> {
     let mut params = CertificateParams::default();
-    params.distinguished_name = name(user, Some(group));
+    params.distinguished_name = name(user, group);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     sign(ca, params, now, rng)
 }

@@ -1,5 +1,6 @@
 //! What is checked before a start, and what is said when it fails: the cause, and the next command.
 
+use crate::extra_config;
 use crate::problem::Problem;
 use crate::profile::{Profile, RuntimeKind, Settings};
 use anyhow::{Context as _, Result};
@@ -20,6 +21,7 @@ pub(crate) fn docker_host() -> String {
 
 /// Everything that can be known before the server starts.
 pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
+    extra_config::apiserver(&settings.extra_config)?;
     folder(profile)?;
     disk(profile)?;
     if settings.runtime == RuntimeKind::Docker && settings.nodes > 0 {

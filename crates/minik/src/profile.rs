@@ -59,6 +59,9 @@ pub struct Settings {
     pub etcd_servers: Vec<String>,
     /// Port of the API server; 0: not chosen yet.
     pub api_port: u16,
+    /// Flags of components, `apiserver.audit-policy-file=/path` each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_config: Vec<String>,
 }
 
 impl Default for Settings {
@@ -70,6 +73,7 @@ impl Default for Settings {
             store: StoreKind::default(),
             etcd_servers: Vec::new(),
             api_port: 0,
+            extra_config: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::cluster::{Cluster, Runtime};
 use crate::pki::Pki;
 use crate::profile::{Profile, RuntimeKind, Settings, StoreKind};
-use crate::{etcd, memory, preflight, problem};
+use crate::{etcd, extra_config, memory, preflight, problem};
 use anyhow::{Context as _, Result};
 use component_base::{Context, logging};
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
 
+    let options = extra_config::apiserver(&settings.extra_config)?;
     let _claim = profile.claim()?;
     let pki = Pki::load_or_generate(&profile.path("pki"), context.clock.now(), &context.rng)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.api_port))
@@ -106,6 +107,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .store(location)
         .pki(pki)
         .listener(listener)
+        .options(options)
         .root_dir(profile.path("kubelet"))
         .on_step(Arc::new(done.clone()))
         .start()

@@ -4,6 +4,7 @@
 //! refused, never changed.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use runtime::{Error, Result};
@@ -13,11 +14,28 @@ use crate::config::NetworkConfig;
 use crate::error;
 use crate::labels::PROFILE_LABEL;
 
+/// The network of containers that ask for none.
+const DEFAULT_BRIDGE: &str = "bridge";
+
 impl DockerRuntime {
     /// Makes the profile's network unless it exists. Without a configured network: nothing to do.
     pub(crate) async fn ensure_network(&self) -> Result<()> {
         let Some(network) = &self.config.network else { return Ok(()) };
         self.network_ready.get_or_try_init(|| self.make_network(network)).await.copied()
+    }
+
+    /// This machine's address in the pods' network, if the network has one. (Whether the engine runs on this machine is
+    /// for the caller to find out.)
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn gateway(&self) -> Result<Option<IpAddr>> {
+        self.ensure_network().await?;
+        let name = self.config.network.as_ref().map_or(DEFAULT_BRIDGE, |network| network.name.as_str());
+        let found = self.client.inspect_network(name, None).await.map_err(error::other("inspect network"))?;
+        let pools = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let gateways = pools.into_iter().filter_map(|pool| pool.gateway?.parse::<IpAddr>().ok());
+        Ok(gateways.into_iter().find(IpAddr::is_ipv4))
     }
 
     async fn make_network(&self, network: &NetworkConfig) -> Result<()> {

@@ -38,7 +38,7 @@ struct Reader;
 
 impl Authorizer for Reader {
     fn authorize(&self, _: &Action<'_>) -> Decision {
-        Decision { allowed: false, reason: String::new() }
+        Decision::default()
     }
     fn rules_for(&self, _: &UserInfo, _: &str) -> Vec<PolicyRule> {
         vec![PolicyRule::from_json(
@@ -87,10 +87,10 @@ impl<'a> Case<'a> {
             rng: &rng,
             lookup: &self.lookup,
             old: self.old.as_ref(),
-            warnings: Vec::new(),
+            outcome: Outcome::default(),
         };
         let authorizer: Arc<dyn Authorizer> = Arc::new(Reader);
-        let chain = plugins::chain(&authorizer);
+        let chain = plugins::chain(&authorizer, &plugins::Choice::default()).unwrap();
         let mut object = object;
         if let Some(object) = &mut object {
             chain.mutate(&mut attributes, object)?;

@@ -6,6 +6,13 @@
 use super::UserInfo;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// The common name of a certificate (DER).
+pub fn common_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    Some(name)
+}
+
 /// The user of a verified certificate (DER); `None` if it names nobody.
 pub fn identity(der: &[u8]) -> Option<UserInfo> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;

@@ -2,6 +2,7 @@
 
 mod authenticator;
 mod authorizer;
+pub mod authorizers;
 mod bootstrap_token;
 pub mod cert;
 mod forbidden;

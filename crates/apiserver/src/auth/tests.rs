@@ -182,7 +182,7 @@ impl Authorizer for MayImpersonate {
                 (action.resource, action.name),
                 ("users", "jane") | ("serviceaccounts", "s") | ("groups", "dev")
             );
-        Decision { allowed, reason: String::new() }
+        Decision { allowed, ..Decision::default() }
     }
     fn rules_for(&self, _: &UserInfo, _: &str) -> Vec<rbac::PolicyRule> {
         Vec::new()

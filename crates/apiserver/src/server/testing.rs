@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::auth::{GROUP_MASTERS, UserInfo};
-use crate::config::{Config, DEFAULT_ISSUER};
+use crate::config::{Config, DEFAULT_ISSUER, Options};
 use crate::subresources::{NodeDialer, NodeStream, NodeTarget};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,28 +40,54 @@ impl NodeDialer for EchoNode {
 /// The certificates of a test's cluster.
 pub(crate) struct Pki {
     pub(crate) ca: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+    pub(crate) proxies: Authority,
 }
 
 impl Pki {
     pub(crate) fn new() -> Self {
+        Self { ca: Authority::new("test-ca").ca, proxies: Authority::new("front-proxy-ca") }
+    }
+
+    /// Certificate and key (PEM) with this common name and organization.
+    pub(crate) fn issue(&self, name: &str, group: &str, hosts: &[&str]) -> (String, String) {
+        issue(&self.ca, name, group, hosts)
+    }
+}
+
+/// Who signs certificates.
+pub(crate) struct Authority {
+    pub(crate) ca: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test-ca");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let ca = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
         Self { ca }
     }
 
     /// Certificate and key (PEM) with this common name and organization.
     pub(crate) fn issue(&self, name: &str, group: &str, hosts: &[&str]) -> (String, String) {
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.ca).unwrap();
-        (certificate.pem(), key.serialize_pem())
+        issue(&self.ca, name, group, hosts)
     }
+}
+
+fn issue(
+    ca: &rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+    name: &str,
+    group: &str,
+    hosts: &[&str],
+) -> (String, String) {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, ca).unwrap();
+    (certificate.pem(), key.serialize_pem())
 }
 
 pub(crate) async fn memory() -> Arc<dyn Storage> {
@@ -72,13 +98,18 @@ pub(crate) async fn memory() -> Arc<dyn Storage> {
 
 pub(crate) fn config(pki: &Pki, listener: Option<TcpListener>) -> Config {
     let (cert_pem, key_pem) = pki.issue("kube-apiserver", "", &["localhost", "127.0.0.1"]);
+    let (front_proxy_cert_pem, front_proxy_key_pem) = pki.proxies.issue("front-proxy-client", "", &[]);
     Config {
         ca_pem: pki.ca.pem(),
         cert_pem,
         key_pem,
         token_key_pem: rcgen::KeyPair::generate().unwrap().serialize_pem(),
         token_issuer: DEFAULT_ISSUER.to_owned(),
-        listener,
+        listeners: listener.into_iter().collect(),
+        front_proxy_ca_pem: pki.proxies.ca.pem(),
+        front_proxy_cert_pem,
+        front_proxy_key_pem,
+        options: Options::default(),
         service_cidr: (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16),
         advertise_address: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 1)),
         advertise_port: 6443,
@@ -88,6 +119,12 @@ pub(crate) fn config(pki: &Pki, listener: Option<TcpListener>) -> Config {
 
 pub(crate) async fn start() -> Arc<Server> {
     Server::start(memory().await, Context::system(), config(&Pki::new(), None)).await.unwrap()
+}
+
+/// A server with another way to its nodes.
+pub(crate) async fn start_with(nodes: Arc<dyn NodeDialer>) -> Arc<Server> {
+    let config = Config { nodes, ..config(&Pki::new(), None) };
+    Server::start(memory().await, Context::system(), config).await.unwrap()
 }
 
 pub(crate) fn root() -> UserInfo {
@@ -123,12 +160,6 @@ impl Answer {
 
 /// Sends one request over a new connection with this identity.
 pub(crate) async fn call(
-/// A server with another way to its nodes.
-pub(crate) async fn start_with(nodes: Arc<dyn NodeDialer>) -> Arc<Server> {
-    let config = Config { nodes, ..config(&Pki::new(), None) };
-    Server::start(memory().await, Context::system(), config).await.unwrap()
-}
-
     server: &Arc<Server>,
     user: UserInfo,
     method: Method,

@@ -291,6 +291,7 @@ async fn our_own_components_have_the_rights_that_they_need() {
         let action = crate::auth::Action {
             subresource,
             namespace,
+            name: "w",
             ..crate::auth::Action::on(user, verb, group, resource)
         };
         assert!(server.authorizer.authorize(&action).allowed, "{action:?}");

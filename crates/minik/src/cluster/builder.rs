@@ -7,12 +7,13 @@ use crate::nodes::Nodes;
 use crate::pki::{Identity, Pki};
 use anyhow::{Context as _, Result};
 use api::well_known::label;
-use apiserver::{Server, config::Config as ServerConfig};
+use apiserver::Server;
+use apiserver::config::{Config as ServerConfig, Options};
 use component_base::Context;
 use kubelet::MachineInfo;
 use runtime_docker::{DockerConfig, DockerRuntime};
 use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::{Location, OpenOptions, Storage};
@@ -35,6 +36,7 @@ pub struct Builder {
     store: Store,
     pki: Option<Pki>,
     listener: Option<TcpListener>,
+    options: Options,
     root_dir: Option<PathBuf>,
     on_step: Option<OnStep>,
 }
@@ -56,6 +58,7 @@ impl Builder {
             store: Store::At(Location::Memory),
             pki: None,
             listener: None,
+            options: Options::default(),
             root_dir: None,
             on_step: None,
         }
@@ -132,6 +135,13 @@ impl Builder {
         self
     }
 
+    /// What upstream's flags of kube-apiserver say.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Where nodes keep files of pods; needed by a runtime with real containers.
     #[must_use]
     pub fn root_dir(mut self, dir: PathBuf) -> Self {
@@ -153,9 +163,22 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster> {
         let context = self.context.unwrap_or_else(Context::system).child();
         let step = self.on_step.unwrap_or_else(|| Arc::new(|_: &str| {}));
-        let (server, docker) = tokio::try_join!(
-            start_server(&context, self.store, self.pki, self.listener, &step),
-            connect_docker(&self.name, &self.runtime, self.nodes),
+        let docker = connect_docker(&self.name, &self.runtime, self.nodes).await?;
+        let port = self.listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
+        let for_pods = match (docker.first(), port) {
+            (Some(docker), Some(port)) => listener_for_pods(docker, port).await,
+            _ => None,
+        };
+        let listeners = self.listener.into_iter().chain(for_pods).collect();
+        let prepare = async {
+            match docker.first() {
+                Some(first) => Ok(first.prepare().await?),
+                None => anyhow::Ok(()),
+            }
+        };
+        let (server, ()) = tokio::try_join!(
+            start_server(&context, self.store, self.pki, listeners, self.options, &step),
+            prepare,
         )?;
         if !docker.is_empty() {
             step("Container runtime");
@@ -215,6 +238,7 @@ fn node(
         machine,
         pod_cidr: None,
         root_dir,
+        cluster_dns: kubelet::ClusterDns::default(),
         version: KUBERNETES_VERSION.to_owned(),
     }
 }
@@ -239,7 +263,8 @@ async fn start_server(
     context: &Context,
     store: Store,
     pki: Option<Pki>,
-    listener: Option<TcpListener>,
+    listeners: Vec<TcpListener>,
+    options: Options,
     step: &OnStep,
 ) -> Result<RunningServer> {
     let storage = match store {
@@ -256,11 +281,15 @@ async fn start_server(
         Some(pki) => pki,
         None => Pki::generate(now, &context.rng)?,
     };
-    let port = match &listener {
-        Some(listener) => listener.local_addr().context("ask the listener's address")?.port(),
-        None => 443,
-    };
-    let advertise_address = kubelet::machine_address();
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .context("ask the listener's address")?;
+    let port = addresses.first().map_or(443, SocketAddr::port);
+    // What pods reach, if there is such an address; a loopback may not be an endpoint.
+    let for_pods = addresses.iter().map(SocketAddr::ip).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
+    let advertise_address = for_pods.unwrap_or_else(kubelet::machine_address);
     let nodes = Arc::new(Nodes::default());
     let mut config = ServerConfig {
         ca_pem: pki.ca.cert.clone(),
@@ -268,7 +297,11 @@ async fn start_server(
         key_pem: String::new(),
         token_key_pem: pki.token_key.clone(),
         token_issuer: apiserver::config::DEFAULT_ISSUER.to_owned(),
-        listener,
+        listeners,
+        front_proxy_ca_pem: pki.front_proxy_ca.cert.clone(),
+        front_proxy_cert_pem: pki.front_proxy.cert.clone(),
+        front_proxy_key_pem: pki.front_proxy.key.clone(),
+        options,
         service_cidr: SERVICE_CIDR,
         advertise_address,
         advertise_port: port,
@@ -308,9 +341,24 @@ async fn connect_docker(profile: &str, runtime: &Runtime, nodes: u32) -> Result<
         let runtime = DockerRuntime::connect(config).await?;
         Ok::<_, runtime::Error>(Arc::new(runtime))
     });
-    let runtimes = futures::future::try_join_all(connect).await?;
-    if let Some(first) = runtimes.first() {
-        first.prepare().await?;
+    Ok(futures::future::try_join_all(connect).await?)
+}
+
+/// Pods cannot reach the loopback: the server listens on this machine's address in their network as well, which only
+/// containers and this machine reach. An engine elsewhere (another machine, or rootless) has no such address here.
+async fn listener_for_pods(docker: &DockerRuntime, port: u16) -> Option<TcpListener> {
+    let gateway = match docker.gateway().await {
+        Ok(gateway) => gateway?,
+        Err(error) => {
+            tracing::warn!(%error, "cannot ask for the address of the pods' network");
+            return None;
+        }
+    };
+    match TcpListener::bind((gateway, port)).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(%error, %gateway, port, "pods cannot reach the API server at this address");
+            None
+        }
     }
-    Ok(runtimes)
 }

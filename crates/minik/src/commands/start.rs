@@ -40,6 +40,9 @@ pub(super) struct Arguments {
     /// Port of the API server on this machine [default: 6443, or a free one for other profiles]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     api_port: Option<u16>,
+    /// A flag of a component, as in apiserver.audit-policy-file=/etc/policy.yaml; may be repeated
+    #[arg(long, value_name = "COMPONENT.KEY=VALUE")]
+    extra_config: Option<Vec<String>>,
     /// How long to wait for the nodes to be Ready
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     wait: Duration,
@@ -214,6 +217,9 @@ fn merged(arguments: &Arguments, saved: Option<Settings>) -> Settings {
     }
     if let Some(port) = arguments.api_port {
         settings.api_port = port;
+    }
+    if let Some(config) = &arguments.extra_config {
+        settings.extra_config.clone_from(config);
     }
     settings
 }

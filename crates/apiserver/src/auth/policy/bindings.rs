@@ -1,10 +1,10 @@
 //! Who has which role from the start.
 //!
-//! Two differences from upstream, both because of how this cluster's components authenticate: the node role is bound to
-//! `system:nodes` (upstream leaves that to the node authorizer), and the roles of controllers are bound to
-//! `system:kube-controller-manager` too, which runs them all under its own name.
+//! One difference from upstream: all controllers run as `system:kube-controller-manager`, which therefore has the roles
+//! of them all, through objects whose names begin with `minik:`. (`system:node` is bound to nobody: the Node authorizer
+//! knows its rules.)
 
-use super::components::CONTROLLERS;
+use super::controllers::{CONTROLLERS, NAMESPACED};
 
 /// One binding.
 pub(super) struct Binding {
@@ -26,6 +26,8 @@ pub(super) enum Subject {
 use Subject::{Group, ServiceAccount, User};
 
 const CONTROLLER_PREFIX: &str = "system:controller:";
+/// The role of whoever runs every controller.
+pub(super) const ALL_CONTROLLERS: &str = "minik:controllers";
 const MANAGER: &str = "system:kube-controller-manager";
 
 fn cluster(role: &'static str, subjects: Vec<Subject>) -> Binding {
@@ -42,7 +44,7 @@ pub(super) fn all() -> Vec<Binding> {
         cluster("system:kube-dns", vec![ServiceAccount("kube-dns")]),
         cluster("system:kube-scheduler", vec![User("system:kube-scheduler")]),
         cluster("system:monitoring", vec![Group("system:monitoring")]),
-        cluster("system:node", vec![Group("system:nodes")]),
+        cluster("system:node", Vec::new()),
         cluster("system:node-proxier", vec![User("system:kube-proxy")]),
         cluster(
             "system:public-info-viewer",
@@ -71,12 +73,24 @@ pub(super) fn all() -> Vec<Binding> {
         ),
     ];
     for controller in CONTROLLERS {
-        let name = controller.name.strip_prefix(CONTROLLER_PREFIX).unwrap_or(controller.name);
-        bindings.push(cluster(controller.name, vec![ServiceAccount(name)]));
-        let own = cluster(controller.name, vec![User(MANAGER)]);
-        bindings.push(Binding { name: format!("minik:controller:{name}"), ..own });
+        bindings.push(cluster(controller.name, vec![account(controller.name)]));
+    }
+    bindings.push(cluster(ALL_CONTROLLERS, vec![User(MANAGER)]));
+    for role in NAMESPACED.iter().filter(|role| role.name.starts_with(CONTROLLER_PREFIX)) {
+        let own = |name: String, subject| Binding {
+            namespace: role.namespace,
+            ..Binding { name, ..system("", role.name, vec![subject]) }
+        };
+        bindings.push(own(role.name.to_owned(), account(role.name)));
+        let name = role.name.strip_prefix("system:").unwrap_or(role.name);
+        bindings.push(own(format!("minik:{name}"), User(MANAGER)));
     }
     bindings
+}
+
+/// The ServiceAccount of a controller, by the name of its role.
+fn account(role: &'static str) -> Subject {
+    ServiceAccount(role.strip_prefix(CONTROLLER_PREFIX).unwrap_or(role))
 }
 
 /// A RoleBinding in `kube-system`.

@@ -8,6 +8,7 @@
 mod add_ons;
 mod bindings;
 mod components;
+mod controllers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ pub fn objects() -> Vec<(&'static str, Value)> {
         let plural = if binding.namespace.is_empty() { "clusterrolebindings" } else { "rolebindings" };
         (plural, binding_object(&binding))
     });
-    roles.chain(bindings).collect()
+    roles.chain([all_controllers()]).chain(bindings).collect()
 }
 
 /// The object with what it lacks of the bootstrap policy; `None` if it lacks nothing or is not to be touched.
@@ -69,9 +70,35 @@ fn same_subject(a: &Value, b: &Value) -> bool {
 }
 
 fn roles() -> impl Iterator<Item = &'static Role> {
-    [users::USERS, components::COMPONENTS, add_ons::ADD_ONS, components::CONTROLLERS, components::NAMESPACED]
-        .into_iter()
-        .flatten()
+    [
+        users::USERS,
+        components::COMPONENTS,
+        add_ons::ADD_ONS,
+        controllers::CONTROLLERS,
+        controllers::NAMESPACED,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The role under which this cluster's controllers work: they share one identity, so it has what any of them may do.
+/// (Upstream's can each use a ServiceAccount; those are bound to the single roles.)
+fn all_controllers() -> (&'static str, Value) {
+    let mut rules: Vec<PolicyRule> = Vec::new();
+    for rule in controllers::CONTROLLERS.iter().flat_map(|role| role.rules.iter().map(table::Rule::compile)) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    let mut role = object("ClusterRole", "", bindings::ALL_CONTROLLERS, json!({}));
+    role["rules"] = rules.iter().map(PolicyRule::to_json).collect();
+    ("clusterroles", role)
+}
+
+/// What every kubelet may do, whichever its node; the Node authorizer's static rules.
+pub fn node_rules() -> Vec<PolicyRule> {
+    let node = components::COMPONENTS.iter().find(|role| role.name == "system:node");
+    node.map(effective_rules).unwrap_or_default()
 }
 
 fn role_object(role: &Role) -> Value {
@@ -106,7 +133,8 @@ fn effective_rules(role: &Role) -> Vec<PolicyRule> {
 
 fn binding_object(binding: &bindings::Binding) -> Value {
     let kind = if binding.namespace.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
-    let labels = json!({ "kubernetes.io/bootstrapping": "rbac-defaults" });
+    let own = binding.name.starts_with("minik:");
+    let labels = if own { json!({}) } else { json!({ "kubernetes.io/bootstrapping": "rbac-defaults" }) };
     let mut object = object(kind, binding.namespace, &binding.name, labels);
     object["roleRef"] = json!({ "apiGroup": GROUP, "kind": binding.role_kind, "name": binding.role });
     let subject = |subject: &Subject| match subject {
@@ -116,7 +144,9 @@ fn binding_object(binding: &bindings::Binding) -> Value {
             json!({ "kind": "ServiceAccount", "name": name, "namespace": "kube-system" })
         }
     };
-    object["subjects"] = binding.subjects.iter().map(subject).collect();
+    if !binding.subjects.is_empty() {
+        object["subjects"] = binding.subjects.iter().map(subject).collect();
+    }
     object
 }
 
@@ -125,7 +155,9 @@ fn object(kind: &str, namespace: &str, name: &str, labels: Value) -> Value {
     if !namespace.is_empty() {
         metadata["namespace"] = json!(namespace);
     }
-    metadata["labels"] = labels;
+    if labels.as_object().is_some_and(|labels| !labels.is_empty()) {
+        metadata["labels"] = labels;
+    }
     metadata["annotations"] = json!({ AUTOUPDATE: "true" });
     json!({ "kind": kind, "apiVersion": format!("{GROUP}/v1"), "metadata": metadata })
 }

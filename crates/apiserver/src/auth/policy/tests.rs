@@ -21,6 +21,66 @@ fn names_are_unique_and_every_binding_has_its_role() {
     }
 }
 
+/// One role or binding as `upstream.txt` has it.
+fn line(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let qualified = |value: &Value| match text(&value["namespace"]) {
+        namespace if namespace.is_empty() => text(&value["name"]),
+        namespace => format!("{namespace}/{}", text(&value["name"])),
+    };
+    let meta = &object["metadata"];
+    let mut out = format!("{} {}", text(&object["kind"]), qualified(meta));
+    let keys = |map: &Value| map.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    if !object["roleRef"].is_null() {
+        out += &format!(" = {} {}:", text(&object["roleRef"]["kind"]), text(&object["roleRef"]["name"]));
+        for subject in object["subjects"].as_array().into_iter().flatten() {
+            out += &format!(" {} {}", text(&subject["kind"]), qualified(subject));
+        }
+        return out;
+    }
+    let labels: Vec<String> = keys(&meta["labels"]);
+    for label in labels.iter().filter(|label| *label != "kubernetes.io/bootstrapping") {
+        out += &format!(" label {label}");
+    }
+    if let Some(selectors) = object["aggregationRule"]["clusterRoleSelectors"].as_array() {
+        for selector in selectors {
+            let labels: Vec<String> = keys(&selector["matchLabels"]);
+            out += &format!(" collects {}", labels.join(","));
+        }
+        return out;
+    }
+    for rule in PolicyRule::list_from_json(&object["rules"]) {
+        out += &format!("\n  {} ", rule.verbs.join(","));
+        out += &if rule.paths.is_empty() {
+            format!("[{}] {}", rule.groups.join(","), rule.resources.join(","))
+        } else {
+            format!("paths {}", rule.paths.join(","))
+        };
+        if !rule.names.is_empty() {
+            out += &format!(" names {}", rule.names.join(","));
+        }
+    }
+    out
+}
+
+#[test]
+fn roles_and_bindings_are_upstreams_and_what_is_our_own_says_so() {
+    let mut lines: Vec<String> = objects()
+        .iter()
+        .filter(|(_, object)| !meta_name(object).starts_with("minik:"))
+        .map(|(_, object)| line(object))
+        .collect();
+    lines.sort_by_key(|line| line.split('\n').next().unwrap_or_default().to_owned());
+    for (ours, upstreams) in lines.join("\n").lines().zip(include_str!("upstream.txt").lines()) {
+        assert_eq!(ours, upstreams);
+    }
+    assert_eq!(lines.join("\n").lines().count(), include_str!("upstream.txt").lines().count());
+}
+
+fn meta_name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
 #[test]
 fn aggregated_roles_hold_what_they_collect() {
     let (admin, edit, view) =

@@ -132,7 +132,7 @@ fn not_found(kind: &str, name: &str) -> String {
 impl Authorizer for Rbac {
     fn authorize(&self, action: &Action<'_>) -> Decision {
         if action.user.is_in(GROUP_MASTERS) {
-            return Decision { allowed: true, reason: String::new() };
+            return Decision::allow("");
         }
         let mut reason = None;
         let missing = self.visit(action.user, action.namespace, &mut |grant, binding_kind, rule| {
@@ -147,12 +147,10 @@ impl Authorizer for Rbac {
             true
         });
         match reason {
-            Some(reason) => Decision { allowed: true, reason },
-            None if missing.is_empty() => Decision { allowed: false, reason: String::new() },
-            None if missing.len() == 1 => {
-                Decision { allowed: false, reason: format!("RBAC: {}", missing[0]) }
-            }
-            None => Decision { allowed: false, reason: format!("RBAC: [{}]", missing.join(", ")) },
+            Some(reason) => Decision::allow(reason),
+            None if missing.is_empty() => Decision::default(),
+            None if missing.len() == 1 => Decision::no_opinion(format!("RBAC: {}", missing[0])),
+            None => Decision::no_opinion(format!("RBAC: [{}]", missing.join(", "))),
         }
     }
 
