@@ -4,6 +4,7 @@
 //! Whatever a test starts ends with it, also when it fails.
 //! **Not here**: the tests (`tests/tests`), the images (`tests/images`).
 
+pub mod docker;
 pub mod kubectl;
 pub mod profile;
 

@@ -4,7 +4,8 @@
 //! with the wish ignored.
 //! **Upstream**: `canAdmitPod` and the lifecycle handlers of `pkg/kubelet`.
 
-use api::k8s_openapi::api::core::v1::{Container, Pod};
+use crate::{security, volumes};
+use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeMount, VolumeProjection};
 
 /// Why a pod is refused: `status.reason` and `status.message`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +16,50 @@ pub(crate) struct Rejection {
 
 /// `None` if the node takes the pod.
 pub(crate) fn admit(pod: &Pod) -> Option<Rejection> {
+    if let Some(rejection) = pod.spec.as_ref().and_then(forbidden) {
+        return Some(rejection);
+    }
     let fields = unsupported(pod);
     (!fields.is_empty()).then(|| Rejection {
         reason: "PodFeatureUnsupported",
         message: format!("Pod was rejected: this node does not support {}", fields.join(", ")),
     })
+}
+
+/// What this machine does not allow, with upstream's reasons.
+fn forbidden(spec: &PodSpec) -> Option<Rejection> {
+    if let Some(message) = security::forbidden_sysctl(spec) {
+        return Some(Rejection { reason: "SysctlForbidden", message });
+    }
+    let security = spec.security_context.as_ref();
+    if security.and_then(|s| s.supplemental_groups_policy.as_deref()) == Some("Strict") {
+        let message = "SupplementalGroupsPolicy=Strict is not supported in this node".to_owned();
+        return Some(Rejection { reason: "SupplementalGroupsPolicyNotSupported", message });
+    }
+    security::wants_missing_apparmor(spec).then(|| Rejection {
+        reason: "AppArmor",
+        message: "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned(),
+    })
+}
+
+/// The part of a volume that asks for what is not implemented.
+fn unsupported_volume(volume: &Volume) -> Option<String> {
+    let source = |source: &VolumeProjection| match source {
+        VolumeProjection { cluster_trust_bundle: Some(_), .. } => Some("clusterTrustBundle"),
+        VolumeProjection { pod_certificate: Some(_), .. } => Some("podCertificate"),
+        _ => None,
+    };
+    let projected = volume.projected.iter().flat_map(|p| p.sources.iter().flatten());
+    if let Some(kind) = projected.filter_map(source).next() {
+        return Some(format!("projected.{kind}"));
+    }
+    if volumes::is_supported(volume) {
+        return None;
+    }
+    // Whatever it is called: it is the only field but the name.
+    let fields = serde_json::to_value(volume).unwrap_or_default();
+    let mut names = fields.as_object().into_iter().flatten().map(|(name, _)| name.clone());
+    Some(names.find(|name| name != "name").unwrap_or_default())
 }
 
 /// The fields of a pod that ask for what is not implemented.
@@ -31,28 +71,17 @@ fn unsupported(pod: &Pod) -> Vec<String> {
             fields.push(field.to_owned());
         }
     };
-    note(spec.volumes.iter().flatten().next().is_some(), "spec.volumes");
-    note(spec.host_aliases.iter().flatten().next().is_some(), "spec.hostAliases");
-    note(spec.dns_config.is_some(), "spec.dnsConfig");
-    note(matches!(spec.dns_policy.as_deref(), Some("None")), "spec.dnsPolicy None");
+    for volume in spec.volumes.iter().flatten() {
+        if let Some(kind) = unsupported_volume(volume) {
+            note(true, &format!("spec.volumes[{}].{kind}", volume.name));
+        }
+    }
     note(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     note(spec.resource_claims.iter().flatten().next().is_some(), "spec.resourceClaims");
     note(spec.resources.is_some(), "spec.resources");
     note(spec.host_users == Some(false), "spec.hostUsers");
-    note(spec.set_hostname_as_fqdn == Some(true), "spec.setHostnameAsFQDN");
-    note(spec.hostname_override.is_some(), "spec.hostnameOverride");
     note(spec.readiness_gates.iter().flatten().next().is_some(), "spec.readinessGates");
     note(spec.image_pull_secrets.iter().flatten().next().is_some(), "spec.imagePullSecrets");
-    if let Some(security) = &spec.security_context {
-        let at = |field: &str| format!("spec.securityContext.{field}");
-        note(security.fs_group.is_some(), &at("fsGroup"));
-        note(security.run_as_non_root == Some(true), &at("runAsNonRoot"));
-        note(security.seccomp_profile.is_some(), &at("seccompProfile"));
-        note(security.app_armor_profile.is_some(), &at("appArmorProfile"));
-        note(security.se_linux_options.is_some(), &at("seLinuxOptions"));
-        note(security.sysctls.iter().flatten().next().is_some(), &at("sysctls"));
-        note(security.supplemental_groups_policy.is_some(), &at("supplementalGroupsPolicy"));
-    }
     let init = spec.init_containers.iter().flatten().enumerate();
     for (index, container) in init {
         let path = format!("spec.initContainers[{index}]");
@@ -78,23 +107,17 @@ fn container_fields(container: &Container) -> Vec<&'static str> {
             fields.push(field);
         }
     };
-    note(container.volume_mounts.iter().flatten().next().is_some(), "volumeMounts");
     note(container.volume_devices.iter().flatten().next().is_some(), "volumeDevices");
-    note(container.env_from.iter().flatten().next().is_some(), "envFrom");
     let sources = container.env.iter().flatten().filter_map(|e| e.value_from.as_ref());
-    note(sources.into_iter().any(|s| s.field_ref.is_none()), "env[].valueFrom");
+    note(sources.into_iter().any(|s| s.file_key_ref.is_some()), "env[].valueFrom.fileKeyRef");
+    let mounts = container.volume_mounts.iter().flatten();
+    let recursive = |m: &VolumeMount| m.recursive_read_only.as_deref() == Some("Enabled");
+    note(mounts.into_iter().any(recursive), "volumeMounts[].recursiveReadOnly");
     note(container.lifecycle.is_some(), "lifecycle");
     note(container.liveness_probe.is_some(), "livenessProbe");
     note(container.readiness_probe.is_some(), "readinessProbe");
     note(container.startup_probe.is_some(), "startupProbe");
     note(container.restart_policy_rules.iter().flatten().next().is_some(), "restartPolicyRules");
-    if let Some(security) = &container.security_context {
-        note(security.run_as_non_root == Some(true), "securityContext.runAsNonRoot");
-        note(security.seccomp_profile.is_some(), "securityContext.seccompProfile");
-        note(security.app_armor_profile.is_some(), "securityContext.appArmorProfile");
-        note(security.se_linux_options.is_some(), "securityContext.seLinuxOptions");
-        note(security.proc_mount.is_some(), "securityContext.procMount");
-    }
     if let Some(resources) = &container.resources {
         let names = resources.limits.iter().chain(resources.requests.iter()).flatten();
         let known = ["cpu", "memory", "ephemeral-storage"];
@@ -115,14 +138,14 @@ mod tests {
     #[test]
     fn names_every_field_it_cannot_honour() {
         let refused = admit(&pod(json!({
-            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumes": [{"name": "v", "emptyDir": {}}, {"name": "n", "nfs": {"server": "s", "path": "/"}}],
             "containers": [{"name": "a", "livenessProbe": {"tcpSocket": {"port": 1}}}]
         })));
         assert_eq!(
             refused,
             Some(Rejection {
                 reason: "PodFeatureUnsupported",
-                message: "Pod was rejected: this node does not support spec.volumes, \
+                message: "Pod was rejected: this node does not support spec.volumes[n].nfs, \
                           spec.containers[0].livenessProbe"
                     .to_owned()
             })

@@ -4,12 +4,15 @@
 //! **Not here**: what cannot be expressed (`admission` has refused it before).
 //! **Upstream**: `generatePodSandboxConfig`, `generateContainerConfig` of `pkg/kubelet/kuberuntime`.
 
-use api::k8s_openapi::api::core::v1::{Container, EnvVar as ApiEnvVar, Pod, PodSpec};
+pub(crate) use crate::environment::expand_strict;
+
+use crate::environment::expand;
+use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use api::quantity::Quantity;
 use runtime::{
-    ContainerConfig, ContainerMetadata, EnvVar, Mount, NamespaceMode, NamespaceOptions, PodSandboxConfig,
-    PodSandboxMetadata, PortMapping, Protocol, Resources, SecurityContext, StringMap,
+    ContainerConfig, ContainerMetadata, DnsConfig, EnvVar, Mount, NamespaceMode, NamespaceOptions,
+    PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, Resources, SecurityContext, StringMap,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,17 +32,27 @@ const SHARES_PER_CPU: i128 = 1024;
 const QUOTA_PERIOD_US: i128 = 100_000;
 const MIN_QUOTA_US: i128 = 1000;
 
-/// `HOSTNAME_MAX_LEN` of Linux less one, what `pod.spec.hostname` may be.
-const HOSTNAME_MAX: usize = 63;
-
 /// What a container may learn of its node and of its running pod.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NodeContext {
     pub(crate) node_name: String,
     pub(crate) host_ip: String,
     pub(crate) pod_ips: Vec<String>,
-    /// Bytes of memory, for the out-of-memory score.
+    /// Thousandths of processors.
+    pub(crate) cpu_millis: u64,
+    /// Bytes of memory.
     pub(crate) memory_capacity: u64,
+    /// Bytes of the disk.
+    pub(crate) disk_capacity: u64,
+}
+
+/// What of a container's configuration had to be found out.
+pub(crate) struct Parts {
+    /// The image's id.
+    pub(crate) image: String,
+    pub(crate) env: Vec<EnvVar>,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) security: SecurityContext,
 }
 
 /// The hash of what, when changed, restarts a container: its name and image.
@@ -51,8 +64,8 @@ pub(crate) fn hash(container: &Container) -> String {
     format!("{sum:x}")
 }
 
-/// The sandbox of a pod.
-pub(crate) fn sandbox(pod: &Pod, attempt: u32) -> PodSandboxConfig {
+/// The sandbox of a pod, with this host name.
+pub(crate) fn sandbox(pod: &Pod, attempt: u32, hostname: String, dns: Option<DnsConfig>) -> PodSandboxConfig {
     let spec = pod.spec.clone().unwrap_or_default();
     let host_network = spec.host_network == Some(true);
     let ports = spec.containers.iter().flat_map(|c| c.ports.iter().flatten());
@@ -63,8 +76,8 @@ pub(crate) fn sandbox(pod: &Pod, attempt: u32) -> PodSandboxConfig {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             attempt,
         },
-        hostname: if host_network { String::new() } else { hostname(pod, &spec) },
-        dns: None,
+        hostname: if host_network { String::new() } else { hostname },
+        dns,
         port_mappings: ports
             .filter(|_| !host_network)
             .filter_map(|port| {
@@ -83,33 +96,38 @@ pub(crate) fn sandbox(pod: &Pod, attempt: u32) -> PodSandboxConfig {
         labels: pod.metadata.labels.clone().unwrap_or_default(),
         annotations: StringMap::from([(GRACE_ANNOTATION.to_owned(), grace_period(&spec).to_string())]),
         namespaces: namespaces(&spec),
+        sysctls: spec
+            .security_context
+            .iter()
+            .flat_map(|security| security.sysctls.iter().flatten())
+            .map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone()))
+            .collect(),
+        privileged: spec
+            .containers
+            .iter()
+            .any(|c| c.security_context.as_ref().and_then(|s| s.privileged) == Some(true)),
         ..Default::default()
     }
 }
 
-/// One container of a pod. `image` is the image's id; `termination_log` is the node's file for its last words.
+/// One container of a pod.
 pub(crate) fn container(
     pod: &Pod,
     container: &Container,
     attempt: u32,
-    image: &str,
+    parts: Parts,
     node: &NodeContext,
-    termination_log: Option<&str>,
 ) -> ContainerConfig {
     let spec = pod.spec.clone().unwrap_or_default();
-    let env = environment(pod, container, node);
+    let Parts { image, env, mounts, security } = parts;
     let vars: HashMap<&str, &str> = env.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
     let expand_all = |words: &Option<Vec<String>>| {
         words.iter().flatten().map(|word| expand(word, &vars)).collect::<Vec<_>>()
     };
     let path = container.termination_message_path.clone().unwrap_or_default();
-    let mut mounts = Vec::new();
-    if let Some(file) = termination_log.filter(|_| !path.is_empty()) {
-        mounts.push(Mount { container_path: path.clone(), host_path: file.to_owned(), ..Mount::default() });
-    }
     ContainerConfig {
         metadata: ContainerMetadata { name: container.name.clone(), attempt },
-        image: image.to_owned(),
+        image,
         user_image: container.image.clone().unwrap_or_default(),
         command: expand_all(&container.command),
         args: expand_all(&container.args),
@@ -125,7 +143,8 @@ pub(crate) fn container(
         stdin_once: container.stdin_once.unwrap_or_default(),
         tty: container.tty.unwrap_or_default(),
         resources: resources(pod, container, node),
-        security: security(&spec, container),
+        security,
+        stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()).unwrap_or_default(),
         env,
         ..Default::default()
     }
@@ -136,14 +155,7 @@ pub(crate) fn grace_period(spec: &PodSpec) -> i64 {
     spec.termination_grace_period_seconds.unwrap_or(30)
 }
 
-fn hostname(pod: &Pod, spec: &PodSpec) -> String {
-    let name = spec.hostname.as_deref().filter(|h| !h.is_empty()).or(pod.metadata.name.as_deref());
-    let name = name.unwrap_or_default();
-    // A name that is too long is cut, and must not end in a separator then.
-    name.chars().take(HOSTNAME_MAX).collect::<String>().trim_end_matches(['-', '.']).to_owned()
-}
-
-fn namespaces(spec: &PodSpec) -> NamespaceOptions {
+pub(crate) fn namespaces(spec: &PodSpec) -> NamespaceOptions {
     let node_or = |host: Option<bool>, mode| if host == Some(true) { NamespaceMode::Node } else { mode };
     let pid = if spec.share_process_namespace == Some(true) {
         NamespaceMode::Pod
@@ -157,90 +169,13 @@ fn namespaces(spec: &PodSpec) -> NamespaceOptions {
     }
 }
 
-/// The environment in order; later variables may use earlier ones.
-fn environment(pod: &Pod, container: &Container, node: &NodeContext) -> Vec<EnvVar> {
-    let mut env: Vec<EnvVar> = Vec::new();
-    for var in container.env.iter().flatten() {
-        let value = match field_ref(var) {
-            Some(path) => field_value(pod, path, node),
-            None => {
-                let known: HashMap<&str, &str> =
-                    env.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
-                expand(var.value.as_deref().unwrap_or_default(), &known)
-            }
-        };
-        env.push(EnvVar::new(&var.name, value));
-    }
-    env
-}
-
-fn field_ref(var: &ApiEnvVar) -> Option<&str> {
-    Some(var.value_from.as_ref()?.field_ref.as_ref()?.field_path.as_str())
-}
-
-/// The value of a downward API path; an unknown one is refused by validation.
-fn field_value(pod: &Pod, path: &str, node: &NodeContext) -> String {
-    let meta = &pod.metadata;
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    if let Some((map, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
-        let map = match map {
-            "metadata.labels" => &meta.labels,
-            "metadata.annotations" => &meta.annotations,
-            _ => &None,
-        };
-        return map.as_ref().and_then(|m| m.get(key)).cloned().unwrap_or_default();
-    }
-    match path {
-        "metadata.name" => text(&meta.name),
-        "metadata.namespace" => text(&meta.namespace),
-        "metadata.uid" => text(&meta.uid),
-        "spec.nodeName" => node.node_name.clone(),
-        "spec.serviceAccountName" => {
-            pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_default()
-        }
-        "status.hostIP" | "status.hostIPs" => node.host_ip.clone(),
-        "status.podIP" => node.pod_ips.first().cloned().unwrap_or_default(),
-        "status.podIPs" => node.pod_ips.join(","),
-        _ => String::new(),
-    }
-}
-
-/// Replaces `$(NAME)` by the variable's value; `$$` is a literal `$`, an unknown name stays as it is.
-/// **Upstream**: `third_party/forked/golang/expansion`.
-fn expand(text: &str, vars: &HashMap<&str, &str>) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
-            match vars.get(name) {
-                Some(value) => out.push_str(value),
-                None => {
-                    out.push_str("$(");
-                    out.push_str(name);
-                    out.push(')');
-                }
-            }
-            rest = after;
-        } else {
-            out.push('$');
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 /// A quantity's value in thousandths.
 fn milli(quantities: Option<&BTreeMap<String, ApiQuantity>>, name: &str) -> Option<i128> {
     let quantity = quantities?.get(name)?;
     quantity.0.parse::<Quantity>().ok().map(|q| i128::from(q.millis()))
 }
 
-fn resources(pod: &Pod, container: &Container, node: &NodeContext) -> Resources {
+pub(crate) fn resources(pod: &Pod, container: &Container, node: &NodeContext) -> Resources {
     let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref());
     let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
     let cpu_limit = milli(limits, "cpu");
@@ -276,50 +211,9 @@ fn oom_score_adj(pod: &Pod, memory_request: i128, memory_capacity: u64) -> i32 {
     }
 }
 
-fn security(spec: &PodSpec, container: &Container) -> SecurityContext {
-    let pod = spec.security_context.clone().unwrap_or_default();
-    let own = container.security_context.clone().unwrap_or_default();
-    let capabilities = own.capabilities.unwrap_or_default();
-    SecurityContext {
-        run_as_user: own.run_as_user.or(pod.run_as_user),
-        run_as_group: own.run_as_group.or(pod.run_as_group),
-        supplemental_groups: pod.supplemental_groups.unwrap_or_default(),
-        privileged: own.privileged.unwrap_or_default(),
-        add_capabilities: capabilities.add.unwrap_or_default(),
-        drop_capabilities: capabilities.drop.unwrap_or_default(),
-        readonly_rootfs: own.read_only_root_filesystem.unwrap_or_default(),
-        no_new_privs: own.allow_privilege_escalation == Some(false),
-        namespaces: namespaces(spec),
-        ..Default::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn expands_as_upstream_does() {
-        let vars = HashMap::from([("A", "1"), ("EMPTY", "")]);
-        for (text, expanded) in [
-            ("$(A)", "1"),
-            ("x$(A)y$(EMPTY)z", "x1yz"),
-            ("$$(A)", "$(A)"),
-            ("$(NONE)", "$(NONE)"),
-            ("$A $", "$A $"),
-            ("$(A", "$(A"),
-            ("$$$(A)", "$1"),
-        ] {
-            assert_eq!(expand(text, &vars), expanded, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_hostname_is_cut_at_63_and_ends_in_a_letter_or_digit() {
-        let mut pod = Pod::default();
-        pod.metadata.name = Some(format!("{}-{}", "a".repeat(62), "b".repeat(20)));
-        assert_eq!(hostname(&pod, &PodSpec::default()), "a".repeat(62));
-    }
 
     #[test]
     fn limits_become_shares_quota_and_bytes() {

@@ -8,6 +8,7 @@ use crate::container_config::GRACE_ANNOTATION;
 use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
 use runtime::{ContainerFilter, PodSandbox, PodSandboxFilter, RuntimeService, StringMap, labels};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// All pods of which the runtime has a sandbox or a container, by UID.
@@ -24,6 +25,17 @@ pub(crate) async fn pods_in(runtime: &dyn RuntimeService) -> runtime::Result<Has
     });
     let all = of_sandboxes.chain(of_containers).filter(|(uid, _)| !uid.is_empty());
     Ok(all.map(|(uid, pod)| (uid, Arc::new(pod))).collect())
+}
+
+/// The UIDs of pods that have files on this node.
+pub(crate) fn pods_on_disk(pods_dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(pods_dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// A pod of which nothing but its UID is known.
+pub(crate) fn describe_by_uid(uid: &str) -> Pod {
+    describe("", "", uid, &StringMap::new()).1
 }
 
 fn describe(namespace: &str, name: &str, uid: &str, annotations: &StringMap) -> (String, Pod) {

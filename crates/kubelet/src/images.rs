@@ -68,6 +68,11 @@ impl Images {
         Self { service, failures: Mutex::new(failures), clock }
     }
 
+    /// What is known of an image that is present.
+    pub(crate) async fn status(&self, image: &str) -> runtime::Result<Option<runtime::Image>> {
+        self.service.image_status(image).await
+    }
+
     /// Forgets what failed for a pod that is gone.
     pub(crate) fn forget(&self, pod_uid: &str) {
         let mut failures = self.locked();

@@ -8,10 +8,12 @@
 use crate::container_config::NodeContext;
 use crate::images::Images;
 use crate::machine::MachineInfo;
+use crate::network_files::ClusterDns;
 use crate::pod_worker::{Handle, Node, Told, spawn};
+use crate::references::References;
 use crate::server::Logs;
-use crate::{Error, Server, gc, node_status};
-use api::k8s_openapi::api::core::v1::Pod;
+use crate::{Error, Server, gc, node_status, volumes};
+use api::k8s_openapi::api::core::v1::{Pod, Service};
 use client::{Delta, Informers, Recorder, Selection};
 use component_base::Context;
 use futures::StreamExt;
@@ -31,6 +33,8 @@ pub struct Config {
     pub node_name: String,
     /// Labels of the node, besides those that every node has.
     pub labels: BTreeMap<String, String>,
+    /// What other components of the process keep of the same objects.
+    pub interner: Interner,
     /// What runs containers.
     pub runtime: Arc<dyn RuntimeService>,
     /// What has images.
@@ -41,6 +45,8 @@ pub struct Config {
     pub pod_cidr: Option<String>,
     /// Where pods keep files on this node; none on a simulated node.
     pub root_dir: Option<PathBuf>,
+    /// The cluster's DNS service.
+    pub cluster_dns: ClusterDns,
     /// `v1.36.0`: published as the kubelet's version.
     pub version: String,
 }
@@ -55,7 +61,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let version = persist(&context, "ask the runtime's version", || config.runtime.version()).await;
     let recorder = Recorder::new(client.clone(), "kubelet", Some(&config.node_name), &context);
-    let informers = Informers::new(client.clone(), &context);
+    let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let pods =
         informers.select::<Pod>(Selection::all().fields(&format!("spec.nodeName={}", config.node_name)));
 
@@ -69,10 +75,17 @@ pub async fn run(
             node_name: config.node_name.clone(),
             host_ip: config.machine.address.to_string(),
             pod_ips: Vec::new(),
+            cpu_millis: config.machine.cpus * 1000,
             memory_capacity: config.machine.memory,
+            disk_capacity: config.machine.disk,
         },
         scheme: version.runtime_name.clone(),
         pods_dir: config.root_dir.as_ref().map(|root| root.join("pods")),
+        seccomp_dir: config.root_dir.as_ref().map(|root| root.join("seccomp")),
+        may_mount: config.root_dir.is_some() && volumes::mount::may_mount(),
+        references: References::new(client.clone(), context.clone()),
+        services: config.root_dir.as_ref().map(|_| informers.of::<Service>()),
+        cluster_dns: config.cluster_dns.clone(),
     });
     ready(Arc::new(Server::new(Logs::new(config.runtime.clone(), pods.clone()))));
 
@@ -187,7 +200,11 @@ impl Kubelet {
         if !self.synced {
             return;
         }
-        for (uid, orphan) in std::mem::take(&mut self.known) {
+        let mut known = std::mem::take(&mut self.known);
+        for uid in self.node.pods_dir.iter().flat_map(|dir| gc::pods_on_disk(dir)) {
+            known.entry(uid.clone()).or_insert_with(|| Arc::new(gc::describe_by_uid(&uid)));
+        }
+        for (uid, orphan) in known {
             self.workers.entry(uid).or_insert_with(|| spawn(self.node.clone(), Told::Orphan(orphan), false));
         }
     }

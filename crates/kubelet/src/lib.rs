@@ -8,19 +8,36 @@
 mod admission;
 mod backoff;
 mod container_config;
+mod environment;
+mod ephemeral;
 mod error;
+mod fields;
 mod gc;
 mod images;
 mod kubelet;
 mod machine;
+mod network_files;
 mod node_status;
 mod observed;
 mod pod_status;
 mod pod_worker;
+mod references;
+mod security;
 pub mod server;
 mod sync_pod;
+mod volumes;
 
 pub use error::Error;
 pub use kubelet::{Config, run};
 pub use machine::{MachineInfo, machine_address};
+pub use network_files::ClusterDns;
 pub use server::Server;
+use std::path::Path;
+
+/// Removes all that pods have left in a kubelet's folder, its mounts first; for whoever removes a node for good.
+///
+/// # Errors
+/// If something is in use, or may not be removed.
+pub fn remove_root_dir(root_dir: &Path) -> std::io::Result<()> {
+    volumes::mount::remove_tree(root_dir)
+}

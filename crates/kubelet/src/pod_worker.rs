@@ -8,17 +8,21 @@
 
 mod start;
 mod termination;
+mod volumes;
 
 use crate::admission;
 use crate::backoff::Backoff;
 use crate::container_config::NodeContext;
 use crate::images::{EventKind, Images};
+use crate::network_files::ClusterDns;
 use crate::observed::{Observed, observe};
 use crate::pod_status::{self, Knowledge, Waiting, is_own, pod_status};
+use crate::references::{Held, References};
 use crate::sync_pod::{Plan, sync_pod};
-use api::k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus};
-use client::Recorder;
+use crate::volumes::Volumes;
+use api::k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
 use client::events::Type as EventType;
+use client::{Informer, Recorder};
 use component_base::Context;
 use component_base::logging::chain;
 use jiff::{SignedDuration, Timestamp};
@@ -50,6 +54,22 @@ pub(crate) struct Node {
     pub(crate) scheme: String,
     /// Where pods keep files on this node; none on a simulated node.
     pub(crate) pods_dir: Option<PathBuf>,
+    /// Where seccomp profiles of this node are.
+    pub(crate) seccomp_dir: Option<PathBuf>,
+    /// Whether this process may mount.
+    pub(crate) may_mount: bool,
+    /// The objects that pods refer to.
+    pub(crate) references: References,
+    /// Every service, for the environment; none on a simulated node, where nobody reads it.
+    pub(crate) services: Option<Informer<Service>>,
+    pub(crate) cluster_dns: ClusterDns,
+}
+
+impl Node {
+    /// A pod's own folder.
+    pub(crate) fn pod_dir(&self, pod: &Pod) -> Option<PathBuf> {
+        Some(self.pods_dir.as_ref()?.join(uid(pod)))
+    }
 }
 
 /// A pod as its worker is told of it.
@@ -111,6 +131,12 @@ pub(crate) struct PodWorker {
     published: Option<PodStatus>,
     /// The pod's revision as of `published`.
     revision: u64,
+    held: Held,
+    volumes: Volumes,
+    /// When volumes that failed are tried again, and after how long then.
+    volumes_retry: Option<(Timestamp, SignedDuration)>,
+    /// The pod of which the volumes were made or brought up to date.
+    volumes_of: Option<Arc<Pod>>,
 }
 
 /// Starts a worker. `fresh`: the runtime is known to have nothing of this pod.
@@ -122,7 +148,12 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         scheme: node.scheme.clone(),
         ..Knowledge::default()
     };
+    let namespace = pod_namespace(&receiver);
     let worker = PodWorker {
+        held: Held::new(&node.context, &namespace, wake.clone()),
+        volumes: Volumes::default(),
+        volumes_retry: None,
+        volumes_of: None,
         told: receiver,
         wake: wake.clone(),
         observed: Observed::default(),
@@ -137,6 +168,10 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
     };
     node.context.shutdown.spawn(worker.run());
     Handle { told, wake }
+}
+
+fn pod_namespace(told: &watch::Receiver<Told>) -> String {
+    told.borrow().pod().metadata.namespace.clone().unwrap_or_default()
 }
 
 impl PodWorker {
@@ -223,6 +258,12 @@ impl PodWorker {
             if let Err(retry_at) = self.look(pod).await {
                 return Next::Wait(Some(retry_at));
             }
+            if let Err(retry_at) = self.mount(pod).await {
+                return match self.publish(pod).await {
+                    Ok(()) => Next::Wait(earliest(Some(retry_at), deadline(pod, self.published.as_ref()))),
+                    Err(at) => Next::Wait(earliest(Some(retry_at), Some(at))),
+                };
+            }
             if let Some(deadline) = deadline(pod, self.published.as_ref())
                 && self.now() >= deadline
             {
@@ -234,6 +275,7 @@ impl PodWorker {
             let mut plan = sync_pod(pod, &self.observed, &self.backoff, self.now());
             self.hold_back(pod, &mut plan);
             let wake_at = earliest(plan.wake_at, deadline(pod, self.published.as_ref()));
+            let wake_at = earliest(wake_at, self.volumes_due());
             if plan.is_idle() {
                 return match self.publish(pod).await {
                     Ok(()) if self.has_ended(pod) => Next::Wait(Some(self.now())),

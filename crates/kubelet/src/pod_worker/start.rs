@@ -1,16 +1,22 @@
 //! Carrying out a plan: sandbox, images, containers.
 
 use super::{PodWorker, RETRY, SHOW_ERROR, uid};
-use crate::container_config::{self, NodeContext};
+use crate::container_config::{self, NodeContext, Parts};
+use crate::environment::environment;
 use crate::images::EventKind;
+use crate::network_files;
 use crate::pod_status::Waiting;
+use crate::security;
 use crate::sync_pod::{Plan, Start, Stop, backoff_key};
+use crate::volumes::container_mounts;
 use api::k8s_openapi::api::core::v1::{Container, Pod};
 use jiff::Timestamp;
-use runtime::{ContainerId, Error, PodSandboxConfig, SandboxId};
-use std::path::PathBuf;
+use runtime::{ContainerId, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+const ETC_HOSTS: &str = "/etc/hosts";
 
 impl PodWorker {
     /// Carries out a plan. `Err`: nothing more can be done before that time.
@@ -33,7 +39,8 @@ impl PodWorker {
             if self.is_doomed() {
                 break;
             }
-            let config = container_config::sandbox(pod, attempt);
+            // What the sandbox was made with; its name was right then.
+            let config = self.sandbox_config(pod, attempt).unwrap_or_default();
             if let Err(at) = self.start(pod, &id, &config, &start).await {
                 self.retry.insert(start.name, at);
             }
@@ -75,7 +82,14 @@ impl PodWorker {
                 self.tolerate("stop a pod sandbox", self.node.runtime.stop_pod_sandbox(&old.id).await);
             }
         }
-        let config = container_config::sandbox(pod, attempt);
+        let config = match self.sandbox_config(pod, attempt) {
+            Ok(config) => config,
+            Err(why) => {
+                let text = format!("Failed to create pod sandbox: {why}");
+                self.event(pod, None, EventKind::Warning, "FailedCreatePodSandBox", &text);
+                return Err(self.now() + RETRY);
+            }
+        };
         let node = self.node.clone();
         // The first status tells that the node has the pod; it need not wait for the sandbox, nor the other way round.
         let (made, _) = futures::future::join(
@@ -160,16 +174,14 @@ impl PodWorker {
                 return Err(at);
             }
         };
-        let facts = NodeContext { pod_ips: self.pod_ips(pod), ..self.node.facts.clone() };
-        let log = match self.termination_log(pod, container, start.attempt).await {
-            Ok(log) => log,
-            Err(error) => {
-                self.fail(pod, container, "CreateContainerConfigError", error.to_string());
+        let parts = match self.parts(pod, container, start.attempt, image).await {
+            Ok(parts) => parts,
+            Err(message) => {
+                self.fail(pod, container, "CreateContainerConfigError", message);
                 return Err(self.now() + RETRY);
             }
         };
-        let log = log.as_ref().and_then(|path| path.to_str());
-        let config = container_config::container(pod, container, start.attempt, &image, &facts, log);
+        let config = container_config::container(pod, container, start.attempt, parts, &self.node.facts);
         match self.node.runtime.create_container(sandbox, &config, sandbox_config).await {
             Ok(id) => {
                 self.event(pod, Some(&container.name), EventKind::Normal, "Created", "Container created");
@@ -181,6 +193,96 @@ impl PodWorker {
                 self.fail(pod, container, "CreateContainerError", error.to_string());
                 Err(self.now() + RETRY)
             }
+        }
+    }
+
+    fn sandbox_config(&self, pod: &Pod, attempt: u32) -> Result<PodSandboxConfig, String> {
+        let cluster = &self.node.cluster_dns;
+        let hostname = network_files::node_name(pod, &cluster.domain)?;
+        // Pods on paper have no files.
+        let dns = self.node.pods_dir.as_ref();
+        let dns = dns.and_then(|_| network_files::dns(pod, cluster, network_files::dns_of_node));
+        Ok(container_config::sandbox(pod, attempt, hostname, dns))
+    }
+
+    /// Finds out what a container's configuration needs. `Err`: the message of a `CreateContainerConfigError`.
+    async fn parts(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        attempt: u32,
+        image: String,
+    ) -> Result<Parts, String> {
+        let node = &self.node;
+        if let Some(violation) = self.non_root_violation(pod, container, &image).await {
+            return Err(violation);
+        }
+        let facts = NodeContext { pod_ips: self.pod_ips(pod), ..node.facts.clone() };
+        self.held.synced().await;
+        let services = match &node.services {
+            Some(services) if services.has_synced() => services.list(),
+            Some(_) => {
+                let why = "services have not yet been read at least once, cannot construct envvars";
+                return Err(why.to_owned());
+            }
+            None => Vec::new(),
+        };
+        let env = environment(pod, container, &facts, &self.held, &services)?;
+        let spec = pod.spec.clone().unwrap_or_default();
+        let security = security::context(&spec, container, node.seccomp_dir.as_deref())?;
+        let mounts = match node.pod_dir(pod) {
+            Some(pod_dir) => self.mounts(pod, container, attempt, &env, &pod_dir, &facts).await?,
+            None => Vec::new(),
+        };
+        Ok(Parts { image, env, mounts, security })
+    }
+
+    async fn mounts(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        attempt: u32,
+        env: &[EnvVar],
+        pod_dir: &Path,
+        facts: &NodeContext,
+    ) -> Result<Vec<Mount>, String> {
+        let volumes = self.volumes.mounted();
+        let mut mounts = container_mounts(container, env, volumes, pod_dir, self.node.may_mount).await?;
+        let is_mounted = |mounts: &[Mount], path: &str| mounts.iter().any(|m| m.container_path == path);
+        if !is_mounted(&mounts, ETC_HOSTS) && !facts.pod_ips.is_empty() {
+            let path = self.hosts_file(pod, pod_dir, &facts.pod_ips).await.map_err(|e| e.to_string())?;
+            mounts.push(Mount { container_path: ETC_HOSTS.to_owned(), host_path: path, ..Mount::default() });
+        }
+        let log = self.termination_log(pod, container, attempt).await.map_err(|error| error.to_string())?;
+        let path = container.termination_message_path.clone().unwrap_or_default();
+        if let Some(log) = log.filter(|_| !path.is_empty()) {
+            let host_path = log.to_string_lossy().into_owned();
+            mounts.push(Mount { container_path: path, host_path, ..Mount::default() });
+        }
+        Ok(mounts)
+    }
+
+    /// The pod's `/etc/hosts` on the node.
+    async fn hosts_file(&self, pod: &Pod, pod_dir: &Path, ips: &[String]) -> std::io::Result<String> {
+        let of_node = tokio::fs::read_to_string(ETC_HOSTS).await.unwrap_or_default();
+        let text = network_files::hosts_file(pod, ips, &self.node.cluster_dns.domain, &of_node);
+        let path = pod_dir.join("etc-hosts");
+        tokio::fs::create_dir_all(pod_dir).await?;
+        // Written in place: containers that run have this file mounted.
+        tokio::fs::write(&path, text).await?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        tokio::fs::set_permissions(&path, mode).await?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    async fn non_root_violation(&self, pod: &Pod, container: &Container, image: &str) -> Option<String> {
+        // Only who asks for it pays for another look at the image.
+        if !security::wants_non_root(pod, container) {
+            return None;
+        }
+        match self.node.images.status(image).await {
+            Ok(image) => security::non_root_violation(pod, container, image.as_ref()),
+            Err(error) => Some(error.to_string()),
         }
     }
 

@@ -6,6 +6,7 @@
 use super::{Next, PodWorker, RETRY_API, Told, uid};
 use crate::container_config::grace_period;
 use crate::images::EventKind;
+use crate::volumes::tear_down;
 use api::k8s_openapi::api::core::v1::{Container, Pod};
 use component_base::logging::chain;
 use futures::StreamExt;
@@ -131,13 +132,11 @@ impl PodWorker {
             tracing::warn!(pod = pod.metadata.name, "remove a pod's containers: {error}");
             return Err(self.now() + RETRY_API);
         }
-        if let Some(pods) = &self.node.pods_dir {
-            match tokio::fs::remove_dir_all(pods.join(uid(pod))).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(pod = pod.metadata.name, "remove a pod's directory: {error}");
-                }
-                _ => {}
-            }
+        if let Some(dir) = self.node.pod_dir(pod)
+            && let Err(error) = tear_down(&dir).await
+        {
+            tracing::warn!(pod = pod.metadata.name, "remove a pod's files: {}", chain(&error));
+            return Err(self.now() + RETRY_API);
         }
         Ok(())
     }

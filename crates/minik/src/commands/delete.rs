@@ -6,8 +6,6 @@ use crate::profile::{Profile, RuntimeKind};
 use anyhow::{Context as _, Result};
 use client::kubeconfig;
 use runtime_docker::{DockerConfig, DockerRuntime};
-use std::fs;
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
 /// Stop a cluster and delete everything that belongs to it
@@ -39,12 +37,8 @@ fn delete(cx: &CommandContext, profile: &Profile) -> Result<()> {
     if settings.is_some_and(|settings| settings.runtime == RuntimeKind::Docker) {
         remove_containers(profile)?;
     }
-    match fs::remove_dir_all(profile.dir()) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("remove {}", profile.dir().display()));
-        }
-        _ => {}
-    }
+    kubelet::remove_root_dir(&profile.dir())
+        .with_context(|| format!("remove {}", profile.dir().display()))?;
     kubeconfig::uninstall(&cx.kubeconfig, &profile.name)
         .with_context(|| format!("take the context {:?} out of the kubeconfig", profile.name))
 }

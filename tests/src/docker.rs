@@ -1,0 +1,242 @@
+//! A cluster in the test's process whose node runs real containers in Docker.
+//!
+//! **Contract**: containers, networks, mounts and files of a [`DockerCluster`] go with its value, also when a test fails.
+//! Needs a Docker engine and the images of `tests/images/build`.
+
+use crate::{DEADLINE, profile::Said};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
+use kube::{Api, Client};
+use minik::{Cluster, Runtime};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+use testkit::eventually_some;
+
+/// A cluster with real containers.
+pub struct DockerCluster {
+    cluster: Option<Cluster>,
+    root: TempDir,
+    name: String,
+}
+
+impl DockerCluster {
+    /// A cluster called after the test, with one node that is Ready.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start(test: &str) -> Self {
+        let name = format!("{test}-{}", std::process::id());
+        let root = TempDir::new().expect("a folder");
+        let cluster = Cluster::builder()
+            .name(&name)
+            .runtime(Runtime::Docker { host: String::new() })
+            .root_dir(root.path().join("nodes"))
+            .start()
+            .await
+            .expect("it starts");
+        cluster.nodes_ready(1, DEADLINE).await.expect("its node is Ready");
+        Self { cluster: Some(cluster), root, name }
+    }
+
+    /// A client with all rights.
+    pub fn client(&self) -> Client {
+        self.cluster.as_ref().expect("it runs").client()
+    }
+
+    /// The folder with the node's files.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The pods of the namespace `default`.
+    pub fn pods(&self) -> Api<Pod> {
+        Api::default_namespaced(self.client())
+    }
+
+    /// Creates any object given as JSON, in the namespace `default` if it has none.
+    ///
+    /// # Panics
+    /// If the API refuses it.
+    pub async fn create(&self, object: Value) {
+        let object: DynamicObject = serde_json::from_value(object).expect("an object");
+        self.api(&object).create(&PostParams::default(), &object).await.expect("the API takes it");
+    }
+
+    /// Merges into an object given by kind and name.
+    ///
+    /// # Panics
+    /// If the API refuses it.
+    pub async fn patch(&self, api_version: &str, kind: &str, name: &str, patch: Value) {
+        let object: DynamicObject =
+            serde_json::from_value(json!({"apiVersion": api_version, "kind": kind, "metadata": {}}))
+                .expect("an object");
+        let patch = Patch::Merge(patch);
+        self.api(&object).patch(name, &PatchParams::default(), &patch).await.expect("the API takes it");
+    }
+
+    fn api(&self, object: &DynamicObject) -> Api<DynamicObject> {
+        let types = object.types.clone().expect("a kind");
+        let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &types.kind));
+        match types.kind.as_str() {
+            "PersistentVolume" | "StorageClass" | "RuntimeClass" | "PriorityClass" | "Node" => {
+                Api::all_with(self.client(), &resource)
+            }
+            _ => Api::namespaced_with(self.client(), "default", &resource),
+        }
+    }
+
+    /// Waits until a pod is as described and gives it.
+    #[track_caller]
+    pub fn until(
+        &self,
+        pod: &str,
+        holds: impl Fn(&Value) -> bool + Send + Sync + Clone + 'static,
+    ) -> impl Future<Output = Value> {
+        let (pods, name) = (self.pods(), pod.to_owned());
+        eventually_some(DEADLINE, move || {
+            let (pods, name, holds) = (pods.clone(), name.clone(), holds.clone());
+            async move {
+                let pod = pods.get_opt(&name).await.expect("the API answers")?;
+                let pod = serde_json::to_value(pod).expect("JSON");
+                holds(&pod).then_some(pod)
+            }
+        })
+    }
+
+    /// Waits until a pod has ended and gives what its container `main` wrote, with the pod.
+    ///
+    /// # Panics
+    /// If it does not end, or its log cannot be read.
+    pub async fn output(&self, pod: &str) -> String {
+        self.until(pod, |pod| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))).await;
+        self.log(pod).await
+    }
+
+    /// What a pod's container `main` wrote.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub async fn log(&self, pod: &str) -> String {
+        let params = kube::api::LogParams { container: Some("main".to_owned()), ..Default::default() };
+        self.pods().logs(pod, &params).await.expect("its log")
+    }
+
+    /// Waits until a pod's container `main` has written this.
+    pub async fn writes(&self, pod: &str, text: &str) {
+        let (pods, pod, text) = (self.pods(), pod.to_owned(), text.to_owned());
+        eventually_some(DEADLINE, move || {
+            let (pods, pod, text) = (pods.clone(), pod.clone(), text.clone());
+            async move {
+                let params =
+                    kube::api::LogParams { container: Some("main".to_owned()), ..Default::default() };
+                let log = pods.logs(&pod, &params).await.ok()?;
+                log.contains(&text).then_some(())
+            }
+        })
+        .await;
+    }
+
+    /// Waits for an event about a pod with this reason, whose message has this part.
+    #[track_caller]
+    pub fn event(&self, pod: &str, reason: &str, part: &str) -> impl Future<Output = String> {
+        let events: Api<Event> = Api::default_namespaced(self.client());
+        let about = ListParams::default().fields(&format!("involvedObject.name={pod}"));
+        let (reason, part) = (reason.to_owned(), part.to_owned());
+        eventually_some(DEADLINE, move || {
+            let (events, about, reason, part) = (events.clone(), about.clone(), reason.clone(), part.clone());
+            async move {
+                let list = events.list(&about).await.expect("a list").items;
+                let of = |event: &Event| event.reason.as_deref() == Some(&reason);
+                let messages = list.into_iter().filter(of).filter_map(|event| event.message);
+                messages.into_iter().find(|message| message.contains(&part))
+            }
+        })
+    }
+
+    /// Deletes a pod and waits until it is gone.
+    ///
+    /// # Panics
+    /// If the API refuses it, or it stays.
+    pub async fn delete(&self, pod: &str, grace: u32) {
+        let params = DeleteParams { grace_period_seconds: Some(grace), ..DeleteParams::default() };
+        self.pods().delete(pod, &params).await.expect("the API deletes it");
+        let (pods, name) = (self.pods(), pod.to_owned());
+        eventually_some(DEADLINE, move || {
+            let (pods, name) = (pods.clone(), name.clone());
+            async move { pods.get_opt(&name).await.expect("the API answers").is_none().then_some(()) }
+        })
+        .await;
+    }
+
+    /// Names of the engine's containers of this cluster.
+    pub fn containers(&self) -> Vec<String> {
+        let filter = format!("label=minik.profile={}", self.name);
+        docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &filter])
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Mount points of this machine below the cluster's folder.
+    pub fn mounts(&self) -> Vec<String> {
+        let root = self.root.path().to_str().expect("UTF-8");
+        let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+        points.filter(|point| point.starts_with(root)).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for DockerCluster {
+    fn drop(&mut self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.context().shutdown.trigger();
+        }
+        let filter = format!("label=minik.profile={}", self.name);
+        // What is being made while everything ends shows up in a second round.
+        for _ in 0..2 {
+            let ids = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
+            let ids: Vec<&str> = ids.lines().collect();
+            if !ids.is_empty() {
+                docker(&[&["rm", "--force", "--volumes"][..], &ids].concat());
+            }
+        }
+        let networks = docker(&["network", "ls", "--quiet", "--filter", &filter]);
+        for network in networks.lines() {
+            docker(&["network", "rm", network]);
+        }
+        let removed = kubelet::remove_root_dir(self.root.path());
+        if !std::thread::panicking() {
+            removed.expect("nothing is in use");
+        }
+    }
+}
+
+/// What a docker command says; nothing if it fails.
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().expect("docker runs");
+    Said::of(output).stdout
+}
+
+/// A pod that runs a shell script in the container `main`, once; `spec` is merged into its spec, `main` into the container.
+pub fn script(name: &str, script: &str, spec: Value, main: Value) -> Value {
+    let mut container = json!({
+        "name": "main", "image": "busybox", "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script]
+    });
+    merge(&mut container, main);
+    let mut all = json!({
+        "restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]
+    });
+    merge(&mut all, spec);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": all})
+}
+
+fn merge(into: &mut Value, fields: Value) {
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        into[key] = value.clone();
+    }
+}
