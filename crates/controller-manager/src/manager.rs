@@ -2,7 +2,7 @@
 
 use crate::controllers::CONTROLLERS;
 use crate::{Error, controllers};
-use client::Informers;
+use client::{Informers, Interner};
 use component_base::Context;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Config {
     /// PEM of the CA that signed the API server's certificate (`--root-ca-file`).
     pub root_ca: String,
+    /// What other components of the process keep of the same objects.
+    pub interner: Interner,
     /// `*`, names of controllers, and `-name` for what is not to run (`--controllers`).
     pub controllers: Vec<String>,
     /// Finished pods that are kept before the oldest are deleted (`--terminated-pod-gc-threshold`).
@@ -29,6 +31,7 @@ impl Config {
     pub fn new(root_ca: impl Into<String>) -> Self {
         Self {
             root_ca: root_ca.into(),
+            interner: Interner::default(),
             controllers: vec!["*".to_owned()],
             terminated_pod_threshold: 12_500,
             node_monitor_period: Duration::from_secs(5),
@@ -57,7 +60,7 @@ pub struct Manager {
 /// If the configuration names a controller that does not exist.
 pub async fn run(context: Context, client: kube::Client, config: Config) -> Result<(), Error> {
     let enabled = enabled(&config.controllers)?;
-    let informers = Informers::new(client.clone(), &context);
+    let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let manager = Manager { context, client, informers, config };
     let running =
         CONTROLLERS.iter().filter(|controller| enabled.contains(controller.name)).map(|controller| {

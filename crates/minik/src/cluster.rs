@@ -66,6 +66,8 @@ pub struct Cluster {
     context: Context,
     server: RunningServer,
     docker: Vec<Arc<DockerRuntime>>,
+    /// Objects that several components watch are in memory once.
+    interner: client::Interner,
     /// The contexts of everything but the API server, which ends last.
     components: Vec<Context>,
 }
@@ -142,19 +144,23 @@ impl Cluster {
     fn start_components(&mut self) {
         let context = self.context.child();
         let client = self.client_as("system:kube-scheduler", &[]);
-        let config = scheduler::Config::default();
+        let config = scheduler::Config { interner: self.interner.clone(), ..scheduler::Config::default() };
         spawn("scheduler", &context, scheduler::run(context.clone(), client, config));
         self.components.push(context);
 
         let context = self.context.child();
         let client = self.client_as("system:kube-controller-manager", &[]);
-        let config = controller_manager::Config::new(self.server.pki.ca.cert.clone());
+        let config = controller_manager::Config {
+            interner: self.interner.clone(),
+            ..controller_manager::Config::new(self.server.pki.ca.cert.clone())
+        };
         spawn("controller-manager", &context, controller_manager::run(context.clone(), client, config));
         self.components.push(context);
     }
 
     fn start_node(&mut self, config: kubelet::Config) {
         let context = self.context.child();
+        let config = kubelet::Config { interner: self.interner.clone(), ..config };
         let name = config.node_name.clone();
         let client = self.client_as(&format!("system:node:{name}"), &["system:nodes"]);
         let nodes = self.server.nodes.clone();

@@ -14,7 +14,7 @@ use api::k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod, PodCo
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use api::pod::{condition, is_terminal, is_terminating, node_name};
 use client::events::Type;
-use client::{Delta, Informers, Key, Recorder};
+use client::{Delta, Informers, Interner, Key, Recorder};
 use component_base::Context;
 use component_base::logging::chain;
 use jiff::Timestamp;
@@ -29,17 +29,19 @@ use tokio::sync::mpsc;
 pub struct Config {
     /// Only pods with this `spec.schedulerName` are scheduled.
     pub name: String,
+    /// What other components of the process keep of the same objects.
+    pub interner: Interner,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { name: "default-scheduler".to_owned() }
+        Self { name: "default-scheduler".to_owned(), interner: Interner::default() }
     }
 }
 
 /// Schedules pods until the context ends.
 pub async fn run(context: Context, client: kube::Client, config: Config) -> Result<(), Error> {
-    let informers = Informers::new(client.clone(), &context);
+    let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let mut nodes = informers.of::<Node>().subscribe();
     let mut pods = informers.of::<Pod>().subscribe();
     let recorder = Recorder::new(client.clone(), &config.name, None, &context);

@@ -210,7 +210,8 @@ impl Builder {
             let name = format!("{}-sim-{:03}", self.name, index + 1);
             nodes.push(simulated(&context, name, self.nodes + index));
         }
-        let mut cluster = Cluster { context, server, docker, components: Vec::new() };
+        let interner = client::Interner::default();
+        let mut cluster = Cluster { context, server, docker, interner, components: Vec::new() };
         cluster.start_components();
         for node in nodes {
             cluster.start_node(node);
@@ -239,6 +240,7 @@ fn node(
         pod_cidr: None,
         root_dir,
         cluster_dns: kubelet::ClusterDns::default(),
+        interner: client::Interner::default(),
         version: KUBERNETES_VERSION.to_owned(),
     }
 }
