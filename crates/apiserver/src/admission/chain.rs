@@ -16,6 +16,11 @@ impl Chain {
         Self(plugins)
     }
 
+    /// The names of the plugins, in order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|plugin| plugin.name()).collect()
+    }
+
     /// What the object needs that is not there yet but soon will be.
     pub fn awaits(
         &self,

@@ -4,23 +4,34 @@
 //! reads other objects through [`Lookup`] only (the watch cache: no storage read on the write path).
 //! **Upstream**: `k8s.io/apiserver/pkg/admission`.
 
+mod certificates;
 mod chain;
+mod default_storage_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod persistent_volume_claim_resize;
 pub mod plugins;
+mod pod_security;
+mod pod_topology_labels;
 mod priority;
 mod refusal;
+mod resource_quota;
 mod role_escalation;
+mod runtime_class;
 mod service_account;
+mod service_account_token;
+mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 #[cfg(test)]
 mod tests;
 
 pub use chain::Chain;
+pub use pod_security::Exemptions;
 
 use crate::auth::UserInfo;
-use api::kind::Resource;
+use api::kind::{Resource, Scope};
 use api::status::Status;
 use component_base::Rng;
 use jiff::Timestamp;
@@ -72,8 +83,44 @@ pub struct Attributes<'a> {
     pub lookup: &'a dyn Lookup,
     /// The object as it was.
     pub old: Option<&'a Value>,
-    /// Texts for `Warning:` headers; plugins add theirs.
+    /// What plugins have to say besides yes or no.
+    pub outcome: Outcome,
+}
+
+impl Attributes<'_> {
+    /// Adds an annotation to the audit event.
+    pub fn annotate(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.outcome.annotations.push((key.into(), value.into()));
+    }
+}
+
+/// What admission adds to a request.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Texts for `Warning:` headers.
     pub warnings: Vec<String>,
+    /// Annotations of the audit event.
+    pub annotations: Vec<(String, String)>,
+    /// Objects that change along with the request's own, in one transaction.
+    pub companions: Vec<Companion>,
+}
+
+/// Another object that a write changes.
+#[derive(Clone, Debug)]
+pub struct Companion {
+    /// Its resource.
+    pub resource: Resource,
+    /// What becomes of it; `resourceVersion` is the one of which it was made.
+    pub object: Value,
+}
+
+impl Companion {
+    /// A ResourceQuota.
+    pub fn quota(object: Value) -> Self {
+        let (plural, singular) = ("resourcequotas", "resourcequota");
+        let resource = Resource::new("", "v1", "ResourceQuota", plural, singular, Scope::Namespaced);
+        Self { resource, object }
+    }
 }
 
 /// An object that a new one cannot do without.

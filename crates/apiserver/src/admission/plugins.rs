@@ -1,26 +1,93 @@
-//! THE LIST: every admission plugin, in upstream's order, one file each.
+//! THE LIST: every admission plugin, in upstream's order, one file each; and which of them are on.
 
+use super::certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction};
+use super::default_storage_class::{DefaultIngressClass, DefaultStorageClass};
 use super::default_toleration_seconds::DefaultTolerationSeconds;
+use super::limit_ranger::LimitRanger;
 use super::namespace_lifecycle::NamespaceLifecycle;
 use super::node_restriction::NodeRestriction;
+use super::persistent_volume_claim_resize::PersistentVolumeClaimResize;
+use super::pod_security::PodSecurity;
+use super::pod_topology_labels::PodTopologyLabels;
 use super::priority::Priority;
+use super::resource_quota::ResourceQuota;
 use super::role_escalation::RoleEscalation;
-use super::service_account::ServiceAccount;
+use super::runtime_class::RuntimeClass;
+use super::service_account::{Automount, ServiceAccount};
+use super::storage_object_in_use_protection::StorageObjectInUseProtection;
 use super::taint_nodes_by_condition::TaintNodesByCondition;
-use super::{Chain, Plugin};
+use super::{Chain, Exemptions, Plugin};
 use crate::auth::Authorizer;
 use std::sync::Arc;
 
+/// Which plugins are on. **Upstream**: `--enable-admission-plugins`, `--disable-admission-plugins`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// On, besides those that are on by default (as all are that there are).
+    pub enabled: Vec<String>,
+    /// Off.
+    pub disabled: Vec<String>,
+    /// Whom `PodSecurity` does not concern.
+    pub pod_security: Exemptions,
+}
+
+/// The names make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// There is no such plugin.
+    #[error("{flag} plugin {name:?} is unknown")]
+    Unknown {
+        /// The flag.
+        flag: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A plugin is to be on and off.
+    #[error("[{0}] in enable-admission-plugins and disable-admission-plugins overlapped")]
+    Overlapped(String),
+}
+
 /// The plugins of a server whose rights are told by this authorizer.
-pub fn chain(authorizer: &Arc<dyn Authorizer>) -> Chain {
-    let list: Vec<Arc<dyn Plugin>> = vec![
+///
+/// # Errors
+/// If the choice names what there is not.
+pub fn chain(authorizer: &Arc<dyn Authorizer>, choice: &Choice) -> Result<Chain, ChoiceError> {
+    let mut list: Vec<Arc<dyn Plugin>> = vec![
         Arc::new(NamespaceLifecycle),
-        Arc::new(ServiceAccount),
+        Arc::new(LimitRanger),
+        Arc::new(ServiceAccount(Automount::Never)),
+        Arc::new(NodeRestriction),
         Arc::new(TaintNodesByCondition),
+        Arc::new(PodSecurity::new(choice.pod_security.clone())),
         Arc::new(Priority),
         Arc::new(DefaultTolerationSeconds),
-        Arc::new(NodeRestriction),
-        Arc::new(RoleEscalation::new(Arc::clone(authorizer))),
+        Arc::new(DefaultStorageClass),
+        Arc::new(StorageObjectInUseProtection),
+        Arc::new(PersistentVolumeClaimResize),
+        Arc::new(RuntimeClass),
+        Arc::new(CertificateApproval(Arc::clone(authorizer))),
+        Arc::new(CertificateSigning(Arc::clone(authorizer))),
+        Arc::new(CertificateSubjectRestriction),
+        Arc::new(DefaultIngressClass),
+        Arc::new(PodTopologyLabels),
+        Arc::new(ResourceQuota),
     ];
-    Chain::new(list)
+    let flags =
+        [("enable-admission-plugins", &choice.enabled), ("disable-admission-plugins", &choice.disabled)];
+    for (flag, names) in flags {
+        if let Some(name) = names.iter().find(|name| list.iter().all(|plugin| plugin.name() != **name)) {
+            return Err(ChoiceError::Unknown { flag, name: name.clone() });
+        }
+    }
+    let both: Vec<&str> =
+        choice.enabled.iter().filter(|name| choice.disabled.contains(name)).map(String::as_str).collect();
+    if !both.is_empty() {
+        return Err(ChoiceError::Overlapped(both.join(" ")));
+    }
+    list.retain(|plugin| !choice.disabled.iter().any(|name| name == plugin.name()));
+    // No plugin of upstream's: there it is a layer of the store, and always on.
+    let before_quota =
+        list.len() - usize::from(list.last().is_some_and(|last| last.name() == "ResourceQuota"));
+    list.insert(before_quota, Arc::new(RoleEscalation::new(Arc::clone(authorizer))));
+    Ok(Chain::new(list))
 }

@@ -2,12 +2,11 @@
 //!
 //! **Contract**: the account `default` is made by a controller as soon as its namespace is, so a pod that follows close
 //! upon its namespace waits for it (upstream: ten tries of 100 ms).
-//! **Not here**: the projected volume with the account's token. It comes when the kubelet can mount projected volumes;
-//! until then a pod would only fail to start because of it.
+//! **Not here**: what the volume with the account's token looks like (`service_account_token`).
 //! **Upstream**: `plugin/pkg/admission/serviceaccount`.
 
 use super::refusal::{forbidden, is_about};
-use super::{Attributes, Awaited, Lookup, Operation, Plugin};
+use super::{Attributes, Awaited, Lookup, Operation, Plugin, service_account_token};
 use api::kind::Resource;
 use api::status::Status;
 use serde_json::{Value, json};
@@ -15,8 +14,17 @@ use serde_json::{Value, json};
 const DEFAULT: &str = "default";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Whether pods get a volume with their account's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Automount {
+    /// As pod and account say.
+    Wanted,
+    /// Never.
+    Never,
+}
+
 /// The plugin.
-pub(super) struct ServiceAccount;
+pub(super) struct ServiceAccount(pub(super) Automount);
 
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
@@ -76,6 +84,9 @@ impl Plugin for ServiceAccount {
             && let Some(secrets) = account["imagePullSecrets"].as_array().filter(|s| !s.is_empty())
         {
             pod["spec"]["imagePullSecrets"] = json!(secrets);
+        }
+        if self.0 == Automount::Wanted && service_account_token::is_wanted(pod, &account) {
+            service_account_token::mount(pod, attributes.rng);
         }
         Ok(())
     }

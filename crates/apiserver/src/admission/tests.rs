@@ -1,5 +1,7 @@
 //! The plugins on plain values, with other objects made up.
 
+mod defaults;
+
 use super::*;
 use crate::auth::rbac::PolicyRule;
 use crate::auth::{Action, Authorizer, Decision};
@@ -74,6 +76,14 @@ impl<'a> Case<'a> {
     }
 
     fn run(&self, object: Option<Value>) -> Result<Value, Status> {
+        self.admit(object).map(|(object, _)| object)
+    }
+
+    fn outcome(&self, object: Value) -> Outcome {
+        self.admit(Some(object)).unwrap().1
+    }
+
+    fn admit(&self, object: Option<Value>) -> Result<(Value, Outcome), Status> {
         let rng = Rng::seeded(1);
         let mut attributes = Attributes {
             operation: self.operation,
@@ -96,7 +106,7 @@ impl<'a> Case<'a> {
             chain.mutate(&mut attributes, object)?;
         }
         chain.validate(&mut attributes, object.as_ref())?;
-        Ok(object.unwrap_or_default())
+        Ok((object.unwrap_or_default(), attributes.outcome))
     }
 
     fn refusal(&self, object: Option<Value>) -> (u16, String) {

@@ -24,7 +24,7 @@ mod view;
 
 pub use kubelet::{NodeDialer, NodeStream, NodeTarget};
 
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Outcome};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::negotiate::Encoding;
@@ -128,7 +128,7 @@ fn admit(
         rng: &server.context.rng,
         lookup: &*server.registry,
         old: None,
-        warnings: Vec::new(),
+        outcome: Outcome::default(),
     };
     match object {
         None => server.admission.validate(&mut attributes, None),

@@ -4,7 +4,7 @@
 //! **Upstream**: `pkg/registry/core/serviceaccount/storage/token.go`.
 
 use super::{Facts, Subresource};
-use crate::admission::{Attributes, Lookup, Operation};
+use crate::admission::{Attributes, Lookup, Operation, Outcome};
 use crate::auth::UserInfo;
 use crate::auth::token::{Claims, Private, Reference, user_name};
 use crate::body::{Request, Response};
@@ -110,7 +110,7 @@ fn admit(server: &Server, info: &RequestInfo, user: &UserInfo, review: &Value) -
         rng: &server.context.rng,
         lookup: &*server.registry,
         old: None,
-        warnings: Vec::new(),
+        outcome: Outcome::default(),
     };
     server.admission.validate(&mut attributes, Some(review))
 }

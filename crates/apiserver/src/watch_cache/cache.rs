@@ -5,6 +5,7 @@
 use super::ring::{Change, Event, Ring};
 use super::selection::Selection;
 use crate::registry::{Object, Strategy};
+use api::kind::Resource;
 use imbl::OrdMap;
 use std::collections::HashMap;
 use std::ops::Bound;
