@@ -103,6 +103,11 @@ impl DockerRuntime {
         Ok(())
     }
 
+    /// Whether the engine is reached by a socket in the file system, so that it may run on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Asks the engine who it is.
     pub(crate) async fn ping(&self) -> Result<Ping> {
         if let Some(socket) = &self.socket {

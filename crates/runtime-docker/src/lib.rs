@@ -25,6 +25,7 @@ pub mod naming;
 mod network;
 mod oom;
 mod pause;
+mod port_forward;
 mod profile;
 mod sandbox_list;
 mod sandbox_run;
@@ -32,6 +33,8 @@ mod sandbox_status;
 mod sandbox_stop;
 mod service;
 mod start;
+mod stats;
+mod streams;
 mod time;
 
 pub use client::DockerRuntime;

@@ -87,7 +87,31 @@ impl RuntimeService for DockerRuntime {
     }
 
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecResult> {
-        self.exec(id, command, timeout).await
+        self.exec_to_end(id, command, timeout).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
+        self.exec_with_streams(id, command, streams).await
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()> {
+        self.attach_streams(id, streams).await
+    }
+
+    async fn port_forward(&self, id: &SandboxId, port: u16) -> Result<BoxDuplex> {
+        self.connect_to(id, port).await
+    }
+
+    async fn container_stats(
+        &self,
+        filter: &ContainerFilter,
+        detail: StatsDetail,
+    ) -> Result<Vec<ContainerStats>> {
+        self.stats_of_containers(filter, detail).await
+    }
+
+    async fn pod_sandbox_stats(&self, filter: &PodSandboxFilter) -> Result<Vec<PodSandboxStats>> {
+        self.stats_of_sandboxes(filter).await
     }
 
     async fn container_logs(&self, id: &ContainerId, options: &LogOptions) -> Result<LogStream> {

@@ -6,6 +6,9 @@
 //! 2. its command, in the language of [`runtime::script`]: `sleep 5`, `exit 3`, `echo hello`, `sh -c "…"`, `steps …`;
 //! 3. otherwise it prints one line and runs until it is stopped.
 //!
+//! What it uses is read from the pod's annotations [`CPU_MILLIS`] and [`MEMORY_BYTES`]. Commands are executed in the same
+//! language; a port of the annotation [`SERVES`] sends back what it receives.
+//!
 //! An image whose repository ends in `missing` cannot be pulled. Time is tokio's, so a paused clock works.
 //!
 //! Not here: the bookkeeping, which the fake shares ([`runtime::memory`]).
@@ -19,13 +22,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use runtime::memory::{ImageBehaviour, Memory, MemoryConfig};
-use runtime::script::Script;
+use runtime::script::{Script, Usage};
 use runtime::*;
 
 /// Annotation of a pod: its containers end after this time, such as `30s`; without it, with [`EXIT_CODE`], at once.
 pub const RUN_FOR: &str = "simulated.minik.dev/run-for";
 /// Annotation of a pod: its containers end with this code; without it, with [`RUN_FOR`], 0.
 pub const EXIT_CODE: &str = "simulated.minik.dev/exit-code";
+/// Annotation of a pod: each of its containers uses so many thousandths of a processor.
+pub const CPU_MILLIS: &str = "simulated.minik.dev/cpu-millis";
+/// Annotation of a pod: each of its containers uses so many bytes of memory.
+pub const MEMORY_BYTES: &str = "simulated.minik.dev/memory-bytes";
+/// Annotation of a pod: ports with commas that answer with what they receive.
+pub const SERVES: &str = "simulated.minik.dev/serves";
 /// Last word of a repository that no registry has.
 const MISSING: &str = "missing";
 
@@ -75,11 +84,20 @@ fn behaviour(config: &ContainerConfig, sandbox: &PodSandboxConfig) -> Script {
     let annotation = |key: &str| sandbox.annotations.get(key).or_else(|| config.annotations.get(key));
     let time = annotation(RUN_FOR).and_then(|text| text.parse::<SignedDuration>().ok());
     let code = annotation(EXIT_CODE).and_then(|text| text.parse::<i32>().ok());
-    if time.is_some() || code.is_some() {
+    let mut script = if time.is_some() || code.is_some() {
         let time = time.and_then(|time| Duration::try_from(time).ok()).unwrap_or_default();
-        return Script::exit_after(time, code.unwrap_or(0)).printing("running");
-    }
-    Script::from_command(&[&config.command[..], &config.args[..]].concat())
+        Script::exit_after(time, code.unwrap_or(0)).printing("running")
+    } else {
+        Script::from_command(&[&config.command[..], &config.args[..]].concat())
+    };
+    let number = |key: &str| annotation(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    script.usage = Usage {
+        cpu_millis: number(CPU_MILLIS).try_into().unwrap_or(u32::MAX),
+        memory_bytes: number(MEMORY_BYTES),
+    };
+    let ports = annotation(SERVES).into_iter().flat_map(|text| text.split(','));
+    script.serves.extend(ports.filter_map(|port| port.trim().parse::<u16>().ok()));
+    script
 }
 
 #[async_trait]
@@ -148,6 +166,30 @@ impl RuntimeService for SimulatedRuntime {
 
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecResult> {
         self.memory.exec_sync(id, command, timeout).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
+        self.memory.exec(id, command, streams).await
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()> {
+        self.memory.attach(id, streams).await
+    }
+
+    async fn port_forward(&self, id: &SandboxId, port: u16) -> Result<BoxDuplex> {
+        self.memory.port_forward(id, port).await
+    }
+
+    async fn container_stats(
+        &self,
+        filter: &ContainerFilter,
+        detail: StatsDetail,
+    ) -> Result<Vec<ContainerStats>> {
+        self.memory.container_stats(filter, detail).await
+    }
+
+    async fn pod_sandbox_stats(&self, filter: &PodSandboxFilter) -> Result<Vec<PodSandboxStats>> {
+        self.memory.pod_sandbox_stats(filter).await
     }
 
     async fn container_logs(&self, id: &ContainerId, options: &LogOptions) -> Result<LogStream> {

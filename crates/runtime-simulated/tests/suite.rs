@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runtime::testing::{Harness, pod};
 use runtime::*;
-use runtime_simulated::{EXIT_CODE, RUN_FOR, SimulatedConfig, SimulatedRuntime};
+use runtime_simulated::{
+    CPU_MILLIS, EXIT_CODE, MEMORY_BYTES, RUN_FOR, SERVES, SimulatedConfig, SimulatedRuntime,
+};
 
 fn simulated() -> SimulatedRuntime {
     let now = Timestamp::from_second(1_767_225_600).expect("a valid time");
@@ -50,6 +52,40 @@ async fn annotations_end_a_pod() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let status = runtime.container_status(&id).await.expect("a status");
     assert_eq!((status.state, status.exit_code), (ContainerState::Exited, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn annotations_say_what_a_pod_uses_and_serves() {
+    let runtime = simulated();
+    let mut pod = pod("busy");
+    pod.annotations.insert(CPU_MILLIS.into(), "250".into());
+    pod.annotations.insert(MEMORY_BYTES.into(), "1048576".into());
+    pod.annotations.insert(SERVES.into(), "80, 443".into());
+    let sandbox = runtime.run_pod_sandbox(&pod).await.expect("a sandbox");
+    let id = runtime.create_container(&sandbox, &container(), &pod).await.expect("a container");
+    runtime.start_container(&id).await.expect("started");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let stats =
+        runtime.container_stats(&ContainerFilter::default(), StatsDetail::Compute).await.expect("stats");
+    assert_eq!((stats[0].cpu_nanos, stats[0].memory.working_set), (2_000_000_000, 1 << 20));
+    runtime.port_forward(&sandbox, 443).await.expect("served");
+    assert!(runtime.port_forward(&sandbox, 8443).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shell_runs_what_it_reads() {
+    let runtime = simulated();
+    let pod = pod("shell");
+    let sandbox = runtime.run_pod_sandbox(&pod).await.expect("a sandbox");
+    let id = runtime.create_container(&sandbox, &container(), &pod).await.expect("a container");
+    runtime.start_container(&id).await.expect("started");
+    let (mut stdout, out) = tokio::io::duplex(1024);
+    let input: &[u8] = b"echo one\necho two; echo three\nexit\necho four\n";
+    let streams = Streams { stdin: Some(Box::new(input)), stdout: Some(Box::new(out)), ..Default::default() };
+    assert_eq!(runtime.exec(&id, &["sh".to_owned()], streams).await, Ok(0));
+    let mut text = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stdout, &mut text).await.expect("text");
+    assert_eq!(text, "one\ntwo\nthree\n");
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,11 @@ pub enum Operation {
     ListContainers,
     UpdateContainerResources,
     ExecSync,
+    Exec,
+    Attach,
+    PortForward,
+    ContainerStats,
+    PodSandboxStats,
     ContainerLogs,
     Events,
     ImageStatus,
@@ -318,6 +323,35 @@ impl RuntimeService for FakeRuntime {
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecResult> {
         self.record(Call { timeout: Some(timeout), ..self.call(Operation::ExecSync, id.as_str()) })?;
         self.memory.exec_sync(id, command, timeout).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
+        self.enter(Operation::Exec, id.as_str())?;
+        self.memory.exec(id, command, streams).await
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()> {
+        self.enter(Operation::Attach, id.as_str())?;
+        self.memory.attach(id, streams).await
+    }
+
+    async fn port_forward(&self, id: &SandboxId, port: u16) -> Result<BoxDuplex> {
+        self.enter(Operation::PortForward, id.as_str())?;
+        self.memory.port_forward(id, port).await
+    }
+
+    async fn container_stats(
+        &self,
+        filter: &ContainerFilter,
+        detail: StatsDetail,
+    ) -> Result<Vec<ContainerStats>> {
+        self.enter(Operation::ContainerStats, "")?;
+        self.memory.container_stats(filter, detail).await
+    }
+
+    async fn pod_sandbox_stats(&self, filter: &PodSandboxFilter) -> Result<Vec<PodSandboxStats>> {
+        self.enter(Operation::PodSandboxStats, "")?;
+        self.memory.pod_sandbox_stats(filter).await
     }
 
     async fn container_logs(&self, id: &ContainerId, options: &LogOptions) -> Result<LogStream> {

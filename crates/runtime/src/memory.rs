@@ -7,9 +7,11 @@
 //! Not here: faults and recorded calls (`fake`), what a command means (`script`).
 
 mod containers;
+mod exec;
 mod images;
 mod logs;
 mod sandboxes;
+mod stats;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -249,7 +251,35 @@ impl RuntimeService for Memory {
     }
 
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecResult> {
-        self.exec(id, command, timeout).await
+        self.run_to_end(id, command, timeout).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
+        self.run_with_streams(id, command, streams).await
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()> {
+        self.attach_streams(id, streams).await
+    }
+
+    async fn port_forward(&self, id: &SandboxId, port: u16) -> Result<BoxDuplex> {
+        self.connect(id, port)
+    }
+
+    async fn container_stats(
+        &self,
+        filter: &ContainerFilter,
+        _detail: StatsDetail,
+    ) -> Result<Vec<ContainerStats>> {
+        let (now, state) = (self.now(), self.state());
+        let all = state.containers.iter().filter(|(id, c)| c.is_running() && c.matches(id, filter));
+        Ok(all.map(|(id, container)| container.stats(id, now)).collect())
+    }
+
+    async fn pod_sandbox_stats(&self, filter: &PodSandboxFilter) -> Result<Vec<PodSandboxStats>> {
+        let (now, state) = (self.now(), self.state());
+        let all = state.sandboxes.iter().filter(|(id, s)| s.is_ready() && s.matches(id, filter));
+        Ok(all.map(|(id, sandbox)| sandbox.stats(id, now)).collect())
     }
 
     async fn container_logs(&self, id: &ContainerId, options: &LogOptions) -> Result<LogStream> {

@@ -79,6 +79,27 @@ pub trait RuntimeService: Send + Sync + 'static {
     /// Runs a command in a running container and waits for its end. `timeout` zero: no limit.
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecResult>;
 
+    /// Runs a command in a running container, connected to streams, and waits for its end: its exit code. A sink that
+    /// takes no more ends the call with an error. When the call is dropped the command goes on, its streams closed.
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32>;
+
+    /// Connects streams to the process of a running container, from now on, until it ends. Its input is connected only
+    /// if the container was made with `stdin`; `tty` is as it was made.
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()>;
+
+    /// Connects to a TCP port of the sandbox, as a process in it would on `localhost`.
+    async fn port_forward(&self, id: &SandboxId, port: u16) -> Result<BoxDuplex>;
+
+    /// What the running containers use that the filter lets through.
+    async fn container_stats(
+        &self,
+        filter: &ContainerFilter,
+        detail: StatsDetail,
+    ) -> Result<Vec<ContainerStats>>;
+
+    /// What the running sandboxes use that the filter lets through.
+    async fn pod_sandbox_stats(&self, filter: &PodSandboxFilter) -> Result<Vec<PodSandboxStats>>;
+
     /// What the container wrote. Works for containers that run and that have ended.
     async fn container_logs(&self, id: &ContainerId, options: &LogOptions) -> Result<LogStream>;
 

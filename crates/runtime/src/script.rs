@@ -3,15 +3,17 @@
 //! Contract: a script is fixed when the container starts, so its whole log and end follow from the start time.
 //! [`Script::from_command`] understands
 //! - `steps` and then words `out=TEXT`, `err=TEXT`, `sleep=MILLISECONDS`, `exit=CODE`, `forever`, `on-term=CODE`,
-//!   `ignore-term`: the language of the suite's test program;
-//! - `sleep SECONDS` (also `infinity`), `echo WORDS…`, `true`, `false`, `exit CODE`, and `sh -c` with a list of these
-//!   joined by `;` or `&&`;
+//!   `ignore-term`, `copy` (input to output), `terminal` (says whether it has one), `size=COLUMNSxROWS` (waits until
+//!   the terminal has it), `serve=PORT` (on 127.0.0.1, sends back what it receives): the language of the suite's test
+//!   program;
+//! - `sleep SECONDS` (also `infinity`), `echo WORDS…`, `cat`, `true`, `false`, `exit CODE`, `sh`, and `sh -c` with a
+//!   list of these joined by `;` or `&&`;
 //! - a program named `no-such-command` cannot be started;
 //! - anything else prints one line and runs until it is stopped.
 
 use std::time::Duration;
 
-use crate::LogStreamKind;
+use crate::{LogStreamKind, TerminalSize};
 
 /// One thing that a container does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,14 @@ pub enum Step {
     Print(LogStreamKind, String),
     /// Waits.
     Sleep(Duration),
+    /// Writes what it reads, until there is no more.
+    Copy,
+    /// Writes whether it has a terminal.
+    Terminal,
+    /// Waits until the terminal has this size.
+    AwaitSize(TerminalSize),
+    /// Reads commands and runs them.
+    Shell,
 }
 
 /// How a container ends by itself.
@@ -51,6 +61,19 @@ pub struct Script {
     pub on_term: OnTerm,
     /// It cannot even start, with this message.
     pub cannot_start: Option<String>,
+    /// Ports on which it sends back what it receives.
+    pub serves: Vec<u16>,
+    /// What it uses while it runs.
+    pub usage: Usage,
+}
+
+/// What a container on paper uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Thousandths of a processor.
+    pub cpu_millis: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }
 
 impl Default for Script {
@@ -62,7 +85,14 @@ impl Default for Script {
 impl Script {
     /// Runs until stopped, silently; the stop signal ends it with 0.
     pub fn forever() -> Self {
-        Self { steps: Vec::new(), end: End::Forever, on_term: OnTerm::Exit(0), cannot_start: None }
+        Self {
+            steps: Vec::new(),
+            end: End::Forever,
+            on_term: OnTerm::Exit(0),
+            cannot_start: None,
+            serves: Vec::new(),
+            usage: Usage::default(),
+        }
     }
 
     /// Ends with `code` after `delay`.
@@ -96,11 +126,18 @@ impl Script {
         match (name, arguments) {
             ("steps", steps) => Self::from_steps(steps),
             ("sh" | "ash" | "bash", [flag, list]) if flag == "-c" => Self::from_shell(list),
+            ("sh" | "ash" | "bash", []) => Self::doing(Step::Shell),
+            ("cat", []) => Self::doing(Step::Copy),
             ("no-such-command", _) => {
                 Self::cannot_start(format!("exec: {program:?}: executable file not found in $PATH: unknown"))
             }
             _ => Self::from_simple(words).unwrap_or_else(|| Self::forever().printing("running")),
         }
+    }
+
+    /// Does one thing and ends.
+    fn doing(step: Step) -> Self {
+        Self { steps: vec![step], end: End::Exit(0), ..Self::forever() }
     }
 
     fn from_steps(words: &[String]) -> Self {
@@ -116,6 +153,10 @@ impl Script {
                 ("forever", _) => script.end = End::Forever,
                 ("on-term", code) => script.on_term = OnTerm::Exit(code.parse().unwrap_or(0)),
                 ("ignore-term", _) => script.on_term = OnTerm::Ignore,
+                ("copy", _) => script.steps.push(Step::Copy),
+                ("terminal", _) => script.steps.push(Step::Terminal),
+                ("size", size) => script.steps.extend(parse_size(size).map(Step::AwaitSize)),
+                ("serve", port) => script.serves.extend(port.parse::<u16>()),
                 _ => {}
             }
         }
@@ -165,6 +206,7 @@ impl Script {
                 at += *time;
                 None
             }
+            Step::Copy | Step::Terminal | Step::AwaitSize(_) | Step::Shell => None,
         })
     }
 
@@ -173,10 +215,16 @@ impl Script {
         let End::Exit(code) = self.end else { return None };
         let sleeps = self.steps.iter().map(|step| match step {
             Step::Sleep(time) => *time,
-            Step::Print(..) => Duration::ZERO,
+            _ => Duration::ZERO,
         });
         Some((sleeps.sum(), code))
     }
+}
+
+/// `100x40`.
+fn parse_size(text: &str) -> Option<TerminalSize> {
+    let (width, height) = text.split_once('x')?;
+    Some(TerminalSize { width: width.parse().ok()?, height: height.parse().ok()? })
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub mod containers;
 pub mod events;
 pub mod logs;
 pub mod sandboxes;
+pub mod stats;
+pub mod streams;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -72,6 +74,9 @@ macro_rules! runtime_suite {
             events: tell_a_whole_life, begin_with_the_subscription;
             logs: have_both_streams_in_order, tail_limit_and_timestamps, since_leaves_out_what_is_older,
             follow_until_the_end, follow_only_new_lines, remain_after_the_end;
+            streams: connect_a_command, end_input, carry_a_terminal, refuse_what_does_not_run, attach_until_the_end,
+            reach_a_port_of_loopback, report_a_closed_port, keep_a_flood_apart;
+            stats: tell_what_runs;
         );
     };
     (@cases $make:path, $arguments:tt, $($module:ident: $($case:ident),+;)+) => {

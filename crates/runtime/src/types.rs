@@ -6,6 +6,8 @@
 //! Upstream: the messages of CRI v1 with the same names.
 
 mod container;
+mod stats;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +18,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 pub use container::*;
+pub use stats::*;
+pub use streams::*;
 
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {

@@ -1,6 +1,6 @@
 //! The program `/steps` of the tests' image: plays its arguments, as `runtime::script` describes them, and a few more
 //! that only a real process can: `listen=PORT`, `connect=PORT` (on 127.0.0.1), `env=NAME`, `cwd`, `hostname`, `ids`,
-//! `cat=PATH`, `write=PATH`.
+//! `cat=PATH`, `write=PATH`, `burn=MILLISECONDS` (of a processor).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,12 @@ use std::time::Duration;
 unsafe extern "C" {
     fn signal(number: i32, handler: usize) -> usize;
     fn _exit(code: i32) -> !;
+    fn isatty(descriptor: i32) -> i32;
+    fn ioctl(descriptor: i32, request: u64, ...) -> i32;
 }
+
+/// Asks for a terminal's rows and columns.
+const TIOCGWINSZ: u64 = 0x5413;
 
 const SIGTERM: i32 = 15;
 const SIG_IGN: usize = 1;
@@ -53,6 +58,22 @@ fn main() {
                     fail(format!("connect: {error}"));
                 }
             }
+            ("serve", port) => match TcpListener::bind(format!("127.0.0.1:{port}")) {
+                Ok(listener) => serve(listener),
+                Err(error) => fail(format!("serve: {error}")),
+            },
+            ("copy", _) => {
+                if let Err(error) = copy() {
+                    fail(format!("copy: {error}"));
+                }
+            }
+            // SAFETY: takes a number.
+            ("terminal", _) => println!("{}", if unsafe { isatty(1) } == 1 { "terminal" } else { "no terminal" }),
+            ("size", wanted) => await_size(wanted),
+            ("burn", millis) => {
+                let until = std::time::Instant::now() + Duration::from_millis(millis.parse().unwrap_or(0));
+                while std::time::Instant::now() < until {}
+            }
             ("env", name) => println!("{name}={}", std::env::var(name).unwrap_or_default()),
             ("cwd", _) => println!("{}", std::env::current_dir().unwrap_or_default().display()),
             ("hostname", _) => print!("{}", read("/proc/sys/kernel/hostname")),
@@ -76,6 +97,45 @@ fn main() {
         std::thread::park();
     }
     std::process::exit(code);
+}
+
+/// Sends back what it receives.
+fn serve(listener: TcpListener) {
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ignored = std::io::copy(&mut &connection, &mut &connection);
+                let _ignored = connection.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+}
+
+/// Input to output, at once.
+fn copy() -> std::io::Result<()> {
+    let (mut buffer, mut stdout) = ([0; 4096], std::io::stdout());
+    loop {
+        let n = std::io::stdin().read(&mut buffer)?;
+        if n == 0 {
+            return Ok(());
+        }
+        stdout.write_all(&buffer[..n])?;
+        stdout.flush()?;
+    }
+}
+
+/// Waits until the terminal has as many columns and rows.
+fn await_size(wanted: &str) {
+    for _ in 0..3000 {
+        let mut size = [0u16; 4];
+        // SAFETY: a `winsize` is four numbers of sixteen bits.
+        unsafe { ioctl(1, TIOCGWINSZ, &raw mut size) };
+        if format!("{}x{}", size[1], size[0]) == wanted {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    fail("the terminal never had this size".to_owned());
 }
 
 fn read(path: &str) -> String {

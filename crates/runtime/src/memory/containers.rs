@@ -1,9 +1,8 @@
-//! Containers on paper: start, end, stop, exec.
+//! Containers on paper: start, end, stop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -12,9 +11,9 @@ use crate::script::{OnTerm, Script};
 use crate::*;
 
 pub(super) struct Contained {
-    sandbox: SandboxId,
+    pub(super) sandbox: SandboxId,
     name: String,
-    metadata: ContainerMetadata,
+    pub(super) metadata: ContainerMetadata,
     state: ContainerState,
     created_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
@@ -24,7 +23,7 @@ pub(super) struct Contained {
     message: String,
     image: String,
     pub(super) image_id: ImageId,
-    labels: Compact,
+    pub(super) labels: Compact,
     annotations: Compact,
     resources: Option<Box<Resources>>,
     mounts: Vec<Mount>,
@@ -255,41 +254,6 @@ impl Memory {
                 }
             }
         }
-    }
-
-    pub(super) async fn exec(
-        &self,
-        id: &ContainerId,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<ExecResult> {
-        {
-            let state = self.state();
-            let container =
-                state.containers.get(id).ok_or_else(|| Error::container_not_found(id.as_str()))?;
-            if !container.is_running() {
-                return Err(Error::Invalid { message: format!("container {id} is not running") });
-            }
-        }
-        let script = Script::from_command(command);
-        if let Some(message) = script.cannot_start {
-            return Err(Error::CannotStart { message, exit_code: 126 });
-        }
-        let (time, exit_code) = script.ends_after().unwrap_or((Duration::ZERO, 0));
-        if !timeout.is_zero() && time > timeout {
-            tokio::time::sleep(timeout).await;
-            return Err(Error::DeadlineExceeded { command: command.join(" ") });
-        }
-        tokio::time::sleep(time).await;
-        let joined = |wanted: LogStreamKind| -> Bytes {
-            let lines = script.lines().filter(|(_, stream, _)| *stream == wanted);
-            lines.map(|(_, _, text)| format!("{text}\n")).collect::<String>().into()
-        };
-        Ok(ExecResult {
-            stdout: joined(LogStreamKind::Stdout),
-            stderr: joined(LogStreamKind::Stderr),
-            exit_code,
-        })
     }
 
     fn emit_container(

@@ -13,7 +13,7 @@ pub(super) struct Sandbox {
     pub(super) metadata: PodSandboxMetadata,
     state: SandboxState,
     created_at: Timestamp,
-    ip: Option<IpAddr>,
+    pub(super) ip: Option<IpAddr>,
     namespaces: NamespaceOptions,
     ports: Vec<(Protocol, u16)>,
     labels: Compact,
