@@ -46,7 +46,7 @@ async fn objects_become_files_and_follow_their_objects() {
     cluster.patch("v1", "Pod", "p", json!({"metadata": {"labels": {"new": "label"}}})).await;
     let log = cluster.output("p").await;
     assert_eq!(log, "onetwohiddenapp=\"p\"2\n640\n400\ntmpfs\nchangeda\nc\nlabelled\n");
-    cluster.delete("p", 0).await;
+    cluster.delete("p", 1).await;
     assert_eq!((cluster.mounts(), cluster.containers()), (vec![], vec![]));
 }
 
@@ -116,7 +116,7 @@ async fn empty_dirs_are_shared_by_containers_on_disk_and_in_memory() {
         assert!(log.contains(part), "{part:?}: {log}");
     }
     assert_eq!(cluster.mounts().len(), 1);
-    cluster.delete("p", 0).await;
+    cluster.delete("p", 1).await;
     assert_eq!(cluster.mounts(), Vec::<String>::new());
 }
 
@@ -149,10 +149,10 @@ async fn host_paths_and_claims_are_folders_of_the_node() {
         json!({"volumes": [{"name": "host", "hostPath": {"path": host.join("f"), "type": "Directory"}}]});
     cluster.create(script("wrong", "true", wrong, mounts(&["host"]))).await;
     cluster.event("wrong", "FailedMount", "hostPath type check failed").await;
-    cluster.delete("wrong", 0).await;
+    cluster.delete("wrong", 1).await;
 
     // Nothing deletes what belongs to the node.
-    cluster.delete("p", 0).await;
+    cluster.delete("p", 1).await;
     assert!(host.join("new/f").exists());
 }
 
@@ -178,7 +178,7 @@ async fn parts_of_volumes_are_mounted_where_they_are_asked_for() {
     cluster.writes("p", "first\nf\n").await;
     cluster.patch("v1", "ConfigMap", "map", json!({"data": {"k": "second"}})).await;
     assert_eq!(cluster.output("p").await, "first\nf\nfirst", "a subPath is not updated");
-    cluster.delete("p", 0).await;
+    cluster.delete("p", 1).await;
     assert_eq!(cluster.mounts(), Vec::<String>::new());
 
     let spec = json!({"volumes": [{"name": "work", "emptyDir": {}}]});
