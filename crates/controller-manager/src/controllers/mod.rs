@@ -5,6 +5,9 @@
 
 pub mod deployment;
 mod disruption;
+pub mod endpoint_slice;
+pub mod endpoint_slice_mirroring;
+pub mod endpoints;
 pub mod garbage_collector;
 pub mod namespace;
 pub mod node_lifecycle;
@@ -45,6 +48,12 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         name: replica_set::REPLICATION_CONTROLLER,
         start: |manager| Box::pin(replica_set::run_replication_controllers(manager)),
+    },
+    Controller { name: endpoints::NAME, start: |manager| Box::pin(endpoints::run(manager)) },
+    Controller { name: endpoint_slice::NAME, start: |manager| Box::pin(endpoint_slice::run(manager)) },
+    Controller {
+        name: endpoint_slice_mirroring::NAME,
+        start: |manager| Box::pin(endpoint_slice_mirroring::run(manager)),
     },
     Controller { name: garbage_collector::NAME, start: |manager| Box::pin(garbage_collector::run(manager)) },
     Controller { name: deployment::NAME, start: |manager| Box::pin(deployment::run(manager)) },

@@ -1,0 +1,229 @@
+//! Workload controllers in whole clusters on simulated nodes: Deployments, ReplicaSets, ReplicationControllers.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Event, Pod, ReplicationController};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use minik::Cluster;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use testkit::eventually;
+use tests::workloads::{DEADLINE, cluster, controller, create, names, selected, template};
+
+fn deployment(name: &str, replicas: i32, image: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {
+        "replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template(name, image),
+    }})
+}
+
+fn image(image: &str) -> Patch<Value> {
+    Patch::Strategic(
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}}),
+    )
+}
+
+/// Whether a Deployment is as it was asked for, in the words of `rollout status`.
+fn rolled_out(deployment: &Deployment) -> bool {
+    let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
+    let wanted = spec.replicas.unwrap_or(1);
+    let is = |count: Option<i32>| count.unwrap_or(0) == wanted;
+    status.observed_generation == deployment.metadata.generation
+        && is(status.updated_replicas)
+        && is(status.replicas)
+        && is(status.available_replicas)
+}
+
+async fn rollout(cluster: &Cluster, name: &str) {
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    eventually(DEADLINE, async || rolled_out(&deployments.get(name).await.expect("a deployment"))).await;
+}
+
+/// The replicas of each ReplicaSet, by image.
+async fn sets(cluster: &Cluster, app: &str) -> BTreeMap<String, i32> {
+    let sets = selected::<ReplicaSet>(cluster, app).await;
+    let image = |set: &ReplicaSet| {
+        set.spec.as_ref()?.template.as_ref()?.spec.as_ref()?.containers.first()?.image.clone()
+    };
+    sets.iter().filter_map(|set| Some((image(set)?, set.spec.as_ref()?.replicas?))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn rolling_update_deletes_old_pods_and_creates_new_ones() {
+    let cluster = cluster(2).await;
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    create::<Deployment>(&cluster, deployment("web", 3, "nginx:1")).await;
+    rollout(&cluster, "web").await;
+    let before = names(&selected::<Pod>(&cluster, "web").await);
+    deployments.patch("web", &PatchParams::default(), &image("nginx:2")).await.expect("patched");
+    rollout(&cluster, "web").await;
+    eventually(DEADLINE, async || selected::<Pod>(&cluster, "web").await.len() == 3).await;
+    let pods = selected::<Pod>(&cluster, "web").await;
+    assert!(names(&pods).iter().all(|name| !before.contains(name)));
+    assert_eq!(sets(&cluster, "web").await, BTreeMap::from([("nginx:1".into(), 0), ("nginx:2".into(), 3)]));
+    let web = deployments.get("web").await.expect("a deployment");
+    let annotation =
+        &web.metadata.annotations.clone().unwrap_or_default()["deployment.kubernetes.io/revision"];
+    assert_eq!(annotation, "2");
+    let events: Api<Event> = Api::default_namespaced(cluster.client());
+    let about = ListParams::default().fields("involvedObject.name=web,reason=ScalingReplicaSet");
+    let told = events.list(&about).await.expect("events").items;
+    let told: Vec<_> = told.iter().filter_map(|event| event.message.as_deref()).collect();
+    assert!(
+        told.iter()
+            .any(|told| told.starts_with("Scaled up replica set web-") && told.ends_with("from 0 to 3"))
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn recreate_deployment_ends_old_pods_before_it_makes_new_ones() {
+    let cluster = cluster(1).await;
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    let mut web = deployment("web", 3, "nginx:1");
+    web["spec"]["strategy"] = json!({"type": "Recreate"});
+    create::<Deployment>(&cluster, web).await;
+    rollout(&cluster, "web").await;
+    let watch = tests::workloads::watch_pods(&cluster, "app=web");
+    deployments.patch("web", &PatchParams::default(), &image("nginx:2")).await.expect("patched");
+    rollout(&cluster, "web").await;
+    for pods in watch.moments() {
+        let images: std::collections::BTreeSet<_> =
+            pods.iter().filter_map(|pod| pod.spec.as_ref()?.containers.first()?.image.clone()).collect();
+        assert!(images.len() <= 1, "both are there at a time: {images:?}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deployment_deletes_old_replica_sets() {
+    let cluster = cluster(1).await;
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    let mut web = deployment("web", 1, "nginx:1");
+    web["spec"]["revisionHistoryLimit"] = json!(0);
+    create::<Deployment>(&cluster, web).await;
+    rollout(&cluster, "web").await;
+    deployments.patch("web", &PatchParams::default(), &image("nginx:2")).await.expect("patched");
+    eventually(DEADLINE, async || sets(&cluster, "web").await == BTreeMap::from([("nginx:2".to_owned(), 1)]))
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deployment_supports_rollover() {
+    let cluster = cluster(2).await;
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    create::<Deployment>(&cluster, deployment("web", 4, "nginx:1")).await;
+    rollout(&cluster, "web").await;
+    // Can never start, so its rollout stands still; the next one goes over it.
+    deployments.patch("web", &PatchParams::default(), &image("missing:1")).await.expect("patched");
+    eventually(DEADLINE, async || sets(&cluster, "web").await.get("missing:1").is_some_and(|size| *size > 0))
+        .await;
+    deployments.patch("web", &PatchParams::default(), &image("nginx:3")).await.expect("patched");
+    rollout(&cluster, "web").await;
+    let sizes = sets(&cluster, "web").await;
+    assert_eq!((sizes["nginx:1"], sizes["missing:1"], sizes["nginx:3"]), (0, 0, 4));
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deployment_supports_proportional_scaling() {
+    let cluster = cluster(2).await;
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    let mut web = deployment("web", 10, "nginx:1");
+    web["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}});
+    create::<Deployment>(&cluster, web).await;
+    rollout(&cluster, "web").await;
+    deployments.patch("web", &PatchParams::default(), &image("missing:1")).await.expect("patched");
+    let sizes = |old, new| BTreeMap::from([("nginx:1".to_owned(), old), ("missing:1".to_owned(), new)]);
+    eventually(DEADLINE, async || sets(&cluster, "web").await == sizes(8, 5)).await;
+    let scale = Patch::Merge(json!({"spec": {"replicas": 30}}));
+    deployments.patch_scale("web", &PatchParams::default(), &scale).await.expect("scaled");
+    eventually(DEADLINE, async || sets(&cluster, "web").await == sizes(20, 13)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_deployment_waits_and_one_that_stands_still_misses_its_deadline() {
+    let cluster = cluster(1).await;
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    create::<Deployment>(&cluster, deployment("web", 2, "nginx:1")).await;
+    rollout(&cluster, "web").await;
+    let pause =
+        |paused: bool| Patch::Merge(json!({"spec": {"paused": paused, "progressDeadlineSeconds": 30}}));
+    deployments.patch("web", &PatchParams::default(), &pause(true)).await.expect("paused");
+    deployments.patch("web", &PatchParams::default(), &image("missing:1")).await.expect("patched");
+    let reason = async || {
+        let status = deployments.get("web").await.expect("a deployment").status?;
+        let progressing =
+            status.conditions?.into_iter().find(|condition| condition.type_ == "Progressing")?;
+        progressing.reason
+    };
+    eventually(DEADLINE, async || reason().await.as_deref() == Some("DeploymentPaused")).await;
+    assert!(!sets(&cluster, "web").await.contains_key("missing:1"));
+    deployments.patch("web", &PatchParams::default(), &pause(false)).await.expect("resumed");
+    let start = cluster.context().clock.now();
+    eventually(DEADLINE, async || reason().await.as_deref() == Some("ProgressDeadlineExceeded")).await;
+    let waited = cluster.context().clock.now().duration_since(start).as_secs();
+    assert!((29..=35).contains(&waited), "{waited} s");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replica_set_adopts_matching_pods_and_releases_others() {
+    let cluster = cluster(1).await;
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+    create::<Pod>(&cluster, {
+        let mut pod = template("web", "nginx:1");
+        pod["metadata"]["name"] = json!("stray");
+        pod
+    })
+    .await;
+    let set = json!({"metadata": {"name": "web"}, "spec": {
+        "replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template("web", "nginx:1"),
+    }});
+    create::<ReplicaSet>(&cluster, set).await;
+    let owner = async || controller(&pods.get("stray").await.expect("a pod")).map(|owner| owner.name);
+    eventually(DEADLINE, async || owner().await.as_deref() == Some("web")).await;
+    assert_eq!(selected::<Pod>(&cluster, "web").await.len(), 1, "the stray one is enough");
+    let relabel = Patch::Merge(json!({"metadata": {"labels": {"app": "other"}}}));
+    pods.patch("stray", &PatchParams::default(), &relabel).await.expect("relabelled");
+    eventually(DEADLINE, async || owner().await.is_none()).await;
+    eventually(DEADLINE, async || selected::<Pod>(&cluster, "web").await.len() == 1).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replication_controller_scales_and_replaces() {
+    let cluster = cluster(1).await;
+    let controllers: Api<ReplicationController> = Api::default_namespaced(cluster.client());
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+    let web = json!({"metadata": {"name": "web"}, "spec": {
+        "replicas": 2, "selector": {"app": "web"}, "template": template("web", "nginx:1"),
+    }});
+    create::<ReplicationController>(&cluster, web).await;
+    let available = async || {
+        let status = controllers.get("web").await.expect("a controller").status.unwrap_or_default();
+        (status.replicas, status.available_replicas.unwrap_or(0))
+    };
+    eventually(DEADLINE, async || available().await == (2, 2)).await;
+    let scale = Patch::Merge(json!({"spec": {"replicas": 4}}));
+    controllers.patch_scale("web", &PatchParams::default(), &scale).await.expect("scaled");
+    eventually(DEADLINE, async || available().await == (4, 4)).await;
+    let first = names(&selected::<Pod>(&cluster, "web").await)[0].clone();
+    pods.delete(&first, &DeleteParams::default()).await.expect("deleted");
+    eventually(DEADLINE, async || {
+        let now = names(&selected::<Pod>(&cluster, "web").await);
+        now.len() == 4 && !now.contains(&first)
+    })
+    .await;
+    eventually(DEADLINE, async || available().await == (4, 4)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_replicas_are_all_bound() {
+    let cluster = cluster(20).await;
+    create::<Deployment>(&cluster, deployment("web", 1000, "nginx:1")).await;
+    rollout(&cluster, "web").await;
+    assert_eq!(selected::<Pod>(&cluster, "web").await.len(), 1000);
+    cluster.stop().await;
+}
