@@ -1,22 +1,26 @@
 //! The file: its tables, how it is opened, and what its failures mean.
 //!
 //! `versions` maps (revision, place) to what the index needs to know, `values` maps the same to the bytes, `state`
-//! holds the format and how far history was compacted. New versions are always at the end of their tables.
+//! holds the format, how far history was compacted, and the epoch of the log. New versions are always at the end of their
+//! tables. What the log has and the tables do not have yet is kept in memory as well.
 //!
-//! **Contract:** a file that cannot be understood is left as it is. After a failed write the database is opened again,
+//! **Contract:** a file that cannot be understood is left as it is. After a failed write everything is opened again,
 //! because redb refuses to go on after an I/O error.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
+use imbl::OrdMap;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::index::{Index, Version, VersionId};
+use super::log::{Log, Record, Row};
 use crate::{Error, Key, Result, Revision};
 
 /// (revision, place in the transaction) → encoded [`Version`] and key.
@@ -27,25 +31,49 @@ pub(super) const VALUES: TableDefinition<'_, VersionId, &[u8]> = TableDefinition
 pub(super) const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
 
 const FORMAT: &str = "format";
-const FORMAT_VERSION: u64 = 1;
+/// 2 has a log beside the database; 1 had none and is read as well.
+const FORMAT_VERSION: u64 = 2;
 const COMPACTED: &str = "compacted";
 const REVISION: &str = "revision";
+const EPOCH: &str = "log-epoch";
+
+/// A checkpoint is due when the log has this many bytes, or changes.
+const MOST_LOGGED_BYTES: u64 = 1 << 20;
+const MOST_LOGGED_ROWS: usize = 1024;
+/// Or when so many forgotten versions are still in the database.
+const MOST_GARBAGE: usize = 4096;
 
 /// An open file.
 pub(super) struct StoreFile {
     path: PathBuf,
     cache_bytes: usize,
     database: RwLock<Option<Database>>,
+    log: Mutex<Option<Log>>,
+    /// What is in the log and not in the database.
+    recent: RwLock<OrdMap<VersionId, Row>>,
+    /// After a checkpoint that failed, how long the log gets before the next.
+    patience: Mutex<u64>,
+}
+
+/// What was found when the file was opened.
+pub(super) struct Opened {
+    pub(super) index: Index,
+    /// Versions in the file that nobody needs.
+    pub(super) garbage: Vec<VersionId>,
 }
 
 /// A consistent view of the values.
 pub(super) struct Values {
+    recent: OrdMap<VersionId, Row>,
     table: redb::ReadOnlyTable<VersionId, &'static [u8]>,
 }
 
 impl Values {
     /// The value of a version.
     pub(super) fn get(&self, file: &StoreFile, id: VersionId) -> Result<Bytes> {
+        if let Some(row) = self.recent.get(&id) {
+            return row.value.clone().ok_or_else(|| file.missing(id));
+        }
         let value = self.table.get(id).map_err(|e| file.error("read", e))?;
         let value = value.ok_or_else(|| file.missing(id))?;
         Ok(Bytes::copy_from_slice(value.value()))
@@ -54,29 +82,128 @@ impl Values {
 
 impl StoreFile {
     /// Opens or makes the file and reads its index.
-    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Self, Index)> {
-        let file = Self { path: path.to_owned(), cache_bytes, database: RwLock::new(None) };
-        let index = file.reopen()?;
-        Ok((file, index))
+    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Self, Opened)> {
+        let file = Self {
+            path: path.to_owned(),
+            cache_bytes,
+            database: RwLock::new(None),
+            log: Mutex::new(None),
+            recent: RwLock::default(),
+            patience: Mutex::new(MOST_LOGGED_BYTES),
+        };
+        let opened = file.reopen()?;
+        Ok((file, opened))
     }
 
     /// Opens the file (again) and reads its index.
-    pub(super) fn reopen(&self) -> Result<Index> {
+    pub(super) fn reopen(&self) -> Result<Opened> {
+        let mut log_slot = self.log();
+        *log_slot = None;
         let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
         *slot = None;
         // A damaged file may make redb panic; to the caller that is the same as an error.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let database = self.open_database()?;
-            let index = self.load(&database)?;
-            Ok((database, index))
+            let (index, epoch) = self.load(&database)?;
+            Ok((database, index, epoch))
         }));
-        let (database, index) = opened.unwrap_or_else(|panic| Err(self.corrupt(panic_text(&*panic))))?;
+        let (database, mut index, epoch) =
+            opened.unwrap_or_else(|panic| Err(self.corrupt(panic_text(&*panic))))?;
+        let (log, records) =
+            Log::open(&Log::path(&self.path), epoch).map_err(|source| self.io("open", source))?;
+        let (mut recent, mut garbage) = (OrdMap::new(), Vec::new());
+        for record in records {
+            for (id, row) in record.rows {
+                let decoded = decode(id, &row.version);
+                let (key, version) =
+                    decoded.ok_or_else(|| self.corrupt(format!("version {id:?} is malformed")))?;
+                index.apply(key, version);
+                recent.insert(id, row);
+            }
+            index.revision = index.revision.max(record.revision);
+            garbage.extend(index.compact(record.compacted));
+        }
+        *self.recent.write().unwrap_or_else(PoisonError::into_inner) = recent;
+        *log_slot = Some(log);
         *slot = Some(database);
-        Ok(index)
+        Ok(Opened { index, garbage })
+    }
+
+    fn log(&self) -> MutexGuard<'_, Option<Log>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a flush durable.
+    pub(super) fn append(&self, record: Record) -> Result<()> {
+        let mut log = self.log();
+        let log = log.as_mut().ok_or_else(|| self.not_open())?;
+        log.append(&record).map_err(|source| self.io("write", source))?;
+        self.recent.write().unwrap_or_else(PoisonError::into_inner).extend(record.rows);
+        Ok(())
+    }
+
+    /// Whether the log is so long, or so much forgotten, that the database should have it.
+    pub(super) fn checkpoint_is_due(&self, garbage: usize) -> bool {
+        let logged = self.log().as_ref().map_or(0, Log::size);
+        let rows = self.recent.read().unwrap_or_else(PoisonError::into_inner).len();
+        let patience = *self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed_before = patience > MOST_LOGGED_BYTES;
+        logged >= patience || !failed_before && (rows >= MOST_LOGGED_ROWS || garbage >= MOST_GARBAGE)
+    }
+
+    /// Moves what the log has into the database, leaves out and removes what is forgotten, and begins the log anew.
+    pub(super) fn checkpoint(
+        &self,
+        garbage: &[VersionId],
+        compacted: Revision,
+        revision: Revision,
+    ) -> Result<()> {
+        let done = self.write_checkpoint(garbage, compacted, revision);
+        let mut log = self.log();
+        let mut patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&done, log.as_mut()) {
+            (Ok(()), Some(log)) => {
+                log.restart();
+                self.recent.write().unwrap_or_else(PoisonError::into_inner).clear();
+                *patience = MOST_LOGGED_BYTES;
+            }
+            (_, log) => *patience = log.map_or(0, |log| log.size()) + MOST_LOGGED_BYTES,
+        }
+        done
+    }
+
+    fn write_checkpoint(&self, garbage: &[VersionId], compacted: Revision, revision: Revision) -> Result<()> {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let epoch = self.log().as_ref().ok_or_else(|| self.not_open())?.epoch() + 1;
+        let forgotten: HashSet<_> = garbage.iter().collect();
+        let write = |e: redb::Error| self.error("write", e);
+        let txn = self.begin_write()?;
+        {
+            let mut versions = txn.open_table(VERSIONS).map_err(|e| write(e.into()))?;
+            let mut values = txn.open_table(VALUES).map_err(|e| write(e.into()))?;
+            for (id, row) in recent.iter().filter(|(id, _)| !forgotten.contains(id)) {
+                versions.insert(*id, row.version.as_ref()).map_err(|e| write(e.into()))?;
+                if let Some(value) = &row.value {
+                    values.insert(*id, value.as_ref()).map_err(|e| write(e.into()))?;
+                }
+            }
+            for id in garbage.iter().filter(|id| !recent.contains_key(*id)) {
+                versions.remove(*id).map_err(|e| write(e.into()))?;
+                values.remove(*id).map_err(|e| write(e.into()))?;
+            }
+            let mut state = txn.open_table(STATE).map_err(|e| write(e.into()))?;
+            for (name, number) in
+                [(FORMAT, FORMAT_VERSION), (COMPACTED, compacted), (REVISION, revision), (EPOCH, epoch)]
+            {
+                state.insert(name, number).map_err(|e| write(e.into()))?;
+            }
+        }
+        txn.commit().map_err(|e| write(e.into()))
     }
 
     /// Releases the file.
     pub(super) fn close(&self) {
+        *self.log() = None;
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -98,7 +225,8 @@ impl StoreFile {
         Ok(database)
     }
 
-    fn load(&self, database: &Database) -> Result<Index> {
+    /// The index of what the database has, and the log's epoch.
+    fn load(&self, database: &Database) -> Result<(Index, u64)> {
         if !self.has_format(database)? {
             let txn = database.begin_write().map_err(|e| self.error("write", e))?;
             self.initialize(&txn)?;
@@ -112,7 +240,7 @@ impl StoreFile {
             Ok(value.map_or(0, |value| value.value()))
         };
         let format = number(FORMAT)?;
-        if format != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&format) {
             return Err(self.corrupt(format!("unknown format {format}")));
         }
         let mut index = Index::new(number(COMPACTED)?);
@@ -125,7 +253,7 @@ impl StoreFile {
             index.apply(key, version);
         }
         index.revision = index.revision.max(number(REVISION)?);
-        Ok(index)
+        Ok((index, number(EPOCH)?))
     }
 
     /// Whether the database was made by us; a new one has no tables at all.
@@ -152,15 +280,16 @@ impl StoreFile {
 
     /// The values as they are committed now.
     pub(super) fn values(&self) -> Result<Values> {
+        // In this order: what a checkpoint moves meanwhile is in both.
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner).clone();
         let slot = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = slot.as_ref().ok_or_else(|| self.not_open())?;
         let txn = database.begin_read().map_err(|e| self.error("read", e))?;
         let table = txn.open_table(VALUES).map_err(|e| self.error("read", e))?;
-        Ok(Values { table })
+        Ok(Values { recent, table })
     }
 
-    /// A transaction for the writer.
-    pub(super) fn begin_write(&self) -> Result<WriteTransaction> {
+    fn begin_write(&self) -> Result<WriteTransaction> {
         let slot = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = slot.as_ref().ok_or_else(|| self.not_open())?;
         database.begin_write().map_err(|e| self.error("write", e))
@@ -169,19 +298,6 @@ impl StoreFile {
     /// Whether the file is open.
     pub(super) fn is_open(&self) -> bool {
         self.database.read().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Writes down how far history is compacted.
-    pub(super) fn write_compacted(
-        &self,
-        txn: &WriteTransaction,
-        compacted: Revision,
-        revision: Revision,
-    ) -> Result<()> {
-        let mut state = txn.open_table(STATE).map_err(|e| self.error("write", e))?;
-        state.insert(COMPACTED, compacted).map_err(|e| self.error("write", e))?;
-        state.insert(REVISION, revision).map_err(|e| self.error("write", e))?;
-        Ok(())
     }
 
     /// What a failure of redb means.

@@ -2,14 +2,17 @@
 //!
 //! **Contract:** a commit is acknowledged after it is durable; concurrent commits share one flush; history lies in the
 //! file within a limit and survives a restart; the file belongs to one process at a time and is readable by its owner
-//! only. Keys stay in memory, values are read from the file through a small cache.
+//! only. Keys stay in memory, values are read from the file through a small cache. Beside the file lies its log (`.log`),
+//! which belongs to it.
 //!
 //! - `file`: the tables of the redb database and the meaning of its failures
 //! - `index`: which version of which key is where, in memory
+//! - `log`: what is durable and not in the database yet
 //! - `writer`: the thread that commits
 
 mod file;
 mod index;
+mod log;
 mod writer;
 
 use std::path::Path;
@@ -21,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use self::file::{StoreFile, Values};
+use self::file::{Opened, StoreFile, Values};
 use self::index::{Index, Version};
 use self::writer::{Request, Staged};
 use crate::expiry::{self, Expiring, Timer};
@@ -58,7 +61,7 @@ impl Embedded {
     pub async fn open(path: &Path, options: OpenOptions) -> Result<Self> {
         let (place, cache_bytes) = (path.to_owned(), options.cache_bytes);
         let opened = tokio::task::spawn_blocking(move || StoreFile::open(&place, cache_bytes));
-        let (file, index) =
+        let (file, Opened { index, garbage }) =
             opened.await.map_err(|e| Error::Backend { operation: "open", source: e.into() })??;
         let (requests, queue) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
@@ -73,7 +76,7 @@ impl Embedded {
         let for_writer = inner.clone();
         let writer = std::thread::Builder::new()
             .name("storage-writer".to_owned())
-            .spawn(move || writer::run(&for_writer, queue))
+            .spawn(move || writer::run(&for_writer, queue, garbage))
             .map_err(|source| Error::Io { operation: "open", path: path.to_owned(), source })?;
         if inner.next_deadline().is_some() {
             expiry::schedule(&inner);

@@ -5,17 +5,18 @@
 //!   the order of the queue, against what is stored and what was accepted before it in the same flush.
 //! - Nothing is visible to readers or watches, and nothing is answered, before the flush has succeeded.
 //! - If the flush fails, every transaction in it fails, and the file is opened again.
+//! - A flush is an append to the log; what has gathered there goes into the database after the answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{ReadableTable, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Inner;
-use super::file::{VALUES, VERSIONS, encode};
+use super::file::{Values, encode};
 use super::index::{Version, VersionId};
+use super::log::{Record, Row};
 use crate::{Committed, Error, Event, Expect, Key, KeyValue, Op, Result, Revision, Txn};
 
 /// The most requests in one flush.
@@ -39,8 +40,11 @@ pub(super) enum Request {
 type Answer = (oneshot::Sender<Result<Committed>>, Result<Committed>);
 
 /// Ends when every sender is gone or `Close` comes.
-pub(super) fn run(inner: &Arc<Inner>, mut requests: mpsc::UnboundedReceiver<Request>) {
-    let mut garbage = Vec::new();
+pub(super) fn run(
+    inner: &Arc<Inner>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+    mut garbage: Vec<VersionId>,
+) {
     let mut queue = Vec::new();
     while let Some(first) = requests.blocking_recv() {
         let mut bytes = size(&first);
@@ -51,6 +55,9 @@ pub(super) fn run(inner: &Arc<Inner>, mut requests: mpsc::UnboundedReceiver<Requ
             queue.push(request);
         }
         let closing = flush(inner, &mut queue, &mut garbage);
+        if closing.is_some() || inner.file.checkpoint_is_due(garbage.len()) {
+            checkpoint(inner, &mut garbage);
+        }
         if let Some(reply) = closing {
             requests.close();
             inner.shut();
@@ -76,8 +83,8 @@ fn flush(
 ) -> Option<oneshot::Sender<Result<Committed>>> {
     let mut closing = None;
     let mut answers = Vec::with_capacity(queue.len());
-    let staged = write(inner, queue, garbage, &mut answers, &mut closing);
-    match staged {
+    let written = write(inner, queue, garbage, &mut answers, &mut closing);
+    match written {
         Ok(staged) => {
             inner.show(staged);
             for (reply, answer) in answers {
@@ -130,14 +137,14 @@ fn write(
             }
         }
     }
-    if work.is_empty() && garbage.is_empty() {
+    if work.is_empty() {
         return Ok(Vec::new());
     }
     if !inner.file.is_open() {
         recover(inner, garbage);
     }
-    let txn = inner.file.begin_write()?;
-    let mut stage = Stage::new(inner, &txn)?;
+    let before = inner.index().compacted;
+    let mut stage = Stage::new(inner);
     for (work, answer) in work.into_iter().zip(answers.iter_mut()) {
         answer.1 = match work {
             Work::Txn(txn) => stage.commit(txn)?,
@@ -145,24 +152,27 @@ fn write(
             Work::Compact(to) => stage.compact(to, garbage),
         };
     }
-    let clean = garbage.is_empty();
-    for id in garbage.iter() {
-        stage.remove(*id)?;
+    let Stage { done, rows, base, .. } = stage;
+    let compacted = inner.index().compacted;
+    if !done.is_empty() || compacted != before {
+        inner.file.append(Record { compacted, revision: base + done.len() as u64, rows })?;
     }
-    let staged = stage.finish();
-    if staged.is_empty() && clean {
-        return Ok(staged);
+    Ok(done)
+}
+
+/// Moves what the log has into the database. If that fails, the log goes on: nothing is lost.
+fn checkpoint(inner: &Inner, garbage: &mut Vec<VersionId>) {
+    let (compacted, revision) = {
+        let index = inner.index();
+        (index.compacted, index.revision)
+    };
+    match inner.file.checkpoint(garbage, compacted, revision) {
+        Ok(()) => garbage.clear(),
+        Err(error) => {
+            tracing::error!(error = %error, "store checkpoint failed");
+            recover(inner, garbage);
+        }
     }
-    if !clean {
-        let (compacted, revision) = {
-            let index = inner.index();
-            (index.compacted, index.revision + staged.len() as u64)
-        };
-        inner.file.write_compacted(&txn, compacted, revision)?;
-    }
-    txn.commit().map_err(|e| inner.file.error("write", e))?;
-    garbage.clear();
-    Ok(staged)
 }
 
 enum Work {
@@ -174,9 +184,9 @@ enum Work {
 /// Opens the file again and shows what it holds, in case a write that was reported as failed is there after all.
 fn recover(inner: &Inner, garbage: &mut Vec<VersionId>) {
     match inner.file.reopen() {
-        Ok(index) => {
-            garbage.clear();
-            inner.replace(index);
+        Ok(opened) => {
+            *garbage = opened.garbage;
+            inner.replace(opened.index);
         }
         Err(error) => tracing::error!(error = %error, "store cannot be opened again"),
     }
@@ -208,23 +218,22 @@ pub(super) struct Staged {
     pub(super) event: Event,
 }
 
-/// The transaction being put together.
-struct Stage<'a, 'txn> {
+/// The flush being put together.
+struct Stage<'a> {
     inner: &'a Inner,
-    versions: Table<'txn, VersionId, &'static [u8]>,
-    values: Table<'txn, VersionId, &'static [u8]>,
-    /// What this flush has written so far; a `None` value means deleted.
+    /// What was stored before it; read when first needed.
+    values: Option<Values>,
+    /// What it has written so far; a `None` value means deleted.
     written: HashMap<Key, Option<KeyValue>>,
     done: Vec<Vec<Staged>>,
+    rows: Vec<(VersionId, Row)>,
     base: Revision,
 }
 
-impl<'a, 'txn> Stage<'a, 'txn> {
-    fn new(inner: &'a Inner, txn: &'txn WriteTransaction) -> Result<Self> {
-        let versions = txn.open_table(VERSIONS).map_err(|e| inner.file.error("write", e))?;
-        let values = txn.open_table(VALUES).map_err(|e| inner.file.error("write", e))?;
+impl<'a> Stage<'a> {
+    fn new(inner: &'a Inner) -> Self {
         let base = inner.index().revision;
-        Ok(Self { inner, versions, values, written: HashMap::new(), done: Vec::new(), base })
+        Self { inner, values: None, written: HashMap::new(), done: Vec::new(), rows: Vec::new(), base }
     }
 
     fn revision(&self) -> Revision {
@@ -238,15 +247,16 @@ impl<'a, 'txn> Stage<'a, 'txn> {
         }
     }
 
-    fn current(&self, key: &Key) -> Result<Option<KeyValue>> {
+    fn current(&mut self, key: &Key) -> Result<Option<KeyValue>> {
         if let Some(written) = self.written.get(key) {
             return Ok(written.clone());
         }
         let Some(version) = self.inner.index().latest(key) else { return Ok(None) };
-        let file = &self.inner.file;
-        let value = self.values.get(version.id).map_err(|e| file.error("read", e))?;
-        let value = value.map(|value| Bytes::copy_from_slice(value.value()));
-        let value = value.ok_or_else(|| file.missing(version.id))?;
+        let values = match &mut self.values {
+            Some(values) => values,
+            none => none.insert(self.inner.file.values()?),
+        };
+        let value = values.get(&self.inner.file, version.id)?;
         Ok(Some(super::key_value(key, &version, value)))
     }
 
@@ -287,12 +297,7 @@ impl<'a, 'txn> Stage<'a, 'txn> {
             bytes: u32::try_from(bytes).map_err(|_| Error::TooLarge { size: bytes })?,
             deleted: value.is_none(),
         };
-        let file = &self.inner.file;
-        let row = encode(&key, &version);
-        self.versions.insert(id, row.as_slice()).map_err(|e| file.error("write", e))?;
-        if let Some(value) = &value {
-            self.values.insert(id, value.as_ref()).map_err(|e| file.error("write", e))?;
-        }
+        self.rows.push((id, Row { version: encode(&key, &version).into(), value: value.clone() }));
         let value = value.map(|value| super::key_value(&key, &version, value));
         self.written.insert(key.clone(), value.clone());
         Ok(Some(Staged { version, event: Event { key, revision: id.0, value, prev } }))
@@ -320,16 +325,5 @@ impl<'a, 'txn> Stage<'a, 'txn> {
         garbage.extend(self.inner.index_mut().compact(to));
         self.inner.feed.forget(to);
         Ok(Committed { revision: self.revision(), changed: false })
-    }
-
-    fn remove(&mut self, id: VersionId) -> Result<()> {
-        let file = &self.inner.file;
-        self.versions.remove(id).map_err(|e| file.error("write", e))?;
-        self.values.remove(id).map_err(|e| file.error("write", e))?;
-        Ok(())
-    }
-
-    fn finish(self) -> Vec<Vec<Staged>> {
-        self.done
     }
 }
