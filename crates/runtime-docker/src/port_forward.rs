@@ -44,8 +44,12 @@ impl DockerRuntime {
         self.connect_by_pause(id, port).await
     }
 
-    /// By the pause program: it writes one byte when it is connected, then what it receives.
-    pub(crate) async fn connect_by_pause(&self, id: &SandboxId, port: u16) -> Result<BoxDuplex> {
+    /// As [`RuntimeService::port_forward`](runtime::RuntimeService::port_forward), always by the pause program: it
+    /// writes one byte when it is connected, then what it receives.
+    ///
+    /// # Errors
+    /// If nobody listens, or the engine does not answer.
+    pub async fn connect_by_pause(&self, id: &SandboxId, port: u16) -> Result<BoxDuplex> {
         let options = CreateExecOptions {
             cmd: Some(["/pause", "connect", &port.to_string()].map(str::to_owned).to_vec()),
             attach_stdin: Some(true),
