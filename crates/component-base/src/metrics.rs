@@ -5,7 +5,7 @@
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::{Metric, Registry};
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A shared registry of metrics; cloning shares it.
@@ -31,11 +31,50 @@ impl Metrics {
         metric.downcast_ref::<M>().expect("a metric's name has one type").clone()
     }
 
+    /// All metrics in Prometheus' older text format, 0.0.4.
+    pub fn encode_text(&self) -> String {
+        plain_text(&self.encode())
+    }
+
     /// All metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string cannot fail");
         text
+    }
+}
+
+/// OpenMetrics as Prometheus' older format: a counter's own name ends with `_total`, and there is no last line.
+fn plain_text(open_metrics: &str) -> String {
+    let counters: HashSet<&str> = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len() + 64);
+    for line in open_metrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
+                text.push_str(&format!("# {what} {name}_total {rest}"));
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_named_as_prometheus_does() {
+        let open = "# HELP a Requests.\n# TYPE a counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n# EOF\n";
+        let plain =
+            "# HELP a_total Requests.\n# TYPE a_total counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n";
+        assert_eq!(plain_text(open), plain);
     }
 }

@@ -11,11 +11,11 @@ use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
 use crate::pod_worker::{Handle, Node, Told, spawn};
 use crate::references::References;
-use crate::server::Logs;
+use crate::server::Host;
 use crate::{Error, Server, gc, node_status, volumes};
 use api::k8s_openapi::api::core::v1::{Pod, Service};
 use client::{Delta, Informers, Recorder, Selection};
-use component_base::Context;
+use component_base::{Context, Metrics};
 use futures::StreamExt;
 use runtime::{EventStream, ImageService, RuntimeEvent, RuntimeService};
 use std::collections::{BTreeMap, HashMap};
@@ -87,7 +87,17 @@ pub async fn run(
         services: config.root_dir.as_ref().map(|_| informers.of::<Service>()),
         cluster_dns: config.cluster_dns.clone(),
     });
-    ready(Arc::new(Server::new(Logs::new(config.runtime.clone(), pods.clone()))));
+    ready(Arc::new(Server::new(Host {
+        context: context.clone(),
+        node_name: config.node_name.clone(),
+        runtime: config.runtime.clone(),
+        pods: pods.clone(),
+        machine: config.machine.clone(),
+        cluster_dns: config.cluster_dns.clone(),
+        pod_cidr: config.pod_cidr.clone(),
+        is_real: config.root_dir.is_some(),
+        probes: Metrics::default(),
+    })));
 
     let status = node_status::Reporter::new(context.clone(), client, config, version, recorder);
     context.shutdown.spawn(status.run());

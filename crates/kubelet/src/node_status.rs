@@ -26,14 +26,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// `nodeStatusUpdateFrequency`.
-const UPDATE: Duration = Duration::from_secs(10);
+pub(crate) const UPDATE: Duration = Duration::from_secs(10);
 /// `nodeStatusReportFrequency`: an unchanged status is written no oftener.
-const REPORT: SignedDuration = SignedDuration::from_secs(300);
+pub(crate) const REPORT: SignedDuration = SignedDuration::from_secs(300);
 /// Registration is tried again after 100 ms, doubling to 7 s.
 const REGISTER_RETRY: Duration = Duration::from_millis(100);
 const REGISTER_RETRY_MAX: Duration = Duration::from_secs(7);
 /// `maxPods`.
-const MAX_PODS: u64 = 110;
+pub(crate) const MAX_PODS: u64 = 110;
 
 /// The conditions that this kubelet decides.
 const OWN_CONDITIONS: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];

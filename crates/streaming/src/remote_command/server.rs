@@ -43,7 +43,7 @@ pub struct ServerStreams {
 
 enum ErrorStream {
     Channel(channels::Sender),
-    Spdy(Box<Stream>, Connection),
+    Spdy(Box<Stream>),
 }
 
 impl ServerStreams {
@@ -115,7 +115,6 @@ impl ServerStreams {
             receiver
         });
         let error = streams.error.take().ok_or(Error::StreamsTimeout)?;
-        let watched = connection.clone();
         Ok(Self {
             stdin: streams.stdin.map(|stream| Box::new(stream) as BoxRead),
             stdout: streams.stdout.map(|stream| Box::new(stream) as BoxWrite),
@@ -124,10 +123,10 @@ impl ServerStreams {
             gone: async move {
                 // Later streams are of no use.
                 let _refused = incoming;
-                watched.closed().await;
+                connection.closed().await;
             }
             .boxed(),
-            error: ErrorStream::Spdy(Box::new(error), connection),
+            error: ErrorStream::Spdy(Box::new(error)),
             version,
         })
     }
@@ -144,7 +143,7 @@ impl ServerStreams {
                     sender.send(channel::ERROR, said).await?;
                 }
             }
-            ErrorStream::Spdy(mut stream, _) => {
+            ErrorStream::Spdy(mut stream) => {
                 stream.write_all(said.as_bytes()).await?;
                 stream.shutdown().await?;
             }
