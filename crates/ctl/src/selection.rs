@@ -56,6 +56,39 @@ pub(crate) async fn select(
     Ok((found, errors))
 }
 
+/// The same where a type without names means all of its objects, and there are fewer flags.
+pub(crate) async fn select_all(
+    context: &Context,
+    matches: &ArgMatches,
+    arguments: Vec<String>,
+) -> Result<(Vec<Selected>, Vec<Error>), Error> {
+    let (labels, files) = (value(matches, "selector"), values(matches, "filename"));
+    let (targets, mut errors) = if files.is_empty() {
+        let selector = !labels.is_empty();
+        let query = Query { arguments, selector, all_namespaces: false, allow_all: true };
+        (resolve::targets(context, &query).await?, Vec::new())
+    } else {
+        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        (found.into_iter().map(Target::from).collect(), errors)
+    };
+    let connection = context.connection().await?;
+    let mut found = Vec::new();
+    for target in targets {
+        if target.name.is_none() {
+            match list(context, &target, labels, "").await {
+                Ok(all) => found.extend(all),
+                Err(error) => errors.push(error),
+            }
+            continue;
+        }
+        match connection.get(&target.path(), JSON).await {
+            Ok(object) => found.push(Selected { target, object }),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((found, errors))
+}
+
 /// Names and collections, not yet asked for.
 pub(crate) async fn targets(
     context: &Context,
@@ -171,6 +204,17 @@ impl Change {
                 value(matches, "output"),
                 matches.get_one::<String>("template").map(String::as_str),
             )?,
+            show_managed_fields: matches.get_flag("show-managed-fields"),
+        })
+    }
+
+    /// Reads `-o` alone, for commands that have no dry run.
+    pub(crate) fn of_output(matches: &ArgMatches) -> Result<Self, Error> {
+        let template = matches.get_one::<String>("template").map(String::as_str);
+        Ok(Self {
+            dry_run: DryRun::None,
+            manager: String::new(),
+            format: output::parse(value(matches, "output"), template)?,
             show_managed_fields: matches.get_flag("show-managed-fields"),
         })
     }

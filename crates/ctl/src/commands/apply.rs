@@ -24,11 +24,11 @@ pub(crate) const COMMAND: Command =
     Command { name: "apply", build, run: |context, matches| Box::pin(run(context, matches)) };
 
 /// Where the object as applied is kept.
-pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The field manager of a patch made here.
-const CLIENT_SIDE: &str = "kubectl-client-side-apply";
+pub(super) const CLIENT_SIDE: &str = "kubectl-client-side-apply";
 /// The field manager of `--server-side`.
-const SERVER_SIDE: &str = "kubectl";
+pub(super) const SERVER_SIDE: &str = "kubectl";
 
 fn build(command: clap::Command) -> clap::Command {
     command
@@ -223,7 +223,7 @@ async fn here(
 }
 
 /// Keeps the object as written in its own annotation.
-pub(super) fn remember(object: &mut Value) {
+pub(crate) fn remember(object: &mut Value) {
     for field in ["metadata", "annotations"] {
         let place =
             if field == "metadata" { &mut object["metadata"] } else { &mut object["metadata"][field] };

@@ -1,7 +1,16 @@
-//! `create -f`: objects from files, folders and standard input.
+//! `create -f`: objects from files, folders and standard input; `create KIND NAME`: objects from flags.
 //!
 //! **Contract.** Every object is tried; failures are told with the file they come from.
+//! **Not here.** The kinds that can be made from flags: `create/generate.rs` has the LIST.
 //! **Upstream.** `kubectl/pkg/cmd/create` (behaviour).
+
+mod config;
+mod generate;
+pub(crate) mod networking;
+pub(crate) mod policy;
+pub(crate) mod rbac;
+mod token;
+mod workload;
 
 use clap::ArgMatches;
 use http::Method;
@@ -14,51 +23,54 @@ use crate::connection::{JSON, with_query};
 use crate::manifests::{self, Manifest, Validation};
 use crate::output::{self, Format, json, name};
 use crate::report::{Error, message};
+use crate::selection;
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
     Command { name: "create", build, run: |context, matches| Box::pin(run(context, matches)) };
 
 fn build(command: clap::Command) -> clap::Command {
-    command
+    let command = command
         .about("Create a resource from a file or from stdin")
         .arg(cli::arguments("-f FILENAME"))
         .args(cli::files())
-        .arg(cli::dry_run())
-        .arg(cli::output())
-        .arg(cli::text(
-            "template",
-            "Template string or path to template file to use when -o=jsonpath, -o=jsonpath-file",
-        ))
+        .args(writing_flags())
         .arg(
             cli::text("selector", "Selector (label query) to filter on")
                 .short('l')
                 .default_value("")
                 .hide_default_value(true),
         )
-        .arg(
-            cli::text("field-manager", "Name of the manager used to track field ownership")
-                .default_value("kubectl-create"),
-        )
-        .arg(
-            cli::text("validate", "Must be one of: strict (or true), warn, ignore (or false)")
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("strict")
-                .default_value("strict"),
-        )
-        .arg(cli::flag(
-            "save-config",
-            "If true, the configuration of current object will be saved in its annotation",
-        ))
-        .arg(cli::flag(
-            "show-managed-fields",
-            "If true, keep the managedFields when printing objects in JSON or YAML format",
-        ))
-        .arg(cli::text("raw", "Raw URI to POST to the server"))
+        .arg(cli::text("raw", "Raw URI to POST to the server"));
+    generate::subcommands(command)
+}
+
+/// How to write an object and show what came of it.
+fn writing_flags() -> Vec<clap::Arg> {
+    let mut flags = selection::change_flags("kubectl-create");
+    flags.push(validate_flag());
+    flags.push(save_config_flag());
+    flags
+}
+
+/// `--validate`
+pub(super) fn validate_flag() -> clap::Arg {
+    cli::text("validate", "Must be one of: strict (or true), warn, ignore (or false)")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("strict")
+        .default_value("strict")
+}
+
+/// `--save-config`
+pub(super) fn save_config_flag() -> clap::Arg {
+    cli::flag("save-config", "If true, the configuration of current object will be saved in its annotation")
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    if let Some(generated) = generate::run(context, matches).await {
+        return generated;
+    }
     cli::no_arguments(matches, "Unexpected args", "create")?;
     let files = values(matches, "filename");
     if files.is_empty() {
@@ -68,7 +80,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let validation = validation(value(matches, "validate"))?;
     let raw = value(matches, "raw");
     if !raw.is_empty() {
-        return post_raw(context, raw, &files).await;
+        return send_raw(context, Method::POST, raw, &files).await;
     }
     let format =
         output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
@@ -141,7 +153,13 @@ async fn create(
     context.connection().await?.request(Method::POST, &path, JSON, Some(&manifest.object)).await
 }
 
-async fn post_raw(context: &Context, path: &str, files: &[String]) -> Result<(), Error> {
+/// Sends one file to a path as it stands, and prints the answer.
+pub(super) async fn send_raw(
+    context: &Context,
+    method: Method,
+    path: &str,
+    files: &[String],
+) -> Result<(), Error> {
     let [file] = files else { return Err(message("--raw can only use a single local file or stdin")) };
     let bytes = if file == "-" {
         context.terminal.read_stdin()?
@@ -150,7 +168,7 @@ async fn post_raw(context: &Context, path: &str, files: &[String]) -> Result<(),
     };
     let text = String::from_utf8(bytes).map_err(|_| message("the input is not UTF-8"))?;
     let body = crate::yaml_input::parse(&text).map_err(message)?;
-    let answer = context.connection().await?.request(Method::POST, path, JSON, Some(&body)).await?;
+    let answer = context.connection().await?.request(method, path, JSON, Some(&body)).await?;
     context.terminal.out(&(json::compact(&answer) + "\n"))
 }
 

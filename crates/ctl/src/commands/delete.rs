@@ -23,7 +23,8 @@ use crate::resolve::{self, Query, Target};
 pub(crate) const COMMAND: Command =
     Command { name: "delete", build, run: |context, matches| Box::pin(run(context, matches)) };
 
-const FORCE_WARNING: &str = "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.\n";
+/// What a deletion without grace is warned of.
+pub(super) const FORCE_WARNING: &str = "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.\n";
 
 fn build(command: clap::Command) -> clap::Command {
     command
@@ -120,16 +121,7 @@ fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
     if force {
         context.terminal.err(FORCE_WARNING);
     }
-    let propagation = match value(matches, "cascade") {
-        "background" | "true" => "Background",
-        "orphan" | "false" => "Orphan",
-        "foreground" => "Foreground",
-        other => {
-            return Err(message(format!(
-                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
-            )));
-        }
-    };
+    let propagation = propagation(value(matches, "cascade"))?;
     let timeout = value(matches, "timeout");
     let timeout = duration::parse(timeout).ok_or_else(|| {
         Error::Usage(format!(
@@ -153,6 +145,18 @@ fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
         timeout: Some(timeout).filter(|limit| !limit.is_zero()),
         name_only,
     })
+}
+
+/// `--cascade` as the server's `propagationPolicy`.
+pub(super) fn propagation(text: &str) -> Result<&'static str, Error> {
+    match text {
+        "background" | "true" => Ok("Background"),
+        "orphan" | "false" => Ok("Orphan"),
+        "foreground" => Ok("Foreground"),
+        other => Err(message(format!(
+            "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+        ))),
+    }
 }
 
 async fn targets(
@@ -273,7 +277,7 @@ async fn delete(context: &Context, target: &Target, options: &Options) -> Result
 }
 
 /// Waits until the object is gone.
-async fn wait(context: &Context, target: &Target, uid: &str, limit: Option<Duration>) -> Result<(), Error> {
+pub(super) async fn wait(context: &Context, target: &Target, uid: &str, limit: Option<Duration>) -> Result<(), Error> {
     let gone = wait_gone(context, target, uid);
     let Some(limit) = limit else { return gone.await };
     tokio::time::timeout(limit, gone).await.unwrap_or_else(|_| {

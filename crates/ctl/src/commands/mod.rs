@@ -7,6 +7,8 @@ mod api_resources;
 mod api_versions;
 mod apply;
 mod auth;
+mod autoscale;
+mod certificate;
 mod cluster_info;
 mod completion;
 mod config;
@@ -14,16 +16,23 @@ mod cordon;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 mod edit;
 mod events;
+mod explain;
+mod expose;
 mod get;
 mod label;
 mod logs;
 mod options;
 mod patch;
+mod replace;
+mod rollout;
 mod run;
 mod scale;
+mod set;
 mod taint;
+mod top;
 mod version;
 mod wait;
 
@@ -60,6 +69,8 @@ const COMMANDS: &[Command] = &[
     api_versions::COMMAND,
     apply::COMMAND,
     auth::COMMAND,
+    autoscale::COMMAND,
+    certificate::COMMAND,
     cluster_info::COMMAND,
     completion::COMMAND,
     config::COMMAND,
@@ -68,16 +79,23 @@ const COMMANDS: &[Command] = &[
     create::COMMAND,
     delete::COMMAND,
     describe::COMMAND,
+    diff::COMMAND,
     edit::COMMAND,
     events::COMMAND,
+    explain::COMMAND,
+    expose::COMMAND,
     get::COMMAND,
     label::COMMAND,
     logs::COMMAND,
     options::COMMAND,
     patch::COMMAND,
+    replace::COMMAND,
+    rollout::COMMAND,
     run::COMMAND,
     scale::COMMAND,
+    set::COMMAND,
     taint::COMMAND,
+    top::COMMAND,
     version::COMMAND,
     wait::COMMAND,
 ];

@@ -11,6 +11,7 @@ mod generic;
 mod namespace;
 mod node;
 mod pod;
+pub(crate) mod pod_template;
 mod priority_class;
 pub(crate) mod rbac;
 mod secret;

@@ -109,7 +109,7 @@ fn conditions(pod: &Value) -> String {
     out
 }
 
-fn tolerations(pod: &Value) -> String {
+pub(super) fn tolerations(pod: &Value) -> String {
     let mut all: Vec<&Value> = items(&pod["spec"], "tolerations").iter().collect();
     all.sort_by_key(|one| text(one, "key"));
     let lines: Vec<String> = all
@@ -135,7 +135,7 @@ fn tolerations(pod: &Value) -> String {
     column("Tolerations", &lines)
 }
 
-fn spread(pod: &Value) -> String {
+pub(super) fn spread(pod: &Value) -> String {
     let all = items(&pod["spec"], "topologySpreadConstraints");
     if all.is_empty() {
         return String::new();
