@@ -50,7 +50,8 @@ pub(crate) async fn dispatch(
         ["openapi", ..] if matches!(info.verb, "get" | "head") => {
             let facts = catalog::resources(server);
             let query = request.uri().query();
-            let found = openapi::serve(&info.path, request.headers(), query, &facts);
+            let now = server.context.clock.now();
+            let found = openapi::serve(&info.path, request.headers(), query, &facts, now);
             found.map(|response| response.map(body::full)).ok_or_else(Status::no_such_path)
         }
         _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),

@@ -3,7 +3,7 @@
 //! **Contract**: pure functions; a document is built for the request that asks for it and then dropped, so
 //! an idle server keeps none. Its hash is taken over what it is made of (table, resources, [`FORMAT`]), which
 //! makes the index and `304 Not Modified` cheap; clients keep documents on disk by that hash.
-//! **Not here**: descriptions, schemas of kinds added at run time (they appear as open objects).
+//! **Not here**: schemas of kinds added at run time (they appear as open objects).
 //! **Upstream**: `k8s.io/kube-openapi/pkg/{handler,handler3}`.
 
 mod gnostic;
@@ -19,13 +19,17 @@ use std::sync::OnceLock;
 
 use api::kind::Name;
 use api::schema::Schema;
+use api::schema::descriptions::Descriptions;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 /// Changes whenever the same resources give other documents, so that clients drop theirs.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "-2");
 
 /// `info.version` of the documents.
 const KUBERNETES_VERSION: &str = "v1.36.0";
@@ -70,11 +74,12 @@ pub fn serve(
     headers: &HeaderMap,
     query: Option<&str>,
     facts: &[ResourceFacts],
+    now: Timestamp,
 ) -> Option<Response<Bytes>> {
     match path.trim_end_matches('/') {
         "/openapi/v2" => Some(serve_v2(headers, facts)),
         "/openapi/v3" => Some(document(headers, &hash(facts), "application/json", || v3::root(facts))),
-        path => serve_v3(path.strip_prefix("/openapi/v3/")?, headers, query, facts),
+        path => serve_v3(path.strip_prefix("/openapi/v3/")?, headers, query, facts, now),
     }
 }
 
@@ -93,14 +98,15 @@ fn serve_v3(
     headers: &HeaderMap,
     query: Option<&str>,
     facts: &[ResourceFacts],
+    now: Timestamp,
 ) -> Option<Response<Bytes>> {
     let members = v3::members(name, facts);
     if members.is_empty() {
         return None;
     }
-    if negotiate(headers, &["application/json"]).is_none() {
-        return Some(not_acceptable(&["application/json"]));
-    }
+    let Some(form) = negotiate(headers, &["application/json", v3::PROTOBUF, v3::PROTOBUF_OLD]) else {
+        return Some(not_acceptable(&["application/json", v3::PROTOBUF]));
+    };
     let current = v3::hash(&members);
     let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("hash="));
     if asked.is_some_and(|asked| asked != current) {
@@ -110,17 +116,24 @@ fn serve_v3(
         response.headers_mut().insert(LOCATION, location);
         return Some(response);
     }
-    let mut response = document(headers, &current, "application/json", || v3::document(&members));
+    let mut response = match form {
+        "application/json" => document(headers, &current, form, || v3::json(&members)),
+        _ => document(headers, &current, v3::PROTOBUF, || v3::protobuf(&members)),
+    };
     if asked.is_some() {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-        headers.insert(EXPIRES, HeaderValue::from_static(FAR));
+        headers.insert(EXPIRES, in_a_year(now));
     }
     Some(response)
 }
 
-/// Upstream says "in a year"; a fixed day in the far future needs no clock and means the same to caches.
-const FAR: &str = "Thu, 31 Dec 2099 23:59:59 GMT";
+/// The longest time for which a cache may keep an answer.
+fn in_a_year(now: Timestamp) -> HeaderValue {
+    let date = now.to_zoned(TimeZone::UTC).saturating_add(Span::new().years(1)).timestamp();
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&date);
+    text.ok().and_then(|text| HeaderValue::try_from(text).ok()).unwrap_or(HeaderValue::from_static("0"))
+}
 
 fn document(
     headers: &HeaderMap,
@@ -168,11 +181,14 @@ fn not_acceptable(offered: &[&str]) -> Response<Bytes> {
 
 /// Hash of everything that the documents of these resources are made of.
 fn hash<'a>(facts: impl IntoIterator<Item = &'a ResourceFacts>) -> String {
-    /// The digest of a constant.
+    /// The digest of constants.
     static SOURCE: OnceLock<Vec<u8>> = OnceLock::new();
+    let source = || {
+        Sha256::new().chain_update(Schema::source()).chain_update(Descriptions::source()).finalize().to_vec()
+    };
     let mut digest = Sha256::new();
     digest.update(FORMAT);
-    digest.update(SOURCE.get_or_init(|| Sha256::digest(Schema::source()).to_vec()));
+    digest.update(SOURCE.get_or_init(source));
     for resource in facts {
         digest.update(format!("{resource:?}\n"));
     }

@@ -22,6 +22,8 @@ pub(super) struct Operation {
     pub(super) method: &'static str,
     /// `readCoreV1NamespacedPod`.
     pub(super) id: String,
+    /// `read the specified Pod`.
+    pub(super) description: String,
     /// `x-kubernetes-action`.
     pub(super) action: &'static str,
     /// `x-kubernetes-group-version-kind`: group, version, kind.
@@ -171,6 +173,16 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
             };
             let action = if connect { "connect" } else { method };
             let mut operation = namer.operation(method, prefix, action, &name, &gvk, object, object);
+            operation.description = match &**verb {
+                _ if connect => {
+                    format!("connect {} requests to {} of {}", method.to_uppercase(), sub.name, facts.kind)
+                }
+                "create" => format!("create {} of {} {}", sub.name, article(&facts.kind), facts.kind),
+                "get" => format!("read {} of the specified {}", sub.name, facts.kind),
+                "update" => format!("replace {} of the specified {}", sub.name, facts.kind),
+                "patch" => format!("partially update {} of the specified {}", sub.name, facts.kind),
+                _ => format!("delete {} of {} {}", sub.name, article(&facts.kind), facts.kind),
+            };
             if connect {
                 operation.id = format!("connect{}{}{name}", namer.group_version, capital(method));
                 (operation.body, operation.responses) = (None, vec![(200, Content::Text)]);
@@ -221,6 +233,7 @@ impl Namer {
         Operation {
             method,
             id: format!("{prefix}{}{name}", self.group_version),
+            description: description(action, &gvk.2),
             action,
             gvk: gvk.clone(),
             tag: self.tag.clone(),
@@ -229,6 +242,23 @@ impl Namer {
             responses: codes.iter().map(|code| (*code, response)).collect(),
         }
     }
+}
+
+/// What upstream says of an operation on objects of a kind.
+fn description(action: &str, kind: &str) -> String {
+    match action {
+        "list" => format!("list or watch objects of kind {kind}"),
+        "post" => format!("create {} {kind}", article(kind)),
+        "get" => format!("read the specified {kind}"),
+        "put" => format!("replace the specified {kind}"),
+        "patch" => format!("partially update the specified {kind}"),
+        "deletecollection" => format!("delete collection of {kind}"),
+        _ => format!("delete {} {kind}", article(kind)),
+    }
+}
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" }
 }
 
 fn delete_options() -> Body {

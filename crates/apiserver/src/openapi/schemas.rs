@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use api::schema::descriptions::{Descriptions, OfType};
 use api::schema::{Any, Field, FieldType, IntegerFormat, SchemaOr, Type, TypeRef};
 use serde_json::{Map, Value, json};
 
@@ -44,6 +45,7 @@ enum Definition {
 
 /// The definitions of these types and of all that they refer to, by name.
 pub(super) fn definitions(roots: impl IntoIterator<Item = TypeRef>, dialect: Dialect) -> Map<String, Value> {
+    let descriptions = Descriptions::load();
     let mut seen = BTreeSet::new();
     let mut open: Vec<Definition> = roots.into_iter().map(Definition::Struct).collect();
     let mut out = Vec::new();
@@ -54,12 +56,16 @@ pub(super) fn definitions(roots: impl IntoIterator<Item = TypeRef>, dialect: Dia
         match next {
             Definition::Scalar(index) => {
                 let (name, ty) = &SCALARS[index];
-                out.push((*name, scalar(ty, dialect)));
+                let mut schema = scalar(ty, dialect);
+                if let (Some(text), Some(schema)) = (descriptions.of(name).text(), schema.as_object_mut()) {
+                    schema.insert("description".into(), text.into());
+                }
+                out.push((*name, schema));
             }
             Definition::Struct(reference) => {
                 let ty = reference.resolve();
                 open.extend(ty.fields.iter().filter_map(|f| definition_of(&f.ty)));
-                out.push((ty.name, object(ty, dialect)));
+                out.push((ty.name, object(ty, &descriptions.of(ty.name), dialect)));
             }
         }
     }
@@ -83,15 +89,18 @@ fn definition_of(ty: &FieldType) -> Option<Definition> {
     }
 }
 
-fn object(ty: &Type, dialect: Dialect) -> Value {
+fn object(ty: &Type, words: &OfType<'_>, dialect: Dialect) -> Value {
     let mut schema = Map::new();
+    if let Some(text) = words.text() {
+        schema.insert("description".into(), text.into());
+    }
     schema.insert("type".into(), "object".into());
     let required: Vec<&str> = ty.fields.iter().filter(|f| f.required).map(|f| f.json_name).collect();
     if !required.is_empty() {
         schema.insert("required".into(), required.into());
     }
     if !ty.fields.is_empty() {
-        let properties = ty.fields.iter().map(|f| (f.json_name.to_owned(), property(f, dialect)));
+        let properties = ty.fields.iter().map(|f| (f.json_name.to_owned(), property(f, words, dialect)));
         schema.insert("properties".into(), Value::Object(properties.collect()));
     }
     if ty.atomic {
@@ -115,8 +124,11 @@ fn object(ty: &Type, dialect: Dialect) -> Value {
     Value::Object(schema)
 }
 
-fn property(field: &Field, dialect: Dialect) -> Value {
+fn property(field: &Field, words: &OfType<'_>, dialect: Dialect) -> Value {
     let mut extras = Map::new();
+    if let Some(text) = words.field(field.json_name) {
+        extras.insert("description".into(), text.into());
+    }
     if let Some(default) = field.default.filter(|_| dialect == Dialect::V3) {
         extras
             .insert("default".into(), serde_json::from_str(default).expect("the table's defaults are JSON"));

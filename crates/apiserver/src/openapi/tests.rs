@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{ResourceFacts, SubresourceFacts, serve, v2, v3};
@@ -67,7 +68,7 @@ fn get(
     headers: &[(http::HeaderName, &str)],
 ) -> http::Response<bytes::Bytes> {
     let headers: HeaderMap = headers.iter().map(|(k, v)| (k.clone(), v.parse().unwrap())).collect();
-    serve(path, &headers, query, &facts()).unwrap()
+    serve(path, &headers, query, &facts(), Timestamp::UNIX_EPOCH).unwrap()
 }
 
 fn json(bytes: &[u8]) -> Value {
@@ -99,7 +100,7 @@ fn every_reference_resolves() {
     let facts = facts();
     assert_eq!(dangling(&json(&v2::json(&facts))), Vec::<String>::new());
     for name in ["api/v1", "apis/apps/v1"] {
-        assert_eq!(dangling(&json(&v3::document(&v3::members(name, &facts)))), Vec::<String>::new());
+        assert_eq!(dangling(&json(&v3::json(&v3::members(name, &facts)))), Vec::<String>::new());
     }
 }
 
@@ -143,6 +144,8 @@ fn the_index_names_documents_by_hash() {
     let current = get(path, Some(query), &[]);
     assert_eq!(current.status(), 200);
     assert_eq!(current.headers()[CACHE_CONTROL], "public, immutable");
+    assert_eq!(current.headers()[EXPIRES], "Fri, 01 Jan 1971 00:00:00 GMT");
+    assert_eq!(current.headers()[VARY], "Accept");
     let tag = current.headers()[ETAG].to_str().unwrap();
     assert_eq!(format!("hash={}", tag.trim_matches('"')), query);
     assert_eq!(get(path, Some(query), &[(IF_NONE_MATCH, tag)]).status(), 304);
@@ -162,8 +165,42 @@ fn answers_in_the_form_that_is_asked_for() {
     assert_eq!(types(v2::PROTOBUF).1.unwrap(), v2::PROTOBUF_TYPE);
     assert_eq!(types("text/html").0, 406);
     assert_eq!(get("/openapi/v3/api/v1", None, &[(ACCEPT, "text/html")]).status(), 406);
-    assert!(serve("/openapi/v3/apis/none/v1", &HeaderMap::new(), None, &facts()).is_none());
-    assert!(serve("/openapi", &HeaderMap::new(), None, &facts()).is_none());
+    // The document of before Kubernetes 1.10 is gone, though kubectl still asks for it where the other fails.
+    for path in ["/openapi/v3/apis/none/v1", "/openapi", "/swagger-2.0.0.pb-v1"] {
+        assert!(serve(path, &HeaderMap::new(), None, &facts(), Timestamp::UNIX_EPOCH).is_none(), "{path}");
+    }
+    let url = json(get("/openapi/v3", None, &[]).body())["paths"]["api/v1"]["serverRelativeURL"].clone();
+    let (path, query) = url.as_str().unwrap().split_once('?').unwrap();
+    for asked in [v3::PROTOBUF, v3::PROTOBUF_OLD] {
+        let answer = get(path, Some(query), &[(ACCEPT, asked)]);
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()[CONTENT_TYPE]),
+            (200, &v3::PROTOBUF.parse().unwrap())
+        );
+        assert_eq!(answer.headers()[CACHE_CONTROL], "public, immutable");
+    }
+}
+
+#[test]
+fn documents_describe_types_fields_and_operations() {
+    let facts = facts();
+    let third = json(get("/openapi/v3/api/v1", None, &[]).body());
+    let second = json(&v2::json(&facts));
+    for schemas in [&third["components"]["schemas"], &second["definitions"]] {
+        let pod = &schemas["io.k8s.api.core.v1.Pod"];
+        assert!(pod["description"].as_str().unwrap().starts_with("Pod is a collection of containers"));
+        let spec = &pod["properties"]["spec"];
+        assert!(spec["description"].as_str().unwrap().starts_with("Specification of the desired behavior"));
+        let time = &schemas["io.k8s.apimachinery.pkg.apis.meta.v1.Time"];
+        assert!(time["description"].as_str().unwrap().starts_with("Time is a wrapper"));
+    }
+    // What stands next to a reference counts in version 2 only.
+    let schemas = &third["components"]["schemas"];
+    assert!(schemas["io.k8s.api.core.v1.Pod"]["properties"]["spec"]["allOf"][0]["$ref"].is_string());
+    let pods = &third["paths"]["/api/v1/namespaces/{namespace}/pods"];
+    assert_eq!(pods["post"]["description"], "create a Pod");
+    let status = &third["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/status"];
+    assert_eq!(status["patch"]["description"], "partially update status of the specified Pod");
 }
 
 #[test]
@@ -176,6 +213,39 @@ fn the_protobuf_form_has_the_same_definitions() {
     let named = fields(definitions).into_iter().map(|(_, entry)| fields(entry)[0].1);
     let got: Vec<_> = named.map(|name| String::from_utf8(name.to_vec()).unwrap()).collect();
     assert_eq!(got, wanted);
+}
+
+#[test]
+fn the_protobuf_form_of_version_3_has_the_same_schemas() {
+    let facts = facts();
+    let members = v3::members("apis/apps/v1", &facts);
+    let document = json(&v3::json(&members));
+    let binary = v3::protobuf(&members);
+    let components = field(&binary, 5);
+    let named: Vec<_> = fields(field(components, 1)).into_iter().map(|(_, entry)| entry).collect();
+    let names: Vec<_> = named.iter().map(|entry| text(field(entry, 1))).collect();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    assert_eq!(names, schemas.keys().collect::<Vec<_>>());
+    // NamedSchemaOrReference.value → SchemaOrReference.schema
+    let at = names.iter().position(|name| *name == "io.k8s.api.apps.v1.DeploymentSpec").unwrap();
+    let spec = field(field(named[at], 2), 1);
+    assert_eq!(text(field(spec, 25)), "object");
+    assert_eq!(
+        text(field(spec, 34)),
+        "DeploymentSpec is the specification of the desired behavior of the Deployment."
+    );
+    let required: Vec<_> = fields(spec).into_iter().filter(|(n, _)| *n == 23).map(|(_, v)| text(v)).collect();
+    assert_eq!(required, ["selector", "template"]);
+    // One path item a path.
+    assert_eq!(fields(field(&binary, 4)).len(), document["paths"].as_object().unwrap().len());
+}
+
+fn field(message: &[u8], number: u64) -> &[u8] {
+    fields(message).into_iter().find(|(n, _)| *n == number).unwrap_or_else(|| panic!("no field {number}")).1
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
 }
 
 /// The length-delimited fields of a message that has no others.

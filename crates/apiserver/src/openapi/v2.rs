@@ -35,7 +35,7 @@ pub fn json(facts: &[ResourceFacts]) -> Bytes {
 
 /// The document as a gnostic `openapi.v2.Document`.
 pub fn protobuf(facts: &[ResourceFacts]) -> Bytes {
-    gnostic::document(&document(facts)).into()
+    gnostic::v2::document(&document(facts)).into()
 }
 
 pub(super) fn document(facts: &[ResourceFacts]) -> Value {
@@ -94,6 +94,7 @@ fn operation(operation: &Operation) -> Value {
         "produces": MEDIA_TYPES,
         "schemes": ["https"],
         "tags": [operation.tag],
+        "description": operation.description,
         "operationId": operation.id,
         "parameters": parameters,
         "responses": responses.chain(unauthorized).collect::<Map<_, _>>(),

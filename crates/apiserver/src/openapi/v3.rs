@@ -10,7 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::paths::{self, Content, Operation, PathItem};
 use super::schemas::{self, Dialect};
-use super::{KUBERNETES_VERSION, ResourceFacts};
+use super::{KUBERNETES_VERSION, ResourceFacts, gnostic};
+
+/// The media type of the protobuf form.
+pub const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+
+/// What clients before Kubernetes 1.27 ask for; the answer is named as above, `@` has no place in a media type.
+pub const PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
 
 const MEDIA_TYPES: [&str; 3] =
     ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -58,13 +64,22 @@ fn name(facts: &ResourceFacts) -> String {
     }
 }
 
-/// The document of a group-version, from all its resources.
-pub fn document(members: &[&ResourceFacts]) -> Bytes {
+/// The document of a group-version as JSON, from all its resources.
+pub fn json(members: &[&ResourceFacts]) -> Bytes {
+    document(members).to_string().into()
+}
+
+/// The document as a gnostic `openapi.v3.Document`.
+pub fn protobuf(members: &[&ResourceFacts]) -> Bytes {
+    gnostic::v3::document(&document(members)).into()
+}
+
+fn document(members: &[&ResourceFacts]) -> Value {
     let paths = paths::paths(members);
     let schemas = schemas::definitions(paths::roots(&paths), Dialect::V3);
     let items: Map<String, Value> =
         paths.iter().map(|(path, item)| (path.clone(), path_item(item))).collect();
-    let document = json!({
+    json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
         "paths": items,
@@ -74,8 +89,7 @@ pub fn document(members: &[&ResourceFacts]) -> Bytes {
                 "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
             }},
         },
-    });
-    document.to_string().into()
+    })
 }
 
 fn path_item(item: &PathItem) -> Value {
@@ -105,6 +119,7 @@ fn operation(operation: &Operation) -> Value {
     let unauthorized = [("401".to_owned(), json!({"description": "Unauthorized"}))];
     let mut out = json!({
         "tags": [operation.tag],
+        "description": operation.description,
         "operationId": operation.id,
         "parameters": parameters.collect::<Value>(),
         "responses": responses.chain(unauthorized).collect::<Map<_, _>>(),
