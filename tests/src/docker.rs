@@ -78,6 +78,16 @@ impl DockerCluster {
         self.api(&object).patch(name, &PatchParams::default(), &patch).await.expect("the API takes it");
     }
 
+    /// Merges into a pod by way of one of its subresources.
+    ///
+    /// # Panics
+    /// If the API refuses it.
+    pub async fn patch_subresource(&self, pod: &str, subresource: &str, patch: Value) {
+        let patch = Patch::Strategic(patch);
+        let params = PatchParams::default();
+        self.pods().patch_subresource(subresource, pod, &params, &patch).await.expect("the API takes it");
+    }
+
     fn api(&self, object: &DynamicObject) -> Api<DynamicObject> {
         let types = object.types.clone().expect("a kind");
         let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
@@ -217,7 +227,10 @@ impl Drop for DockerCluster {
 }
 
 /// What a docker command says; nothing if it fails.
-fn docker(arguments: &[&str]) -> String {
+///
+/// # Panics
+/// If there is no such program.
+pub fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().expect("docker runs");
     Said::of(output).stdout
 }

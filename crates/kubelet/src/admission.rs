@@ -80,19 +80,16 @@ fn unsupported(pod: &Pod) -> Vec<String> {
     note(spec.resource_claims.iter().flatten().next().is_some(), "spec.resourceClaims");
     note(spec.resources.is_some(), "spec.resources");
     note(spec.host_users == Some(false), "spec.hostUsers");
-    note(spec.readiness_gates.iter().flatten().next().is_some(), "spec.readinessGates");
     note(spec.image_pull_secrets.iter().flatten().next().is_some(), "spec.imagePullSecrets");
     let init = spec.init_containers.iter().flatten().enumerate();
     for (index, container) in init {
         let path = format!("spec.initContainers[{index}]");
-        note(container.restart_policy.is_some(), &format!("{path}.restartPolicy"));
         for field in container_fields(container) {
             note(true, &format!("{path}.{field}"));
         }
     }
     for (index, container) in spec.containers.iter().enumerate() {
         let path = format!("spec.containers[{index}]");
-        note(container.restart_policy.is_some(), &format!("{path}.restartPolicy"));
         for field in container_fields(container) {
             note(true, &format!("{path}.{field}"));
         }
@@ -109,15 +106,12 @@ fn container_fields(container: &Container) -> Vec<&'static str> {
     };
     note(container.volume_devices.iter().flatten().next().is_some(), "volumeDevices");
     let sources = container.env.iter().flatten().filter_map(|e| e.value_from.as_ref());
+    let rules = container.restart_policy_rules.iter().flatten();
+    note(rules.into_iter().any(|rule| rule.action != "Restart"), "restartPolicyRules[].action");
     note(sources.into_iter().any(|s| s.file_key_ref.is_some()), "env[].valueFrom.fileKeyRef");
     let mounts = container.volume_mounts.iter().flatten();
     let recursive = |m: &VolumeMount| m.recursive_read_only.as_deref() == Some("Enabled");
     note(mounts.into_iter().any(recursive), "volumeMounts[].recursiveReadOnly");
-    note(container.lifecycle.is_some(), "lifecycle");
-    note(container.liveness_probe.is_some(), "livenessProbe");
-    note(container.readiness_probe.is_some(), "readinessProbe");
-    note(container.startup_probe.is_some(), "startupProbe");
-    note(container.restart_policy_rules.iter().flatten().next().is_some(), "restartPolicyRules");
     if let Some(resources) = &container.resources {
         let names = resources.limits.iter().chain(resources.requests.iter()).flatten();
         let known = ["cpu", "memory", "ephemeral-storage"];
@@ -139,14 +133,14 @@ mod tests {
     fn names_every_field_it_cannot_honour() {
         let refused = admit(&pod(json!({
             "volumes": [{"name": "v", "emptyDir": {}}, {"name": "n", "nfs": {"server": "s", "path": "/"}}],
-            "containers": [{"name": "a", "livenessProbe": {"tcpSocket": {"port": 1}}}]
+            "containers": [{"name": "a", "volumeDevices": [{"name": "v", "devicePath": "/d"}]}]
         })));
         assert_eq!(
             refused,
             Some(Rejection {
                 reason: "PodFeatureUnsupported",
                 message: "Pod was rejected: this node does not support spec.volumes[n].nfs, \
-                          spec.containers[0].livenessProbe"
+                          spec.containers[0].volumeDevices"
                     .to_owned()
             })
         );

@@ -7,6 +7,7 @@
 pub(crate) use crate::environment::expand_strict;
 
 use crate::environment::expand;
+use crate::limits;
 use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use api::quantity::Quantity;
@@ -18,6 +19,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Container annotation with the hash of what, when changed, restarts the container.
 pub(crate) const HASH_ANNOTATION: &str = "io.kubernetes.container.hash";
+/// Container annotation with the limits that the container was made with.
+pub(crate) const RESOURCES_ANNOTATION: &str = "minik.resources";
 /// Container annotation with the number of restarts.
 const RESTART_COUNT_ANNOTATION: &str = "io.kubernetes.container.restartCount";
 /// Container annotation with the path, inside the container, of the termination message.
@@ -125,6 +128,7 @@ pub(crate) fn container(
         words.iter().flatten().map(|word| expand(word, &vars)).collect::<Vec<_>>()
     };
     let path = container.termination_message_path.clone().unwrap_or_default();
+    let resources = resources(pod, container, node);
     ContainerConfig {
         metadata: ContainerMetadata { name: container.name.clone(), attempt },
         image,
@@ -135,6 +139,7 @@ pub(crate) fn container(
         mounts,
         annotations: StringMap::from([
             (HASH_ANNOTATION.to_owned(), hash(container)),
+            (RESOURCES_ANNOTATION.to_owned(), limits::fingerprint(&resources)),
             (RESTART_COUNT_ANNOTATION.to_owned(), attempt.to_string()),
             (TERMINATION_PATH_ANNOTATION.to_owned(), path),
             (GRACE_ANNOTATION.to_owned(), grace_period(&spec).to_string()),
@@ -142,7 +147,7 @@ pub(crate) fn container(
         stdin: container.stdin.unwrap_or_default(),
         stdin_once: container.stdin_once.unwrap_or_default(),
         tty: container.tty.unwrap_or_default(),
-        resources: resources(pod, container, node),
+        resources,
         security,
         stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()).unwrap_or_default(),
         env,

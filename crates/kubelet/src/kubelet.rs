@@ -86,6 +86,8 @@ pub async fn run(
         references: References::new(client.clone(), context.clone()),
         services: config.root_dir.as_ref().map(|_| informers.of::<Service>()),
         cluster_dns: config.cluster_dns.clone(),
+        pods: pods.clone(),
+        started: context.clock.now(),
     });
     ready(Arc::new(Server::new(Host {
         context: context.clone(),

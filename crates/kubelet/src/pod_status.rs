@@ -3,17 +3,24 @@
 //! **Contract**: pure; `old` is the status last known, from which transition times and others' conditions are kept.
 //! **Upstream**: `generateAPIPodStatus`, `getPhase` of `pkg/kubelet/kubelet_pods.go`, `pkg/kubelet/status/generate.go`.
 
+mod conditions;
+
+use crate::ephemeral;
+use crate::health::Health;
+use crate::limits::Pending;
 use crate::observed::Observed;
-use crate::sync_pod::RestartPolicy;
+use crate::restart::{Role, restarts};
 use api::k8s_openapi::api::core::v1::{
     Container, ContainerState as ApiContainerState, ContainerStateRunning, ContainerStateTerminated,
     ContainerStateWaiting, ContainerStatus as ApiContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec,
-    PodStatus,
+    PodStatus, VolumeMountStatus,
 };
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use api::pod::is_sidecar;
+use conditions::conditions;
 use jiff::Timestamp;
 use runtime::{ContainerState, ContainerStatus};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a container waits: reason and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,21 +42,22 @@ pub(crate) struct Knowledge {
     pub(crate) stopping: bool,
     /// Every container has stopped, and nothing will start: what did not end by itself has ended now.
     pub(crate) stopped: bool,
+    /// What probes have found out.
+    pub(crate) health: Health,
+    /// Containers, by name, that have the resources which the pod asks for.
+    pub(crate) settled: BTreeSet<String>,
+    /// Why the pod does not get the resources that it asks for.
+    pub(crate) pending: Option<Pending>,
+    /// The pod is removed from this node for the node's own sake: the message of its condition.
+    pub(crate) disrupted: Option<String>,
     /// The node's address.
     pub(crate) host_ip: String,
     /// `docker`: the scheme of container ids.
     pub(crate) scheme: String,
 }
 
-/// The conditions that this kubelet decides; all others are somebody else's.
-const OWN_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 /// `MaxPodTerminationMessageLogLength`: what the messages of a pod's containers may be together.
 const MESSAGES_MAX: usize = 12 * 1024;
-
-/// Whether this kubelet decides a condition.
-pub(crate) fn is_own(condition: &str) -> bool {
-    OWN_CONDITIONS.contains(&condition)
-}
 
 /// Whether two statuses say the same of what this kubelet decides.
 pub(crate) fn agree(a: &PodStatus, b: &PodStatus) -> bool {
@@ -57,14 +65,27 @@ pub(crate) fn agree(a: &PodStatus, b: &PodStatus) -> bool {
         let own = status.conditions.iter().flatten().filter(|c| is_own(&c.type_));
         own.map(|c| (c.type_.clone(), c.status.clone())).collect()
     };
-    a.phase == b.phase && a.container_statuses == b.container_statuses && conditions(a) == conditions(b)
+    a.phase == b.phase
+        && a.container_statuses == b.container_statuses
+        && a.init_container_statuses == b.init_container_statuses
+        && conditions(a) == conditions(b)
 }
 
 /// The strategic merge patch that writes a status and leaves alone what others have written.
-pub(crate) fn patch(uid: &str, status: &PodStatus) -> serde_json::Value {
+pub(crate) fn patch(uid: &str, old: Option<&PodStatus>, status: &PodStatus) -> serde_json::Value {
     let mut own = status.clone();
-    own.conditions.iter_mut().for_each(|list| list.retain(|c| is_own(&c.type_)));
+    let is_ours = |c: &PodCondition| is_own(&c.type_) || conditions::is_disruption(c);
+    own.conditions.iter_mut().for_each(|list| list.retain(is_ours));
     let mut status = serde_json::json!(own);
+    // What is over is taken back; everything else of ours is always there.
+    if let Some(list) = status["conditions"].as_array_mut() {
+        let old = old.and_then(|old| old.conditions.as_deref()).unwrap_or_default();
+        for kind in conditions::PASSING {
+            if old.iter().any(|c| c.type_ == kind) && !list.iter().any(|c| c["type"] == kind) {
+                list.push(serde_json::json!({ "type": kind, "$patch": "delete" }));
+            }
+        }
+    }
     // Lists that would be merged, so that an address of an earlier sandbox would stay.
     for field in ["podIPs", "hostIPs"] {
         if let Some(list) = status[field].as_array_mut() {
@@ -86,25 +107,19 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
     let now = seconds(now);
     let old_statuses =
         old.container_statuses.iter().flatten().chain(old.init_container_statuses.iter().flatten());
+    let old_statuses = old_statuses.chain(old.ephemeral_container_statuses.iter().flatten());
     let old_by_name: BTreeMap<&str, &ApiContainerStatus> =
         old_statuses.map(|s| (s.name.as_str(), s)).collect();
 
     let init: Vec<_> = spec.init_containers.iter().flatten().collect();
     let has_init = !init.is_empty();
-    let status_of = |container: &Container, is_init: bool| {
-        container_status(
-            container,
-            is_init,
-            has_init,
-            observed,
-            know,
-            old_by_name.get(container.name.as_str()).copied(),
-        )
-    };
-    let mut init_statuses: Vec<_> = init.iter().map(|c| status_of(c, true)).collect();
-    let mut statuses: Vec<_> = spec.containers.iter().map(|c| status_of(c, false)).collect();
+    let view = View { has_init, observed, know, old: &old_by_name };
+    let mut init_statuses: Vec<_> = init.iter().map(|c| view.status_of(c, Role::Init)).collect();
+    let mut statuses: Vec<_> = spec.containers.iter().map(|c| view.status_of(c, Role::Main)).collect();
+    let mut ephemeral: Vec<_> =
+        ephemeral::containers(spec).map(|c| view.status_of(&c, Role::Ephemeral)).collect();
     let share = MESSAGES_MAX / (init_statuses.len() + statuses.len()).max(1);
-    for status in init_statuses.iter_mut().chain(&mut statuses) {
+    for status in init_statuses.iter_mut().chain(&mut statuses).chain(&mut ephemeral) {
         for state in [&mut status.state, &mut status.last_state].into_iter().flatten() {
             let message = state.terminated.as_mut().and_then(|end| end.message.as_mut());
             if let Some(message) = message.filter(|message| message.len() > share) {
@@ -117,7 +132,11 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
     let failed = know.failed.as_ref().filter(|_| observed.running().next().is_none());
     let mut phase = match failed {
         Some(_) => "Failed",
-        None => phase(spec, &init_statuses, &statuses, know),
+        None => match phase(spec, &init_statuses, &statuses, know) {
+            // Sidecars are still to stop.
+            "Succeeded" | "Failed" if observed.running().next().is_some() => "Running",
+            phase => phase,
+        },
     };
     if let Some(end @ ("Succeeded" | "Failed")) = old.phase.as_deref() {
         // Terminal is terminal.
@@ -149,8 +168,11 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
         if has_init {
             status.init_container_statuses = Some(init_statuses);
         }
+        if !ephemeral.is_empty() {
+            status.ephemeral_container_statuses = Some(ephemeral);
+        }
     }
-    status.conditions = Some(conditions(pod, &status, observed, &old, &now));
+    status.conditions = Some(conditions(pod, &status, observed, know, &old, &now));
     status
 }
 
@@ -162,77 +184,118 @@ fn pod_ips(spec: &PodSpec, observed: &Observed, know: &Knowledge) -> Vec<String>
     }
 }
 
-fn container_status(
-    container: &Container,
-    is_init: bool,
+/// What container statuses are made from.
+struct View<'a> {
     has_init: bool,
-    observed: &Observed,
-    know: &Knowledge,
-    old: Option<&ApiContainerStatus>,
-) -> ApiContainerStatus {
-    let mut status = ApiContainerStatus {
-        name: container.name.clone(),
-        image: container.image.clone().unwrap_or_default(),
-        started: Some(false),
-        // Upstream always writes the field.
-        last_state: Some(ApiContainerState::default()),
-        ..Default::default()
-    };
-    let waiting = |reason: &str, message: &str| ApiContainerState {
+    observed: &'a Observed,
+    know: &'a Knowledge,
+    old: &'a BTreeMap<&'a str, &'a ApiContainerStatus>,
+}
+
+impl View<'_> {
+    fn status_of(&self, container: &Container, role: Role) -> ApiContainerStatus {
+        let (observed, know) = (self.observed, self.know);
+        let old = self.old.get(container.name.as_str()).copied();
+        let mut status = ApiContainerStatus {
+            name: container.name.clone(),
+            image: container.image.clone().unwrap_or_default(),
+            started: Some(false),
+            // Upstream always writes the field.
+            last_state: Some(ApiContainerState::default()),
+            volume_mounts: mounts(container),
+            ..Default::default()
+        };
+        let held = know.waiting.get(&container.name).map(|w| waiting(w.reason, &w.message));
+
+        let Some(latest) = observed.latest(&container.name) else {
+            // Known to the API, unknown to the runtime: it ran and its record is lost, or it never ran.
+            if let Some(old) = old.filter(|old| old.container_id.is_some()) {
+                return lost(old, know);
+            }
+            status.state = Some(held.unwrap_or_else(|| match (self.has_init, role) {
+                (true, Role::Init | Role::Main) => waiting("PodInitializing", ""),
+                _ => waiting("ContainerCreating", ""),
+            }));
+            return status;
+        };
+
+        status.restart_count = i32::try_from(latest.metadata.attempt).unwrap_or(i32::MAX);
+        status.container_id = Some(format!("{}://{}", know.scheme, latest.id));
+        status.image_id = format!("{}://{}", know.scheme, latest.image_ref);
+        if !latest.image.is_empty() {
+            status.image.clone_from(&latest.image);
+        }
+        if let Some(previous) = observed.previous(&container.name) {
+            status.last_state = Some(terminated(previous, know));
+        }
+        match latest.state {
+            ContainerState::Running => {
+                // Others have no probes.
+                let stays = role == Role::Main || role == Role::Init && is_sidecar(container);
+                status.started = Some(!stays || know.health.has_started(container, &latest.id));
+                status.ready = stays && know.health.is_ready(container, &latest.id);
+                status.state = Some(ApiContainerState {
+                    running: Some(ContainerStateRunning { started_at: latest.started_at.map(seconds) }),
+                    ..Default::default()
+                });
+                self.show_resources(container, &mut status, old);
+            }
+            ContainerState::Exited => {
+                status.ready = role == Role::Init && !is_sidecar(container) && latest.exit_code == 0;
+                match held.filter(|_| !know.stopping) {
+                    Some(held) => {
+                        status.state = Some(held);
+                        status.last_state = Some(terminated(latest, know));
+                    }
+                    None => status.state = Some(terminated(latest, know)),
+                }
+            }
+            ContainerState::Created | ContainerState::Unknown => {
+                status.container_id = None;
+                status.state = Some(held.unwrap_or_else(|| waiting("ContainerCreating", "")));
+            }
+        }
+        status
+    }
+
+    /// What a container that runs has been given: what it asks for, once it has it.
+    fn show_resources(
+        &self,
+        container: &Container,
+        status: &mut ApiContainerStatus,
+        old: Option<&ApiContainerStatus>,
+    ) {
+        let shown = old.and_then(|old| old.resources.clone());
+        if shown.is_none() || self.know.settled.contains(&container.name) {
+            let resources = container.resources.clone().unwrap_or_default();
+            status.allocated_resources = resources.requests.clone();
+            status.resources = Some(resources);
+        } else {
+            status.allocated_resources = old.and_then(|old| old.allocated_resources.clone());
+            status.resources = shown;
+        }
+    }
+}
+
+fn waiting(reason: &str, message: &str) -> ApiContainerState {
+    ApiContainerState {
         waiting: Some(ContainerStateWaiting {
             reason: Some(reason.to_owned()),
             message: Some(message.to_owned()).filter(|m| !m.is_empty()),
         }),
         ..Default::default()
-    };
-    let held = know.waiting.get(&container.name).map(|w| waiting(w.reason, &w.message));
+    }
+}
 
-    let Some(latest) = observed.latest(&container.name) else {
-        // Known to the API, unknown to the runtime: it ran and its record is lost, or it never ran.
-        if let Some(old) = old.filter(|old| old.container_id.is_some()) {
-            return lost(old, know);
-        }
-        status.state = Some(held.unwrap_or_else(|| match (has_init, is_init) {
-            (true, _) => waiting("PodInitializing", ""),
-            _ => waiting("ContainerCreating", ""),
-        }));
-        return status;
+fn mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+    let status = |mount: &api::k8s_openapi::api::core::v1::VolumeMount| VolumeMountStatus {
+        name: mount.name.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only.filter(|readonly| *readonly),
+        recursive_read_only: (mount.read_only == Some(true)).then(|| "Disabled".to_owned()),
+        ..Default::default()
     };
-
-    status.restart_count = i32::try_from(latest.metadata.attempt).unwrap_or(i32::MAX);
-    status.container_id = Some(format!("{}://{}", know.scheme, latest.id));
-    status.image_id = format!("{}://{}", know.scheme, latest.image_ref);
-    if !latest.image.is_empty() {
-        status.image.clone_from(&latest.image);
-    }
-    if let Some(previous) = observed.previous(&container.name) {
-        status.last_state = Some(terminated(previous, know));
-    }
-    match latest.state {
-        ContainerState::Running => {
-            status.started = Some(true);
-            status.ready = !is_init;
-            status.state = Some(ApiContainerState {
-                running: Some(ContainerStateRunning { started_at: latest.started_at.map(seconds) }),
-                ..Default::default()
-            });
-        }
-        ContainerState::Exited => {
-            status.ready = is_init && latest.exit_code == 0;
-            match held.filter(|_| !know.stopping) {
-                Some(held) => {
-                    status.state = Some(held);
-                    status.last_state = Some(terminated(latest, know));
-                }
-                None => status.state = Some(terminated(latest, know)),
-            }
-        }
-        ContainerState::Created | ContainerState::Unknown => {
-            status.container_id = None;
-            status.state = Some(held.unwrap_or_else(|| waiting("ContainerCreating", "")));
-        }
-    }
-    status
+    container.volume_mounts.as_ref().map(|list| list.iter().map(status).collect())
 }
 
 /// A container that the API says ran and of which the runtime knows nothing any more.
@@ -292,27 +355,45 @@ fn phase(
     main: &[ApiContainerStatus],
     know: &Knowledge,
 ) -> &'static str {
-    let policy = RestartPolicy::of(spec);
     let ended = |s: &ApiContainerStatus| s.state.as_ref().and_then(|s| s.terminated.clone());
-    for status in init {
+    let ran = |s: &ApiContainerStatus| s.last_state.as_ref().is_some_and(|s| s.terminated.is_some());
+    let has_main = main.iter().any(|s| s.container_id.is_some());
+    for (container, status) in spec.init_containers.iter().flatten().zip(init) {
+        let running = status.state.as_ref().is_some_and(|s| s.running.is_some());
+        if is_sidecar(container) {
+            let started = running && status.started == Some(true);
+            if !started && !ran(status) && ended(status).is_none() && !know.stopped {
+                return "Pending";
+            }
+            continue;
+        }
         match ended(status) {
             Some(end) if end.exit_code == 0 => {}
-            Some(_) if policy == RestartPolicy::Never || know.stopped => return "Failed",
+            Some(end) if !restarts(spec, container, Role::Init, end.exit_code) && !has_main => {
+                return "Failed";
+            }
             _ if know.stopped => return "Failed",
             _ => return "Pending",
         }
     }
-    let (mut running, mut waiting, mut stopped, mut succeeded) = (0, 0, 0, 0);
-    for status in main {
+    let (mut running, mut waiting, mut stopped, mut succeeded, mut restarting) = (0, 0, 0, 0, 0);
+    for (container, status) in spec.containers.iter().zip(main) {
         let state = status.state.clone().unwrap_or_default();
         if state.running.is_some() {
             running += 1;
         } else if let Some(end) = state.terminated {
             stopped += 1;
+            let condemned = end.container_id.as_deref().is_some_and(|id| {
+                let id = id.rsplit("://").next().unwrap_or(id);
+                know.health.failure(&id.into()).is_some()
+            });
+            let again = |code: i32| restarts(spec, container, Role::Main, code);
+            restarting += usize::from(again(end.exit_code) || condemned && again(137));
             succeeded += usize::from(end.exit_code == 0);
-        } else if status.last_state.as_ref().is_some_and(|s| s.terminated.is_some()) {
+        } else if ran(status) {
             // Held back, to run again.
             stopped += 1;
+            restarting += 1;
         } else {
             waiting += 1;
         }
@@ -323,84 +404,15 @@ fn phase(
     if waiting > 0 {
         return "Pending";
     }
-    if running > 0 || stopped == 0 || policy == RestartPolicy::Always {
+    if running > 0 || stopped == 0 || restarting > 0 {
         return "Running";
     }
-    if stopped == succeeded {
-        return "Succeeded";
-    }
-    if policy == RestartPolicy::Never { "Failed" } else { "Running" }
+    if stopped == succeeded { "Succeeded" } else { "Failed" }
 }
 
-fn conditions(
-    pod: &Pod,
-    status: &PodStatus,
-    observed: &Observed,
-    old: &PodStatus,
-    now: &Time,
-) -> Vec<PodCondition> {
-    let phase = status.phase.as_deref().unwrap_or_default();
-    let unready: Vec<&str> =
-        status.container_statuses.iter().flatten().filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
-    let uninitialized: Vec<&str> = status
-        .init_container_statuses
-        .iter()
-        .flatten()
-        .filter(|s| !s.ready)
-        .map(|s| s.name.as_str())
-        .collect();
-    let listed = |what: &str, names: &[&str]| format!("containers with {what} status: [{}]", names.join(" "));
-    let ended = match phase {
-        "Succeeded" => Some(("PodCompleted", String::new())),
-        "Failed" => Some(("PodFailed", String::new())),
-        _ => None,
-    };
-    let ready: Result<(), (&str, String)> = match &ended {
-        Some(end) => Err(end.clone()),
-        None if status.container_statuses.is_none() => Err(("ContainersNotReady", String::new())),
-        None if unready.is_empty() => Ok(()),
-        None => Err(("ContainersNotReady", listed("unready", &unready))),
-    };
-    let initialized = match &ended {
-        Some(("PodCompleted", _)) => Err(("PodCompleted", String::new())).or(Ok::<(), (&str, String)>(())),
-        Some(end) if !uninitialized.is_empty() => Err(end.clone()),
-        _ if uninitialized.is_empty() => Ok(()),
-        _ => Err(("ContainersNotInitialized", listed("incomplete", &uninitialized))),
-    };
-    let sandboxed = if observed.ready_sandbox().is_some() { Ok(()) } else { Err(("", String::new())) };
-
-    let mut list = Vec::new();
-    for (kind, result) in [
-        ("PodReadyToStartContainers", sandboxed),
-        ("Initialized", initialized),
-        ("Ready", ready.clone()),
-        ("ContainersReady", ready),
-    ] {
-        let (status, reason, message) = match result {
-            Ok(()) => ("True", None, None),
-            Err((reason, message)) => (
-                "False",
-                Some(reason.to_owned()).filter(|r| !r.is_empty()),
-                Some(message).filter(|m| !m.is_empty()),
-            ),
-        };
-        let before = old.conditions.iter().flatten().find(|c| c.type_ == kind);
-        list.push(PodCondition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason,
-            message,
-            last_transition_time: before
-                .filter(|c| c.status == status)
-                .and_then(|c| c.last_transition_time.clone())
-                .or_else(|| Some(now.clone())),
-            observed_generation: pod.metadata.generation,
-            ..Default::default()
-        });
-    }
-    let own: Vec<String> = list.iter().map(|c| c.type_.clone()).collect();
-    list.extend(old.conditions.iter().flatten().filter(|c| !own.contains(&c.type_)).cloned());
-    list
+/// Whether this kubelet decides a condition.
+pub(crate) fn is_own(condition: &str) -> bool {
+    conditions::OWN.contains(&condition)
 }
 
 #[cfg(test)]

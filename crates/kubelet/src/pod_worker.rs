@@ -6,32 +6,32 @@
 //! **Not here**: what is to be done (`sync_pod`), how a pod ends (`termination`), who starts workers (`kubelet`).
 //! **Upstream**: `pkg/kubelet/pod_workers.go`, `SyncPod` of `pkg/kubelet/kuberuntime`.
 
+mod kill;
+mod node;
 mod start;
 mod termination;
 mod volumes;
 
 use crate::admission;
 use crate::backoff::Backoff;
-use crate::container_config::NodeContext;
-use crate::images::{EventKind, Images};
-use crate::network_files::ClusterDns;
+use crate::health::Probe;
+use crate::images::EventKind;
+use crate::limits::{self, Limits};
 use crate::observed::{Observed, observe};
 use crate::pod_status::{self, Knowledge, Waiting, is_own, pod_status};
-use crate::references::{Held, References};
-use crate::sync_pod::{Plan, sync_pod};
+use crate::probes::{Probes, Target};
+use crate::references::Held;
+use crate::sync_pod::{Circumstances, Plan, sync_pod};
 use crate::volumes::Volumes;
-use api::k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
-use client::events::Type as EventType;
-use client::{Informer, Recorder};
-use component_base::Context;
+use api::k8s_openapi::api::core::v1::{Pod, PodStatus};
 use component_base::logging::chain;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use runtime::RuntimeService;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+pub(crate) use node::Node;
+use runtime::ContainerId;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -41,36 +41,6 @@ const RETRY: SignedDuration = SignedDuration::from_secs(10);
 const RETRY_API: SignedDuration = SignedDuration::from_secs(1);
 /// How long a container that could not be started says so, before the next try or a back-off has the word.
 const SHOW_ERROR: SignedDuration = SignedDuration::from_secs(2);
-
-/// What all workers of a node share.
-pub(crate) struct Node {
-    pub(crate) context: Context,
-    pub(crate) client: kube::Client,
-    pub(crate) runtime: Arc<dyn RuntimeService>,
-    pub(crate) images: Images,
-    pub(crate) recorder: Recorder,
-    pub(crate) facts: NodeContext,
-    /// The scheme of container ids.
-    pub(crate) scheme: String,
-    /// Where pods keep files on this node; none on a simulated node.
-    pub(crate) pods_dir: Option<PathBuf>,
-    /// Where seccomp profiles of this node are.
-    pub(crate) seccomp_dir: Option<PathBuf>,
-    /// Whether this process may mount.
-    pub(crate) may_mount: bool,
-    /// The objects that pods refer to.
-    pub(crate) references: References,
-    /// Every service, for the environment; none on a simulated node, where nobody reads it.
-    pub(crate) services: Option<Informer<Service>>,
-    pub(crate) cluster_dns: ClusterDns,
-}
-
-impl Node {
-    /// A pod's own folder.
-    pub(crate) fn pod_dir(&self, pod: &Pod) -> Option<PathBuf> {
-        Some(self.pods_dir.as_ref()?.join(uid(pod)))
-    }
-}
 
 /// A pod as its worker is told of it.
 #[derive(Clone)]
@@ -137,6 +107,12 @@ pub(crate) struct PodWorker {
     volumes_retry: Option<(Timestamp, SignedDuration)>,
     /// The pod of which the volumes were made or brought up to date.
     volumes_of: Option<Arc<Pod>>,
+    probes: Probes,
+    limits: Limits,
+    /// Nothing is left to run but sidecars.
+    finished: bool,
+    /// Containers whose preStop hook has run.
+    hooked: Mutex<HashSet<ContainerId>>,
 }
 
 /// Starts a worker. `fresh`: the runtime is known to have nothing of this pod.
@@ -154,6 +130,10 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         volumes: Volumes::default(),
         volumes_retry: None,
         volumes_of: None,
+        probes: Probes::new(&node.context, wake.clone()),
+        limits: Limits::default(),
+        finished: false,
+        hooked: Mutex::default(),
         told: receiver,
         wake: wake.clone(),
         observed: Observed::default(),
@@ -241,7 +221,9 @@ impl PodWorker {
     fn has_ended(&self, pod: &Pod) -> bool {
         let phase = |status: Option<&PodStatus>| status.and_then(|s| s.phase.clone());
         let phase = phase(self.published.as_ref()).or_else(|| phase(pod.status.as_ref()));
-        self.knowledge.failed.is_some() || matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
+        self.finished
+            || self.knowledge.failed.is_some()
+            || matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
     }
 
     /// Goes from plan to plan until nothing is left to do now.
@@ -272,7 +254,18 @@ impl PodWorker {
                 self.knowledge.failed = Some(("DeadlineExceeded".to_owned(), message));
                 return Next::Wait(Some(self.now()));
             }
-            let mut plan = sync_pod(pod, &self.observed, &self.backoff, self.now());
+            self.weigh_resources(pod);
+            let given = Circumstances {
+                backoff: &self.backoff,
+                health: &self.knowledge.health,
+                limits: &self.limits,
+                now: self.now(),
+            };
+            let mut plan = sync_pod(pod, &self.observed, &given);
+            if plan.finished && self.observed.running().next().is_some() {
+                self.finished = true;
+                return Next::Wait(Some(self.now()));
+            }
             self.hold_back(pod, &mut plan);
             let wake_at = earliest(plan.wake_at, deadline(pod, self.published.as_ref()));
             let wake_at = earliest(wake_at, self.volumes_due());
@@ -292,7 +285,7 @@ impl PodWorker {
     }
 
     /// Observes the pod in the runtime, and what its ended containers had to say.
-    async fn look(&mut self, pod: &Pod) -> Result<(), Timestamp> {
+    async fn look(&mut self, pod: &Arc<Pod>) -> Result<(), Timestamp> {
         if std::mem::take(&mut self.fresh) {
             return Ok(());
         }
@@ -305,7 +298,52 @@ impl PodWorker {
             }
         }
         self.read_last_words(pod).await;
+        self.watch_health(pod, |_| true);
         Ok(())
+    }
+
+    /// Probes what runs, and takes up what the probes have found out.
+    fn watch_health(&mut self, pod: &Arc<Pod>, which: impl Fn(Probe) -> bool) {
+        let Some(spec) = &pod.spec else { return };
+        let pod_ip = self.pod_ips(pod).into_iter().next();
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let probed = containers.filter(|c| Probe::ALL.iter().any(|probe| probe.of(c).is_some()));
+        let mut targets = Vec::new();
+        for container in probed {
+            let running = self.observed.running().find(|s| s.metadata.name == container.name);
+            targets.extend(running.map(|status| Target {
+                pod: pod.clone(),
+                container: container.clone(),
+                id: status.id.clone(),
+                started_at: status.started_at.unwrap_or(status.created_at),
+                pod_ip: pod_ip.clone(),
+            }));
+        }
+        let known: HashSet<&ContainerId> =
+            self.observed.containers.values().flatten().map(|s| &s.id).collect();
+        self.probes.update(&self.node, &targets, |id| known.contains(id), which);
+        self.knowledge.health = self.probes.health();
+    }
+
+    /// Decides whether the pod gets the resources that it asks for now.
+    fn weigh_resources(&mut self, pod: &Pod) {
+        let published = self.published.as_ref().or(pod.status.as_ref());
+        let mut shown = pod.clone();
+        shown.status = published.cloned();
+        self.knowledge.pending = limits::is_asked_for(&shown)
+            .then(|| {
+                let others = self.node.pods.list();
+                limits::pending(pod, others.iter().map(|pod| &**pod), &self.node.facts)
+            })
+            .flatten();
+        self.limits.want(pod, &self.node.facts, self.knowledge.pending.is_none());
+        let spec = pod.spec.iter();
+        let containers = spec.flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+        let settled = containers.filter(|c| {
+            let latest = self.observed.latest(&c.name);
+            latest.is_some_and(|status| self.limits.is_settled(c, status))
+        });
+        self.knowledge.settled = settled.map(|c| c.name.clone()).collect();
     }
 
     /// Takes out of the plan what waits for a retry, and notes why everything that waits does.
@@ -375,7 +413,7 @@ impl PodWorker {
         if last == Some(status) && !overwritten {
             return Ok(None);
         }
-        let body = pod_status::patch(uid(pod), status);
+        let body = pod_status::patch(uid(pod), last, status);
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         match self.api(pod).patch_status(name, &PatchParams::default(), &Patch::Strategic(body)).await {
             Ok(written) => Ok(Some(revision(&written))),
@@ -394,11 +432,7 @@ impl PodWorker {
 
     /// Records an event about the pod, or about one of its containers.
     fn event(&self, pod: &Pod, container: Option<&str>, kind: EventKind, reason: &str, message: &str) {
-        let event_type = match kind {
-            EventKind::Normal => EventType::Normal,
-            EventKind::Warning => EventType::Warning,
-        };
-        self.node.recorder.event(&reference(pod, container), event_type, reason, message);
+        self.node.event(pod, container, kind, reason, message);
     }
 }
 
@@ -426,22 +460,5 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, other) => one.or(other),
-    }
-}
-
-/// What an event is about: the pod, or a container of it by field path.
-fn reference(pod: &Pod, container: Option<&str>) -> ObjectReference {
-    let field = container.map(|name| {
-        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()).any(|c| c.name == name);
-        format!("spec.{}{{{name}}}", if init { "initContainers" } else { "containers" })
-    });
-    ObjectReference {
-        kind: Some("Pod".to_owned()),
-        api_version: Some("v1".to_owned()),
-        namespace: pod.metadata.namespace.clone(),
-        name: pod.metadata.name.clone(),
-        uid: pod.metadata.uid.clone(),
-        resource_version: pod.metadata.resource_version.clone(),
-        field_path: field,
     }
 }

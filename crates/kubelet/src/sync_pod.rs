@@ -7,10 +7,15 @@
 
 use crate::backoff::{Backoff, go_duration};
 use crate::container_config::{self, HASH_ANNOTATION};
+use crate::ephemeral;
+use crate::health::Health;
+use crate::limits::Limits;
 use crate::observed::Observed;
+use crate::restart::{Role, restarts};
 use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use api::pod::is_sidecar;
 use jiff::Timestamp;
-use runtime::{ContainerId, ContainerState, ContainerStatus, SandboxId};
+use runtime::{ContainerId, ContainerState, ContainerStatus, Resources, SandboxId};
 
 /// What to do, in this order.
 #[derive(Debug, Default, PartialEq)]
@@ -23,12 +28,16 @@ pub(crate) struct Plan {
     pub(crate) remove_sandboxes: Vec<SandboxId>,
     /// The attempt number of a new sandbox.
     pub(crate) create_sandbox: Option<u32>,
+    /// Containers whose limits change.
+    pub(crate) resize: Vec<Resize>,
     /// Containers to start, in order.
     pub(crate) start: Vec<Start>,
     /// Containers that wait, and why.
     pub(crate) waiting: Vec<Held>,
     /// When to ask again although nothing happened.
     pub(crate) wake_at: Option<Timestamp>,
+    /// Nothing is left to run: what still does, sidecars, is to stop, and the pod has ended.
+    pub(crate) finished: bool,
 }
 
 impl Plan {
@@ -38,6 +47,7 @@ impl Plan {
             && self.remove.is_empty()
             && self.remove_sandboxes.is_empty()
             && self.create_sandbox.is_none()
+            && self.resize.is_empty()
             && self.start.is_empty()
     }
 }
@@ -49,18 +59,28 @@ pub(crate) struct Stop {
     pub(crate) name: String,
     /// Text of the `Killing` event.
     pub(crate) message: String,
+    /// Seconds of grace, where a probe has its own.
+    pub(crate) grace: Option<i64>,
 }
 
 /// A container to start.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Start {
     pub(crate) name: String,
-    pub(crate) init: bool,
+    pub(crate) role: Role,
     pub(crate) attempt: u32,
     /// When the attempt before ended.
     pub(crate) failed_at: Option<Timestamp>,
     /// Created earlier, but never started.
     pub(crate) created: Option<ContainerId>,
+}
+
+/// A container whose limits change while it runs.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Resize {
+    pub(crate) id: ContainerId,
+    pub(crate) name: String,
+    pub(crate) resources: Resources,
 }
 
 /// A container held back after a crash.
@@ -70,31 +90,12 @@ pub(crate) struct Held {
     pub(crate) message: String,
 }
 
-/// How a pod treats containers that end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RestartPolicy {
-    Always,
-    OnFailure,
-    Never,
-}
-
-impl RestartPolicy {
-    pub(crate) fn of(spec: &PodSpec) -> Self {
-        match spec.restart_policy.as_deref() {
-            Some("Never") => Self::Never,
-            Some("OnFailure") => Self::OnFailure,
-            _ => Self::Always,
-        }
-    }
-
-    /// Whether a main container that ended with this code runs again.
-    pub(crate) fn restarts(self, exit_code: i32) -> bool {
-        match self {
-            Self::Always => true,
-            Self::OnFailure => exit_code != 0,
-            Self::Never => false,
-        }
-    }
+/// What a plan is made from besides the pod and the runtime's state.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) backoff: &'a Backoff,
+    pub(crate) health: &'a Health,
+    pub(crate) limits: &'a Limits,
+    pub(crate) now: Timestamp,
 }
 
 /// `pod_namespace(uid)`, as back-off messages name a pod.
@@ -114,108 +115,179 @@ pub(crate) fn backoff_key(container: &str, hash: &str) -> String {
 }
 
 /// What to do next for a pod that is to run.
-pub(crate) fn sync_pod(pod: &Pod, observed: &Observed, backoff: &Backoff, now: Timestamp) -> Plan {
+pub(crate) fn sync_pod(pod: &Pod, observed: &Observed, given: &Circumstances<'_>) -> Plan {
     let Some(spec) = &pod.spec else { return Plan::default() };
     let mut plan =
         Plan { remove: outdated(observed), remove_sandboxes: replaced(observed), ..Plan::default() };
-    let policy = RestartPolicy::of(spec);
-
+    if !wants_to_run(spec, observed, given.health) {
+        plan.finished = true;
+        return plan;
+    }
     let in_sandbox = match observed.ready_sandbox() {
         Some(sandbox) => Some(&sandbox.id),
         None => {
-            if !wants_sandbox(spec, observed, policy) {
-                return plan;
-            }
             // What still runs belongs to a sandbox that is gone.
             plan.stop.extend(observed.running().map(|c| Stop {
                 id: c.id.clone(),
                 name: c.metadata.name.clone(),
                 message: "Pod sandbox changed, it will be killed and re-created.".to_owned(),
+                grace: None,
             }));
             plan.create_sandbox = Some(observed.sandboxes.first().map_or(0, |s| s.metadata.attempt + 1));
             None
         }
     };
-    let here = |c: &&ContainerStatus| in_sandbox.is_some_and(|id| *id == c.pod_sandbox_id);
-    let mut step = Step { pod, policy, backoff, now, plan: &mut plan };
-
-    let main_started = spec.containers.iter().any(|c| observed.latest(&c.name).filter(here).is_some());
-    if !main_started {
-        for init in spec.init_containers.iter().flatten() {
-            let latest = observed.latest(&init.name);
-            match latest.filter(here) {
-                Some(status) if status.state == ContainerState::Exited && status.exit_code == 0 => {}
-                Some(status) if status.state == ContainerState::Exited => {
-                    if policy != RestartPolicy::Never {
-                        step.restart(init, true, status);
-                    }
-                    return plan;
-                }
-                Some(status) if status.state == ContainerState::Running => return plan,
-                _ => {
-                    step.start(init, true, latest);
-                    return plan;
-                }
-            }
+    let mut step = Step { pod, spec, observed, given, in_sandbox, plan: &mut plan };
+    // Whoever looks into a pod that does not come up comes first.
+    for container in ephemeral::containers(spec) {
+        if step.here(&container.name).is_none_or(|status| status.state == ContainerState::Created) {
+            step.start(&container, Role::Ephemeral, observed.latest(&container.name));
         }
     }
-
-    for container in &spec.containers {
-        match observed.latest(&container.name) {
-            Some(status) if status.state == ContainerState::Running && here(&status) => {
-                if hash_of(status) != container_config::hash(container) {
-                    step.plan.stop.push(Stop {
-                        id: status.id.clone(),
-                        name: container.name.clone(),
-                        message: format!(
-                            "Container {} definition changed, will be restarted",
-                            container.name
-                        ),
-                    });
-                    step.start(container, false, Some(status));
-                }
-            }
-            Some(status) if status.state == ContainerState::Exited => {
-                if policy.restarts(status.exit_code) {
-                    step.restart(container, false, status);
-                }
-            }
-            latest => step.start(container, false, latest),
+    let initialized = spec.containers.iter().any(|c| step.here(&c.name).is_some());
+    for container in spec.init_containers.iter().flatten() {
+        let goes_on = if is_sidecar(container) {
+            step.keep_running(container, Role::Init)
+        } else {
+            initialized || step.run_once(container)
+        };
+        if !goes_on && !initialized {
+            return plan;
         }
+    }
+    for container in &spec.containers {
+        step.keep_running(container, Role::Main);
     }
     plan
 }
 
-/// Whether anything is left to run, so that a pod without a sandbox needs one.
-fn wants_sandbox(spec: &PodSpec, observed: &Observed, policy: RestartPolicy) -> bool {
-    let init_failed = spec.init_containers.iter().flatten().any(|c| {
-        observed.latest(&c.name).is_some_and(|s| s.state == ContainerState::Exited && s.exit_code != 0)
+/// Whether anything is left to run. Sidecars do not count: they serve the others.
+fn wants_to_run(spec: &PodSpec, observed: &Observed, health: &Health) -> bool {
+    let ended = |name: &str| observed.latest(name).filter(|s| s.state == ContainerState::Exited);
+    let once = spec.init_containers.iter().flatten().filter(|c| !is_sidecar(c));
+    let failed_for_good = once.clone().any(|c| {
+        ended(&c.name).is_some_and(|s| s.exit_code != 0 && !runs_again(spec, c, Role::Init, s, health))
     });
-    if init_failed && policy == RestartPolicy::Never {
+    let has_main = spec.containers.iter().any(|c| observed.latest(&c.name).is_some());
+    if failed_for_good && !has_main {
         return false;
     }
-    spec.containers.iter().any(|container| match observed.latest(&container.name) {
-        Some(status) if status.state == ContainerState::Exited => policy.restarts(status.exit_code),
-        _ => true,
+    spec.containers.iter().any(|container| match ended(&container.name) {
+        Some(status) => runs_again(spec, container, Role::Main, status, health),
+        None => true,
     })
 }
+
+/// Whether a container that has ended runs again. One that a probe has condemned did not succeed, whatever it says.
+pub(crate) fn runs_again(
+    spec: &PodSpec,
+    container: &Container,
+    role: Role,
+    status: &ContainerStatus,
+    health: &Health,
+) -> bool {
+    let condemned = health.failure(&status.id).is_some();
+    restarts(spec, container, role, status.exit_code) || condemned && restarts(spec, container, role, KILLED)
+}
+
+/// The exit code of a container that did not end by itself.
+const KILLED: i32 = 137;
 
 /// One walk over a pod's containers, filling the plan.
 struct Step<'a> {
     pod: &'a Pod,
-    policy: RestartPolicy,
-    backoff: &'a Backoff,
-    now: Timestamp,
+    spec: &'a PodSpec,
+    observed: &'a Observed,
+    given: &'a Circumstances<'a>,
+    /// The sandbox that containers run in, if there is one.
+    in_sandbox: Option<&'a SandboxId>,
     plan: &'a mut Plan,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    /// The newest attempt of a container, if it is in the present sandbox.
+    fn here(&self, name: &str) -> Option<&'a ContainerStatus> {
+        self.observed.latest(name).filter(|c| self.in_sandbox.is_some_and(|id| *id == c.pod_sandbox_id))
+    }
+
+    /// One container that must succeed before the next. Whether it has.
+    fn run_once(&mut self, container: &Container) -> bool {
+        match self.here(&container.name) {
+            Some(status) if status.state == ContainerState::Exited => {
+                if status.exit_code != 0
+                    && runs_again(self.spec, container, Role::Init, status, self.given.health)
+                {
+                    self.restart(container, Role::Init, status);
+                }
+                status.exit_code == 0
+            }
+            Some(status) if status.state == ContainerState::Running => false,
+            _ => {
+                self.start(container, Role::Init, self.observed.latest(&container.name));
+                false
+            }
+        }
+    }
+
+    /// One container that runs beside the others. Whether it has started.
+    fn keep_running(&mut self, container: &Container, role: Role) -> bool {
+        let latest = self.observed.latest(&container.name);
+        let Some(status) = latest else {
+            self.start(container, role, None);
+            return false;
+        };
+        match (status.state, self.here(&container.name).is_some()) {
+            (ContainerState::Running, true) => {
+                self.check(container, role, status);
+                self.given.health.has_started(container, &status.id)
+            }
+            (ContainerState::Exited, _) => {
+                if runs_again(self.spec, container, role, status, self.given.health) {
+                    self.restart(container, role, status);
+                }
+                false
+            }
+            _ => {
+                self.start(container, role, latest);
+                false
+            }
+        }
+    }
+
+    /// Whether a container that runs may go on as it is.
+    fn check(&mut self, container: &Container, role: Role, status: &ContainerStatus) {
+        let again =
+            |what: String, again: bool| if again { format!("{what}, will be restarted") } else { what };
+        let name = &container.name;
+        if hash_of(status) != container_config::hash(container) {
+            self.stop(status, format!("Container {name} definition changed, will be restarted"), None);
+            self.start(container, role, Some(status));
+        } else if let Some(failure) = self.given.health.failure(&status.id) {
+            let what = format!("Container {name} failed {} probe", failure.probe.as_str());
+            let restarts = restarts(self.spec, container, role, KILLED);
+            self.stop(status, again(what, restarts), failure.grace);
+        } else if let Some(change) = self.given.limits.change(container, status) {
+            if change.restart {
+                self.stop(status, format!("Container {name} resize requires restart"), None);
+                self.start(container, role, Some(status));
+            } else {
+                let (id, name) = (status.id.clone(), name.clone());
+                self.plan.resize.push(Resize { id, name, resources: change.resources });
+            }
+        }
+    }
+
+    fn stop(&mut self, status: &ContainerStatus, message: String, grace: Option<i64>) {
+        let (id, name) = (status.id.clone(), status.metadata.name.clone());
+        self.plan.stop.push(Stop { id, name, message, grace });
+    }
+
     /// Starts a container; one that was created and never started is finished, not created again.
-    fn start(&mut self, container: &Container, init: bool, latest: Option<&ContainerStatus>) {
+    fn start(&mut self, container: &Container, role: Role, latest: Option<&ContainerStatus>) {
         let created = latest.filter(|s| s.state == ContainerState::Created);
         self.plan.start.push(Start {
             name: container.name.clone(),
-            init,
+            role,
             attempt: match latest {
                 Some(status) if status.state == ContainerState::Created => status.metadata.attempt,
                 Some(status) => status.metadata.attempt + 1,
@@ -232,11 +304,10 @@ impl Step<'_> {
     }
 
     /// Starts a container that has ended again, unless it is held back.
-    fn restart(&mut self, container: &Container, init: bool, status: &ContainerStatus) {
-        debug_assert!(self.policy != RestartPolicy::Never);
+    fn restart(&mut self, container: &Container, role: Role, status: &ContainerStatus) {
         let failed_at = status.finished_at.unwrap_or(status.created_at);
         let key = backoff_key(&container.name, &container_config::hash(container));
-        if let Some((delay, until)) = self.backoff.waiting(&key, failed_at, self.now) {
+        if let Some((delay, until)) = self.given.backoff.waiting(&key, failed_at, self.given.now) {
             self.plan.waiting.push(Held {
                 name: container.name.clone(),
                 message: format!(
@@ -251,7 +322,7 @@ impl Step<'_> {
         }
         self.plan.start.push(Start {
             name: container.name.clone(),
-            init,
+            role,
             attempt: status.metadata.attempt + 1,
             failed_at: Some(failed_at),
             created: None,
@@ -274,7 +345,9 @@ fn replaced(observed: &Observed) -> Vec<SandboxId> {
 /// The attempt of a container that the runtime knows nothing of: one more than the API remembers, if it ever ran.
 fn next_attempt(pod: &Pod, name: &str) -> u32 {
     let statuses = pod.status.iter().flat_map(|s| {
-        s.init_container_statuses.iter().flatten().chain(s.container_statuses.iter().flatten())
+        let ephemeral = s.ephemeral_container_statuses.iter().flatten();
+        let init = s.init_container_statuses.iter().flatten();
+        init.chain(s.container_statuses.iter().flatten()).chain(ephemeral)
     });
     let ran = statuses.filter(|s| s.name == name && s.container_id.is_some()).map(|s| s.restart_count).next();
     ran.map_or(0, |count| u32::try_from(count).unwrap_or(0) + 1)

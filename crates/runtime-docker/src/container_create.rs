@@ -104,10 +104,11 @@ impl DockerRuntime {
         HostConfig {
             network_mode: in_sandbox.clone(),
             ipc_mode: in_sandbox.clone(),
-            pid_mode: match security.namespaces.pid {
-                NamespaceMode::Container => None,
-                NamespaceMode::Pod => in_sandbox,
-                NamespaceMode::Node => Some("host".to_owned()),
+            pid_mode: match (&security.pid_target, security.namespaces.pid) {
+                (_, NamespaceMode::Node) => Some("host".to_owned()),
+                (_, NamespaceMode::Pod) => in_sandbox,
+                (Some(target), NamespaceMode::Container) => Some(format!("container:{target}")),
+                (None, NamespaceMode::Container) => None,
             },
             uts_mode: (sandbox_config.namespaces.network == NamespaceMode::Node).then(|| "host".to_owned()),
             binds: (!bindable.is_empty()).then(|| bindable.into_iter().map(bind).collect()),

@@ -187,13 +187,13 @@ fn last_words_share_twelve_kibibytes() {
 fn a_patch_names_own_conditions_and_replaces_addresses() {
     let status =
         pod_status(&pod("Always", &[], &["a"]), &observed(vec![ran("a", 0, Running, 0)]), &know(), at(9));
-    let patch = patch("u", &status);
+    let patch = patch("u", None, &status);
     let kinds: Vec<&str> = patch["status"]["conditions"]
         .as_array()
         .expect("a list")
         .iter()
         .filter_map(|condition| condition["type"].as_str())
         .collect();
-    assert_eq!(kinds, OWN_CONDITIONS);
+    assert_eq!(kinds, conditions::OWN[..4]);
     assert_eq!(patch["status"]["podIPs"], json!([{"$patch": "replace"}, {"ip": "10.1.2.3"}]));
 }

@@ -3,15 +3,18 @@
 use super::{PodWorker, RETRY, SHOW_ERROR, uid};
 use crate::container_config::{self, NodeContext, Parts};
 use crate::environment::environment;
+use crate::ephemeral;
+use crate::hooks;
 use crate::images::EventKind;
 use crate::network_files;
 use crate::pod_status::Waiting;
+use crate::restart;
 use crate::security;
-use crate::sync_pod::{Plan, Start, Stop, backoff_key};
+use crate::sync_pod::{Plan, Resize, Start, Stop, backoff_key};
 use crate::volumes::container_mounts;
 use api::k8s_openapi::api::core::v1::{Container, Pod};
 use jiff::Timestamp;
-use runtime::{ContainerId, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
+use runtime::{ContainerId, ContainerState, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +34,9 @@ impl PodWorker {
         }
         if let Some(attempt) = plan.create_sandbox {
             self.create_sandbox(pod, attempt).await?;
+        }
+        for resize in &plan.resize {
+            self.resize(pod, resize).await?;
         }
         for start in plan.start {
             // Without one here, it ended as soon as it was made.
@@ -54,11 +60,13 @@ impl PodWorker {
 
     /// Stops containers of a pod that goes on, all at once.
     async fn stop(&self, pod: &Pod, stops: &[Stop]) -> Result<(), Timestamp> {
-        let grace = pod.spec.as_ref().map_or(30, container_config::grace_period);
-        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-        let all = stops.iter().map(|stop| {
+        let of_pod = pod.spec.as_ref().map_or(30, container_config::grace_period);
+        let running: Vec<_> = self.observed.running().collect();
+        let all = stops.iter().filter_map(|stop| {
+            let status = running.iter().find(|status| status.id == stop.id)?;
             self.event(pod, Some(&stop.name), EventKind::Normal, "Killing", &stop.message);
-            self.node.runtime.stop_container(&stop.id, grace)
+            let grace = u64::try_from(stop.grace.unwrap_or(of_pod)).unwrap_or(0);
+            Some(self.kill(pod, status, Duration::from_secs(grace), None))
         });
         let all = futures::future::join_all(all.collect::<Vec<_>>());
         tokio::select! {
@@ -122,7 +130,9 @@ impl PodWorker {
         sandbox_config: &PodSandboxConfig,
         start: &Start,
     ) -> Result<(), Timestamp> {
-        let Some(container) = find(pod, start) else { return Ok(()) };
+        let found = pod.spec.as_ref().and_then(|spec| restart::find(spec, &start.name));
+        let Some((_, container)) = found else { return Ok(()) };
+        let container = &container;
         let now = self.now();
         if let Some(failed_at) = start.failed_at {
             let key = backoff_key(&container.name, &container_config::hash(container));
@@ -136,7 +146,7 @@ impl PodWorker {
             Ok(()) => {
                 self.event(pod, Some(&container.name), EventKind::Normal, "Started", "Container started");
                 self.knowledge.waiting.remove(&container.name);
-                Ok(())
+                self.post_start(pod, container, &id, start).await
             }
             Err(error) => {
                 let message = format!("failed to start container {:?}: {error}", id.as_str());
@@ -196,6 +206,53 @@ impl PodWorker {
         }
     }
 
+    /// Runs the hook that follows a start; a container whose hook fails is killed.
+    async fn post_start(
+        &mut self,
+        pod: &Pod,
+        container: &Container,
+        id: &ContainerId,
+        start: &Start,
+    ) -> Result<(), Timestamp> {
+        let Some(handler) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else {
+            return Ok(());
+        };
+        let pod_ip = self.pod_ips(pod).into_iter().next();
+        let result = tokio::select! {
+            result = hooks::run(&self.node, handler, container, id, pod_ip.as_deref()) => result,
+            // Its end stops the container, hook or not.
+            () = self.doom() => return Err(self.now()),
+        };
+        let Err(error) = result else { return Ok(()) };
+        tracing::info!(pod = pod.metadata.name, container = start.name, "postStart hook: {error}");
+        let name = Some(container.name.as_str());
+        self.event(pod, name, EventKind::Warning, "FailedPostStartHook", "PostStartHook failed");
+        self.event(pod, name, EventKind::Normal, "Killing", "FailedPostStartHook");
+        let grace = pod.spec.as_ref().map_or(30, container_config::grace_period);
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        if let Err(error) = self.node.runtime.stop_container(id, grace).await {
+            tracing::warn!(pod = pod.metadata.name, "stop a container: {error}");
+        }
+        let waiting = Waiting { reason: "PostStartHookError", message: "PostStartHook failed".to_owned() };
+        self.knowledge.waiting.insert(container.name.clone(), waiting);
+        Err(self.now() + SHOW_ERROR)
+    }
+
+    /// Gives a container that runs other limits.
+    async fn resize(&mut self, pod: &Pod, resize: &Resize) -> Result<(), Timestamp> {
+        match self.node.runtime.update_container_resources(&resize.id, &resize.resources).await {
+            Ok(()) => {
+                self.limits.gave(&resize.id, &resize.name);
+                Ok(())
+            }
+            Err(error) => {
+                let text = format!("Failed to resize container {:?}: {error}", resize.name);
+                self.event(pod, Some(&resize.name), EventKind::Warning, "ResizeError", &text);
+                Err(self.now() + RETRY)
+            }
+        }
+    }
+
     fn sandbox_config(&self, pod: &Pod, attempt: u32) -> Result<PodSandboxConfig, String> {
         let cluster = &self.node.cluster_dns;
         let hostname = network_files::node_name(pod, &cluster.domain)?;
@@ -229,7 +286,12 @@ impl PodWorker {
         };
         let env = environment(pod, container, &facts, &self.held, &services)?;
         let spec = pod.spec.clone().unwrap_or_default();
-        let security = security::context(&spec, container, node.seccomp_dir.as_deref())?;
+        let mut security = security::context(&spec, container, node.seccomp_dir.as_deref())?;
+        if let Some(target) = ephemeral::target(&spec, &container.name) {
+            let running = self.observed.latest(target).filter(|c| c.state == ContainerState::Running);
+            let running = running.ok_or_else(|| format!("unable to find target container {target:?}"))?;
+            security.pid_target = Some(running.id.clone());
+        }
         let mounts = match node.pod_dir(pod) {
             Some(pod_dir) => self.mounts(pod, container, attempt, &env, &pod_dir, &facts).await?,
             None => Vec::new(),
@@ -291,7 +353,7 @@ impl PodWorker {
         self.knowledge.waiting.insert(container.name.clone(), Waiting { reason, message });
     }
 
-    fn pod_ips(&self, pod: &Pod) -> Vec<String> {
+    pub(super) fn pod_ips(&self, pod: &Pod) -> Vec<String> {
         if pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true)) {
             return vec![self.node.facts.host_ip.clone()];
         }
@@ -330,10 +392,4 @@ impl PodWorker {
             tracing::warn!("{operation}: {error}");
         }
     }
-}
-
-fn find<'a>(pod: &'a Pod, start: &Start) -> Option<&'a Container> {
-    let spec = pod.spec.as_ref()?;
-    let list = if start.init { spec.init_containers.as_deref()? } else { &spec.containers };
-    list.iter().find(|c| c.name == start.name)
 }

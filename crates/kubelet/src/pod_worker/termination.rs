@@ -3,11 +3,14 @@
 //! **Contract**: the API object goes (grace 0) only after the runtime has nothing running; repeating any part is
 //! harmless. A pod that reached its end by itself keeps its dead containers for their logs until it is deleted.
 
+use super::kill::Turns;
 use super::{Next, PodWorker, RETRY_API, Told, uid};
 use crate::container_config::grace_period;
+use crate::health::Probe;
 use crate::images::EventKind;
+use crate::restart;
 use crate::volumes::tear_down;
-use api::k8s_openapi::api::core::v1::{Container, Pod};
+use api::k8s_openapi::api::core::v1::Pod;
 use component_base::logging::chain;
 use futures::StreamExt;
 use kube::api::{DeleteParams, Preconditions};
@@ -19,8 +22,6 @@ use std::time::Duration;
 const MESSAGE_MAX: usize = 4096;
 const LOG_MESSAGE_MAX: usize = 2048;
 const LOG_MESSAGE_LINES: u64 = 80;
-/// `minimumGracePeriodInSeconds`: what a container gets that was given nothing.
-const MINIMUM_GRACE: u64 = 2;
 
 impl PodWorker {
     /// Takes the next steps towards the pod's end.
@@ -70,8 +71,10 @@ impl PodWorker {
             let name = &container.metadata.name;
             self.event(pod, Some(name), EventKind::Normal, "Killing", &format!("Stopping container {name}"));
         }
-        let (runtime, grace) = (&self.node.runtime, grace(told));
-        let stops = running.iter().map(|container| runtime.stop_container(&container.id, grace));
+        // Nobody is killed for its health any more, but readiness goes on.
+        self.watch_health(pod, |probe| probe == Probe::Readiness);
+        let (grace, turns) = (grace(told), Turns::new(&running));
+        let stops = running.iter().map(|container| self.kill(pod, container, grace, Some(&turns)));
         let stops = futures::future::join_all(stops);
         let shorter = async {
             let before = pod.metadata.deletion_grace_period_seconds;
@@ -183,8 +186,9 @@ impl PodWorker {
             None => Vec::new(),
         };
         words.truncate(MESSAGE_MAX);
-        let fallback = find(pod, &ended.metadata.name)
-            .is_some_and(|c| c.termination_message_policy.as_deref() == Some("FallbackToLogsOnError"));
+        let container = pod.spec.as_ref().and_then(|spec| restart::find(spec, &ended.metadata.name));
+        let fallback = container
+            .is_some_and(|(_, c)| c.termination_message_policy.as_deref() == Some("FallbackToLogsOnError"));
         if words.is_empty() && fallback && ended.exit_code != 0 {
             let options = LogOptions { tail_lines: Some(LOG_MESSAGE_LINES), ..LogOptions::default() };
             if let Ok(mut lines) = self.node.runtime.container_logs(&ended.id, &options).await {
@@ -207,10 +211,5 @@ fn grace(told: &Told) -> Duration {
         Told::Gone(_) => 0,
         Told::Orphan(_) => of_spec(),
     };
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(MINIMUM_GRACE))
-}
-
-fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    let spec = pod.spec.as_ref()?;
-    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

@@ -1,6 +1,7 @@
 //! The cases of `sync_pod`: what the runtime has, what is to happen next.
 
 use super::*;
+use crate::health::{Failure, Probe};
 use runtime::{ContainerMetadata, PodSandboxStatus, SandboxState};
 use serde_json::json;
 
@@ -72,7 +73,16 @@ fn observed(sandboxes: Vec<PodSandboxStatus>, containers: Vec<ContainerStatus>) 
 }
 
 fn plan(pod: &Pod, observed: &Observed) -> Plan {
-    sync_pod(pod, observed, &Backoff::kubelet(), at(NOW))
+    plan_with(pod, observed, &Backoff::kubelet(), &Health::default())
+}
+
+fn plan_with(pod: &Pod, observed: &Observed, backoff: &Backoff, health: &Health) -> Plan {
+    let limits = Limits::default();
+    sync_pod(pod, observed, &Circumstances { backoff, health, limits: &limits, now: at(NOW) })
+}
+
+fn finished() -> Plan {
+    Plan { finished: true, ..Plan::default() }
 }
 
 /// `name/attempt` of what is started.
@@ -122,7 +132,7 @@ fn a_second_crash_is_held_back_and_wakes_when_the_delay_ends() {
     let mut backoff = Backoff::kubelet();
     let hash = container_config::hash(&pod.spec.as_ref().expect("a spec").containers[0]);
     backoff.next(&backoff_key("a", &hash), at(NOW - 2), at(NOW - 2));
-    let plan = sync_pod(&pod, &all, &backoff, at(NOW));
+    let plan = plan_with(&pod, &all, &backoff, &Health::default());
     assert_eq!(started(&plan), Vec::<String>::new());
     assert_eq!(plan.waiting[0].message, "back-off 10s restarting failed container=a pod=p_ns(u)");
     assert_eq!(plan.wake_at, Some(at(NOW + 9)));
@@ -147,7 +157,7 @@ fn init_containers_run_one_after_the_other_before_the_rest() {
 fn a_failed_init_container_ends_a_pod_that_never_restarts() {
     let pod = pod("Never", &["i"], &["a"]);
     let all = observed(vec![sandbox(0, Ready)], vec![container("s0", "i", 0, Exited, 1)]);
-    assert_eq!(plan(&pod, &all), Plan::default());
+    assert_eq!(plan(&pod, &all), finished());
     let without = observed(vec![sandbox(0, NotReady)], vec![container("s0", "i", 0, Exited, 1)]);
     assert_eq!(plan(&pod, &without).create_sandbox, None);
 }
@@ -168,7 +178,7 @@ fn a_lost_sandbox_is_made_anew_and_its_containers_with_it() {
 #[test]
 fn a_completed_pod_needs_no_sandbox() {
     let all = observed(vec![sandbox(0, NotReady)], vec![container("s0", "a", 0, Exited, 0)]);
-    assert_eq!(plan(&pod("OnFailure", &[], &["a"]), &all), Plan::default());
+    assert_eq!(plan(&pod("OnFailure", &[], &["a"]), &all), finished());
 }
 
 #[test]
@@ -217,4 +227,67 @@ fn a_container_that_only_the_api_remembers_counts_on() {
     ]}))
     .expect("a status");
     assert_eq!(started(&plan(&pod, &Observed::default())), ["a/5", "b/0"]);
+}
+
+/// A pod with a sidecar `s` before an init container `i` and a main container `a`.
+fn with_sidecar(policy: &str) -> Pod {
+    let mut pod = pod(policy, &["s", "i"], &["a"]);
+    let spec = pod.spec.as_mut().expect("a spec");
+    let init = spec.init_containers.as_mut().expect("init containers");
+    init[0].restart_policy = Some("Always".to_owned());
+    init[0].startup_probe = Some(Default::default());
+    pod
+}
+
+#[test]
+fn a_sidecar_holds_up_the_next_until_it_has_started_and_then_stays() {
+    let pod = with_sidecar("Never");
+    let run = |containers: Vec<ContainerStatus>, started: &[&str]| {
+        let mut health = Health::default();
+        started.iter().for_each(|id| health.start(&(*id).into()));
+        let all = observed(vec![sandbox(0, Ready)], containers);
+        plan_with(&pod, &all, &Backoff::kubelet(), &health)
+    };
+    let (s, i, a) = (container("s0", "s", 0, Running, 0), container("s0", "i", 0, Exited, 0), "a");
+    assert_eq!(started(&run(vec![], &[])), ["s/0"]);
+    assert_eq!(started(&run(vec![s.clone()], &[])), Vec::<String>::new());
+    assert_eq!(started(&run(vec![s.clone()], &["s0"])), ["i/0"]);
+    assert_eq!(started(&run(vec![s.clone(), i.clone()], &["s0"])), ["a/0"]);
+    // It comes back whatever the pod's policy says, also while the main container runs.
+    let ended = container("s0", "s", 0, Exited, 0);
+    let again = run(vec![ended, i.clone(), container("s0", a, 0, Running, 0)], &[]);
+    assert_eq!(started(&again), ["s/1"]);
+    // It does not keep a pod alive.
+    assert!(run(vec![s, i, container("s0", a, 0, Exited, 0)], &["s0"]).finished);
+}
+
+#[test]
+fn what_a_probe_condemns_is_stopped_with_the_probes_grace_and_comes_back() {
+    for (policy, message, comes_back) in [
+        ("Always", "Container a failed liveness probe, will be restarted", true),
+        ("OnFailure", "Container a failed liveness probe, will be restarted", true),
+        ("Never", "Container a failed liveness probe", false),
+    ] {
+        let pod = pod(policy, &[], &["a"]);
+        let mut health = Health::default();
+        health.fail(&"a0".into(), Failure { probe: Probe::Liveness, grace: Some(7) });
+        let all = observed(vec![sandbox(0, Ready)], vec![container("s0", "a", 0, Running, 0)]);
+        let plan = plan_with(&pod, &all, &Backoff::kubelet(), &health);
+        assert_eq!((plan.stop[0].message.as_str(), plan.stop[0].grace), (message, Some(7)), "{policy}");
+        // Even if it ends well when it is told to.
+        let all = observed(vec![sandbox(0, Ready)], vec![container("s0", "a", 0, Exited, 0)]);
+        let plan = plan_with(&pod, &all, &Backoff::kubelet(), &health);
+        assert_eq!((!plan.start.is_empty(), plan.finished), (comes_back, !comes_back), "{policy}");
+    }
+}
+
+#[test]
+fn an_ephemeral_container_runs_once_beside_the_others() {
+    let mut pod = pod("Always", &["i"], &["a"]);
+    pod.spec.as_mut().expect("a spec").ephemeral_containers =
+        serde_json::from_value(json!([{"name": "e", "image": "i"}])).expect("a list");
+    let run = |containers| started(&plan(&pod, &observed(vec![sandbox(0, Ready)], containers)));
+    assert_eq!(run(vec![container("s0", "i", 0, Running, 0)]), ["e/0"]);
+    let ended = container("s0", "e", 0, Exited, 1);
+    assert_eq!(run(vec![container("s0", "i", 0, Running, 0), ended]), Vec::<String>::new());
 }

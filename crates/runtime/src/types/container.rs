@@ -161,6 +161,8 @@ pub struct SecurityContext {
     pub readonly_paths: Option<Vec<String>>,
     /// What it shares.
     pub namespaces: NamespaceOptions,
+    /// Instead of processes of its own: it sees those of this container (CRI's mode `TARGET`).
+    pub pid_target: Option<ContainerId>,
 }
 
 /// Which system calls a container may make.
