@@ -33,6 +33,17 @@ pub enum Error {
         /// Its group and version.
         api_version: String,
     },
+    /// A claim has to go before it can be made again.
+    #[error("pvc {0} is being deleted")]
+    ClaimGoing(String),
+    /// Something has a name that is meant for something else.
+    #[error("{what} exists and is not controlled by {by}")]
+    Occupied {
+        /// What is there.
+        what: String,
+        /// Who wants the name.
+        by: String,
+    },
     /// A name on the list of controllers to run that no controller has.
     #[error("\"{0}\" is not in the list of known controllers")]
     UnknownController(String),

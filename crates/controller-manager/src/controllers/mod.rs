@@ -3,8 +3,11 @@
 //! A controller is added here, as a folder beside this file, and as a role in the API server's bootstrap policy.
 //! **Upstream**: `cmd/kube-controller-manager/names`.
 
+pub mod certificates;
+pub mod cluster_role_aggregation;
+pub mod daemon_set;
 pub mod deployment;
-mod disruption;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
@@ -13,8 +16,11 @@ pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_garbage_collector;
 pub mod replica_set;
+pub mod resource_quota;
 pub mod root_ca_certificate_publisher;
 pub mod service_account;
+pub mod stateful_set;
+pub mod storage_protection;
 pub mod taint_eviction;
 
 use crate::Manager;
@@ -49,6 +55,8 @@ pub const CONTROLLERS: &[Controller] = &[
         name: replica_set::REPLICATION_CONTROLLER,
         start: |manager| Box::pin(replica_set::run_replication_controllers(manager)),
     },
+    Controller { name: daemon_set::NAME, start: |manager| Box::pin(daemon_set::run(manager)) },
+    Controller { name: stateful_set::NAME, start: |manager| Box::pin(stateful_set::run(manager)) },
     Controller { name: endpoints::NAME, start: |manager| Box::pin(endpoints::run(manager)) },
     Controller { name: endpoint_slice::NAME, start: |manager| Box::pin(endpoint_slice::run(manager)) },
     Controller {
@@ -57,5 +65,29 @@ pub const CONTROLLERS: &[Controller] = &[
     },
     Controller { name: garbage_collector::NAME, start: |manager| Box::pin(garbage_collector::run(manager)) },
     Controller { name: deployment::NAME, start: |manager| Box::pin(deployment::run(manager)) },
+    Controller { name: resource_quota::NAME, start: |manager| Box::pin(resource_quota::run(manager)) },
+    Controller { name: disruption::NAME, start: |manager| Box::pin(disruption::run(manager)) },
+    Controller {
+        name: storage_protection::CLAIMS,
+        start: |manager| Box::pin(storage_protection::run_claims(manager)),
+    },
+    Controller {
+        name: storage_protection::VOLUMES,
+        start: |manager| Box::pin(storage_protection::run_volumes(manager)),
+    },
+    Controller {
+        name: storage_protection::CLASSES,
+        start: |manager| Box::pin(storage_protection::run_classes(manager)),
+    },
+    Controller {
+        name: cluster_role_aggregation::NAME,
+        start: |manager| Box::pin(cluster_role_aggregation::run(manager)),
+    },
+    Controller { name: certificates::SIGNING, start: |manager| Box::pin(certificates::run_signing(manager)) },
+    Controller {
+        name: certificates::APPROVING,
+        start: |manager| Box::pin(certificates::run_approving(manager)),
+    },
+    Controller { name: certificates::CLEANER, start: |manager| Box::pin(certificates::run_cleaner(manager)) },
     Controller { name: taint_eviction::NAME, start: |manager| Box::pin(taint_eviction::run(manager)) },
 ];

@@ -15,8 +15,14 @@ pub(crate) mod revisions;
 pub(crate) mod scaled;
 
 use crate::error::code;
+use crate::{Error, Manager};
+use client::{Informer, Key, Watched};
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::serde::Serialize;
+use kube::Resource;
+use kube::api::{Api, PostParams};
 
 /// A request that lost against a newer version of its object: that version's event brings the key back.
 pub(crate) fn is_conflict(error: &kube::Error) -> bool {
@@ -33,6 +39,28 @@ pub(crate) fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => component_base::logging::chain(other),
+    }
+}
+
+/// Writes an object's status, and waits until the cache has it. Whoever was faster, or deleted the object, brings the
+/// key back by that event.
+pub(crate) async fn write_status<K>(
+    manager: &Manager,
+    informer: &Informer<K>,
+    object: &K,
+) -> Result<(), Error>
+where
+    K: Watched + Serialize + Resource<Scope = NamespaceResourceScope>,
+{
+    let key = Key::of(object);
+    let api = Api::<K>::namespaced(manager.client.clone(), &key.namespace);
+    match api.replace_status(&key.name, &PostParams::default(), object).await {
+        Ok(written) => {
+            informer.caught_up(written.meta().resource_version.as_deref().unwrap_or_default()).await;
+            Ok(())
+        }
+        Err(error) if is_conflict(&error) || code(&error) == 404 => Ok(()),
+        Err(error) => Err(Error::request("update the status of", format!("{} {key}", K::plural(&())))(error)),
     }
 }
 

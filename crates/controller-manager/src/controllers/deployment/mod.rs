@@ -10,7 +10,7 @@ mod status;
 
 use crate::error::{code, is_namespace_terminating};
 use crate::workload::owned::{self, Owned};
-use crate::workload::{already_exists, is_conflict, message};
+use crate::workload::{already_exists, is_conflict, message, write_status};
 use crate::{Error, Manager};
 use client::events::Type;
 use client::{Action, Informer, Key, Queue, Recorder, controller};
@@ -214,16 +214,6 @@ impl Shell {
             let annotations = changed.metadata.annotations.get_or_insert_default();
             annotations.insert(sets::REVISION.to_owned(), revision.to_string());
         }
-        let key = Key::of(deployment);
-        let api = Api::<Deployment>::namespaced(self.manager.client.clone(), &key.namespace);
-        match api.replace_status(&key.name, &PostParams::default(), &changed).await {
-            Ok(written) => {
-                let revision = written.metadata.resource_version.unwrap_or_default();
-                self.deployments.caught_up(&revision).await;
-                Ok(())
-            }
-            Err(error) if is_conflict(&error) || code(&error) == 404 => Ok(()),
-            Err(error) => Err(Error::request("update the status of", key)(error)),
-        }
+        write_status(&self.manager, &self.deployments, &changed).await
     }
 }

@@ -18,6 +18,8 @@ pub(super) trait Replicated: Watched + Serialize + Resource<Scope = NamespaceRes
     const NAME: &'static str;
     /// Whom its events come from.
     const COMPONENT: &'static str;
+    /// Whether its status has `terminatingReplicas`.
+    const TELLS_TERMINATING: bool;
 
     /// The object in the form that plans read.
     fn as_set(&self) -> ReplicaSet;
@@ -29,6 +31,7 @@ pub(super) trait Replicated: Watched + Serialize + Resource<Scope = NamespaceRes
 impl Replicated for ReplicaSet {
     const NAME: &'static str = "replicaset-controller";
     const COMPONENT: &'static str = "replicaset-controller";
+    const TELLS_TERMINATING: bool = true;
 
     fn as_set(&self) -> ReplicaSet {
         self.clone()
@@ -42,6 +45,7 @@ impl Replicated for ReplicaSet {
 impl Replicated for ReplicationController {
     const NAME: &'static str = "replicationcontroller-controller";
     const COMPONENT: &'static str = "replication-controller";
+    const TELLS_TERMINATING: bool = false;
 
     fn as_set(&self) -> ReplicaSet {
         let spec = self.spec.clone().unwrap_or_default();

@@ -10,7 +10,7 @@ mod rank;
 use crate::workload::availability::{is_active, next_available};
 use crate::workload::owned::{self, Owned};
 use crate::workload::pod_control::{Outcome, PodControl, is_pointless, pod_from_template};
-use crate::workload::{is_conflict, message};
+use crate::workload::{message, write_status};
 use crate::{Error, Manager};
 use api::pod;
 use client::{Action, Informer, Key, Queue, Recorder, controller};
@@ -18,8 +18,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kinds::Replicated;
-use kube::Resource;
-use kube::api::{Api, PostParams};
 use plan::Failure;
 use serde_json::json;
 use std::sync::Arc;
@@ -147,23 +145,13 @@ impl<K: Replicated> Shell<K> {
         mut status: ReplicaSetStatus,
     ) -> Result<(), Error> {
         let known = set.status.clone().unwrap_or_default();
-        if K::kind(&()) != ReplicaSet::kind(&()) {
+        if !K::TELLS_TERMINATING {
             status.terminating_replicas = None;
         }
         if known == status {
             return Ok(());
         }
-        let key = Key::of(object);
-        let api = Api::<K>::namespaced(self.manager.client.clone(), &key.namespace);
-        match api.replace_status(&key.name, &PostParams::default(), &object.with_status(status)).await {
-            Ok(written) => {
-                let revision = written.meta().resource_version.as_deref().unwrap_or_default();
-                self.sets.caught_up(revision).await;
-                Ok(())
-            }
-            Err(error) if is_conflict(&error) || crate::error::code(&error) == 404 => Ok(()),
-            Err(error) => Err(Error::request("update the status of", key)(error)),
-        }
+        write_status(&self.manager, &self.sets, &object.with_status(status)).await
     }
 }
 
