@@ -12,4 +12,4 @@ mod manager;
 mod workload;
 
 pub use error::Error;
-pub use manager::{Config, Manager, run};
+pub use manager::{Config, Manager, SigningKey, run};

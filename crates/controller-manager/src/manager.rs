@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Config {
     /// PEM of the CA that signed the API server's certificate (`--root-ca-file`).
     pub root_ca: String,
+    /// The key of that CA, for requests for certificates (`--cluster-signing-key-file`); without it none is signed.
+    pub signing_key: Option<SigningKey>,
     /// What other components of the process keep of the same objects.
     pub interner: Interner,
     /// `*`, names of controllers, and `-name` for what is not to run (`--controllers`).
@@ -26,11 +28,30 @@ pub struct Config {
     pub node_startup_grace_period: Duration,
 }
 
+/// A private key, PEM; never printed.
+#[derive(Clone)]
+pub struct SigningKey(pub String);
+
+impl std::ops::Deref for SigningKey {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningKey")
+    }
+}
+
 impl Config {
     /// Upstream's defaults, with this CA to publish.
     pub fn new(root_ca: impl Into<String>) -> Self {
         Self {
             root_ca: root_ca.into(),
+            signing_key: None,
             interner: Interner::default(),
             controllers: vec!["*".to_owned()],
             terminated_pod_threshold: 12_500,

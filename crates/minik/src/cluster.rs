@@ -152,6 +152,7 @@ impl Cluster {
         let client = self.client_as("system:kube-controller-manager", &[]);
         let config = controller_manager::Config {
             interner: self.interner.clone(),
+            signing_key: Some(controller_manager::SigningKey(self.server.pki.ca.key.clone())),
             ..controller_manager::Config::new(self.server.pki.ca.cert.clone())
         };
         spawn("controller-manager", &context, controller_manager::run(context.clone(), client, config));

@@ -7,7 +7,12 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// The pod's conditions with `DisruptionTarget` among them, once.
-pub(super) fn conditions(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> Vec<PodCondition> {
+pub(in crate::controllers) fn conditions(
+    pod: &Pod,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Vec<PodCondition> {
     let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
     conditions.retain(|condition| condition.type_ != "DisruptionTarget");
     conditions.push(PodCondition {
