@@ -9,10 +9,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::{Value, json};
+use streaming::upgrade::{Connected, Offer};
 
 use crate::report::Error;
 use crate::terminal::Terminal;
@@ -109,6 +110,38 @@ impl Connection {
     pub(crate) async fn stream(&self, path: &str, accept: &str) -> Result<Stream, Error> {
         let response = self.send(Method::GET, path, accept, None).await?;
         Ok(Stream { body: response.into_body(), buffer: Vec::new(), ended: false })
+    }
+
+    /// Asks for another protocol. The inner error is what the server answers instead of agreeing.
+    pub(crate) async fn upgrade(&self, path: &str, offer: &Offer) -> Result<Result<Connected, Error>, Error> {
+        let method = offer.method();
+        if self.verbosity >= 6 {
+            self.terminal.err(&format!("{method} {}{path}\n", self.server));
+        }
+        let request = Request::builder().method(method).uri(path).body(Body::empty());
+        let mut request = request.map_err(|error| Error::Message(error.to_string()))?;
+        offer.apply(request.headers_mut());
+        let response = self.client.send(request).await.map_err(|error| self.transport_error(error))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let connected = offer.connected(response).await;
+            return Ok(connected.map_err(|error| Error::Message(error.to_string())));
+        }
+        let bytes = self.read_body(response).await?;
+        let refused = match serde_json::from_slice::<Value>(&bytes) {
+            Ok(status) if status["kind"] == "Status" => {
+                Error::Status { status: Box::new(status), context: None }
+            }
+            _ => {
+                let body = String::from_utf8_lossy(&bytes);
+                Error::Message(format!("unable to upgrade connection: {}", body.trim()))
+            }
+        };
+        Ok(Err(refused))
+    }
+
+    /// Passes a request on as it is; the answer is the server's, whatever it says.
+    pub(crate) async fn pass(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        self.client.send(request).await.map_err(|error| self.transport_error(error))
     }
 
     async fn send(

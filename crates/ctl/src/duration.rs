@@ -83,6 +83,16 @@ pub(crate) fn parse_timeout(text: &str) -> Option<Duration> {
     text.parse::<u64>().ok().map(Duration::from_secs).or_else(|| parse(text))
 }
 
+/// A length of time of whole seconds as Go writes it: `1h0m5s`.
+pub(crate) fn go(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +134,13 @@ mod tests {
         assert_eq!(since(None, now), "<unknown>");
         assert_eq!(since(Some("2026-01-01T00:00:00Z"), now), "60s");
         assert_eq!(since(Some("2026-01-01T00:00:00.500000Z"), now), "59s");
+    }
+
+    #[test]
+    fn writes_go_durations() {
+        for (seconds, text) in [(5, "5s"), (90, "1m30s"), (3605, "1h0m5s"), (0, "0s")] {
+            assert_eq!(go(Duration::from_secs(seconds)), text);
+        }
     }
 
     #[test]

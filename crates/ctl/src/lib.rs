@@ -18,12 +18,14 @@ mod pairs;
 mod report;
 mod resolve;
 mod selection;
+mod streams;
 mod terminal;
 mod three_way;
 mod yaml_input;
 
 use std::ffi::OsString;
 
+pub use streams::console::Console;
 pub use terminal::Terminal;
 
 /// Runs one command line (the program's name first) and returns the exit code.

@@ -5,7 +5,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use ctl::Terminal;
+use ctl::{Console, Terminal};
 
 // The clock enters here and is handed on, as every other process does through its context.
 #[allow(clippy::disallowed_methods)]
@@ -17,7 +17,8 @@ fn main() -> ExitCode {
                     .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
             )
             .with_time_zone(jiff::tz::TimeZone::system)
-            .with_colors(std::io::stdout().is_terminal());
+            .with_colors(std::io::stdout().is_terminal())
+            .with_console(Console::of_stdin());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

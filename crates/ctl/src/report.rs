@@ -68,6 +68,13 @@ impl Error {
         self.reason() == Some("NotFound")
     }
 
+    /// Whether the server names this as one of the causes.
+    pub(crate) fn has_cause(&self, reason: &str) -> bool {
+        let Self::Status { status, .. } = self else { return false };
+        let causes = status["details"]["causes"].as_array();
+        causes.into_iter().flatten().any(|cause| cause["reason"] == reason)
+    }
+
     /// The same error with the place it comes from in front of the server's message.
     pub(crate) fn with_context(self, text: impl Into<String>) -> Self {
         match self {

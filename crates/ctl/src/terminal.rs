@@ -13,6 +13,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::report::Error;
+use crate::streams::console::Console;
+use crate::streams::copy::{self, Pieces};
 
 type Output = Arc<Mutex<Box<dyn Write + Send>>>;
 
@@ -26,6 +28,7 @@ pub struct Terminal {
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     time_zone: fn() -> TimeZone,
     colors: bool,
+    console: Option<Console>,
 }
 
 impl Terminal {
@@ -44,6 +47,7 @@ impl Terminal {
             clock: Arc::new(clock),
             time_zone: || TimeZone::UTC,
             colors: false,
+            console: None,
         }
     }
 
@@ -63,6 +67,17 @@ impl Terminal {
     pub fn with_colors(mut self, colors: bool) -> Self {
         self.colors = colors && self.variable("NO_COLOR").is_none();
         self
+    }
+
+    /// The same terminal with a person behind its standard input, if there is one.
+    pub fn with_console(mut self, console: Option<Console>) -> Self {
+        self.console = console;
+        self
+    }
+
+    /// The terminal that a person sits at.
+    pub(crate) fn console(&self) -> Option<Console> {
+        self.console
     }
 
     /// Whether colors are shown.
@@ -105,9 +120,25 @@ impl Terminal {
 
     /// Writes a text to standard error; a failure to do so is not reported anywhere.
     pub(crate) fn err(&self, text: &str) {
+        self.err_bytes(text.as_bytes());
+    }
+
+    /// Writes bytes to standard error; a failure to do so is not reported anywhere.
+    pub(crate) fn err_bytes(&self, bytes: &[u8]) {
         let mut stream = self.stderr.lock().expect("no writer panics while it holds the stream");
-        let _ = stream.write_all(text.as_bytes());
+        let _ = stream.write_all(bytes);
         let _ = stream.flush();
+    }
+
+    /// Standard input piece by piece, read by a thread of its own.
+    pub(crate) fn stdin_pieces(&self) -> Pieces {
+        struct Stdin(Arc<Mutex<Box<dyn Read + Send>>>);
+        impl Read for Stdin {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.0.lock().expect("no reader panics while it holds the stream").read(buffer)
+            }
+        }
+        copy::pieces(Stdin(Arc::clone(&self.stdin)))
     }
 
     /// All of standard input.

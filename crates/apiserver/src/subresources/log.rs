@@ -1,6 +1,7 @@
 //! `pods/log`: asks the kubelet of the pod's node, and streams what it answers.
 //!
-//! **Contract**: nothing is gathered; the kubelet's request ends when the client goes away.
+//! **Contract**: nothing is gathered; the kubelet's request ends when the client goes away. A client may ask for
+//! WebSocket messages instead of a body.
 //! **Upstream**: `pkg/registry/core/pod/strategy.go` (`LogLocation`), `validation.ValidatePodLogOptions`.
 
 use super::container::container;
@@ -10,12 +11,13 @@ use crate::auth::UserInfo;
 use crate::body::{self, Body, Request, Response};
 use crate::decode::text;
 use crate::request::RequestInfo;
+use crate::respond;
 use crate::server::Server;
 use api::kind::GroupVersionKind;
 use api::status::Status;
 use async_trait::async_trait;
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyDataStream, BodyExt};
 use std::sync::Arc;
 
 /// Bytes of a kubelet's refusal that are passed on. **Upstream**: `maxErrorBody`.
@@ -43,7 +45,7 @@ impl Subresource for Log {
         server: &Arc<Server>,
         info: &RequestInfo,
         _: &UserInfo,
-        _: Request,
+        mut request: Request,
     ) -> Result<Response, Status> {
         let options = LogOptions::parse(&info.name, &info.query)?;
         let pod = super::store(server, "", "pods")?.get(&info.namespace, &info.name).await?.to_value();
@@ -65,10 +67,31 @@ impl Subresource for Log {
         if !answer.status().is_success() {
             return Err(refusal(answer).await);
         }
+        if streaming::logs::is_requested(request.headers()) {
+            return over_websocket(server, &mut request, answer.into_body());
+        }
         let mut response = Response::new(answer.into_body());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         Ok(response)
     }
+}
+
+/// The same log in messages.
+fn over_websocket(server: &Server, request: &mut Request, log: Body) -> Result<Response, Status> {
+    let (response, accepted) = match streaming::logs::accept(request) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            let mut response = respond::text(refusal.status.as_u16(), refusal.message);
+            response.headers_mut().extend(refusal.headers);
+            return Ok(response);
+        }
+    };
+    server.context.shutdown.spawn(async move {
+        if let Err(error) = streaming::logs::send(accepted, BodyDataStream::new(log)).await {
+            tracing::debug!(%error, "a log over WebSocket broke off");
+        }
+    });
+    Ok(response.map(|()| body::empty()))
 }
 
 /// Sends a GET to a kubelet.

@@ -20,12 +20,6 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
     values.filter_map(|v| v.to_str().ok()).any(|v| v.to_ascii_lowercase().contains("upgrade"))
 }
 
-/// Whether it is WebSocket that a request asks for.
-pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
-    let wanted = headers.get(header::UPGRADE).and_then(|v| v.to_str().ok());
-    is_upgrade(headers) && wanted.is_some_and(|v| v.eq_ignore_ascii_case("websocket"))
-}
-
 /// Passes a request to upgrade on to a backend, at this path and query, and joins the connections if it agrees.
 pub(super) async fn open(
     server: &Server,

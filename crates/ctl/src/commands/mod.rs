@@ -6,6 +6,7 @@ mod annotate;
 mod api_resources;
 mod api_versions;
 mod apply;
+mod attach;
 mod auth;
 mod autoscale;
 mod certificate;
@@ -13,12 +14,16 @@ mod cluster_info;
 mod completion;
 mod config;
 mod cordon;
+mod cp;
 mod create;
+mod debug;
 mod delete;
 mod describe;
 mod diff;
+mod drain;
 mod edit;
 mod events;
+mod exec;
 mod explain;
 mod expose;
 mod get;
@@ -26,6 +31,8 @@ mod label;
 mod logs;
 mod options;
 mod patch;
+mod port_forward;
+mod proxy;
 mod replace;
 mod rollout;
 mod run;
@@ -68,6 +75,7 @@ const COMMANDS: &[Command] = &[
     api_resources::COMMAND,
     api_versions::COMMAND,
     apply::COMMAND,
+    attach::COMMAND,
     auth::COMMAND,
     autoscale::COMMAND,
     certificate::COMMAND,
@@ -76,12 +84,16 @@ const COMMANDS: &[Command] = &[
     config::COMMAND,
     cordon::CORDON,
     cordon::UNCORDON,
+    cp::COMMAND,
     create::COMMAND,
+    debug::COMMAND,
     delete::COMMAND,
     describe::COMMAND,
     diff::COMMAND,
+    drain::COMMAND,
     edit::COMMAND,
     events::COMMAND,
+    exec::COMMAND,
     explain::COMMAND,
     expose::COMMAND,
     get::COMMAND,
@@ -89,6 +101,8 @@ const COMMANDS: &[Command] = &[
     logs::COMMAND,
     options::COMMAND,
     patch::COMMAND,
+    port_forward::COMMAND,
+    proxy::COMMAND,
     replace::COMMAND,
     rollout::COMMAND,
     run::COMMAND,

@@ -1,17 +1,18 @@
-//! `run`: one pod from an image.
+//! `run`: one pod from an image, and what is to be seen of it.
 //!
-//! **Not here.** Attaching to it (`-i`, `-t`, `--rm`).
 //! **Upstream.** `kubectl/pkg/cmd/run` (behaviour).
 
 use clap::ArgMatches;
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::attach::{self, Session};
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
-use crate::connection::JSON;
+use crate::connection::{JSON, encode};
 use crate::report::{Error, message};
 use crate::selection::{self, Change};
+use crate::streams::pods;
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
@@ -32,6 +33,13 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::flag("command", "If true and extra arguments are present, use them as the 'command' field in the container, rather than the 'args' field which is the default"))
         .arg(cli::flag("privileged", "If true, run the container in privileged mode"))
         .arg(cli::flag("quiet", "If true, suppress prompt messages").short('q'))
+        .arg(cli::flag("stdin", "Keep stdin open on the container in the pod, even if nothing is attached.").short('i'))
+        .arg(cli::flag("tty", "Allocate a TTY for the container in the pod.").short('t'))
+        .arg(cli::flag("attach", "If true, wait for the Pod to start running, and then attach to the Pod as if 'kctl attach ...' were called.  Default false, unless '-i/--stdin' is set, in which case the default is true. With '--restart=Never' the exit code of the container process is returned."))
+        .arg(cli::flag("rm", "If true, delete the pod after it exits.  Only valid when attaching to the container, e.g. with '--attach' or with '-i/--stdin'."))
+        .arg(cli::flag("leave-stdin-open", "If the pod is started in interactive mode or with stdin, leave stdin open after the first attach completes. By default, stdin will be closed after the first attach completes."))
+        .arg(attach::detach_flag())
+        .arg(pods::timeout_flag())
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
@@ -48,6 +56,22 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return Err(message(format!("Invalid image name {image:?}: invalid reference format")));
     }
     let change = Change::from_matches(matches)?;
+    let interactive = matches.get_flag("stdin");
+    let attaches = match matches.value_source("attach") {
+        Some(clap::parser::ValueSource::CommandLine) => matches.get_flag("attach"),
+        _ => interactive,
+    };
+    if matches.get_flag("tty") && !interactive {
+        return Err(message("-i/--stdin is required for containers with -t/--tty=true"));
+    }
+    if matches.get_flag("rm") && !attaches {
+        return Err(message("--rm should only be used for attached containers"));
+    }
+    if attaches && change.dry_run != DryRun::None {
+        return Err(message(
+            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)",
+        ));
+    }
     let pod = pod(&name, image, arguments, matches)?;
     let mut created = if change.dry_run == DryRun::Client {
         pod
@@ -55,7 +79,84 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         let path = change.query(&format!("/api/v1/namespaces/{}/pods", context.namespace()));
         context.connection().await?.request(Method::POST, &path, JSON, Some(&pod)).await?
     };
-    change.print(context, &mut created, "created")
+    if !attaches {
+        return change.print(context, &mut created, "created");
+    }
+    let attached = attached(context, matches, &created).await;
+    if matches.get_flag("rm") {
+        remove(context, &created).await?;
+    }
+    attached
+}
+
+fn place(pod: &Value) -> (&str, &str) {
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("");
+    (text("namespace"), text("name"))
+}
+
+/// Sits before the new pod until it ends, and ends as it does.
+async fn attached(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<(), Error> {
+    let (namespace, name) = place(pod);
+    let limit = pods::timeout(matches)?;
+    let timed_out = |_| message("timed out waiting for the condition");
+    let started = pods::watch(context, namespace, name, |pod| {
+        let conditions = pod["status"]["conditions"].as_array();
+        let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        match phase(pod) {
+            "Succeeded" | "Failed" => Some((pod.clone(), true)),
+            "Running" if ready => Some((pod.clone(), false)),
+            _ => None,
+        }
+    });
+    let (pod, ended) = tokio::time::timeout(limit, started).await.map_err(timed_out)??;
+    if ended {
+        pods::print_log(context, &pod, name).await?;
+    } else {
+        // What was written before anybody listened.
+        if let Err(error) = pods::print_log(context, &pod, name).await {
+            context.terminal.err(&format!("warning: couldn't fetch pre-attach logs: {error}\n"));
+        }
+        if let Err(error) = Session::from_matches(matches)?.run(context, &pod, name).await {
+            context.terminal.err(&format!(
+                "warning: couldn't attach to pod/{name}, falling back to streaming logs: {error}\n"
+            ));
+            pods::print_log(context, &pod, name).await?;
+        }
+    }
+    let restart = value(matches, "restart");
+    if matches.get_flag("leave-stdin-open") || restart == "Always" {
+        return Ok(());
+    }
+    let finished = pods::watch(context, namespace, name, |pod| match phase(pod) {
+        "Succeeded" => Some(pod.clone()),
+        "Failed" if restart == "Never" => Some(pod.clone()),
+        _ => None,
+    });
+    let pod = tokio::time::timeout(limit, finished).await.map_err(timed_out)??;
+    if phase(&pod) == "Succeeded" {
+        return Ok(());
+    }
+    let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+    let text = |field: &str| ended[field].as_str().unwrap_or("");
+    match ended["exitCode"].as_u64().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0) {
+        Some(code) => {
+            let (reason, said) = (text("reason"), text("message"));
+            Err(Error::Plain(format!("pod {namespace}/{name} terminated ({reason})\n{said}\n"), code))
+        }
+        None => Err(message(format!("pod {namespace}/{name} failed with unknown exit code"))),
+    }
+}
+
+fn phase(pod: &Value) -> &str {
+    pod["status"]["phase"].as_str().unwrap_or("")
+}
+
+async fn remove(context: &Context, pod: &Value) -> Result<(), Error> {
+    let (namespace, name) = place(pod);
+    let path = format!("/api/v1/namespaces/{}/pods/{}", encode(namespace), encode(name));
+    let options = json!({"propagationPolicy": "Background"});
+    context.connection().await?.request(Method::DELETE, &path, JSON, Some(&options)).await?;
+    context.terminal.out(&format!("pod {name:?} deleted from {namespace} namespace\n"))
 }
 
 /// `a=b` pairs as a map.
@@ -100,6 +201,15 @@ fn pod(name: &str, image: &str, arguments: Vec<String>, matches: &ArgMatches) ->
         let number: u16 =
             port.parse().map_err(|_| message(format!("strconv.Atoi: parsing {port:?}: invalid syntax")))?;
         container["ports"] = json!([{"containerPort": number}]);
+    }
+    if matches.get_flag("stdin") {
+        container["stdin"] = true.into();
+        if !matches.get_flag("leave-stdin-open") {
+            container["stdinOnce"] = true.into();
+        }
+    }
+    if matches.get_flag("tty") {
+        container["tty"] = true.into();
     }
     if matches.get_flag("privileged") {
         container["securityContext"] = json!({"privileged": true});

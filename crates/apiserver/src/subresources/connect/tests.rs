@@ -180,3 +180,30 @@ async fn a_websocket_needs_the_right_to_create() {
         assert!(said.contains("cannot create resource \\\"pods/exec\\\""), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_log_comes_in_messages_too() {
+    let server = server_with_pods().await;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(server.connect(root()))).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let request = http::Request::get(format!("{PODS}/p/log?container=a"))
+        .header("host", "localhost")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-protocol", "binary.k8s.io")
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    assert_eq!(response.headers()["sec-websocket-protocol"], "binary.k8s.io");
+    let mut io = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    let log = b"/containerLogs/default/p/a?";
+    // An empty binary message, the log as another, and the end.
+    let expected = [&[0x82, 0, 0x82, log.len() as u8][..], log, &[0x88]].concat();
+    let mut got = vec![0; expected.len()];
+    io.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, expected);
+}
