@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod cluster_role_aggregation;
+pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
@@ -18,6 +19,7 @@ pub mod replica_set;
 pub mod resource_quota;
 pub mod root_ca_certificate_publisher;
 pub mod service_account;
+pub mod stateful_set;
 pub mod storage_protection;
 pub mod taint_eviction;
 
@@ -53,6 +55,8 @@ pub const CONTROLLERS: &[Controller] = &[
         name: replica_set::REPLICATION_CONTROLLER,
         start: |manager| Box::pin(replica_set::run_replication_controllers(manager)),
     },
+    Controller { name: daemon_set::NAME, start: |manager| Box::pin(daemon_set::run(manager)) },
+    Controller { name: stateful_set::NAME, start: |manager| Box::pin(stateful_set::run(manager)) },
     Controller { name: endpoints::NAME, start: |manager| Box::pin(endpoints::run(manager)) },
     Controller { name: endpoint_slice::NAME, start: |manager| Box::pin(endpoint_slice::run(manager)) },
     Controller {
