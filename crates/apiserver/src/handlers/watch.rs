@@ -56,6 +56,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
                 subscription,
                 encoder,
                 clock,
+                resting: None,
             };
             body::stream(unfold(watch, |mut watch| async move {
                 let block = watch.next().await?;
@@ -113,6 +114,14 @@ fn next_bookmark(now: Instant, end: Instant) -> Instant {
     if last > now { regular.min(last) } else { regular }
 }
 
+/// The next change, but not before the rest is over.
+async fn next_after(subscription: &mut Subscription, resting: Option<Instant>) -> Option<Change> {
+    if let Some(until) = resting {
+        tokio::time::sleep_until(until).await;
+    }
+    subscription.next().await
+}
+
 struct Watch {
     registry: Arc<Registry>,
     version: Version,
@@ -129,6 +138,8 @@ struct Watch {
     bookmark: Option<Instant>,
     end: Instant,
     clock: Clock,
+    /// Until when changes may gather.
+    resting: Option<Instant>,
 }
 
 impl Watch {
@@ -163,13 +174,15 @@ impl Watch {
         tokio::select! {
             biased;
             () = self.shutdown.requested() => None,
-            change = self.subscription.next() => {
+            change = next_after(&mut self.subscription, self.resting) => {
                 self.encode(&mut block, &change?).await;
                 while block.len() < BLOCK
                     && let Some(change) = self.subscription.try_next()
                 {
                     self.encode(&mut block, &change).await;
                 }
+                let rest = self.subscription.rest();
+                self.resting = (!rest.is_zero()).then(|| self.clock.instant() + rest);
                 Some(block.freeze())
             }
             () = tokio::time::sleep_until(self.end) => None,

@@ -9,6 +9,7 @@ use api::kind::Resource;
 use imbl::OrdMap;
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::{Key, KeyValue};
 use tokio::sync::mpsc;
@@ -94,6 +95,8 @@ struct State {
     /// Every change of this resource up to here is in `objects`.
     revision: u64,
     watchers: Vec<Watcher>,
+    /// Their number, for each of them to see.
+    crowd: Arc<AtomicUsize>,
 }
 
 struct Watcher {
@@ -108,6 +111,8 @@ pub(super) struct Link {
     /// The changes since the revision asked for; `None` if the ring does not reach back so far.
     pub(super) missed: Option<Vec<Change>>,
     pub(super) receiver: mpsc::Receiver<Change>,
+    /// The number of watchers of the resource.
+    pub(super) crowd: Arc<AtomicUsize>,
 }
 
 /// What the keys of a resource begin with.
@@ -120,7 +125,13 @@ impl Cache {
     pub(super) fn new(strategy: Arc<dyn Strategy>) -> Self {
         let prefix = prefix(strategy.resource()).into();
         let state =
-            State { objects: OrdMap::new(), ring: Ring::default(), revision: 0, watchers: Vec::new() };
+            State {
+            objects: OrdMap::new(),
+            ring: Ring::default(),
+            revision: 0,
+            watchers: Vec::new(),
+            crowd: Arc::default(),
+        };
         Self { strategy, prefix, state: Mutex::new(state) }
     }
 
@@ -170,8 +181,9 @@ impl Cache {
         };
         state.watchers.retain(|watcher| !watcher.sender.is_closed());
         state.watchers.push(Watcher { selection: selection.clone(), sender });
+        state.crowd.store(state.watchers.len(), Ordering::Relaxed);
         let snapshot = self.snapshot_of(&state);
-        Link { snapshot, missed, receiver }
+        Link { snapshot, missed, receiver, crowd: Arc::clone(&state.crowd) }
     }
 
     /// Reads a stored value; a damaged one is reported and treated as absent.
@@ -251,6 +263,7 @@ impl State {
             Some(change) => watcher.sender.try_send(change).is_ok(),
             None => !watcher.sender.is_closed(),
         });
+        self.crowd.store(self.watchers.len(), Ordering::Relaxed);
         self.ring.push(event);
     }
 }

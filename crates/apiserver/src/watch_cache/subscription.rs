@@ -9,7 +9,15 @@ use api::status::Status;
 use futures::StreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// Fewer watchers of a resource are told of each change at once.
+const CROWD: usize = 50;
+/// About what it costs to send something to a watcher, over TLS, on one of two cores, twice over.
+const REST_PER_WATCHER: Duration = Duration::from_micros(25);
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// A linked watcher.
 #[derive(Debug)]
@@ -20,6 +28,7 @@ pub struct Subscription {
     pub revision: u64,
     missed: VecDeque<Change>,
     receiver: mpsc::Receiver<Change>,
+    crowd: Arc<AtomicUsize>,
     delivered: u64,
 }
 
@@ -41,6 +50,15 @@ impl Subscription {
         Some(change)
     }
 
+    /// How long to let changes gather before the next are sent: sending costs about as much whether it is one change or
+    /// ten, and with many watchers that cost would leave no time for the writers.
+    pub fn rest(&self) -> Duration {
+        match self.crowd.load(Ordering::Relaxed) {
+            crowd if crowd < CROWD => Duration::ZERO,
+            crowd => LONGEST_REST.min(REST_PER_WATCHER * u32::try_from(crowd).unwrap_or(u32::MAX)),
+        }
+    }
+
     /// What was delivered last.
     pub fn delivered(&self) -> u64 {
         self.delivered
@@ -51,10 +69,10 @@ impl Caches {
     /// Links a watcher that begins with the present state.
     pub fn subscribe_now(&self, index: usize, selection: &Selection) -> Subscription {
         let published = self.revision();
-        let Link { snapshot, receiver, .. } = self.cache(index).link(None, selection);
+        let Link { snapshot, receiver, crowd, .. } = self.cache(index).link(None, selection);
         let initial: Vec<Arc<Object>> = selection.list(&snapshot).cloned().collect();
         let revision = snapshot.revision().max(published);
-        Subscription { initial, revision, missed: VecDeque::new(), receiver, delivered: revision }
+        Subscription { initial, revision, missed: VecDeque::new(), receiver, crowd, delivered: revision }
     }
 
     /// Links a watcher that wants every change after `since`.
@@ -68,12 +86,12 @@ impl Caches {
             return Err(Status::too_large_resource_version(since, current));
         }
         let cache = self.cache(index);
-        let Link { snapshot, missed, receiver } = cache.link(Some(since), selection);
+        let Link { snapshot, missed, receiver, crowd } = cache.link(Some(since), selection);
         let missed = match missed {
             Some(missed) => missed.into(),
             None => self.history(cache, selection, since, snapshot.revision()).await?,
         };
-        Ok(Subscription { initial: Vec::new(), revision: since, missed, receiver, delivered: since })
+        Ok(Subscription { initial: Vec::new(), revision: since, missed, receiver, crowd, delivered: since })
     }
 
     /// The changes after `since` up to `until`, from the storage's history.
