@@ -10,6 +10,8 @@
 mod channels;
 mod error;
 pub mod logs;
+#[cfg(test)]
+mod mutation_tests;
 pub mod port_forward;
 pub mod remote_command;
 pub mod spdy;

@@ -11,6 +11,9 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use server::{over_channels as serve_channels, over_spdy as serve_spdy};
+
 pub use client::{Forwarded, Forwarder};
 pub use server::{Server, parse_ports};
 

@@ -94,7 +94,7 @@ struct Half {
     expires: Instant,
 }
 
-pub(super) async fn over_spdy<D, F>(io: impl AsyncRead + AsyncWrite + Send + 'static, dial: Arc<D>)
+pub(crate) async fn over_spdy<D, F>(io: impl AsyncRead + AsyncWrite + Send + 'static, dial: Arc<D>)
 where
     D: Fn(u16) -> F + Send + Sync + 'static,
     F: Future<Output = Result<BoxDuplex, String>> + Send + 'static,
@@ -219,7 +219,7 @@ async fn forward<D, F>(
     let _ended = tokio::join!(error.shutdown(), data.shutdown());
 }
 
-pub(super) async fn over_channels<D, F>(io: BoxDuplex, encoding: Encoding, ports: &[u16], dial: Arc<D>)
+pub(crate) async fn over_channels<D, F>(io: BoxDuplex, encoding: Encoding, ports: &[u16], dial: Arc<D>)
 where
     D: Fn(u16) -> F + Send + Sync + 'static,
     F: Future<Output = Result<BoxDuplex, String>> + Send + 'static,

@@ -34,15 +34,19 @@ impl Sizes {
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<TerminalSize> {
         self.0.extend_from_slice(bytes);
         let mut stream = serde_json::Deserializer::from_slice(&self.0).into_iter::<serde_json::Value>();
-        let mut found = Vec::new();
-        let mut broken = false;
-        for value in stream.by_ref() {
+        let (mut found, mut used, mut broken) = (Vec::new(), 0, false);
+        while let Some(value) = stream.next() {
             match value {
-                Ok(value) => found.extend(size(&value)),
-                Err(error) => broken = !error.is_eof(),
+                Ok(value) => {
+                    found.extend(size(&value));
+                    used = stream.byte_offset();
+                }
+                Err(error) => {
+                    broken = !error.is_eof();
+                    break;
+                }
             }
         }
-        let used = stream.byte_offset();
         self.0.drain(..used);
         if broken || self.0.len() > MAX_OBJECT {
             self.0.clear();

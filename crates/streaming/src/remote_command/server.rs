@@ -54,12 +54,15 @@ impl ServerStreams {
         Self::over(io, transport, &protocol, options).await
     }
 
-    pub(super) async fn over(
+    /// The same over a connection that is upgraded already.
+    pub(crate) async fn over(
         io: BoxDuplex,
         transport: Transport,
         protocol: &str,
         options: Options,
     ) -> Result<Self> {
+        // A terminal has one output.
+        let options = Options { stderr: options.stderr && !options.tty, ..options };
         match transport {
             Transport::WebSocket => Self::over_websocket(io, protocol, options).await,
             Transport::Spdy => Self::over_spdy(io, protocol, options).await,
