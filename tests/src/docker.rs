@@ -4,7 +4,7 @@
 //! Needs a Docker engine and the images of `tests/images/build`.
 
 use crate::{DEADLINE, profile::Said};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
@@ -50,6 +50,16 @@ impl DockerCluster {
     /// The folder with the node's files.
     pub fn root(&self) -> &Path {
         self.root.path()
+    }
+
+    /// The name of the only node.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn node(&self) -> String {
+        let nodes: Api<Node> = Api::all(self.client());
+        let list = nodes.list(&ListParams::default()).await.expect("a list");
+        list.items.into_iter().find_map(|node| node.metadata.name).expect("a node")
     }
 
     /// The pods of the namespace `default`.
@@ -181,6 +191,14 @@ impl DockerCluster {
             async move { pods.get_opt(&name).await.expect("the API answers").is_none().then_some(()) }
         })
         .await;
+    }
+
+    /// Waits until nothing of any pod is left: no container and no mount.
+    #[track_caller]
+    pub fn clean(&self) -> impl Future<Output = ()> {
+        eventually_some(DEADLINE, move || async move {
+            (self.mounts().is_empty() && self.containers().is_empty()).then_some(())
+        })
     }
 
     /// Names of the engine's containers of this cluster.

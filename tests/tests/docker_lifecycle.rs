@@ -201,3 +201,37 @@ async fn a_running_pod_takes_another_container_and_other_limits() {
     assert_eq!(limit.trim(), "50331648 30000");
     cluster.delete("p", 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_more_than_was_agreed_has_to_go() {
+    let cluster = DockerCluster::start("life-limits").await;
+    let spec = json!({"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]});
+    let mount = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+    let fill = "head -c 3000000 /dev/zero > /v/f; exec sleep 1000";
+    cluster.create(service("disk", fill, spec, mount)).await;
+    let hungry = json!({"resources": {"limits": {"memory": "16Mi"}}});
+    cluster.create(script("memory", "head -c 100m /dev/zero | tail", json!({}), hungry)).await;
+    let much = json!({"resources": {"requests": {"cpu": "100000"}}});
+    cluster.create(script("cpu", "true", json!({"nodeName": cluster.node().await}), much)).await;
+
+    let killed = cluster.until("memory", |pod| pod["status"]["phase"] == "Failed").await;
+    let end = &main_status(&killed)["state"]["terminated"];
+    assert_eq!((&end["reason"], &end["exitCode"]), (&json!("OOMKilled"), &json!(137)));
+    let refused = cluster.until("cpu", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(refused["status"]["reason"], "OutOfcpu");
+    let message = refused["status"]["message"].as_str().expect("a message");
+    assert!(
+        message
+            .starts_with("Pod was rejected: Node didn't have enough resource: cpu, requested: 100000000, "),
+        "{message}"
+    );
+    let evicted = cluster.until("disk", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(evicted["status"]["reason"], "Evicted");
+    assert_eq!(evicted["status"]["message"], "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ");
+    let conditions = evicted["status"]["conditions"].as_array().expect("conditions");
+    let disrupted = conditions.iter().find(|c| c["type"] == "DisruptionTarget").expect("there");
+    assert_eq!(
+        (&disrupted["status"], &disrupted["reason"]),
+        (&json!("True"), &json!("TerminationByKubelet"))
+    );
+}

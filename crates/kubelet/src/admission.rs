@@ -1,17 +1,122 @@
 //! Whether this node takes a pod at all.
 //!
-//! **Contract**: pure. A pod that asks for what this kubelet cannot do is refused with upstream's reason, never run
+//! **Contract**: pure, but for what the kernel offers. A pod that asks for what this kubelet cannot do is refused with upstream's reason, never run
 //! with the wish ignored.
 //! **Upstream**: `canAdmitPod` and the lifecycle handlers of `pkg/kubelet`.
 
+use crate::container_config::NodeContext;
+use crate::eviction::{CRITICAL, Pressure};
+use crate::node_status::MAX_PODS;
 use crate::{security, volumes};
 use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeMount, VolumeProjection};
+use api::pod::{host_ports, requests};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// Why a pod is refused: `status.reason` and `status.message`.
+/// Why a pod is refused: `status.reason`, and the event's message; the status has [`Rejection::status_message`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejection {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+}
+
+impl Rejection {
+    /// As the pod's status tells it.
+    pub(crate) fn status_message(&self) -> String {
+        format!("Pod was rejected: {}", self.message)
+    }
+}
+
+/// What the node has, besides the pod that asks for a place.
+pub(crate) struct Room<'a> {
+    /// The other pods that have a place.
+    pub(crate) others: &'a [Arc<Pod>],
+    pub(crate) node: &'a NodeContext,
+    pub(crate) pressure: Pressure,
+    /// The node's labels, if the pod asks for any.
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// `None` if there is room for the pod.
+pub(crate) fn fits(pod: &Pod, room: &Room<'_>) -> Option<Rejection> {
+    let spec = pod.spec.as_ref()?;
+    under_pressure(pod, spec, room.pressure)
+        .or_else(|| selector_mismatch(spec, &room.labels))
+        .or_else(|| taken_port(spec, room.others))
+        .or_else(|| insufficient(spec, room))
+}
+
+/// A node that runs short takes only what is sure to need little.
+fn under_pressure(pod: &Pod, spec: &PodSpec, pressure: Pressure) -> Option<Rejection> {
+    if !(pressure.memory || pressure.disk || pressure.pid) || spec.priority.unwrap_or(0) >= CRITICAL {
+        return None;
+    }
+    let class = pod.status.as_ref().and_then(|s| s.qos_class.as_deref()).unwrap_or("BestEffort");
+    let tolerates = spec.tolerations.iter().flatten().any(|toleration| {
+        let key = toleration.key.as_deref();
+        key.is_none() || key == Some("node.kubernetes.io/memory-pressure")
+    });
+    let only_memory = !pressure.disk && !pressure.pid;
+    if only_memory && (class != "BestEffort" || tolerates) {
+        return None;
+    }
+    let named =
+        [(pressure.memory, "MemoryPressure"), (pressure.disk, "DiskPressure"), (pressure.pid, "PIDPressure")];
+    let names: Vec<&str> = named.into_iter().filter_map(|(met, name)| met.then_some(name)).collect();
+    let message = format!("The node had condition: [{}]. ", names.join(" "));
+    Some(Rejection { reason: "Evicted", message })
+}
+
+fn selector_mismatch(spec: &PodSpec, labels: &BTreeMap<String, String>) -> Option<Rejection> {
+    let mut wanted = spec.node_selector.iter().flatten();
+    wanted.any(|(key, value)| labels.get(key) != Some(value)).then(|| Rejection {
+        reason: "NodeAffinity",
+        message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+            .to_owned(),
+    })
+}
+
+fn taken_port(spec: &PodSpec, others: &[Arc<Pod>]) -> Option<Rejection> {
+    let wanted = host_ports(spec);
+    let taken = others.iter().filter_map(|other| other.spec.as_ref()).flat_map(host_ports);
+    let mut taken = taken.filter(|port| wanted.iter().any(|own| own.conflicts_with(port)));
+    taken.next().map(|_| Rejection {
+        reason: "NodePorts",
+        message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+            .to_owned(),
+    })
+}
+
+fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
+    let refuse = |reason, name: &str, requested: i64, used: i64, capacity: i64| Rejection {
+        reason,
+        message: format!(
+            "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
+        ),
+    };
+    let count = i64::try_from(room.others.len()).unwrap_or(i64::MAX);
+    let places = i64::try_from(MAX_PODS).unwrap_or(i64::MAX);
+    if count >= places {
+        return Some(refuse("OutOfpods", "pods", 1, count, places));
+    }
+    let amount = |spec: &PodSpec, name: &str| {
+        let quantity = requests(spec).get(name).copied().unwrap_or_default();
+        if name == "cpu" { quantity.millis() } else { quantity.value() }
+    };
+    let node = room.node;
+    for (reason, name, capacity) in [
+        ("OutOfcpu", "cpu", node.cpu_millis),
+        ("OutOfmemory", "memory", node.memory_capacity),
+        ("OutOfephemeral-storage", "ephemeral-storage", node.disk_capacity),
+    ] {
+        let requested = amount(spec, name);
+        let capacity = i64::try_from(capacity).unwrap_or(i64::MAX);
+        let used = room.others.iter().filter_map(|other| other.spec.as_ref()).map(|s| amount(s, name)).sum();
+        if requested > 0 && requested.saturating_add(used) > capacity {
+            return Some(refuse(reason, name, requested, used, capacity));
+        }
+    }
+    None
 }
 
 /// `None` if the node takes the pod.
@@ -22,7 +127,7 @@ pub(crate) fn admit(pod: &Pod) -> Option<Rejection> {
     let fields = unsupported(pod);
     (!fields.is_empty()).then(|| Rejection {
         reason: "PodFeatureUnsupported",
-        message: format!("Pod was rejected: this node does not support {}", fields.join(", ")),
+        message: format!("this node does not support {}", fields.join(", ")),
     })
 }
 
@@ -139,11 +244,73 @@ mod tests {
             refused,
             Some(Rejection {
                 reason: "PodFeatureUnsupported",
-                message: "Pod was rejected: this node does not support spec.volumes[n].nfs, \
+                message: "this node does not support spec.volumes[n].nfs, \
                           spec.containers[0].volumeDevices"
                     .to_owned()
             })
         );
+    }
+
+    #[test]
+    fn a_full_node_says_what_it_lacks() {
+        let other = Arc::new(pod(json!({"containers": [{"name": "o",
+            "resources": {"requests": {"cpu": "1500m"}}, "ports": [{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}]}]})));
+        let node = NodeContext {
+            cpu_millis: 2000,
+            memory_capacity: 1 << 30,
+            disk_capacity: 1 << 40,
+            ..Default::default()
+        };
+        let asks = |resources: serde_json::Value| json!({"containers": [{"name": "c", "resources": {"requests": resources}}]});
+        for (spec, pressure, expected) in [
+            (asks(json!({"cpu": "500m"})), Pressure::default(), None),
+            (
+                asks(json!({"cpu": "501m"})),
+                Pressure::default(),
+                Some((
+                    "OutOfcpu",
+                    "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000",
+                )),
+            ),
+            (
+                asks(json!({"memory": "2Gi"})),
+                Pressure::default(),
+                Some((
+                    "OutOfmemory",
+                    "Node didn't have enough resource: memory, requested: 2147483648, used: 0, capacity: 1073741824",
+                )),
+            ),
+            (
+                json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 80, "protocol": "TCP"}]}]}),
+                Pressure::default(),
+                Some((
+                    "NodePorts",
+                    "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+                )),
+            ),
+            (
+                json!({"nodeSelector": {"disk": "ssd"}, "containers": []}),
+                Pressure::default(),
+                Some((
+                    "NodeAffinity",
+                    "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+                )),
+            ),
+            (
+                asks(json!({})),
+                Pressure { memory: true, ..Pressure::default() },
+                Some(("Evicted", "The node had condition: [MemoryPressure]. ")),
+            ),
+            (
+                json!({"priority": 2_000_000_000, "containers": []}),
+                Pressure { disk: true, ..Pressure::default() },
+                None,
+            ),
+        ] {
+            let room = Room { others: &[other.clone()], node: &node, pressure, labels: BTreeMap::new() };
+            let got = fits(&pod(spec.clone()), &room);
+            assert_eq!(got.as_ref().map(|r| (r.reason, r.message.as_str())), expected, "{spec}");
+        }
     }
 
     #[test]

@@ -24,6 +24,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the API server has no such object.
+    pub(crate) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => matches!(&**source, kube::Error::Api(status) if status.code == 404),
+            Self::Runtime { .. } => false,
+        }
+    }
+
     /// A request to the API server that failed.
     pub(crate) fn api(operation: &'static str) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { operation, source: Box::new(source) }

@@ -6,6 +6,7 @@
 //! **Upstream**: `syncLoop` of `pkg/kubelet/kubelet.go`, evented PLEG.
 
 use crate::container_config::NodeContext;
+use crate::eviction::{self, Eviction, PressureGauge};
 use crate::images::Images;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
@@ -14,14 +15,15 @@ use crate::references::References;
 use crate::server::Host;
 use crate::{Error, Server, gc, node_status, volumes};
 use api::k8s_openapi::api::core::v1::{Pod, Service};
-use client::{Delta, Informers, Recorder, Selection};
+use client::{Delta, Informers, Interner, Recorder, Selection};
 use component_base::{Context, Metrics};
 use futures::StreamExt;
 use runtime::{EventStream, ImageService, RuntimeEvent, RuntimeService};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// Longest wait between attempts to reach a runtime that is down.
 const RUNTIME_RETRY_MAX: Duration = Duration::from_secs(5);
@@ -65,6 +67,9 @@ pub async fn run(
     let pods =
         informers.select::<Pod>(Selection::all().fields(&format!("spec.nodeName={}", config.node_name)));
 
+    // Nodes of one machine may share the folder; each has its own in it.
+    let root_dir = config.root_dir.as_ref().map(|root| root.join(&config.node_name));
+    let pressure = PressureGauge::default();
     let node = Arc::new(Node {
         context: context.clone(),
         client: client.clone(),
@@ -80,14 +85,16 @@ pub async fn run(
             disk_capacity: config.machine.disk,
         },
         scheme: version.runtime_name.clone(),
-        pods_dir: config.root_dir.as_ref().map(|root| root.join("pods")),
-        seccomp_dir: config.root_dir.as_ref().map(|root| root.join("seccomp")),
-        may_mount: config.root_dir.is_some() && volumes::mount::may_mount(),
+        pods_dir: root_dir.as_ref().map(|root| root.join("pods")),
+        seccomp_dir: root_dir.as_ref().map(|root| root.join("seccomp")),
+        may_mount: root_dir.is_some() && volumes::mount::may_mount(),
         references: References::new(client.clone(), context.clone()),
         services: config.root_dir.as_ref().map(|_| informers.of::<Service>()),
         cluster_dns: config.cluster_dns.clone(),
         pods: pods.clone(),
         started: context.clock.now(),
+        pressure: pressure.clone(),
+        admitted: Mutex::default(),
     });
     ready(Arc::new(Server::new(Host {
         context: context.clone(),
@@ -101,10 +108,16 @@ pub async fn run(
         probes: Metrics::default(),
     })));
 
-    let status = node_status::Reporter::new(context.clone(), client, config, version, recorder);
+    let (evict, evictions) = mpsc::channel(1);
+    if let Some(root) = root_dir {
+        let engine = config.runtime.status().await.map(|status| status.root_dir).unwrap_or_default();
+        let watch = eviction::run(node.clone(), pressure.clone(), root, engine.into(), evict);
+        context.shutdown.spawn(watch);
+    }
+    let status = node_status::Reporter::new(context.clone(), client, config, version, recorder, pressure);
     context.shutdown.spawn(status.run());
     let mut kubelet = Kubelet { node, workers: HashMap::new(), known: HashMap::new(), synced: false };
-    kubelet.run(pods).await;
+    kubelet.run(pods, evictions).await;
     Ok(())
 }
 
@@ -135,7 +148,7 @@ struct Kubelet {
 }
 
 impl Kubelet {
-    async fn run(&mut self, pods: client::Informer<Pod>) {
+    async fn run(&mut self, pods: client::Informer<Pod>, mut evictions: mpsc::Receiver<Eviction>) {
         let mut events = self.subscribe().await;
         self.list().await;
         let mut deltas = pods.subscribe();
@@ -150,6 +163,11 @@ impl Kubelet {
                     Some(delta) => self.pod_changed(delta),
                     None => return,
                 },
+                Some(eviction) = evictions.recv() => {
+                    if let Some(worker) = self.workers.get(&eviction.uid) {
+                        worker.evict(eviction);
+                    }
+                }
                 event = events.next() => match event {
                     Some(Ok(event)) => self.runtime_changed(&event),
                     broken => {

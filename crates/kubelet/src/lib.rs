@@ -11,6 +11,7 @@ mod container_config;
 mod environment;
 mod ephemeral;
 mod error;
+mod eviction;
 mod fields;
 mod gc;
 mod health;
@@ -29,6 +30,7 @@ mod references;
 mod restart;
 mod security;
 pub mod server;
+mod static_pods;
 mod sync_pod;
 mod volumes;
 

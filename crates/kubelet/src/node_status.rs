@@ -4,10 +4,11 @@
 //! it changed, and else every five minutes; the lease is the frequent sign of life.
 //! **Upstream**: `pkg/kubelet/kubelet_node_status.go`, `pkg/kubelet/nodestatus`.
 
+use crate::eviction::{Pressure, PressureGauge};
 use crate::kubelet::Config;
 use crate::{Error, machine::MachineInfo};
 use api::k8s_openapi::api::core::v1::{
-    Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, ObjectReference,
+    ContainerImage, Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, ObjectReference,
 };
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
@@ -20,7 +21,7 @@ use component_base::logging::chain;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use runtime::{RuntimeStatus, Version};
+use runtime::{Image, RuntimeStatus, Version};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub(crate) const REPORT: SignedDuration = SignedDuration::from_secs(300);
 /// Registration is tried again after 100 ms, doubling to 7 s.
 const REGISTER_RETRY: Duration = Duration::from_millis(100);
 const REGISTER_RETRY_MAX: Duration = Duration::from_secs(7);
+/// `nodeStatusMaxImages`, and how many names of each (`maxNamesPerImageInNodeStatus`).
+const MAX_IMAGES: usize = 50;
+const MAX_IMAGE_NAMES: usize = 5;
 /// `maxPods`.
 pub(crate) const MAX_PODS: u64 = 110;
 
@@ -46,6 +50,7 @@ pub(crate) struct Reporter {
     version: Version,
     recorder: Recorder,
     owner: Arc<Mutex<Option<OwnerReference>>>,
+    pressure: PressureGauge,
 }
 
 impl Reporter {
@@ -55,8 +60,9 @@ impl Reporter {
         config: Config,
         version: Version,
         recorder: Recorder,
+        pressure: PressureGauge,
     ) -> Self {
-        Self { context, client, config, version, recorder, owner: Arc::default() }
+        Self { context, client, config, version, recorder, owner: Arc::default(), pressure }
     }
 
     /// Registers the node, then reports until the context ends.
@@ -70,13 +76,7 @@ impl Reporter {
             self.context.clock.sleep(pause).await;
             pause = (pause * 2).min(REGISTER_RETRY_MAX);
         };
-        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(OwnerReference {
-            api_version: "v1".to_owned(),
-            kind: "Node".to_owned(),
-            name: self.config.node_name.clone(),
-            uid: node.metadata.uid.clone().unwrap_or_default(),
-            ..Default::default()
-        });
+        self.own(&node);
         let owner = self.owner.clone();
         let (client, context, name) =
             (self.client.clone(), self.context.clone(), self.config.node_name.clone());
@@ -93,9 +93,42 @@ impl Reporter {
             match self.report(reported, now).await {
                 Ok(true) => reported = now,
                 Ok(false) => {}
+                // Somebody deleted the node: as long as this kubelet runs, it is one.
+                Err(error) if error.is_not_found() => match self.register().await {
+                    Ok(node) => {
+                        self.own(&node);
+                        reported = now;
+                    }
+                    Err(error) => tracing::warn!("{}", chain(&error)),
+                },
                 Err(error) => tracing::warn!("{}", chain(&error)),
             }
         }
+    }
+
+    /// Makes the node the owner of its lease.
+    fn own(&self, node: &Node) {
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            name: self.config.node_name.clone(),
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            ..Default::default()
+        });
+    }
+
+    /// What is true of this node now.
+    async fn facts(&self, now: Timestamp) -> Facts<'_> {
+        let runtime = self.runtime_status().await;
+        let images = match self.config.images.list_images().await {
+            Ok(images) => Some(images),
+            Err(error) => {
+                tracing::debug!("list images: {error}");
+                None
+            }
+        };
+        let pressure = self.pressure.read(now);
+        Facts { config: &self.config, version: &self.version, runtime, images, pressure }
     }
 
     fn api(&self) -> Api<Node> {
@@ -112,9 +145,8 @@ impl Reporter {
 
     /// Creates the node, or takes over the one that is there; its status is complete afterwards.
     async fn register(&self) -> Result<Node, Error> {
-        let facts =
-            Facts { config: &self.config, version: &self.version, runtime: self.runtime_status().await };
         let now = self.context.clock.now();
+        let facts = self.facts(now).await;
         let mut fresh = Node {
             metadata: api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
                 name: Some(self.config.node_name.clone()),
@@ -151,9 +183,8 @@ impl Reporter {
     /// anew each time: others write to it too, and what they say of its readiness is to be set right.
     async fn report(&self, reported: Timestamp, now: Timestamp) -> Result<bool, Error> {
         let name = &self.config.node_name;
-        let (runtime, node) = futures::future::join(self.runtime_status(), self.api().get(name)).await;
+        let (facts, node) = futures::future::join(self.facts(now), self.api().get(name)).await;
         let node = node.map_err(Error::api("get the node"))?;
-        let facts = Facts { config: &self.config, version: &self.version, runtime };
         let old = node.status.clone().unwrap_or_default();
         let status = node_status(&facts, &old, now);
         if same(&old, &status) && now.duration_since(reported) < REPORT {
@@ -198,6 +229,9 @@ struct Facts<'a> {
     config: &'a Config,
     version: &'a Version,
     runtime: runtime::Result<RuntimeStatus>,
+    /// None: the engine does not say.
+    images: Option<Vec<Image>>,
+    pressure: Pressure,
 }
 
 fn labels(config: &Config) -> BTreeMap<String, String> {
@@ -262,8 +296,23 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
             ..Default::default()
         }),
         conditions: Some(conditions(facts, old, now)),
+        images: facts.images.as_deref().map(image_list).or_else(|| old.images.clone()),
         ..old.clone()
     }
+}
+
+/// The largest images, at most so many names of each.
+fn image_list(images: &[Image]) -> Vec<ContainerImage> {
+    let mut named: Vec<&Image> =
+        images.iter().filter(|i| !i.repo_tags.is_empty() || !i.repo_digests.is_empty()).collect();
+    named.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
+    let one = |image: &Image| ContainerImage {
+        names: Some(
+            image.repo_digests.iter().chain(&image.repo_tags).take(MAX_IMAGE_NAMES).cloned().collect(),
+        ),
+        size_bytes: i64::try_from(image.size).ok(),
+    };
+    named.into_iter().take(MAX_IMAGES).map(one).collect()
 }
 
 /// In the canonical form, as the API server keeps it: any other would look like a change.
@@ -285,6 +334,7 @@ fn patch(old: &NodeStatus, new: &NodeStatus) -> serde_json::Value {
         "allocatable": allocatable,
         "capacity": new.capacity,
         "conditions": own.collect::<Vec<_>>(),
+        "images": new.images,
         "nodeInfo": new.node_info,
     }})
 }
@@ -308,14 +358,29 @@ fn conditions(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> Vec<NodeCo
         Err(error @ runtime::Error::Unavailable { .. }) => not_ready(error.to_string()),
         Err(error) => not_ready(format!("container runtime is down: {error}")),
     };
-    let pressure = |reason: &'static str, message: &str| ("False", reason, message.to_owned());
+    let pressure = |met: bool, yes: (&'static str, &str), no: (&'static str, &str)| {
+        let (status, (reason, message)) = if met { ("True", yes) } else { ("False", no) };
+        (status, reason, message.to_owned())
+    };
+    let memory = pressure(
+        facts.pressure.memory,
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    );
+    let disk = pressure(
+        facts.pressure.disk,
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    );
+    let pid = pressure(
+        facts.pressure.pid,
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    );
     let mut list = Vec::new();
-    for (kind, (status, reason, message)) in [
-        ("MemoryPressure", pressure("KubeletHasSufficientMemory", "kubelet has sufficient memory available")),
-        ("DiskPressure", pressure("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
-        ("PIDPressure", pressure("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
-        ("Ready", ready),
-    ] {
+    for (kind, (status, reason, message)) in
+        [("MemoryPressure", memory), ("DiskPressure", disk), ("PIDPressure", pid), ("Ready", ready)]
+    {
         let before = old.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == status);
         list.push(NodeCondition {
             type_: kind.to_owned(),

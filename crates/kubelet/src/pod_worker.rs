@@ -12,8 +12,8 @@ mod start;
 mod termination;
 mod volumes;
 
-use crate::admission;
 use crate::backoff::Backoff;
+use crate::eviction::Eviction;
 use crate::health::Probe;
 use crate::images::EventKind;
 use crate::limits::{self, Limits};
@@ -31,7 +31,7 @@ use kube::api::{Patch, PatchParams};
 pub(crate) use node::Node;
 use runtime::ContainerId;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -41,6 +41,9 @@ const RETRY: SignedDuration = SignedDuration::from_secs(10);
 const RETRY_API: SignedDuration = SignedDuration::from_secs(1);
 /// How long a container that could not be started says so, before the next try or a back-off has the word.
 const SHOW_ERROR: SignedDuration = SignedDuration::from_secs(2);
+
+/// `immediateEvictionGracePeriodSeconds`.
+const EVICTION_GRACE: u64 = 1;
 
 /// A pod as its worker is told of it.
 #[derive(Clone)]
@@ -70,9 +73,16 @@ impl Told {
 pub(crate) struct Handle {
     pub(crate) told: watch::Sender<Told>,
     pub(crate) wake: Arc<Notify>,
+    evicted: Arc<Mutex<Option<Eviction>>>,
 }
 
 impl Handle {
+    /// Tells the worker that its pod must go from this node.
+    pub(crate) fn evict(&self, eviction: Eviction) {
+        *self.evicted.lock().unwrap_or_else(PoisonError::into_inner) = Some(eviction);
+        self.wake.notify_one();
+    }
+
     /// Whether the worker has nothing left to do for its pod, ever.
     pub(crate) fn has_ended(&self) -> bool {
         self.told.is_closed()
@@ -109,6 +119,12 @@ pub(crate) struct PodWorker {
     volumes_of: Option<Arc<Pod>>,
     probes: Probes,
     limits: Limits,
+    /// The node has been asked for a place.
+    admitted: bool,
+    /// Why the pod must go from this node, once it must.
+    evicted: Arc<Mutex<Option<Eviction>>>,
+    /// Seconds that the pod gets instead of its own grace.
+    grace: Option<u64>,
     /// Nothing is left to run but sidecars.
     finished: bool,
     /// Containers whose preStop hook has run.
@@ -119,6 +135,7 @@ pub(crate) struct PodWorker {
 pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
     let (told, receiver) = watch::channel(told);
     let wake = Arc::new(Notify::new());
+    let evicted: Arc<Mutex<Option<Eviction>>> = Arc::default();
     let knowledge = Knowledge {
         host_ip: node.facts.host_ip.clone(),
         scheme: node.scheme.clone(),
@@ -132,6 +149,9 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         volumes_of: None,
         probes: Probes::new(&node.context, wake.clone()),
         limits: Limits::default(),
+        admitted: false,
+        evicted: evicted.clone(),
+        grace: None,
         finished: false,
         hooked: Mutex::default(),
         told: receiver,
@@ -147,7 +167,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         node: node.clone(),
     };
     node.context.shutdown.spawn(worker.run());
-    Handle { told, wake }
+    Handle { told, wake, evicted }
 }
 
 fn pod_namespace(told: &watch::Receiver<Told>) -> String {
@@ -163,16 +183,27 @@ impl PodWorker {
                 // What failed may succeed now: another image, for example.
                 self.retry.clear();
             }
+            self.take_eviction(&pod);
             let next = if told.is_ending() || self.has_ended(&pod) {
                 self.terminate(&told).await
             } else {
                 self.sync(&pod).await
             };
             match next {
-                Next::Done => return,
+                Next::Done => return self.node.release(&pod),
                 Next::Wait(until) => self.wait(until).await,
             }
         }
+    }
+
+    /// Takes up an order to leave this node, unless the pod has ended already.
+    fn take_eviction(&mut self, pod: &Pod) {
+        let order = self.evicted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Eviction { message, .. }) = order.filter(|_| !self.has_ended(pod)) else { return };
+        self.event(pod, None, EventKind::Warning, "Evicted", &message);
+        self.knowledge.disrupted = Some(message.clone());
+        self.knowledge.failed = Some(("Evicted".to_owned(), message));
+        self.grace = Some(EVICTION_GRACE);
     }
 
     async fn wait(&mut self, until: Option<Timestamp>) {
@@ -228,9 +259,12 @@ impl PodWorker {
 
     /// Goes from plan to plan until nothing is left to do now.
     async fn sync(&mut self, pod: &Arc<Pod>) -> Next {
-        if let Some(rejection) = admission::admit(pod).filter(|_| pod_is_new(pod)) {
+        if !std::mem::replace(&mut self.admitted, true)
+            && pod_is_new(pod)
+            && let Some(rejection) = self.node.admit(pod).await
+        {
             self.event(pod, None, EventKind::Warning, rejection.reason, &rejection.message);
-            self.knowledge.failed = Some((rejection.reason.to_owned(), rejection.message));
+            self.knowledge.failed = Some((rejection.reason.to_owned(), rejection.status_message()));
             return Next::Wait(Some(self.now()));
         }
         loop {

@@ -6,6 +6,7 @@
 mod adoption;
 mod endings;
 mod files;
+mod health;
 mod images;
 mod node;
 mod restarts;
@@ -170,6 +171,11 @@ impl Bed {
         self.pods().patch(name, &PatchParams::default(), &patch).await.expect("the API takes it");
     }
 
+    async fn patch_status(&self, name: &str, status: Value) {
+        let patch = Patch::Strategic(json!({ "status": status }));
+        self.pods().patch_status(name, &PatchParams::default(), &patch).await.expect("the API takes it");
+    }
+
     /// Reason, message and count of the kubelet's events about a pod, in the order of their first occurrence.
     async fn events(&self, name: &str) -> Vec<(String, String, i32)> {
         let events: Api<Event> = Api::default_namespaced(self.cluster.client());
@@ -303,12 +309,11 @@ async fn a_pod_runs_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_honoured_is_refused_by_name() {
     let bed = Bed::new().await;
-    bed.create(with("p", json!({"volumes": [{"name": "v", "emptyDir": {}}], "runtimeClassName": null})))
-        .await;
+    bed.create(with("p", json!({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]}))).await;
     let failed = bed.phase("p", "Failed").await;
     assert_eq!(failed["status"]["reason"], "PodFeatureUnsupported");
     let message = failed["status"]["message"].as_str().expect("a message");
-    assert!(message.contains("spec.volumes"), "{message}");
+    assert!(message.contains("spec.volumes[v].nfs"), "{message}");
     assert!(bed.is_clean().await);
     bed.event("p", "PodFeatureUnsupported", "").await;
     bed.delete("p", None).await;

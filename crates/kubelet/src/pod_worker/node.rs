@@ -1,19 +1,25 @@
 //! What all workers of a node share.
 
 use super::uid;
+use crate::admission::{self, Rejection, Room};
 use crate::container_config::NodeContext;
+use crate::eviction::PressureGauge;
 use crate::images::{EventKind, Images};
 use crate::network_files::ClusterDns;
 use crate::references::References;
 use crate::restart::{self, Role};
-use api::k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
+use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
+use api::pod::is_terminal;
 use client::events::Type as EventType;
 use client::{Informer, Recorder};
 use component_base::Context;
+use component_base::logging::chain;
 use jiff::Timestamp;
+use kube::Api;
 use runtime::RuntimeService;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all workers of a node share.
 pub(crate) struct Node {
@@ -40,12 +46,55 @@ pub(crate) struct Node {
     pub(crate) pods: Informer<Pod>,
     /// When this kubelet began.
     pub(crate) started: Timestamp,
+    /// What the machine is short of.
+    pub(crate) pressure: PressureGauge,
+    /// UIDs of pods that were given a place and may not show it yet.
+    pub(crate) admitted: Mutex<HashSet<String>>,
 }
 
 impl Node {
     /// A pod's own folder.
     pub(crate) fn pod_dir(&self, pod: &Pod) -> Option<PathBuf> {
         Some(self.pods_dir.as_ref()?.join(uid(pod)))
+    }
+
+    /// Whether the node takes a pod. One that it takes has its place from here on.
+    pub(crate) async fn admit(&self, pod: &Pod) -> Option<Rejection> {
+        if let Some(rejection) = admission::admit(pod) {
+            return Some(rejection);
+        }
+        let selects = pod.spec.as_ref().is_some_and(|s| s.node_selector.iter().flatten().next().is_some());
+        let labels = if selects { self.labels().await } else { BTreeMap::new() };
+        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_place = |other: &Pod| {
+            let started = other.status.as_ref().is_some_and(|s| s.start_time.is_some());
+            uid(other) != uid(pod) && !is_terminal(other) && (started || admitted.contains(uid(other)))
+        };
+        let others: Vec<_> = self.pods.list().into_iter().filter(|other| has_place(other)).collect();
+        let pressure = self.pressure.read(self.context.clock.now());
+        let room = Room { others: &others, node: &self.facts, pressure, labels };
+        let rejection = admission::fits(pod, &room);
+        if rejection.is_none() {
+            admitted.insert(uid(pod).to_owned());
+        }
+        rejection
+    }
+
+    /// A pod gives its place back.
+    pub(crate) fn release(&self, pod: &Pod) {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).remove(uid(pod));
+    }
+
+    /// The labels that the node's object has.
+    async fn labels(&self) -> BTreeMap<String, String> {
+        let nodes: Api<ApiNode> = Api::all(self.client.clone());
+        match nodes.get(&self.facts.node_name).await {
+            Ok(node) => node.metadata.labels.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!("read the node's labels: {}", chain(&error));
+                BTreeMap::new()
+            }
+        }
     }
 
     /// Records an event about a pod, or about one of its containers.

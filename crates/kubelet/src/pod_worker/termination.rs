@@ -73,7 +73,8 @@ impl PodWorker {
         }
         // Nobody is killed for its health any more, but readiness goes on.
         self.watch_health(pod, |probe| probe == Probe::Readiness);
-        let (grace, turns) = (grace(told), Turns::new(&running));
+        let grace = self.grace.map_or_else(|| grace(told), Duration::from_secs);
+        let turns = Turns::new(&running);
         let stops = running.iter().map(|container| self.kill(pod, container, grace, Some(&turns)));
         let stops = futures::future::join_all(stops);
         let shorter = async {

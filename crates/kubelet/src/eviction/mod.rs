@@ -1,0 +1,341 @@
+//! What happens when the machine runs short, or a pod takes more than it said.
+//!
+//! **Contract**: every ten seconds the machine is looked at; under pressure the node says so, takes fewer pods, and one pod
+//! at a time is evicted, in upstream's order. A pod that exceeds its own limits of local storage is evicted at once. Looking
+//! costs a few files; containers are counted only under pressure, or for pods with such limits.
+//! **Not here**: how an evicted pod ends (`pod_worker`).
+//! **Upstream**: `pkg/kubelet/eviction`, messages included.
+
+mod rank;
+mod signals;
+
+use crate::pod_worker::Node;
+use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
+use api::pod::{is_terminal, parse_quantity};
+use jiff::{SignedDuration, Timestamp};
+use rank::{Candidate, order};
+use runtime::{ContainerFilter, ContainerStats, StatsDetail, labels};
+use signals::{Observation, Signal};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// `evictionMonitoringPeriod`.
+const PERIOD: Duration = Duration::from_secs(10);
+/// `evictionPressureTransitionPeriod`: how long pressure is told after it has ended.
+const TRANSITION: SignedDuration = SignedDuration::from_secs(300);
+/// Priorities from here on belong to what keeps the cluster alive: `SystemCriticalPriority`.
+pub(crate) const CRITICAL: i32 = 2_000_000_000;
+
+/// A pod that must go, and the words for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Eviction {
+    pub(crate) uid: String,
+    pub(crate) message: String,
+}
+
+/// What the machine is short of, as the node tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Pressure {
+    pub(crate) memory: bool,
+    pub(crate) disk: bool,
+    pub(crate) pid: bool,
+}
+
+/// The pressure last seen; shared by whoever tells of it.
+#[derive(Clone, Default)]
+pub(crate) struct PressureGauge(Arc<Mutex<BTreeMap<Signal, Timestamp>>>);
+
+impl PressureGauge {
+    /// What the node is to say now.
+    pub(crate) fn read(&self, now: Timestamp) -> Pressure {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately =
+            |signal: &Signal| seen.get(signal).is_some_and(|at| now.duration_since(*at) < TRANSITION);
+        Pressure {
+            memory: lately(&Signal::Memory),
+            disk: lately(&Signal::NodeDisk) || lately(&Signal::ImageDisk),
+            pid: lately(&Signal::Pid),
+        }
+    }
+
+    fn note(&self, met: &[Signal], now: Timestamp) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for signal in met {
+            seen.insert(*signal, now);
+        }
+    }
+}
+
+/// Looks at the machine until the context ends. `root_dir` has the pods' files, `engine_dir` the images.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    gauge: PressureGauge,
+    root_dir: PathBuf,
+    engine_dir: PathBuf,
+    evictions: mpsc::Sender<Eviction>,
+) {
+    loop {
+        node.context.clock.sleep(PERIOD).await;
+        let pods: Vec<Arc<Pod>> = node.pods.list().into_iter().filter(|pod| is_active(pod)).collect();
+        let mut evicted = over_their_limits(&node, &pods).await;
+        let (root, engine) = (root_dir.clone(), engine_dir.clone());
+        let observed = tokio::task::spawn_blocking(move || signals::observe(&root, &engine)).await;
+        let observed = observed.unwrap_or_default();
+        let met: Vec<Signal> = observed.iter().filter(|o| o.is_met()).map(|o| o.signal).collect();
+        gauge.note(&met, node.context.clock.now());
+        if evicted.is_empty()
+            && let Some(observation) = observed.iter().find(|o| o.is_met())
+        {
+            evicted.extend(most_guilty(&node, observation, &pods).await);
+        }
+        for eviction in evicted {
+            if evictions.send(eviction).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn is_active(pod: &Pod) -> bool {
+    !is_terminal(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn is_critical(pod: &Pod) -> bool {
+    let annotations = pod.metadata.annotations.iter().flatten();
+    let is_static = annotations.into_iter().any(|(key, _)| key == crate::static_pods::MIRROR);
+    is_static || pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0) >= CRITICAL
+}
+
+/// The pod that goes first when the machine is short of something.
+async fn most_guilty(node: &Node, observation: &Observation, pods: &[Arc<Pod>]) -> Option<Eviction> {
+    let by_pod = usage(node, observation.signal.detail()).await?;
+    let memory = observation.signal == Signal::Memory;
+    let candidates = pods.iter().filter(|pod| !is_critical(pod)).map(|pod| {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let containers = by_pod.get(&uid).map(Vec::as_slice).unwrap_or_default();
+        let resource = observation.signal.resource();
+        let request = pod.spec.as_ref().map(api::pod::requests).unwrap_or_default();
+        Candidate {
+            pod: pod.clone(),
+            priority: pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0),
+            usage: containers.iter().map(|c| if memory { c.memory.working_set } else { on_disk(c) }).sum(),
+            request: request.get(resource).and_then(|q| u64::try_from(q.value()).ok()).unwrap_or(0),
+        }
+    });
+    let first = order(candidates.collect()).into_iter().next()?;
+    let uid = first.pod.metadata.uid.clone().unwrap_or_default();
+    let containers = by_pod.get(&uid).map(Vec::as_slice).unwrap_or_default();
+    let message = message(observation, first.pod.spec.as_ref(), containers);
+    Some(Eviction { uid, message })
+}
+
+/// The words of an eviction under pressure.
+fn message(observation: &Observation, spec: Option<&PodSpec>, containers: &[ContainerStats]) -> String {
+    let resource = observation.signal.resource();
+    let mut text = format!(
+        "The node was low on resource: {resource}. Threshold quantity: {}, available: {}. ",
+        observation.threshold_text(),
+        kibibytes(observation.available)
+    );
+    for container in spec.iter().flat_map(|s| &s.containers) {
+        let used = containers.iter().find(|c| c.metadata.name == container.name);
+        let memory = observation.signal == Signal::Memory;
+        let Some(used) = used.map(|c| if memory { c.memory.working_set } else { on_disk(c) }) else {
+            continue;
+        };
+        let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
+        let request = requests.and_then(|r| r.get(resource)).map(parse_quantity).unwrap_or_default();
+        if used > u64::try_from(request.value()).unwrap_or(0) {
+            text.push_str(&format!(
+                "Container {} was using {}, request is {request}, has larger consumption of {resource}. ",
+                container.name,
+                kibibytes(used)
+            ));
+        }
+    }
+    text
+}
+
+fn kibibytes(bytes: u64) -> String {
+    format!("{}Ki", bytes / 1024)
+}
+
+fn on_disk(container: &ContainerStats) -> u64 {
+    let of = |usage: &Option<runtime::FilesystemUsage>| usage.as_ref().map_or(0, |usage| usage.used_bytes);
+    of(&container.rootfs) + of(&container.logs)
+}
+
+/// What containers use, by the UID of their pods.
+async fn usage(node: &Node, detail: StatsDetail) -> Option<HashMap<String, Vec<ContainerStats>>> {
+    match node.runtime.container_stats(&ContainerFilter::default(), detail).await {
+        Ok(stats) => {
+            let mut by_pod: HashMap<String, Vec<ContainerStats>> = HashMap::new();
+            for container in stats {
+                let uid = container.labels.get(labels::POD_UID).cloned().unwrap_or_default();
+                by_pod.entry(uid).or_default().push(container);
+            }
+            Some(by_pod)
+        }
+        Err(error) => {
+            tracing::warn!("ask what containers use: {error}");
+            None
+        }
+    }
+}
+
+/// Pods that have taken more local storage than they said they would.
+async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<Eviction> {
+    let limited: Vec<(&Arc<Pod>, LocalLimits)> =
+        pods.iter().filter_map(|pod| Some((pod, LocalLimits::of(pod.spec.as_ref()?)?))).collect();
+    if limited.is_empty() {
+        return Vec::new();
+    }
+    let stats = if limited.iter().any(|(_, limits)| limits.total.is_some()) {
+        usage(node, StatsDetail::Filesystems).await.unwrap_or_default()
+    } else {
+        HashMap::new()
+    };
+    let mut evictions = Vec::new();
+    for (pod, limits) in limited {
+        let Some(pod_dir) = node.pod_dir(pod) else { continue };
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let volumes = limits.volumes.clone();
+        let sizes = tokio::task::spawn_blocking(move || {
+            let size = |name: &String| (name.clone(), size_of(&empty_dir(&pod_dir, name)));
+            volumes.keys().map(size).collect::<BTreeMap<_, _>>()
+        });
+        let sizes = sizes.await.unwrap_or_default();
+        let containers = stats.get(&uid).map(Vec::as_slice).unwrap_or_default();
+        let on_disk: BTreeMap<String, u64> =
+            containers.iter().map(|c| (c.metadata.name.clone(), on_disk(c))).collect();
+        if let Some(message) = limits.exceeded(&sizes, &on_disk) {
+            evictions.push(Eviction { uid, message });
+        }
+    }
+    evictions
+}
+
+/// What a pod has said of its local storage.
+#[derive(Debug, Default)]
+struct LocalLimits {
+    /// Every emptyDir on disk, with its limit in bytes and in words where it has one.
+    volumes: BTreeMap<String, Option<(u64, String)>>,
+    containers: BTreeMap<String, (u64, String)>,
+    total: Option<u64>,
+}
+
+impl LocalLimits {
+    /// None: it has said nothing.
+    fn of(spec: &PodSpec) -> Option<Self> {
+        let mut limits = Self::default();
+        let amount = |q: &api::k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
+            (u64::try_from(parse_quantity(q).value()).unwrap_or(0), q.0.clone())
+        };
+        for volume in spec.volumes.iter().flatten() {
+            let Some(source) = &volume.empty_dir else { continue };
+            let limit = source.size_limit.as_ref().map(amount).filter(|(bytes, _)| *bytes > 0);
+            limits.volumes.insert(volume.name.clone(), limit);
+        }
+        for container in &spec.containers {
+            let list = container.resources.as_ref().and_then(|r| r.limits.as_ref());
+            if let Some(limit) = list.and_then(|l| l.get("ephemeral-storage")) {
+                limits.containers.insert(container.name.clone(), amount(limit));
+            }
+        }
+        if limits.containers.len() == spec.containers.len() {
+            limits.total = Some(limits.containers.values().map(|(bytes, _)| bytes).sum());
+        }
+        let says_something = limits.total.is_some()
+            || !limits.containers.is_empty()
+            || limits.volumes.values().any(Option::is_some);
+        says_something.then_some(limits)
+    }
+
+    /// The words for what is exceeded.
+    fn exceeded(
+        &self,
+        volumes: &BTreeMap<String, u64>,
+        containers: &BTreeMap<String, u64>,
+    ) -> Option<String> {
+        for (name, limit) in &self.volumes {
+            let used = volumes.get(name).copied().unwrap_or(0);
+            if let Some((limit, text)) = limit
+                && used > *limit
+            {
+                return Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {text:?}. "));
+            }
+        }
+        let all: u64 = volumes.values().chain(containers.values()).sum();
+        if let Some(total) = self.total.filter(|total| all > *total) {
+            return Some(format!(
+                "Pod ephemeral local storage usage exceeds the total limit of containers {total}. "
+            ));
+        }
+        self.containers.iter().find_map(|(name, (limit, text))| {
+            let used = containers.get(name).copied().unwrap_or(0);
+            (used > *limit)
+                .then(|| format!("Container {name} exceeded its local ephemeral storage limit {text:?}. "))
+        })
+    }
+}
+
+fn empty_dir(pod_dir: &Path, volume: &str) -> PathBuf {
+    pod_dir.join("volumes").join("kubernetes.io~empty-dir").join(volume)
+}
+
+/// What a folder takes of its disk, as `du` counts.
+fn size_of(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = std::fs::symlink_metadata(folder) else { return 0 };
+    let below = match std::fs::read_dir(folder) {
+        Ok(entries) if found.is_dir() => entries.flatten().map(|entry| size_of(&entry.path())).sum(),
+        _ => 0,
+    };
+    // A folder's own block is no use of its pod's.
+    below + if found.is_dir() { 0 } else { found.blocks() * 512 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn limits_of_local_storage_are_found_exceeded_in_upstreams_words() {
+        let spec: PodSpec = serde_json::from_value(json!({
+            "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "w", "emptyDir": {}}],
+            "containers": [{"name": "c", "resources": {"limits": {"ephemeral-storage": "4Mi"}}}]
+        }))
+        .expect("a spec");
+        let limits = LocalLimits::of(&spec).expect("it says something");
+        const MI: u64 = 1 << 20;
+        for (v, w, c, said) in [
+            (MI, MI, MI, None),
+            (MI + 1, 0, 0, Some("Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ")),
+            (
+                0,
+                3 * MI,
+                2 * MI,
+                Some("Pod ephemeral local storage usage exceeds the total limit of containers 4194304. "),
+            ),
+        ] {
+            let volumes = [("v".to_owned(), v), ("w".to_owned(), w)].into();
+            let got = limits.exceeded(&volumes, &[("c".to_owned(), c)].into());
+            assert_eq!(got.as_deref(), said);
+        }
+        let silent: PodSpec = serde_json::from_value(json!({"containers": [{"name": "c"}]})).expect("a spec");
+        assert!(LocalLimits::of(&silent).is_none());
+    }
+
+    #[test]
+    fn pressure_is_told_for_five_minutes() {
+        let gauge = PressureGauge::default();
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        gauge.note(&[Signal::Memory], at(100));
+        assert_eq!(gauge.read(at(399)), Pressure { memory: true, ..Pressure::default() });
+        assert_eq!(gauge.read(at(400)), Pressure::default());
+    }
+}
