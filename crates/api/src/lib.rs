@@ -3,6 +3,7 @@
 //! **Contract**: no I/O, no clock, no async; pure data and pure functions.
 //! **Not here**: what differs between kinds (`apiserver::resources`), how objects are kept (`storage`).
 
+pub mod cron;
 pub mod duration;
 pub mod field;
 pub mod kind;

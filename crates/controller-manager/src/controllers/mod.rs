@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod cluster_role_aggregation;
+pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
@@ -12,6 +13,7 @@ pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
 pub mod garbage_collector;
+pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_garbage_collector;
@@ -22,6 +24,7 @@ pub mod service_account;
 pub mod stateful_set;
 pub mod storage_protection;
 pub mod taint_eviction;
+pub mod ttl_after_finished;
 
 use crate::Manager;
 use futures::future::BoxFuture;
@@ -57,6 +60,9 @@ pub const CONTROLLERS: &[Controller] = &[
     },
     Controller { name: daemon_set::NAME, start: |manager| Box::pin(daemon_set::run(manager)) },
     Controller { name: stateful_set::NAME, start: |manager| Box::pin(stateful_set::run(manager)) },
+    Controller { name: job::NAME, start: |manager| Box::pin(job::run(manager)) },
+    Controller { name: cron_job::NAME, start: |manager| Box::pin(cron_job::run(manager)) },
+    Controller { name: ttl_after_finished::NAME, start: |manager| Box::pin(ttl_after_finished::run(manager)) },
     Controller { name: endpoints::NAME, start: |manager| Box::pin(endpoints::run(manager)) },
     Controller { name: endpoint_slice::NAME, start: |manager| Box::pin(endpoint_slice::run(manager)) },
     Controller {

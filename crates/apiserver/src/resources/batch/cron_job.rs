@@ -2,11 +2,12 @@
 //!
 //! **Upstream**: `pkg/registry/batch/cronjob`, `validateCronJobSpec`.
 
-use super::{job_spec, schedule};
+use super::job_spec;
 use crate::registry::metadata;
 use crate::registry::{Cell, Column, Strategy, WriteContext};
 use crate::resources::edit::{items, text};
 use crate::resources::{cells, check, edit, pod_template};
+use api::cron::Schedule;
 use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, Scope};
 use api::meta;
@@ -33,7 +34,7 @@ fn check_schedule(errors: &mut ErrorList, path: &Path, spec: &Value) {
         errors.push(Error::required(&path, ""));
         return;
     }
-    if let Err(why) = schedule::check(text) {
+    if let Err(why) = Schedule::parse(text) {
         errors.push(Error::invalid(&path, text, &why));
     }
     if text.contains("TZ") {

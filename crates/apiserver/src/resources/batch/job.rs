@@ -192,6 +192,13 @@ impl Strategy for Job {
         vec![object["status"]["succeeded"].as_i64().unwrap_or(0).to_string()]
     }
 
+    fn deletion_warning(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
+             or set propagationPolicy=Orphan to suppress this warning",
+        )
+    }
+
     fn default_propagation(&self) -> Propagation {
         Propagation::Orphan
     }

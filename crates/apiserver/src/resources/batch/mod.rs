@@ -6,6 +6,5 @@ pub(crate) mod cron_job;
 pub(crate) mod job;
 mod job_policy;
 mod job_spec;
-mod schedule;
 
 const GROUP: &str = "batch";
