@@ -1,6 +1,8 @@
 //! One small valid object of each kind, some invalid ones with their errors, and fields that may not change.
 
+#[path = "examples/others.rs"]
 mod others;
+#[path = "examples/workloads.rs"]
 mod workloads;
 
 use serde_json::{Value, json};
