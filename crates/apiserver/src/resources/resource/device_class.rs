@@ -39,6 +39,10 @@ impl Strategy for DeviceClass {
         errors
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, cells::AGE] }
     }

@@ -94,6 +94,10 @@ impl Strategy for ResourceClaim {
         errors
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, Column::new("State", "string"), cells::AGE] }
     }

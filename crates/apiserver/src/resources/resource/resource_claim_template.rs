@@ -46,6 +46,10 @@ impl Strategy for ResourceClaimTemplate {
         errors
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, cells::AGE] }
     }

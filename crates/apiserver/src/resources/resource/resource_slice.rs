@@ -89,6 +89,10 @@ impl Strategy for ResourceSlice {
         vec![text(spec, "nodeName").to_owned(), text(spec, "driver").to_owned()]
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

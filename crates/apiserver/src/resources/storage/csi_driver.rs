@@ -106,6 +106,10 @@ impl Strategy for CsiDriver {
         false
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

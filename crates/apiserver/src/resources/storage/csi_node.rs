@@ -77,6 +77,10 @@ impl Strategy for CsiNode {
         false
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, Column::new("Drivers", "integer"), cells::AGE] }
     }

@@ -79,6 +79,10 @@ impl Strategy for VolumeAttachment {
         false
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

@@ -52,6 +52,10 @@ impl Strategy for VolumeAttributesClass {
         errors
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[Column::NAME, Column::new("DriverName", "string"), cells::AGE] }
     }

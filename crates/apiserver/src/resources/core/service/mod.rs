@@ -132,6 +132,10 @@ impl Strategy for Service {
         ["clusterIP", "type"].map(|field| text(&object["spec"], field).to_owned()).into()
     }
 
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         table::COLUMNS
     }
