@@ -1,4 +1,4 @@
-//! Who may what over the wire: 401 without credentials, 403 without rights, tokens of service accounts.
+//! Who may what over the wire: next to nothing without credentials, 403 without rights, tokens of service accounts.
 
 use std::process::Command;
 use tests::profile::{Profile, Said};
@@ -14,12 +14,22 @@ fn curl(profile: &Profile, arguments: &[&str], path: &str) -> Said {
 #[test]
 fn strangers_see_health_only_and_tokens_have_their_rights() {
     let profile = Profile::new("auth");
-    profile.start(&["--runtime", "simulated"]).ok();
+    let (policy, audit) = (profile.home().join("policy.yaml"), profile.home().join("audit.log"));
+    let rules = "[{level: Metadata, resources: [{resources: [pods]}]}]";
+    std::fs::write(&policy, format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n"))
+        .expect("written");
+    let wrong = profile.start(&["--runtime", "simulated", "--extra-config", "apiserver.nonsense=x"]);
+    assert!(wrong.code != 0 && wrong.stderr.contains("unknown flag: --nonsense"), "{}", wrong.stderr);
+    let flag =
+        |flag: &str, path: &std::path::Path| format!("--extra-config=apiserver.{flag}={}", path.display());
+    let (policy, log) = (flag("audit-policy-file", &policy), flag("audit-log-path", &audit));
+    profile.start(&["--runtime", "simulated", policy.as_str(), log.as_str()]).ok();
 
     assert_eq!(curl(&profile, &[], "/readyz").ok(), "ok");
-    for path in ["/api/v1/namespaces", "/version", "/api", "/metrics"] {
+    for path in ["/api", "/metrics"] {
         let answer: serde_json::Value = serde_json::from_str(&curl(&profile, &[], path).ok()).expect("JSON");
-        assert_eq!((&answer["code"], &answer["message"]), (&401.into(), &"Unauthorized".into()), "{path}");
+        let message = format!("forbidden: User \"system:anonymous\" cannot get path {path:?}");
+        assert_eq!((&answer["code"], &answer["message"]), (&403.into(), &message.into()), "{path}");
     }
 
     let request = profile.home().join("token.json");
@@ -47,6 +57,11 @@ fn strangers_see_health_only_and_tokens_have_their_rights() {
     let forged = format!("Authorization: Bearer {token}x");
     let forged = curl(&profile, &["-H", &forged], "/api/v1/namespaces/default/pods").ok();
     assert!(forged.contains("\"code\":401") || forged.contains("\"code\": 401"), "{forged}");
+
+    let audit = std::fs::read_to_string(audit).expect("an audit log");
+    let refused = audit.lines().find(|line| line.contains("\"authorization.k8s.io/decision\":\"forbid\""));
+    assert!(refused.is_some_and(|line| line.contains("system:serviceaccount:default:default")), "{audit}");
+    assert!(!audit.contains(token), "no secret in the audit log");
 
     let log = std::fs::read_to_string(profile.dir().join("server.log")).expect("a log");
     assert!(!log.contains(token) && !log.contains("PRIVATE KEY"), "no secret in the log");

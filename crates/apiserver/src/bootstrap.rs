@@ -7,11 +7,17 @@
 use crate::admission::Lookup;
 use crate::auth::{policy, rbac};
 use crate::config::Config;
-use crate::registry::{UpdateOptions, WriteOptions, loopback_user};
+use crate::flowcontrol;
+use crate::registry::{Registry, UpdateOptions};
 use crate::server::Server;
+use crate::upkeep::{At, Followed, RETRY_PAUSE, amend};
+use crate::watch_cache::Selection;
 use api::status::Status;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -35,17 +41,11 @@ type Listed = (&'static str, &'static str, Value);
 pub(crate) async fn run(server: &Server) -> Result<(), Status> {
     let policy: Vec<Listed> =
         policy::objects().into_iter().map(|(plural, object)| (rbac::GROUP, plural, object)).collect();
-    let mut objects: Vec<Listed> = NAMESPACES
-        .iter()
-        .map(|name| ("", "namespaces", object("Namespace", "v1", "", name, json!({}))))
-        .collect();
-    objects.extend(PRIORITY_CLASSES.iter().map(priority_class));
-    let addresses = addresses(&server.config);
-    objects.push(("", "services", service(&server.config)));
-    objects.push(authentication_config(&server.config));
-    objects.extend(addresses.iter().cloned());
-    objects.extend(policy.iter().cloned());
-
+    let flow = flowcontrol::bootstrap::objects()
+        .into_iter()
+        .map(|(plural, object)| (flowcontrol::GROUP, plural, object));
+    let kept = kept(&server.config);
+    let objects: Vec<Listed> = kept.iter().chain(&policy).cloned().chain(flow).collect();
     let total = objects.len();
     let made = server.registry.ensure(objects).await?;
     tracing::debug!(made, total, "bootstrap objects");
@@ -53,38 +53,62 @@ pub(crate) async fn run(server: &Server) -> Result<(), Status> {
         return Ok(());
     }
     for (group, plural, expected) in &policy {
-        repair(server, group, plural, expected, |existing| policy::reconciled(existing, expected)).await?;
+        let change = |existing: &Value| policy::reconciled(existing, expected);
+        amend(&server.registry, At::of(group, plural, expected), UpdateOptions::Object, &change).await?;
     }
-    for (group, plural, expected) in addresses.iter().chain([&authentication_config(&server.config)]) {
-        repair(server, group, plural, expected, |existing| readdressed(existing, expected)).await?;
+    keep(&server.registry, &kept).await
+}
+
+/// Keeps what must be there while the server runs. (Roles are seen to at the start only, as upstream does.)
+pub(crate) fn follow(server: &Server) {
+    let kept = kept(&server.config);
+    let what = kept.iter().map(|(group, plural, object)| {
+        let selection = Selection::namespace(api::meta::namespace(object)).named(api::meta::name(object));
+        ((*group).to_owned(), (*plural).to_owned(), selection)
+    });
+    let mut followed = Followed::new(&server.registry, what.collect());
+    let (registry, clock) = (Arc::clone(&server.registry), server.context.clock.clone());
+    server.context.shutdown.spawn(async move {
+        loop {
+            followed.changed(&clock).await;
+            while let Err(status) = keep(&registry, &kept).await {
+                tracing::warn!(
+                    message = status.message,
+                    "cannot keep the objects that a cluster starts with"
+                );
+                clock.sleep(RETRY_PAUSE).await;
+            }
+        }
+    });
+}
+
+/// Makes and repairs these objects.
+async fn keep(registry: &Registry, kept: &[Listed]) -> Result<(), Status> {
+    let missing = kept.iter().filter(|(_, _, object)| {
+        let namespace = api::meta::namespace(object);
+        // One that is about to go takes nothing; it comes back, and then this is asked again.
+        let home = registry.get("", "namespaces", "", namespace);
+        namespace.is_empty() || home.is_some_and(|home| home["metadata"]["deletionTimestamp"].is_null())
+    });
+    registry.ensure(missing.cloned().collect()).await?;
+    for (group, plural, expected) in kept {
+        let change = |existing: &Value| readdressed(existing, expected);
+        amend(registry, At::of(group, plural, expected), UpdateOptions::Object, &change).await?;
     }
     Ok(())
 }
 
-/// Writes the object that `change` makes of the existing one, if it makes one.
-async fn repair(
-    server: &Server,
-    group: &str,
-    plural: &str,
-    expected: &Value,
-    change: impl Fn(&Value) -> Option<Value> + Send + Sync,
-) -> Result<(), Status> {
-    let text = |field: &str| expected["metadata"][field].as_str().unwrap_or_default();
-    let (namespace, name) = (text("namespace"), text("name"));
-    let existing = server.registry.get(group, plural, namespace, name);
-    if existing.and_then(|existing| change(&existing)).is_none() {
-        return Ok(());
-    }
-    let Some(store) = server.registry.store(group, plural) else { return Ok(()) };
-    let user = loopback_user();
-    let mut options = WriteOptions::new(&user);
-    let mut update = |old: Option<&Value>| {
-        let old = old.ok_or_else(|| Status::not_found(store.resource(), name))?;
-        Ok(change(old).unwrap_or_else(|| old.clone()))
-    };
-    store.update(&mut options, namespace, name, UpdateOptions::Object, &mut update).await?;
-    tracing::info!(plural, name, "repaired a bootstrap object");
-    Ok(())
+/// The objects that are there at any time.
+fn kept(config: &Config) -> Vec<Listed> {
+    let namespace = |name: &&str| ("", "namespaces", object("Namespace", "v1", "", name, json!({})));
+    let mut kept: Vec<Listed> = NAMESPACES.iter().map(namespace).collect();
+    kept.extend(PRIORITY_CLASSES.iter().map(priority_class));
+    kept.push(service_cidr(config));
+    kept.push(("", "services", service(config)));
+    kept.push(authentication_config(config));
+    kept.extend(cluster_info(config));
+    kept.extend(addresses(config));
+    kept
 }
 
 /// The existing object with the content that is expected of it; `None` if it has it.
@@ -153,8 +177,94 @@ fn addresses(config: &Config) -> Vec<Listed> {
     vec![("", "endpoints", endpoints), ("discovery.k8s.io", "endpointslices", slice)]
 }
 
+/// What servers of aggregated APIs need to know whom to believe.
 fn authentication_config(config: &Config) -> Listed {
     let mut map = object("ConfigMap", "v1", "kube-system", "extension-apiserver-authentication", json!({}));
-    map["data"] = json!({ "client-ca-file": config.ca_pem });
+    let header = &config.options.request_header;
+    let list = |names: &[String]| json!(names).to_string();
+    map["data"] = json!({
+        "client-ca-file": config.ca_pem,
+        "requestheader-allowed-names": list(&header.allowed_names),
+        "requestheader-client-ca-file": config.front_proxy_ca_pem,
+        "requestheader-extra-headers-prefix": list(&header.extra_prefixes),
+        "requestheader-group-headers": list(&header.group_headers),
+        "requestheader-uid-headers": list(&header.uid_headers),
+        "requestheader-username-headers": list(&header.username_headers),
+    });
     ("", "configmaps", map)
+}
+
+/// The addresses of Services. **Upstream**: `pkg/controlplane/controller/defaultservicecidr`.
+fn service_cidr(config: &Config) -> Listed {
+    let mut range = object("ServiceCIDR", "networking.k8s.io/v1", "", "kubernetes", json!({}));
+    range["spec"] = json!({ "cidrs": [config.service_cidr_text()] });
+    ("networking.k8s.io", "servicecidrs", range)
+}
+
+/// Where the cluster is and whom to trust, for who wants to join. **Upstream**: kubeadm's `bootstrap-token` phase.
+fn cluster_info(config: &Config) -> Vec<Listed> {
+    const NAME: &str = "kubeadm:bootstrap-signer-clusterinfo";
+    let server = std::net::SocketAddr::new(config.advertise_address, config.advertise_port);
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "clusters": [{
+            "cluster": {
+                "certificate-authority-data": STANDARD.encode(&config.ca_pem),
+                "server": format!("https://{server}"),
+            },
+            "name": "",
+        }],
+        "contexts": null,
+        "current-context": "",
+        "kind": "Config",
+        "users": null,
+    });
+    let mut map = object("ConfigMap", "v1", "kube-public", "cluster-info", json!({}));
+    // JSON is YAML, too.
+    map["data"] = json!({ "kubeconfig": format!("{kubeconfig:#}") });
+    let version = format!("{}/v1", rbac::GROUP);
+    let mut role = object("Role", &version, "kube-public", NAME, json!({}));
+    role["rules"] = json!([{
+        "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["cluster-info"], "verbs": ["get"],
+    }]);
+    let mut binding = object("RoleBinding", &version, "kube-public", NAME, json!({}));
+    binding["roleRef"] = json!({ "apiGroup": rbac::GROUP, "kind": "Role", "name": NAME });
+    binding["subjects"] = json!([{ "apiGroup": rbac::GROUP, "kind": "User", "name": "system:anonymous" }]);
+    vec![("", "configmaps", map), (rbac::GROUP, "roles", role), (rbac::GROUP, "rolebindings", binding)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::testing::{call, root, start};
+    use http::Method;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_must_be_there_comes_back_when_somebody_takes_it_away() {
+        let server = start().await;
+        let path = "/api/v1/namespaces/default/services/kubernetes";
+        let uid = |object: Value| object["metadata"]["uid"].clone();
+        let before = uid(call(&server, root(), Method::GET, path, &[], Value::Null).await.json());
+        assert_eq!(call(&server, root(), Method::DELETE, path, &[], Value::Null).await.code, 200);
+        let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+        let wrong = json!([{ "op": "replace", "path": "/endpoints/0/addresses/0", "value": "10.1.2.3" }]);
+        let headers = [("content-type", "application/json-patch+json")];
+        assert_eq!(call(&server, root(), Method::PATCH, slice, &headers, wrong).await.code, 200);
+        let restored = async {
+            loop {
+                let service = server.registry.get("", "services", "default", "kubernetes");
+                let slice =
+                    server.registry.get("discovery.k8s.io", "endpointslices", "default", "kubernetes");
+                let address = slice.map(|slice| slice["endpoints"][0]["addresses"][0].clone());
+                if service.is_some_and(|service| service["metadata"]["uid"] != before)
+                    && address == Some(json!("192.168.0.1"))
+                {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), restored).await.unwrap();
+    }
 }

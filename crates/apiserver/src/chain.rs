@@ -1,15 +1,18 @@
 //! What every request passes through, whichever connection it came by.
 //!
 //! ```text
-//! audit id → panic guard → seats, time limit → request info → authenticate → impersonate → authorize → dispatch
+//! audit id → panic guard → time limit → request info → authenticate → audit → impersonate → priority and fairness
+//!   → authorize → dispatch
 //! ```
 //!
 //! **Contract**: every failure leaves here as a `Status`; neither tokens nor bodies are logged.
 //! **Not here**: what a path means (`dispatch`).
 //! **Upstream**: `k8s.io/apiserver/pkg/server/config.go` (`DefaultBuildHandlerChain`).
 
-use crate::auth::{ANONYMOUS, Action, UserInfo, forbidden, impersonation};
+use crate::audit::{self, Origin, Record};
+use crate::auth::{Action, UserInfo, forbidden, impersonation};
 use crate::body::{BoxError, Request, Response};
+use crate::flowcontrol::{self, Flow};
 use crate::guard::{Drained, Guarded};
 use crate::metrics::{RequestKind, RequestLabels};
 use crate::negotiate::Encoding;
@@ -25,13 +28,23 @@ use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Bytes of the largest body. **Upstream**: `MaxRequestBodyBytes`.
 pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
-/// **Upstream**: `--request-timeout`.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
+
+/// What becomes known of a request on its way.
+#[derive(Default)]
+struct Trace {
+    audit_id: String,
+    user_name: String,
+    /// Its place among the priority levels, if it has one.
+    flow: Option<Flow>,
+    /// What is to be written down about it, if anything.
+    record: Option<Record>,
+}
 
 /// Serves one request; the story of this file.
 pub(crate) async fn serve<B>(
@@ -49,23 +62,36 @@ where
     let request = Request::from_parts(head, body.boxed_unsync());
     let info = RequestInfo::new(request.method(), request.uri());
     let kind = kind(&info);
-    let audit_id = audit_id(&server, &request);
+    let mut trace = Trace { audit_id: audit_id(&server, &request), ..Trace::default() };
     let encoding = failures(&info, request.headers());
     let inflight = server.metrics.enter(kind);
 
-    let mut user_name = String::new();
-    let guarded = AssertUnwindSafe(limited(&server, &info, kind, &peer, request, &mut user_name));
+    let guarded = AssertUnwindSafe(limited(&server, &info, kind, &peer, request, &mut trace));
     let result = guarded.catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(verb = info.verb, path = %info.path, "a handler panicked");
-        Err(Status::internal("this request caused the server to panic, look in the logs for details"))
+        let why = "this request caused the server to panic, look in the logs for details";
+        let status = Status::internal(why);
+        if let Some(record) = trace.record.take() {
+            record.panicked(&status);
+        }
+        Err(status)
     });
-    let response = result.unwrap_or_else(|status| respond::status(&status, encoding));
+    let mut response = result.unwrap_or_else(|status| {
+        if let Some(record) = &mut trace.record {
+            record.answered_with(&status);
+        }
+        respond::status(&status, encoding)
+    });
+    if let Some(record) = trace.record.take() {
+        response = record.follow(response, kind == RequestKind::LongRunning).await;
+    }
 
     rest.read().await;
 
     let took = server.context.clock.instant() - started;
     let code = response.status().as_u16();
-    tracing::debug!(verb = info.verb, path = %info.path, user = %user_name, code, ?took, audit_id, "request");
+    let (user, audit_id) = (&trace.user_name, &trace.audit_id);
+    tracing::debug!(verb = info.verb, path = %info.path, user, code, ?took, audit_id, "request");
     let labels = RequestLabels {
         verb: info.verb.to_uppercase(),
         group: info.group.clone(),
@@ -76,21 +102,21 @@ where
         code,
     };
     server.metrics.observe(&labels, (kind != RequestKind::LongRunning).then_some(took));
-    Ok(finished(&server, response, &audit_id, kind, inflight))
+    Ok(finished(&server, response, &trace, kind, inflight))
 }
 
-/// Takes a seat, and gives up after a minute, unless the request is meant to run long.
+/// Gives up after a minute, unless the request is meant to run long.
 async fn limited(
     server: &Arc<Server>,
     info: &RequestInfo,
     kind: RequestKind,
     peer: &Peer,
     request: Request,
-    user_name: &mut String,
+    trace: &mut Trace,
 ) -> Result<Response, Status> {
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     let length = length.and_then(|v| v.parse::<usize>().ok());
-    let authorized = authorized(server, info, peer, request, user_name);
+    let authorized = authorized(server, info, kind, peer, request, trace);
     if kind == RequestKind::LongRunning {
         // What is passed on may be as long as its receiver likes.
         return authorized.await;
@@ -98,36 +124,72 @@ async fn limited(
     if length.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(Status::too_large(MAX_BODY_BYTES));
     }
-    let _seat = server.limits.take(kind == RequestKind::Mutating)?;
-    tokio::time::timeout(REQUEST_TIMEOUT, authorized).await.unwrap_or_else(|_| {
+    tokio::time::timeout(server.config.options.request_timeout, authorized).await.unwrap_or_else(|_| {
         let why = "request did not complete within requested timeout - context deadline exceeded";
         Err(Status::timeout(why, 0))
     })
 }
 
-/// Finds out who asks and whether they may, then lets them.
+/// Finds out who asks and whether they may, then lets them in their turn.
 async fn authorized(
     server: &Arc<Server>,
     info: &RequestInfo,
+    kind: RequestKind,
     peer: &Peer,
     mut request: Request,
-    user_name: &mut String,
+    trace: &mut Trace,
 ) -> Result<Response, Status> {
-    let user = server.authenticator.authenticate(peer.identity.as_ref(), request.headers())?;
-    if user.name == ANONYMOUS && !is_open(&info.path) {
-        return Err(Status::unauthorized());
+    let who = server.authenticator.authenticate(peer, request.headers_mut(), &info.path).await;
+    let nobody = UserInfo::default();
+    if let Some(audit) = &server.audit {
+        let origin = Origin {
+            audit_id: &trace.audit_id,
+            uri: request.uri(),
+            headers: request.headers(),
+            address: peer.address,
+            received: server.context.clock.now(),
+        };
+        trace.record = audit.begin(&action(info, who.as_ref().unwrap_or(&nobody)), origin);
+        if let Some(record) = &mut trace.record {
+            record.received();
+        }
     }
-    user_name.clone_from(&user.name);
+    let user = who?;
+    trace.user_name.clone_from(&user.name);
     // The credential has served its purpose; nothing behind this line can pass it on or log it.
     request.headers_mut().remove(header::AUTHORIZATION);
-    let user = impersonation::apply(user, request.headers_mut(), &*server.authorizer)?;
+    let user = impersonation::apply(user, request.headers_mut(), &*server.authorizer).await?;
+    if let Some(record) = trace.record.as_mut().filter(|_| user.name != trace.user_name) {
+        record.impersonates(&user);
+    }
 
     let action = action(info, &user);
-    let decision = server.authorizer.authorize(&action);
+    // Held until the head of the response is there. Streams take none, but a watch does while it begins.
+    let _seat = match &server.flow {
+        Some(flow) if kind != RequestKind::LongRunning || info.verb == "watch" => {
+            flow.take(&action, flowcontrol::seats(&server.registry, info), &mut trace.flow).await?
+        }
+        _ => None,
+    };
+    let _plain_seat = match kind {
+        RequestKind::ReadOnly | RequestKind::Mutating if server.flow.is_none() => {
+            Some(server.limits.take(kind == RequestKind::Mutating)?)
+        }
+        _ => None,
+    };
+    let decision = server.authorizer.decide(&action).await;
+    if let Some(record) = &trace.record {
+        record.annotate("authorization.k8s.io/decision", if decision.allowed { "allow" } else { "forbid" });
+        record.annotate("authorization.k8s.io/reason", &decision.reason);
+    }
     if !decision.allowed {
         return Err(forbidden(&action, &decision.reason));
     }
-    dispatch::dispatch(server, info, user, request).await
+    // What streams say is nobody's to read.
+    if let Some(record) = trace.record.as_mut().filter(|_| kind != RequestKind::LongRunning) {
+        request = record.read(request, info.verb).await?;
+    }
+    audit::annotating(trace.record.as_ref(), dispatch::dispatch(server, info, user, request)).await
 }
 
 /// The question that the authorizer is asked about a request.
@@ -147,12 +209,6 @@ pub(crate) fn action<'a>(info: &'a RequestInfo, user: &'a UserInfo) -> Action<'a
         field_selector: if selects { info.query.text("fieldSelector") } else { "" },
         label_selector: if selects { info.query.text("labelSelector") } else { "" },
     }
-}
-
-/// Whether a path may be asked for without credentials (RBAC has the last word on it too).
-fn is_open(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    matches!(first, "healthz" | "livez" | "readyz")
 }
 
 fn kind(info: &RequestInfo) -> RequestKind {
@@ -183,20 +239,22 @@ fn audit_id(server: &Server, request: &Request) -> String {
 fn finished(
     server: &Arc<Server>,
     mut response: Response,
-    audit_id: &str,
+    trace: &Trace,
     kind: RequestKind,
     inflight: crate::metrics::InflightGuard,
 ) -> Response {
     let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.entry(name).or_insert(value);
-        }
+    let mut set = |name: HeaderName, value: HeaderValue| {
+        headers.entry(name).or_insert(value);
     };
-    set(AUDIT_ID, audit_id);
-    set(header::CACHE_CONTROL, "no-cache, private");
-    set(HeaderName::from_static("x-kubernetes-pf-flowschema-uid"), &server.flow.0);
-    set(HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid"), &server.flow.1);
+    if let Ok(audit_id) = HeaderValue::from_str(&trace.audit_id) {
+        set(AUDIT_ID, audit_id);
+    }
+    set(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    if let Some(flow) = &trace.flow {
+        set(FLOW_SCHEMA, flow.schema.clone());
+        set(PRIORITY_LEVEL, flow.level.clone());
+    }
     if kind != RequestKind::LongRunning {
         return response;
     }

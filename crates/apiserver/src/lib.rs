@@ -10,6 +10,7 @@
 //! **Upstream**: `k8s.io/apiserver`, `pkg/registry`.
 
 pub mod admission;
+pub mod audit;
 pub mod auth;
 pub mod body;
 mod bootstrap;
@@ -21,6 +22,7 @@ mod decode;
 pub mod discovery;
 mod dispatch;
 mod error;
+mod flowcontrol;
 mod guard;
 pub mod handlers;
 mod health;
@@ -30,6 +32,7 @@ pub mod negotiate;
 pub mod openapi;
 mod openid;
 mod options;
+mod outbound;
 pub mod patch;
 mod protobuf;
 pub mod registry;
@@ -40,6 +43,7 @@ pub mod reviews;
 mod serve;
 pub mod server;
 pub mod subresources;
+mod upkeep;
 pub mod version;
 pub mod watch_cache;
 

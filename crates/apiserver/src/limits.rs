@@ -1,27 +1,16 @@
-//! How many requests may be served at once.
+//! How many requests may be served at once, where priority and fairness (`flowcontrol`) is turned off.
 //!
 //! **Contract**: a permit is held until the response's head is ready; watches and logs take none.
-//! **Upstream**: `k8s.io/apiserver/pkg/server/filters/maxinflight.go` (400 reading, 200 writing).
+//! **Upstream**: `k8s.io/apiserver/pkg/server/filters/maxinflight.go` .
 
 use api::status::Status;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// `--max-requests-inflight`
-const MAX_READING: usize = 400;
-/// `--max-mutating-requests-inflight`
-const MAX_MUTATING: usize = 200;
-
 /// The seats of one server.
 pub(crate) struct Limits {
     reading: Arc<Semaphore>,
     mutating: Arc<Semaphore>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::new(MAX_READING, MAX_MUTATING)
-    }
 }
 
 impl Limits {

@@ -179,8 +179,17 @@ fn lower_case(method: &Method) -> &'static str {
     }
 }
 
+/// The first `%` of a path that two hexadecimal digits do not follow, with what follows it.
+pub(crate) fn invalid_escape(path: &str) -> Option<&str> {
+    path.match_indices('%').map(|(at, _)| &path[at..]).find_map(|rest| {
+        let digits = rest.bytes().skip(1).take(2).filter(u8::is_ascii_hexdigit).count();
+        let end = rest.char_indices().nth(3).map_or(rest.len(), |(at, _)| at);
+        (digits != 2).then_some(&rest[..end])
+    })
+}
+
 /// Decodes `%41`; what is not a valid escape stays as it is.
-fn percent_decode<S: AsRef<str> + ?Sized>(text: &S) -> String {
+pub(crate) fn percent_decode<S: AsRef<str> + ?Sized>(text: &S) -> String {
     let bytes = text.as_ref().as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut i = 0;
@@ -198,6 +207,15 @@ fn percent_decode<S: AsRef<str> + ?Sized>(text: &S) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_escapes_that_are_none() {
+        for (path, expected) in
+            [("/a%41", None), ("/%zz/b", Some("%zz")), ("/a%4", Some("%4")), ("/%41%é", Some("%é"))]
+        {
+            assert_eq!(invalid_escape(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn tells_verb_resource_and_name_from_method_and_path() {

@@ -4,14 +4,14 @@
 //! bootstrap objects exist and requests are served; the server ends with `context.shutdown`.
 //! **Not here**: how connections are accepted (`serve`), what a request passes through (`chain`).
 
-use crate::admission::{Chain, Lookup, plugins};
-use crate::auth::node::NodeAuthorizer;
-use crate::auth::rbac::Rbac;
+use crate::admission::{Chain, plugins};
+use crate::audit::Audit;
+use crate::auth::configuration::{self, Authentication};
 use crate::auth::token::Tokens;
-use crate::auth::authorizers::{Authorizers, Privileged};
-use crate::auth::{Authenticator, Authorizer, UserInfo, policy};
+use crate::auth::{Authenticator, Authorizer, Objects, UserInfo};
 use crate::config::Config;
 use crate::error::Error;
+use crate::flowcontrol::{self, FlowControl};
 use crate::limits::Limits;
 use crate::metrics::ServerMetrics;
 use crate::registry::Registry;
@@ -45,10 +45,12 @@ pub struct Server {
     pub nodes: Arc<dyn NodeDialer>,
     /// What the launcher decided.
     pub config: Config,
+    /// What is recorded about requests, if anything.
+    pub(crate) audit: Option<Arc<Audit>>,
+    /// Who is served when more is asked than can be done; `None`: plain limits.
+    pub(crate) flow: Option<Arc<FlowControl>>,
     pub(crate) limits: Limits,
     pub(crate) metrics: ServerMetrics,
-    /// What `X-Kubernetes-Pf-*` headers say: the one priority level that there is.
-    pub(crate) flow: (String, String),
 }
 
 impl std::fmt::Debug for Server {
@@ -69,10 +71,19 @@ impl Server {
         let listeners = std::mem::take(&mut config.listeners);
         let strategies = resources::with_service_cidr(service_cidr(&config));
         let registry = Registry::open(storage, &context, strategies).await.map_err(Error::Registry)?;
-        let lookup: Arc<dyn Lookup> = Arc::clone(&registry) as _;
-        let authorizer = authorizer(&registry);
+        let objects: Arc<dyn Objects> = Arc::clone(&registry) as _;
+        let (options, clock) = (&config.options, &context.clock);
+        let authentication = Authentication::read(options, clock).map_err(Error::Configuration)?;
+        let authorizer =
+            configuration::authorizer(options, &registry, clock).map_err(Error::Configuration)?;
+        let audit = Audit::open(options, clock)?;
+        let flow = options.priority_and_fairness.then(|| {
+            let total = options.max_reading + options.max_mutating;
+            Arc::new(FlowControl::new(clock.clone(), &context.metrics, total, options.request_timeout))
+        });
+        let limits = Limits::new(options.max_reading as usize, options.max_mutating as usize);
         let server = Arc::new(Self {
-            authenticator: Authenticator::new(Arc::new(tokens), lookup, context.clock.clone()),
+            authenticator: Authenticator::new(Arc::new(tokens), objects, clock.clone(), authentication),
             admission: plugins::chain(&authorizer, &config.options.admission)
                 .map_err(|error| Error::Configuration(error.to_string()))?,
             authorizer,
@@ -80,13 +91,18 @@ impl Server {
             reviews: reviews::all(),
             nodes: Arc::clone(&config.nodes),
             config,
-            limits: Limits::default(),
+            audit,
+            flow,
+            limits,
             metrics: ServerMetrics::register(&context.metrics),
-            flow: (context.rng.uuid(), context.rng.uuid()),
             registry,
             context,
         });
         bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
+        bootstrap::follow(&server);
+        if let Some(flow) = &server.flow {
+            flowcontrol::keeper::start(flow, &server.registry, &server.context);
+        }
         if let Some(tls) = tls {
             for listener in listeners {
                 serve::listen(&server, listener, tls.clone());
@@ -100,13 +116,6 @@ impl Server {
     pub fn connect(self: &Arc<Self>, identity: UserInfo) -> DuplexStream {
         serve::connect(self, identity)
     }
-}
-
-/// `--authorization-mode=Node,RBAC`
-fn authorizer(registry: &Arc<Registry>) -> Arc<dyn Authorizer> {
-    let node = NodeAuthorizer::new(Arc::clone(registry) as _, policy::node_rules());
-    let rbac = Rbac::new(Arc::clone(registry) as _);
-    Arc::new(Authorizers::new(vec![Arc::new(Privileged), Arc::new(node), Arc::new(rbac)]))
 }
 
 /// The block of service addresses as the strategy of Services wants it; IPv4 only, as the strategy.

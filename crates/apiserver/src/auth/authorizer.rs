@@ -107,6 +107,11 @@ pub trait Authorizer: Send + Sync {
     /// request that is already under way.
     fn authorize(&self, action: &Action<'_>) -> Decision;
 
+    /// Whether [`Self::decide`] may know more than [`Self::authorize`].
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Whether this action is allowed; the question about every request.
     fn decide<'a>(&'a self, action: &'a Action<'a>) -> BoxFuture<'a, Decision> {
         std::future::ready(self.authorize(action)).boxed()

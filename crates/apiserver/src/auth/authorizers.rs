@@ -44,7 +44,11 @@ impl Authorizer for Authorizers {
         async move {
             let mut reasons = Vec::new();
             for authorizer in &self.0 {
-                if let Some(decision) = collect(&mut reasons, authorizer.decide(action).await) {
+                let decision = match authorizer.is_remote() {
+                    true => authorizer.decide(action).await,
+                    false => authorizer.authorize(action),
+                };
+                if let Some(decision) = collect(&mut reasons, decision) {
                     return decision;
                 }
             }

@@ -16,13 +16,13 @@ const EXTRA: &str = "impersonate-extra-";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 
 /// Who the request is to be treated as: `user`, or whom it impersonates. Takes the headers out.
-pub fn apply(
+pub async fn apply(
     user: UserInfo,
     headers: &mut HeaderMap,
     authorizer: &dyn Authorizer,
 ) -> Result<UserInfo, Status> {
     let Some(other) = requested(headers)? else { return Ok(user) };
-    check(&user, &other, authorizer)?;
+    check(&user, &other, authorizer).await?;
     headers.remove(USER);
     headers.remove(GROUP);
     headers.remove(UID);
@@ -53,7 +53,7 @@ fn requested(headers: &HeaderMap) -> Result<Option<UserInfo>, Status> {
     Err(Status::internal("requested impersonation of groups, uid or extras without impersonating a user"))
 }
 
-fn check(user: &UserInfo, other: &UserInfo, authorizer: &dyn Authorizer) -> Result<(), Status> {
+async fn check(user: &UserInfo, other: &UserInfo, authorizer: &dyn Authorizer) -> Result<(), Status> {
     let on = |group, resource| Action::on(user, "impersonate", group, resource);
     let mut actions = vec![match token::split_user_name(&other.name) {
         Some((namespace, name)) => Action { namespace, name, ..on("", "serviceaccounts") },
@@ -68,7 +68,7 @@ fn check(user: &UserInfo, other: &UserInfo, authorizer: &dyn Authorizer) -> Resu
         actions.extend(values.iter().map(|name| extra(name)));
     }
     for action in &actions {
-        let decision = authorizer.authorize(action);
+        let decision = authorizer.decide(action).await;
         if !decision.allowed {
             return Err(forbidden(action, &decision.reason));
         }

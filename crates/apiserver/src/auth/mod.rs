@@ -1,21 +1,33 @@
 //! Who asks, and whether they may: authentication and authorization.
 
+mod access_webhook;
 mod authenticator;
 mod authorizer;
 pub mod authorizers;
 mod bootstrap_token;
 pub mod cert;
+pub(crate) mod configuration;
 mod forbidden;
 pub mod impersonation;
 pub mod node;
+mod objects;
+mod oidc;
 pub mod policy;
 pub mod rbac;
+mod request_header;
+pub(crate) mod selector;
+#[cfg(test)]
+mod server_tests;
+mod static_token;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod token_webhook;
 mod user;
+mod webhook;
 
 pub use authenticator::Authenticator;
 pub use authorizer::{Action, Authorizer, Decision};
 pub use forbidden::forbidden;
+pub use objects::Objects;
 pub use user::{ANONYMOUS, GROUP_AUTHENTICATED, GROUP_MASTERS, GROUP_UNAUTHENTICATED, UserInfo};

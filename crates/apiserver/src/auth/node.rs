@@ -7,10 +7,9 @@
 //! **Upstream**: `plugin/pkg/auth/authorizer/node`, which keeps a graph; here the node's pods are looked at, by the watch
 //! cache's index of `spec.nodeName`.
 
+use super::objects::Objects;
 use super::rbac::PolicyRule;
 use super::{Action, Authorizer, Decision, UserInfo};
-use crate::admission::Lookup;
-use crate::registry::Registry;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -25,35 +24,15 @@ pub(crate) fn node_of(user: &UserInfo) -> Option<&str> {
     user.name.strip_prefix(USER_PREFIX).filter(|_| user.is_in(GROUP))
 }
 
-/// Where objects and the pods of a node are found.
-pub trait NodeObjects: Lookup {
-    /// The pods that are bound to a node, in one namespace or (empty) all.
-    fn pods_on(&self, node: &str, namespace: &str) -> Vec<Arc<Value>>;
-}
-
-impl NodeObjects for Registry {
-    fn pods_on(&self, node: &str, namespace: &str) -> Vec<Arc<Value>> {
-        let Some(store) = self.store("", "pods") else { return Vec::new() };
-        let labels = store.strategy().field_labels();
-        let Some(index) = labels.iter().position(|label| *label == "spec.nodeName") else {
-            return Vec::new();
-        };
-        let on_node = |value: Option<&Box<str>>| value.is_some_and(|value| **value == *node);
-        let snapshot = store.snapshot();
-        let pods = snapshot.namespace(namespace).filter(|pod| on_node(pod.fields().get(index)));
-        pods.map(|pod| Arc::new(pod.to_value())).collect()
-    }
-}
-
 /// The authorizer.
 pub struct NodeAuthorizer {
-    objects: Arc<dyn NodeObjects>,
+    objects: Arc<dyn Objects>,
     rules: Vec<PolicyRule>,
 }
 
 impl NodeAuthorizer {
     /// An authorizer with these objects and the rules that hold for every node.
-    pub fn new(objects: Arc<dyn NodeObjects>, rules: Vec<PolicyRule>) -> Self {
+    pub fn new(objects: Arc<dyn Objects>, rules: Vec<PolicyRule>) -> Self {
         Self { objects, rules }
     }
 
@@ -339,12 +318,13 @@ fn in_namespace(given: &Value, namespace: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Lookup;
     use serde_json::json;
 
     /// Objects by plural.
-    struct Objects(Vec<(&'static str, Arc<Value>)>);
+    struct Fake(Vec<(&'static str, Arc<Value>)>);
 
-    impl Lookup for Objects {
+    impl Lookup for Fake {
         fn get(&self, _: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
             let mut found = self.list("", plural, namespace).into_iter();
             found.find(|object| object["metadata"]["name"] == name)
@@ -357,7 +337,10 @@ mod tests {
         }
     }
 
-    impl NodeObjects for Objects {
+    impl Objects for Fake {
+        fn revision_of(&self, _: &str, _: &str, _: &str, _: &str) -> Option<u64> {
+            None
+        }
         fn pods_on(&self, node: &str, namespace: &str) -> Vec<Arc<Value>> {
             let pods = self.list("", "pods", namespace).into_iter();
             pods.filter(|pod| pod["spec"]["nodeName"] == node).collect()
@@ -408,7 +391,7 @@ mod tests {
                 json!({ "metadata": { "name": "attached" }, "spec": { "nodeName": "w" } }),
             ),
         ];
-        NodeAuthorizer::new(Arc::new(Objects(objects)), crate::auth::policy::node_rules())
+        NodeAuthorizer::new(Arc::new(Fake(objects)), crate::auth::policy::node_rules())
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Who is whom: tokens that are signed, tampered with, expired, bound; and who may act as somebody else.
 
+use super::configuration::Authentication;
 use super::token::{Claims, Private, Reference, Tokens, user_name};
 use super::*;
 use crate::admission::Lookup;
+use crate::serve::Peer;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use component_base::Clock;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 const ISSUER: &str = "https://issuer";
 
 /// Objects by plural and name.
+#[derive(Clone)]
 struct Fake(Vec<(&'static str, Value)>);
 
 impl Lookup for Fake {
@@ -22,6 +25,15 @@ impl Lookup for Fake {
         found.map(|(_, object)| Arc::new(object.clone()))
     }
     fn list(&self, _: &str, _: &str, _: &str) -> Vec<Arc<Value>> {
+        Vec::new()
+    }
+}
+
+impl Objects for Fake {
+    fn revision_of(&self, _: &str, _: &str, _: &str, _: &str) -> Option<u64> {
+        None
+    }
+    fn pods_on(&self, _: &str, _: &str) -> Vec<Arc<Value>> {
         Vec::new()
     }
 }
@@ -141,34 +153,47 @@ fn bootstrap_secret(expiration: &str) -> Value {
     })
 }
 
-fn with_bearer(authenticator: &Authenticator, token: &str) -> Result<UserInfo, u16> {
+async fn with_bearer(authenticator: &Authenticator, token: &str) -> Result<UserInfo, u16> {
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
-    authenticator.authenticate(None, &headers).map_err(|status| status.code)
+    let who = authenticator.authenticate(&Peer::default(), &mut headers, "/api").await;
+    who.map_err(|status| status.code)
 }
 
-#[test]
-fn a_bootstrap_token_is_good_until_it_expires() {
+#[tokio::test]
+async fn a_bootstrap_token_is_good_until_it_expires() {
     let authenticator = |expiration: &str| {
         let cluster = Fake(vec![("secrets", bootstrap_secret(expiration))]);
-        Authenticator::new(Arc::new(tokens()), Arc::new(cluster), Clock::simulated())
+        Authenticator::new(
+            Arc::new(tokens()),
+            Arc::new(cluster),
+            Clock::simulated(),
+            Authentication::default(),
+        )
     };
     let good = authenticator("2100-01-01T00:00:00Z");
-    let user = with_bearer(&good, "abcdef.0123456789abcdef").unwrap();
+    let user = with_bearer(&good, "abcdef.0123456789abcdef").await.unwrap();
     assert_eq!(user.name, "system:bootstrap:abcdef");
     assert_eq!(user.groups, ["system:bootstrappers", "system:bootstrappers:worker", GROUP_AUTHENTICATED]);
-    assert_eq!(with_bearer(&good, "abcdef.0123456789abcdee"), Err(401));
-    assert_eq!(with_bearer(&good, "nonsense"), Err(401));
+    assert_eq!(with_bearer(&good, "abcdef.0123456789abcdee").await, Err(401));
+    assert_eq!(with_bearer(&good, "nonsense").await, Err(401));
     let expired = authenticator("2000-01-01T00:00:00Z");
-    assert_eq!(with_bearer(&expired, "abcdef.0123456789abcdef"), Err(401));
+    assert_eq!(with_bearer(&expired, "abcdef.0123456789abcdef").await, Err(401));
 }
 
-#[test]
-fn a_connections_identity_comes_first_and_no_credential_is_nobody() {
-    let authenticator = Authenticator::new(Arc::new(tokens()), Arc::new(Fake(vec![])), Clock::simulated());
+#[tokio::test]
+async fn a_connections_identity_comes_first_and_no_credential_is_nobody() {
+    let authenticator = Authenticator::new(
+        Arc::new(tokens()),
+        Arc::new(Fake(vec![])),
+        Clock::simulated(),
+        Authentication::default(),
+    );
     let jane = UserInfo::authenticated("jane", []);
-    assert_eq!(authenticator.authenticate(Some(&jane), &HeaderMap::new()).unwrap(), jane);
-    assert_eq!(authenticator.authenticate(None, &HeaderMap::new()).unwrap(), UserInfo::anonymous());
+    let who =
+        async |peer: &Peer| authenticator.authenticate(peer, &mut HeaderMap::new(), "/api").await.unwrap();
+    assert_eq!(who(&Peer { identity: Some(jane.clone()), ..Peer::default() }).await, jane);
+    assert_eq!(who(&Peer::default()).await, UserInfo::anonymous());
 }
 
 /// Lets one user act as one other.
@@ -189,30 +214,94 @@ impl Authorizer for MayImpersonate {
     }
 }
 
-#[test]
-fn acting_as_somebody_needs_the_right_to() {
-    let act = |user: &str, pairs: &[(&'static str, &'static str)]| {
+#[tokio::test]
+async fn acting_as_somebody_needs_the_right_to() {
+    let act = async |user: &str, pairs: &[(&'static str, &'static str)]| {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        impersonation::apply(UserInfo::authenticated(user, []), &mut headers, &MayImpersonate)
+        impersonation::apply(UserInfo::authenticated(user, []), &mut headers, &MayImpersonate).await
     };
-    assert_eq!(act("root", &[]).unwrap().name, "root");
-    let jane = act("root", &[("impersonate-user", "jane"), ("impersonate-group", "dev")]).unwrap();
+    assert_eq!(act("root", &[]).await.unwrap().name, "root");
+    let jane = act("root", &[("impersonate-user", "jane"), ("impersonate-group", "dev")]).await.unwrap();
     assert_eq!(
         (jane.name.as_str(), jane.groups),
         ("jane", vec!["dev".to_owned(), GROUP_AUTHENTICATED.to_owned()])
     );
-    let account = act("root", &[("impersonate-user", "system:serviceaccount:n:s")]).unwrap();
+    let account = act("root", &[("impersonate-user", "system:serviceaccount:n:s")]).await.unwrap();
     assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:n", GROUP_AUTHENTICATED]);
     assert_eq!(
-        act("mallory", &[("impersonate-user", "jane")]).unwrap_err().message,
+        act("mallory", &[("impersonate-user", "jane")]).await.unwrap_err().message,
         r#"users "jane" is forbidden: User "mallory" cannot impersonate resource "users" in API group "" at the cluster scope"#
     );
     assert_eq!(
-        act("root", &[("impersonate-user", "jane"), ("impersonate-group", "ops")]).unwrap_err().code,
+        act("root", &[("impersonate-user", "jane"), ("impersonate-group", "ops")]).await.unwrap_err().code,
         403
     );
-    assert_eq!(act("root", &[("impersonate-group", "dev")]).unwrap_err().code, 500);
+    assert_eq!(act("root", &[("impersonate-group", "dev")]).await.unwrap_err().code, 500);
+}
+
+#[test]
+fn a_token_kept_in_a_secret_ends_with_the_secret() {
+    let tokens = tokens();
+    let account = Reference { name: "s".to_owned(), uid: "u1".to_owned() };
+    let token = tokens.sign_legacy("n", &account, "kept").unwrap();
+    let secret = |token: &str, labels: Value| json!({ "metadata": { "name": "kept", "labels": labels }, "data": { "token": STANDARD.encode(token) } });
+    let check = |objects: Vec<(&'static str, Value)>, audience: &str| {
+        tokens.verify(&token, &[audience.to_owned()], at(10), &Fake(objects)).map(|(user, _)| user.name)
+    };
+    let accounts = || ("serviceaccounts", named("s", "u1"));
+    let good = vec![accounts(), ("secrets", secret(&token, json!({})))];
+    assert!(tokens.is_ours(&token));
+    assert_eq!(check(good.clone(), ISSUER).unwrap(), "system:serviceaccount:n:s");
+    assert!(check(good, "another").is_err());
+    let invalid = json!({ "kubernetes.io/legacy-token-invalid-since": "2026-01-01" });
+    for bad in [
+        vec![accounts()],
+        vec![accounts(), ("secrets", secret("other", json!({})))],
+        vec![accounts(), ("secrets", secret(&token, invalid))],
+        vec![("serviceaccounts", named("s", "u9")), ("secrets", secret(&token, json!({})))],
+    ] {
+        assert!(check(bad, ISSUER).is_err());
+    }
+}
+
+#[test]
+fn a_token_that_was_good_ends_with_what_it_is_bound_to() {
+    /// Objects whose revisions are known.
+    struct Changing(Fake, u64);
+    impl Lookup for Changing {
+        fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+            self.0.get(group, plural, namespace, name)
+        }
+        fn list(&self, _: &str, _: &str, _: &str) -> Vec<Arc<Value>> {
+            Vec::new()
+        }
+    }
+    impl Objects for Changing {
+        fn revision_of(&self, _: &str, plural: &str, _: &str, name: &str) -> Option<u64> {
+            self.0.get("", plural, "", name).map(|_| self.1)
+        }
+        fn pods_on(&self, _: &str, _: &str) -> Vec<Arc<Value>> {
+            Vec::new()
+        }
+    }
+    let tokens = tokens();
+    let token = tokens.sign(claims()).unwrap();
+    let check = |pod: Option<Value>, revision| {
+        let mut objects = vec![("serviceaccounts", named("s", "u1"))];
+        objects.extend(pod.map(|pod| ("pods", pod)));
+        tokens.verify(&token, &[ISSUER.to_owned()], at(100), &Changing(Fake(objects), revision)).is_ok()
+    };
+    assert!(check(Some(named("p", "u2")), 1));
+    assert!(check(Some(named("p", "u2")), 1));
+    // Another pod of the same name, one that is gone, and one that went too long ago.
+    assert!(!check(Some(named("p", "u9")), 2));
+    assert!(!check(None, 3));
+    let mut going = named("p", "u2");
+    going["metadata"]["deletionTimestamp"] = json!("1970-01-01T00:01:00Z");
+    assert!(check(Some(going.clone()), 4));
+    going["metadata"]["deletionTimestamp"] = json!("1970-01-01T00:00:10Z");
+    assert!(!check(Some(going), 4));
 }

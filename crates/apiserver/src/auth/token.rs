@@ -6,18 +6,31 @@
 //! **Upstream**: `pkg/serviceaccount` (`claims.go`, `jwt.go`).
 
 use super::UserInfo;
-use crate::admission::Lookup;
+use super::objects::Objects;
+use crate::audit::annotate;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyOperations, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const PREFIX: &str = "system:serviceaccount:";
 const GROUP_ALL: &str = "system:serviceaccounts";
 /// How long a token outlives the deletion of what it is bound to (upstream's leeway).
 const DELETION_LEEWAY_SECONDS: i64 = 60;
+/// The issuer of tokens that are kept in Secrets.
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+/// A label of a Secret whose token nobody has used for long.
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+/// Kinds of objects that a token can be bound to.
+const BOUND: usize = 4;
+/// Tokens that are remembered as checked.
+const KNOWN_MOST: usize = 4096;
 
 /// Why a token cannot be used or made.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +74,31 @@ pub struct Private {
     /// The node that it is bound to, or that its pod runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Reference>,
+    /// When whoever presents it is to be warned, in seconds since 1970: the token was asked for until then, and lives
+    /// longer for the sake of clients that do not read it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnafter: Option<i64>,
+}
+
+/// What a token that is kept in a Secret says: it ends with the Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct LegacyClaims {
+    iss: String,
+    sub: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/namespace")]
+    namespace: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/secret.name")]
+    secret: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name")]
+    account: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid")]
+    uid: String,
+}
+
+/// A token whose signature was checked before, and the revisions at which what it is bound to was looked at.
+struct Known {
+    claims: Claims,
+    seen: Mutex<[Option<u64>; BOUND]>,
 }
 
 /// What a token says.
@@ -94,6 +132,7 @@ pub struct Tokens {
     checking: DecodingKey,
     validation: Validation,
     keys: JwkSet,
+    known: Mutex<HashMap<[u8; 32], Arc<Known>>>,
 }
 
 impl Tokens {
@@ -121,6 +160,7 @@ impl Tokens {
             checking,
             validation,
             keys: JwkSet { keys: vec![jwk] },
+            known: Mutex::default(),
         })
     }
 
@@ -140,10 +180,75 @@ impl Tokens {
         jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(TokenError::Sign)
     }
 
+    /// Signs a token that is kept in a Secret (`kubernetes.io/service-account-token`).
+    pub fn sign_legacy(
+        &self,
+        namespace: &str,
+        account: &Reference,
+        secret: &str,
+    ) -> Result<String, TokenError> {
+        let claims = LegacyClaims {
+            iss: LEGACY_ISSUER.to_owned(),
+            sub: user_name(namespace, &account.name),
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
+            account: account.name.clone(),
+            uid: account.uid.clone(),
+        };
+        jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(TokenError::Sign)
+    }
+
     /// Whether the token was signed by somebody who calls himself us; others' tokens are none of our business.
     pub fn is_ours(&self, token: &str) -> bool {
-        jsonwebtoken::dangerous::insecure_decode_claims::<Value>(token)
-            .is_ok_and(|c| c["iss"] == self.issuer.as_str())
+        issuer_of(token).is_some_and(|issuer| issuer == self.issuer || issuer == LEGACY_ISSUER)
+    }
+
+    /// The claims of a token that we have signed.
+    fn known(&self, token: &str) -> Result<Arc<Known>, TokenError> {
+        let key: [u8; 32] = Sha256::digest(token).into();
+        if let Some(known) = lock(&self.known).get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let data = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.validation);
+        let known =
+            Arc::new(Known { claims: data.map_err(TokenError::Signature)?.claims, seen: Mutex::default() });
+        let mut all = lock(&self.known);
+        if all.len() >= KNOWN_MOST {
+            all.clear();
+        }
+        all.insert(key, Arc::clone(&known));
+        Ok(known)
+    }
+
+    fn verify_legacy(
+        &self,
+        token: &str,
+        now: Timestamp,
+        objects: &dyn Objects,
+    ) -> Result<UserInfo, TokenError> {
+        let data = jsonwebtoken::decode::<LegacyClaims>(token, &self.checking, &self.validation);
+        let claims = data.map_err(TokenError::Signature)?.claims;
+        if claims.sub != user_name(&claims.namespace, &claims.account) {
+            return Err(TokenError::Rejected("subject and private claims differ"));
+        }
+        let secret = objects.get("", "secrets", &claims.namespace, &claims.secret);
+        let secret = secret.ok_or(TokenError::Rejected("service account token has been invalidated"))?;
+        let kept = secret["data"]["token"].as_str().and_then(|text| STANDARD.decode(text).ok());
+        if !secret["metadata"]["deletionTimestamp"].is_null()
+            || kept.is_none_or(|kept| kept != token.as_bytes())
+        {
+            return Err(TokenError::Rejected("service account token has been invalidated"));
+        }
+        if !secret["metadata"]["labels"][INVALID_SINCE].is_null() {
+            return Err(TokenError::Rejected("the token in the secret has been marked as invalid"));
+        }
+        let account = Reference { name: claims.account.clone(), uid: claims.uid.clone() };
+        let object = objects.get("", "serviceaccounts", &claims.namespace, &claims.account);
+        if !exists(&account, object.as_deref(), now) {
+            return Err(TokenError::Rejected("what the token is bound to is gone"));
+        }
+        annotate("authentication.k8s.io/legacy-token", claims.sub.clone());
+        Ok(UserInfo { uid: claims.uid, ..UserInfo::authenticated(claims.sub, groups(&claims.namespace)) })
     }
 
     /// Checks a token for one of these audiences; returns who it is and the audiences that fit.
@@ -152,43 +257,85 @@ impl Tokens {
         token: &str,
         audiences: &[String],
         now: Timestamp,
-        lookup: &dyn Lookup,
+        objects: &dyn Objects,
     ) -> Result<(UserInfo, Vec<String>), TokenError> {
-        let data = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.validation);
-        let claims = data.map_err(TokenError::Signature)?.claims;
+        if issuer_of(token).is_some_and(|issuer| issuer == LEGACY_ISSUER) {
+            // It says no audience: it is for this server.
+            if !audiences.contains(&self.issuer) {
+                return Err(TokenError::Rejected("token is for another audience"));
+            }
+            return Ok((self.verify_legacy(token, now, objects)?, vec![self.issuer.clone()]));
+        }
+        let known = self.known(token)?;
+        let claims = &known.claims;
         if claims.iss != self.issuer {
             return Err(TokenError::Rejected("wrong issuer"));
         }
         if claims.exp < now.as_second() {
-            return Err(TokenError::Rejected("token has expired"));
+            return Err(TokenError::Rejected("service account token has expired"));
         }
         if claims.nbf > now.as_second() + DELETION_LEEWAY_SECONDS {
-            return Err(TokenError::Rejected("token is not valid yet"));
+            return Err(TokenError::Rejected("service account token is not valid yet"));
         }
         let fitting: Vec<String> = claims.aud.iter().filter(|a| audiences.contains(a)).cloned().collect();
         if fitting.is_empty() {
-            return Err(TokenError::Rejected("token is for another audience"));
+            return Err(TokenError::Rejected("token audiences is invalid for the target audiences"));
         }
         let private = &claims.kubernetes;
         if claims.sub != user_name(&private.namespace, &private.serviceaccount.name) {
             return Err(TokenError::Rejected("subject and private claims differ"));
         }
-        let bound = [
-            (Some(&private.serviceaccount), "serviceaccounts", private.namespace.as_str()),
-            (private.secret.as_ref(), "secrets", private.namespace.as_str()),
-            (private.pod.as_ref(), "pods", private.namespace.as_str()),
+        known.check_bound(now, objects)?;
+        if let Some(warn) = private.warnafter.filter(|warn| *warn < now.as_second()) {
+            let late = now.as_second() - warn;
+            let told = format!("subject: {}, seconds after warning threshold: {late}", claims.sub);
+            annotate("authentication.k8s.io/stale-token", told);
+        }
+        Ok((user(claims), fitting))
+    }
+}
+
+impl Known {
+    /// Whether what the token is bound to still exists. An object that has not changed is not looked at again.
+    fn check_bound(&self, now: Timestamp, objects: &dyn Objects) -> Result<(), TokenError> {
+        let private = &self.claims.kubernetes;
+        let namespace = private.namespace.as_str();
+        let bound: [_; BOUND] = [
+            (Some(&private.serviceaccount), "serviceaccounts", namespace),
+            (private.secret.as_ref(), "secrets", namespace),
+            (private.pod.as_ref(), "pods", namespace),
             // A pod's node is told for information; only a token that is bound to the node dies with it.
             (private.node.as_ref().filter(|_| private.pod.is_none()), "nodes", ""),
         ];
-        for (reference, plural, namespace) in bound {
-            if let Some(reference) = reference
-                && !exists(reference, lookup.get("", plural, namespace, &reference.name).as_deref(), now)
-            {
+        for (i, (reference, plural, namespace)) in bound.into_iter().enumerate() {
+            let Some(reference) = reference else { continue };
+            let revision = objects.revision_of("", plural, namespace, &reference.name);
+            if revision.is_some() && lock(&self.seen)[i] == revision {
+                continue;
+            }
+            let object = objects.get("", plural, namespace, &reference.name);
+            if !exists(reference, object.as_deref(), now) {
                 return Err(TokenError::Rejected("what the token is bound to is gone"));
             }
+            // One that is about to go counts for a while only.
+            let stays = object.is_some_and(|object| object["metadata"]["deletionTimestamp"].is_null());
+            lock(&self.seen)[i] = revision.filter(|_| stays);
         }
-        Ok((user(&claims), fitting))
+        Ok(())
     }
+}
+
+/// Who says to have signed a token.
+fn issuer_of(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: String,
+    }
+    jsonwebtoken::dangerous::insecure_decode_claims::<Issuer>(token).ok().map(|claims| claims.iss)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn exists(reference: &Reference, object: Option<&Value>, now: Timestamp) -> bool {

@@ -1,12 +1,13 @@
 //! "May I (or somebody) do this?"
 
 use super::ReviewKind;
-use crate::auth::{Action, UserInfo};
+use crate::auth::{Action, UserInfo, selector};
 use crate::decode::{strings, text};
 use crate::server::Server;
 use api::field::{Error as FieldError, ErrorList, Path};
 use api::kind::{Resource, Scope};
 use api::status::Status;
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 const GROUP: &str = "authorization.k8s.io";
@@ -27,13 +28,20 @@ impl SelfSubjectAccessReview {
     }
 }
 
+#[async_trait]
 impl ReviewKind for SelfSubjectAccessReview {
     fn resource(&self) -> &Resource {
         &self.0
     }
 
-    fn answer(&self, server: &Server, user: &UserInfo, _: &str, review: Value) -> Result<Value, Status> {
-        answered(&self.0, server, user, ErrorList::new(), review)
+    async fn answer(
+        &self,
+        server: &Server,
+        user: &UserInfo,
+        _: &str,
+        review: Value,
+    ) -> Result<Value, Status> {
+        answered(&self.0, server, user, ErrorList::new(), review).await
     }
 }
 
@@ -53,14 +61,15 @@ impl SubjectAccessReview {
     }
 }
 
+#[async_trait]
 impl ReviewKind for SubjectAccessReview {
     fn resource(&self) -> &Resource {
         &self.0
     }
 
-    fn answer(&self, server: &Server, _: &UserInfo, _: &str, review: Value) -> Result<Value, Status> {
+    async fn answer(&self, server: &Server, _: &UserInfo, _: &str, review: Value) -> Result<Value, Status> {
         let (subject, errors) = subject(&review["spec"]);
-        answered(&self.0, server, &subject, errors, review)
+        answered(&self.0, server, &subject, errors, review).await
     }
 }
 
@@ -80,12 +89,13 @@ impl LocalSubjectAccessReview {
     }
 }
 
+#[async_trait]
 impl ReviewKind for LocalSubjectAccessReview {
     fn resource(&self) -> &Resource {
         &self.0
     }
 
-    fn answer(
+    async fn answer(
         &self,
         server: &Server,
         _: &UserInfo,
@@ -108,7 +118,7 @@ impl ReviewKind for LocalSubjectAccessReview {
             let path = Path::new("spec").child("nonResourceAttributes");
             errors.push(FieldError::forbidden(&path, "disallowed on this kind of request"));
         }
-        answered(&self.0, server, &subject, errors, review)
+        answered(&self.0, server, &subject, errors, review).await
     }
 }
 
@@ -128,7 +138,7 @@ fn subject(spec: &Value) -> (UserInfo, ErrorList) {
     (subject, errors)
 }
 
-fn answered(
+async fn answered(
     resource: &Resource,
     server: &Server,
     subject: &UserInfo,
@@ -137,30 +147,41 @@ fn answered(
 ) -> Result<Value, Status> {
     let spec = &review["spec"];
     let (about, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    if about.is_null() == path.is_null() {
-        let field = Path::new("spec").child("resourceAttributes");
-        let why = if about.is_null() {
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        } else {
-            "cannot be specified in combination with nonResourceAttributes"
-        };
-        errors.push(FieldError::invalid(&field, about.clone(), why));
+    let field = Path::new("spec").child("resourceAttributes");
+    if about.is_null() && path.is_null() {
+        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        errors.push(FieldError::invalid(&field, Value::Null, why));
+    } else if !about.is_null() && !path.is_null() {
+        let field = Path::new("spec").child("nonResourceAttributes");
+        let why = "cannot be specified in combination with resourceAttributes";
+        errors.push(FieldError::invalid(&field, path.clone(), why));
+    }
+    for name in ["fieldSelector", "labelSelector"] {
+        selector::check(&mut errors, &field.child(name), &about[name]);
     }
     if !errors.is_empty() {
         return Err(Status::invalid(&resource.group, &resource.kind, "", &errors));
     }
+    let fields = selector::query(&about["fieldSelector"], selector::Kind::Field);
+    let labels = selector::query(&about["labelSelector"], selector::Kind::Label);
     let action = if about.is_null() {
         Action::path(subject, text(&path["verb"]), text(&path["path"]))
     } else {
         Action {
+            version: text(&about["version"]),
             subresource: text(&about["subresource"]),
             namespace: text(&about["namespace"]),
             name: text(&about["name"]),
+            field_selector: &fields,
+            label_selector: &labels,
             ..Action::on(subject, text(&about["verb"]), text(&about["group"]), text(&about["resource"]))
         }
     };
-    let decision = server.authorizer.authorize(&action);
+    let decision = server.authorizer.decide(&action).await;
     let mut status = json!({ "allowed": decision.allowed });
+    if decision.denied {
+        status["denied"] = json!(true);
+    }
     if !decision.reason.is_empty() {
         status["reason"] = json!(decision.reason);
     }

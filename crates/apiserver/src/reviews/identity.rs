@@ -7,6 +7,7 @@ use crate::decode::{strings, text};
 use crate::server::Server;
 use api::kind::{Resource, Scope};
 use api::status::Status;
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 const GROUP: &str = "authentication.k8s.io";
@@ -21,12 +22,19 @@ impl SelfSubjectReview {
     }
 }
 
+#[async_trait]
 impl ReviewKind for SelfSubjectReview {
     fn resource(&self) -> &Resource {
         &self.0
     }
 
-    fn answer(&self, server: &Server, user: &UserInfo, _: &str, mut review: Value) -> Result<Value, Status> {
+    async fn answer(
+        &self,
+        server: &Server,
+        user: &UserInfo,
+        _: &str,
+        mut review: Value,
+    ) -> Result<Value, Status> {
         review = with_metadata(review);
         review["metadata"]["creationTimestamp"] = json!(api::time::format(server.context.clock.now()));
         review["status"] = json!({ "userInfo": user_json(user) });
@@ -43,12 +51,19 @@ impl TokenReview {
     }
 }
 
+#[async_trait]
 impl ReviewKind for TokenReview {
     fn resource(&self) -> &Resource {
         &self.0
     }
 
-    fn answer(&self, server: &Server, _: &UserInfo, _: &str, mut review: Value) -> Result<Value, Status> {
+    async fn answer(
+        &self,
+        server: &Server,
+        _: &UserInfo,
+        _: &str,
+        mut review: Value,
+    ) -> Result<Value, Status> {
         let token = text(&review["spec"]["token"]);
         if token.is_empty() {
             return Err(Status::bad_request("token is required for TokenReview in authentication"));
@@ -57,11 +72,12 @@ impl ReviewKind for TokenReview {
         if audiences.is_empty() {
             audiences.push(server.authenticator.tokens().issuer().to_owned());
         }
-        review["status"] = match server.authenticator.identify(token, &audiences) {
-            Some((user, fitting)) => {
+        review["status"] = match server.authenticator.identify(token, &audiences).await {
+            Ok(Some((user, fitting))) => {
                 json!({ "authenticated": true, "user": user_json(&user), "audiences": fitting })
             }
-            None => json!({ "user": {}, "error": "invalid bearer token" }),
+            Ok(None) => json!({ "user": {}, "error": "invalid bearer token" }),
+            Err(why) => json!({ "user": {}, "error": format!("[invalid bearer token, {why}]") }),
         };
         Ok(with_metadata(review))
     }

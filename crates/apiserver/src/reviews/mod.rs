@@ -40,7 +40,7 @@ pub trait ReviewKind: Send + Sync {
     }
 
     /// Fills in the answer, `status`. `namespace` is that of the request's path.
-    fn answer(
+    async fn answer(
         &self,
         server: &Server,
         user: &UserInfo,
@@ -82,6 +82,6 @@ pub(crate) async fn serve(
     let question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
     let dry_run = subresources::dry_run(info)?;
     review.carry_out(server, user, &info.namespace, &question, dry_run).await?;
-    let answer = review.answer(server, user, &info.namespace, question)?;
+    let answer = review.answer(server, user, &info.namespace, question).await?;
     Ok(respond::object(201, &answer, encoding))
 }

@@ -7,6 +7,7 @@ use crate::decode::text;
 use crate::server::Server;
 use api::kind::{Resource, Scope};
 use api::status::Status;
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 /// About whoever asks.
@@ -25,12 +26,19 @@ impl SelfSubjectRulesReview {
     }
 }
 
+#[async_trait]
 impl ReviewKind for SelfSubjectRulesReview {
     fn resource(&self) -> &Resource {
         &self.0
     }
 
-    fn answer(&self, server: &Server, user: &UserInfo, _: &str, mut review: Value) -> Result<Value, Status> {
+    async fn answer(
+        &self,
+        server: &Server,
+        user: &UserInfo,
+        _: &str,
+        mut review: Value,
+    ) -> Result<Value, Status> {
         let namespace = text(&review["spec"]["namespace"]).to_owned();
         if namespace.is_empty() {
             return Err(Status::bad_request("no namespace on request"));
@@ -45,6 +53,10 @@ impl ReviewKind for SelfSubjectRulesReview {
             "nonResourceRules": list(paths),
             "incomplete": false,
         });
+        if let Some(why) = server.authorizer.untold_rules(user) {
+            review["status"]["incomplete"] = json!(true);
+            review["status"]["evaluationError"] = json!(why);
+        }
         Ok(with_metadata(review))
     }
 }

@@ -1,0 +1,80 @@
+//! The audit log: who asked what, when, and what came of it.
+//!
+//! **Contract**: off, it costs a look at an option. On, a record of a request follows it through the chain: it is begun
+//! when the user is known (or known not to be), and written at each stage that the policy does not omit. What is secret
+//! in headers never gets here; what is in bodies does, if the policy asks for bodies.
+//! Code far from the chain adds to the request's record with [`annotate`].
+//! **Upstream**: `k8s.io/apiserver/pkg/audit`, `pkg/endpoints/filters/audit.go`.
+
+mod log;
+mod policy;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use crate::auth::Action;
+use crate::config::Options;
+use crate::error::Error;
+use component_base::Clock;
+use log::Log;
+use policy::{Level, Policy};
+pub(crate) use record::{Origin, Record};
+use serde_json::{Map, Value};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the record of a request is annotated with.
+type Annotations = Arc<Mutex<Map<String, Value>>>;
+
+tokio::task_local! {
+    /// Those of the request that this task serves.
+    static ANNOTATIONS: Annotations;
+}
+
+/// Adds to the audit record of the request that is being served; nothing happens if none is kept.
+pub fn annotate(key: &str, value: impl Into<String>) {
+    // Outside of a recorded request there is nothing to add to.
+    let _ = ANNOTATIONS.try_with(|annotations| {
+        let mut annotations = annotations.lock().unwrap_or_else(PoisonError::into_inner);
+        if annotations.contains_key(key) {
+            tracing::warn!(key, "an audit annotation is set twice; the first counts");
+            return;
+        }
+        annotations.insert(key.to_owned(), Value::String(value.into()));
+    });
+}
+
+/// The audit log of a server.
+pub(crate) struct Audit {
+    policy: Policy,
+    log: Log,
+    clock: Clock,
+}
+
+impl Audit {
+    /// As the options say; `None`: nothing is recorded.
+    pub(crate) fn open(options: &Options, clock: &Clock) -> Result<Option<Arc<Self>>, Error> {
+        let audit = &options.audit;
+        let (Some(file), Some(path)) = (&audit.policy_file, &audit.log_path) else { return Ok(None) };
+        let text = std::fs::read_to_string(file).map_err(|error| Error::File(file.clone(), error))?;
+        let policy = Policy::parse(&text).map_err(|why| {
+            Error::Configuration(format!("invalid audit policy in {}: {why}", file.display()))
+        })?;
+        let log = Log::open(path, audit, clock.clone()).map_err(|error| Error::File(path.clone(), error))?;
+        Ok(Some(Arc::new(Self { policy, log, clock: clock.clone() })))
+    }
+
+    /// The record of a request, if the policy wants one.
+    pub(crate) fn begin(self: &Arc<Self>, action: &Action<'_>, origin: Origin<'_>) -> Option<Record> {
+        let verdict = self.policy.verdict(action);
+        (verdict.level != Level::None).then(|| Record::new(Arc::clone(self), verdict, action, origin))
+    }
+}
+
+/// Runs a part of the request's work so that it can annotate its record.
+pub(crate) async fn annotating<F: Future>(record: Option<&Record>, work: F) -> F::Output {
+    match record {
+        Some(record) => ANNOTATIONS.scope(record.annotations(), work).await,
+        None => work.await,
+    }
+}

@@ -1,0 +1,303 @@
+//! One request's record, and how it gets to know bodies.
+//!
+//! **Upstream**: `k8s.io/apiserver/pkg/audit/request.go`, `pkg/apis/audit/v1/types.go`.
+
+use super::policy::{Level, Stage, Verdict};
+use super::{Annotations, Audit};
+use crate::auth::{Action, UserInfo};
+use crate::body::{self, BoxError, ReadError, Request, Response};
+use crate::chain::MAX_BODY_BYTES;
+use api::protobuf;
+use api::status::Status;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use serde_json::{Map, Value, json};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+
+/// Where a request comes from.
+pub(crate) struct Origin<'a> {
+    pub(crate) audit_id: &'a str,
+    pub(crate) uri: &'a http::Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) received: jiff::Timestamp,
+}
+
+/// What is known about one request so far.
+pub(crate) struct Record {
+    audit: Arc<Audit>,
+    verdict: Verdict,
+    event: Map<String, Value>,
+    received: jiff::Timestamp,
+    annotations: Annotations,
+    written: bool,
+}
+
+impl Record {
+    pub(super) fn new(audit: Arc<Audit>, verdict: Verdict, action: &Action<'_>, origin: Origin<'_>) -> Self {
+        let mut event = Map::new();
+        let mut set = |key: &str, value: Value| event.insert(key.to_owned(), value);
+        set("kind", "Event".into());
+        set("apiVersion", "audit.k8s.io/v1".into());
+        set("level", verdict.level.name().into());
+        set("auditID", origin.audit_id.into());
+        // The order of upstream's fields.
+        set("stage", Value::Null);
+        set("requestURI", origin.uri.to_string().into());
+        set("verb", action.verb.into());
+        set("user", user(action.user));
+        set("sourceIPs", sources(origin.headers, origin.address));
+        if let Some(agent) = origin.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
+            set("userAgent", agent.chars().take(1024).collect::<String>().into());
+        }
+        if action.is_resource {
+            set("objectRef", reference(action));
+        }
+        Self {
+            audit,
+            verdict,
+            event,
+            received: origin.received,
+            annotations: Annotations::default(),
+            written: false,
+        }
+    }
+
+    pub(super) fn annotations(&self) -> Annotations {
+        Arc::clone(&self.annotations)
+    }
+
+    /// Adds what the chain itself knows.
+    pub(crate) fn annotate(&self, key: &str, value: &str) {
+        let mut annotations = self.annotations.lock().unwrap_or_else(PoisonError::into_inner);
+        annotations.entry(key).or_insert_with(|| value.into());
+    }
+
+    /// The user acts as another.
+    pub(crate) fn impersonates(&mut self, other: &UserInfo) {
+        self.event.insert("impersonatedUser".to_owned(), user(other));
+    }
+
+    /// Reads the body of a request whose body counts, and gives the request back with it.
+    pub(crate) async fn read(&mut self, request: Request, verb: &str) -> Result<Request, Status> {
+        let wanted = match self.verdict.level {
+            Level::None => false,
+            // The name of what is created is in the body only.
+            Level::Metadata => verb == "create",
+            Level::Request | Level::RequestResponse => {
+                matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
+            }
+        };
+        if !wanted || !self.event.contains_key("objectRef") {
+            return Ok(request);
+        }
+        let (mut head, body) = request.into_parts();
+        if self.verdict.level == Level::RequestResponse {
+            // What is recorded is read as it is.
+            head.headers.remove(header::ACCEPT_ENCODING);
+        }
+        let bytes = body::read(body, MAX_BODY_BYTES).await.map_err(|error| match error {
+            ReadError::TooLarge(limit) => Status::too_large(limit),
+            ReadError::Broken(_) => Status::bad_request("unable to read the body of the request"),
+        })?;
+        let object = decoded(&head.headers, &bytes).unwrap_or_default();
+        if let Some(reference) = self.event.get_mut("objectRef").and_then(Value::as_object_mut) {
+            for key in ["name", "namespace", "uid", "resourceVersion"] {
+                let known = &object["metadata"][key];
+                if !reference.contains_key(key) && known.as_str().is_some_and(|text| !text.is_empty()) {
+                    reference.insert(key.to_owned(), known.clone());
+                }
+            }
+        }
+        if self.verdict.level >= Level::Request && !object.is_null() {
+            self.keep("requestObject", object);
+        }
+        Ok(Request::from_parts(head, body::full(bytes)))
+    }
+
+    fn keep(&mut self, key: &str, mut object: Value) {
+        if self.verdict.omit_managed_fields {
+            strip_managed_fields(&mut object);
+        }
+        self.event.insert(key.to_owned(), object);
+    }
+
+    /// Before anything is done.
+    pub(crate) fn received(&mut self) {
+        self.write(Stage::RequestReceived);
+    }
+
+    /// A handler has panicked.
+    pub(crate) fn panicked(mut self, status: &Status) {
+        self.answered_with(status);
+        self.written = true;
+        self.write(Stage::Panic);
+    }
+
+    /// Something went wrong; this is what the client is told.
+    pub(crate) fn answered_with(&mut self, status: &Status) {
+        let mut told = json!({ "metadata": {}, "status": "Failure" });
+        told["message"] = json!(status.message);
+        told["reason"] = json!(status.reason);
+        if let Some(details) = &status.details {
+            told["details"] = serde_json::to_value(details).unwrap_or_default();
+        }
+        told["code"] = json!(status.code);
+        self.event.insert("responseStatus".to_owned(), told);
+    }
+
+    /// Follows the response to its end, where the record is complete.
+    pub(crate) async fn follow(mut self, response: Response, is_stream: bool) -> Response {
+        if !self.event.contains_key("responseStatus") {
+            let status = json!({ "metadata": {}, "code": response.status().as_u16() });
+            self.event.insert("responseStatus".to_owned(), status);
+        }
+        if is_stream {
+            self.write(Stage::ResponseStarted);
+            return response.map(|body| Recorded { body, _record: self }.boxed_unsync());
+        }
+        if self.verdict.level < Level::RequestResponse || !self.event.contains_key("objectRef") {
+            return response;
+        }
+        let (head, body) = response.into_parts();
+        match body.collect().await {
+            Ok(collected) => {
+                let bytes = collected.to_bytes();
+                if let Some(object) = decoded(&head.headers, &bytes) {
+                    self.keep("responseObject", object);
+                }
+                Response::from_parts(head, body::full(bytes))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a response broke off");
+                Response::from_parts(head, body::empty())
+            }
+        }
+    }
+
+    fn write(&mut self, stage: Stage) {
+        if self.verdict.omit_stages.contains(&stage) {
+            return;
+        }
+        let mut event = self.event.clone();
+        event.insert("stage".to_owned(), stage.name().into());
+        event.insert("requestReceivedTimestamp".to_owned(), api::time::format_micro(self.received).into());
+        let now = self.audit.clock.now();
+        event.insert("stageTimestamp".to_owned(), api::time::format_micro(now).into());
+        let annotations = self.annotations.lock().unwrap_or_else(PoisonError::into_inner);
+        if !annotations.is_empty() {
+            event.insert("annotations".to_owned(), Value::Object(annotations.clone()));
+        }
+        drop(annotations);
+        let mut line = Value::Object(event).to_string();
+        line.push('\n');
+        self.audit.log.write(line.as_bytes());
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.written {
+            self.write(Stage::ResponseComplete);
+        }
+    }
+}
+
+/// The body of a stream, with whose end the record ends.
+struct Recorded {
+    body: body::Body,
+    _record: Record,
+}
+
+impl http_body::Body for Recorded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+}
+
+/// A body as JSON; `None` if it is empty, or in no form that objects have.
+fn decoded(headers: &HeaderMap, bytes: &[u8]) -> Option<Value> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let media_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    match media_type {
+        protobuf::MEDIA_TYPE => protobuf::object(bytes).ok(),
+        "application/yaml" | "application/apply-patch+yaml" => serde_saphyr::from_slice(bytes).ok(),
+        _ => serde_json::from_slice(bytes).ok(),
+    }
+}
+
+fn strip_managed_fields(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("managedFields");
+    }
+    if let Some(items) = object.get_mut("items").and_then(Value::as_array_mut) {
+        items.iter_mut().for_each(strip_managed_fields);
+    }
+}
+
+fn user(user: &UserInfo) -> Value {
+    let mut object = json!({});
+    if !user.name.is_empty() {
+        object["username"] = json!(user.name);
+    }
+    if !user.uid.is_empty() {
+        object["uid"] = json!(user.uid);
+    }
+    if !user.groups.is_empty() {
+        object["groups"] = json!(user.groups);
+    }
+    if !user.extra.is_empty() {
+        object["extra"] = json!(user.extra);
+    }
+    object
+}
+
+/// Who has handed the request on, and who has sent it to us.
+fn sources(headers: &HeaderMap, address: Option<IpAddr>) -> Value {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut sources: Vec<IpAddr> =
+        text("x-forwarded-for").split(',').filter_map(|part| part.trim().parse().ok()).collect();
+    let others = text("x-real-ip").trim().parse().ok().into_iter().chain(address);
+    for other in others {
+        if !sources.contains(&other) {
+            sources.push(other);
+        }
+    }
+    if sources.is_empty() {
+        // A connection in memory.
+        sources.push(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST));
+    }
+    json!(sources)
+}
+
+fn reference(action: &Action<'_>) -> Value {
+    let mut reference = Map::new();
+    for (key, text) in [
+        ("resource", action.resource),
+        ("namespace", action.namespace),
+        ("name", action.name),
+        ("apiGroup", action.group),
+        ("apiVersion", action.version),
+        ("subresource", action.subresource),
+    ] {
+        if !text.is_empty() {
+            reference.insert(key.to_owned(), text.into());
+        }
+    }
+    Value::Object(reference)
+}

@@ -1,0 +1,124 @@
+//! Records of real requests.
+
+use crate::auth::UserInfo;
+use crate::config::{Config, Options};
+use crate::server::Server;
+use crate::server::testing::{Pki, call, config, exchange, memory, root};
+use component_base::Context;
+use http::Method;
+use serde_json::{Value, json};
+use std::fs;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitManagedFields: true
+rules:
+- level: None
+  users: [system:apiserver, quiet]
+- level: RequestResponse
+  resources: [{resources: [configmaps]}]
+  omitStages: [RequestReceived]
+- level: Request
+  resources: [{resources: [secrets]}]
+  omitStages: [RequestReceived]
+- level: Metadata
+";
+
+async fn server(folder: &TempDir) -> Arc<Server> {
+    let policy = folder.path().join("policy.yaml");
+    fs::write(&policy, POLICY).unwrap();
+    let mut options = Options::default();
+    options.set("audit-policy-file", &policy.to_string_lossy()).unwrap();
+    options.set("audit-log-path", &folder.path().join("audit.log").to_string_lossy()).unwrap();
+    let config = Config { options, ..config(&Pki::new(), None) };
+    Server::start(memory().await, Context::system(), config).await.unwrap()
+}
+
+fn records(folder: &TempDir) -> Vec<Value> {
+    let text = fs::read_to_string(folder.path().join("audit.log")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_record_has_as_much_as_its_level_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder).await;
+    let map =
+        json!({ "kind": "ConfigMap", "apiVersion": "v1", "metadata": { "name": "m" }, "data": { "a": "b" } });
+    let path = "/api/v1/namespaces/default/configmaps";
+    let headers = [("audit-id", "my-id"), ("user-agent", "test/1")];
+    assert_eq!(call(&server, root(), Method::POST, path, &headers, map).await.code, 201);
+    let secret = json!({ "kind": "Secret", "apiVersion": "v1", "metadata": { "name": "s" } });
+    let path = "/api/v1/namespaces/default/secrets";
+    assert_eq!(call(&server, root(), Method::POST, path, &[], secret).await.code, 201);
+
+    let records = records(&folder);
+    let [map, secret] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(map["kind"], "Event");
+    assert_eq!(map["apiVersion"], "audit.k8s.io/v1");
+    assert_eq!(map["level"], "RequestResponse");
+    assert_eq!(map["stage"], "ResponseComplete");
+    assert_eq!((&map["auditID"], &map["userAgent"]), (&json!("my-id"), &json!("test/1")));
+    assert_eq!(map["requestURI"], "/api/v1/namespaces/default/configmaps");
+    assert_eq!((&map["verb"], &map["user"]["username"]), (&json!("create"), &json!("root")));
+    assert_eq!(
+        map["objectRef"],
+        json!({ "resource": "configmaps", "namespace": "default", "apiVersion": "v1", "name": "m" })
+    );
+    assert_eq!(map["responseStatus"], json!({ "metadata": {}, "code": 201 }));
+    assert_eq!(map["requestObject"]["data"]["a"], "b");
+    assert!(map["responseObject"]["metadata"]["uid"].is_string());
+    assert!(map["responseObject"]["metadata"].get("managedFields").is_none());
+    assert_eq!(map["annotations"]["authorization.k8s.io/decision"], "allow");
+    assert!(map["requestReceivedTimestamp"].as_str().unwrap().len() == "2026-01-01T00:00:00.000000Z".len());
+
+    assert_eq!(secret["level"], "Request");
+    assert_eq!(secret["requestObject"]["metadata"]["name"], "s");
+    assert!(secret.get("responseObject").is_none());
+}
+
+#[tokio::test]
+async fn refusals_and_those_whom_nobody_knows_are_recorded_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder).await;
+    let jane = UserInfo::authenticated("jane", []);
+    let path = "/api/v1/namespaces/default/secrets/s";
+    let headers = [("impersonate-user", "joe")];
+    assert_eq!(call(&server, jane.clone(), Method::GET, path, &[], Value::Null).await.code, 403);
+    assert_eq!(call(&server, root(), Method::GET, path, &headers, Value::Null).await.code, 403);
+    let bad = [("authorization", "Bearer nonsense")];
+    let stream = server.connect(UserInfo::anonymous());
+    assert_eq!(exchange(stream, Method::GET, path, &bad, Value::Null).await.code, 401);
+    let quiet = UserInfo::authenticated("quiet", []);
+    assert_eq!(call(&server, quiet, Method::GET, path, &[], Value::Null).await.code, 403);
+
+    let records = records(&folder);
+    let [forbidden, impersonated, unknown] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(forbidden["annotations"]["authorization.k8s.io/decision"], "forbid");
+    let status = &forbidden["responseStatus"];
+    assert_eq!(
+        (&status["status"], &status["reason"], &status["code"]),
+        (&json!("Failure"), &json!("Forbidden"), &json!(403))
+    );
+    assert_eq!(impersonated["user"]["username"], "root");
+    assert_eq!(impersonated["impersonatedUser"]["username"], "joe");
+    assert_eq!(unknown["user"], json!({}));
+    assert_eq!(unknown["responseStatus"]["code"], 401);
+}
+
+#[tokio::test]
+async fn a_watch_is_recorded_when_it_starts_and_when_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder).await;
+    let path = "/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1";
+    assert_eq!(call(&server, root(), Method::GET, path, &[], Value::Null).await.code, 200);
+    let stages: Vec<Value> = records(&folder).iter().map(|record| record["stage"].clone()).collect();
+    assert_eq!(stages, ["ResponseStarted", "ResponseComplete"]);
+    // Other requests have a first stage.
+    assert_eq!(call(&server, root(), Method::GET, "/version", &[], Value::Null).await.code, 200);
+    let stages: Vec<Value> = records(&folder).iter().skip(2).map(|record| record["stage"].clone()).collect();
+    assert_eq!(stages, ["RequestReceived", "ResponseComplete"]);
+}

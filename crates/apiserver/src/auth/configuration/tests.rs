@@ -1,0 +1,328 @@
+//! Configured authentication and authorization against real servers over TLS.
+
+use crate::auth::{GROUP_AUTHENTICATED, UserInfo};
+use crate::config::{Config, Options};
+use crate::server::Server;
+use crate::server::testing::{Answer, Pki, call, config, exchange, memory, root};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use component_base::Context;
+use http::Method;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+type Handler = Arc<dyn Fn(&str, Value) -> Value + Send + Sync>;
+
+/// A server over TLS that answers with what the handler makes of path and body.
+struct Service {
+    url: String,
+    pki: Pki,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Service {
+    async fn start(handler: impl FnOnce(&str) -> Handler) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let pki = Pki::new();
+        let (certificate, key) = pki.issue("service", "", &["localhost"]);
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let (handler, asked) = (handler(&url), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, handler, count) = (acceptor.clone(), Arc::clone(&handler), Arc::clone(&count));
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let service =
+                        hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| {
+                            let (handler, count) = (Arc::clone(&handler), Arc::clone(&count));
+                            async move {
+                                count.fetch_add(1, Ordering::SeqCst);
+                                let path = request.uri().path().to_owned();
+                                let body = request.into_body().collect().await.unwrap().to_bytes();
+                                let body = serde_json::from_slice(&body).unwrap_or_default();
+                                let answer = Bytes::from(handler(&path, body).to_string());
+                                Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(answer)))
+                            }
+                        });
+                    let connection = hyper::server::conn::http1::Builder::new();
+                    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { url, pki, asked }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// A kubeconfig that leads to it.
+    fn kubeconfig(&self, folder: &TempDir) -> PathBuf {
+        let path = folder.path().join("webhook.kubeconfig");
+        let ca = STANDARD.encode(self.pki.ca.pem());
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{ "name": "s", "cluster": { "server": self.url, "certificate-authority-data": ca } }],
+            "users": [{ "name": "u", "user": { "token": "secret" } }],
+            "contexts": [{ "name": "c", "context": { "cluster": "s", "user": "u" } }],
+        });
+        fs::write(&path, text.to_string()).unwrap();
+        path
+    }
+}
+
+async fn server(options: Options) -> Arc<Server> {
+    let config = Config { options, ..config(&Pki::new(), None) };
+    Server::start(memory().await, Context::system(), config).await.unwrap()
+}
+
+/// Who the server thinks sends this token.
+async fn whoami(server: &Arc<Server>, token: &str) -> Answer {
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let authorization = format!("Bearer {token}");
+    let body = json!({ "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1" });
+    let headers = [("authorization", authorization.as_str())];
+    exchange(server.connect(UserInfo::anonymous()), Method::POST, path, &headers, body).await
+}
+
+#[tokio::test]
+async fn an_issuers_token_names_its_user_and_others_are_refused() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let signing = EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap();
+    let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::ES256).unwrap();
+    jwk.common.key_id = Some("k1".to_owned());
+    let issuer = Service::start(|url| {
+        let url = url.to_owned();
+        Arc::new(move |path: &str, _| match path {
+            "/.well-known/openid-configuration" => {
+                json!({ "issuer": url, "jwks_uri": format!("{url}/keys") })
+            }
+            _ => json!({ "keys": [jwk] }),
+        })
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authentication.yaml");
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "anonymous": { "enabled": true, "conditions": [{ "path": "/livez" }] },
+        "jwt": [{
+            "issuer": { "url": issuer.url, "audiences": ["us"], "certificateAuthority": issuer.pki.ca.pem() },
+            "claimValidationRules": [{ "claim": "team", "requiredValue": "a" }],
+            "claimMappings": {
+                "username": { "claim": "sub", "prefix": "oidc:" },
+                "groups": { "claim": "roles", "prefix": "oidc:" },
+                "uid": { "claim": "id" },
+            },
+        }],
+    });
+    fs::write(&file, configuration.to_string()).unwrap();
+    let mut options = Options::default();
+    options.set("authentication-config", &file.to_string_lossy()).unwrap();
+    let server = server(options).await;
+
+    let now = server.context.clock.now().as_second();
+    let claims = json!({
+        "iss": issuer.url, "aud": "us", "sub": "jane", "roles": ["dev", "ops"], "id": "7", "team": "a",
+        "exp": now + 60,
+    });
+    let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
+    let sign = |claims: &Value| jsonwebtoken::encode(&header, claims, &signing).unwrap();
+    let answer = whoami(&server, &sign(&claims)).await;
+    let user = &answer.json()["status"]["userInfo"];
+    assert_eq!(user["username"], "oidc:jane", "{}", answer.text);
+    assert_eq!(user["uid"], "7");
+    assert_eq!(user["groups"], json!(["oidc:dev", "oidc:ops", GROUP_AUTHENTICATED]));
+    whoami(&server, &sign(&claims)).await;
+    assert_eq!(issuer.asked(), 2, "discovery and keys, once");
+
+    for (claim, value) in [
+        ("exp", json!(now - 1)),
+        ("aud", json!("them")),
+        ("team", json!("b")),
+        ("sub", Value::Null),
+        ("iss", json!("x")),
+    ] {
+        let mut other = claims.clone();
+        other[claim] = value;
+        assert_eq!(whoami(&server, &sign(&other)).await.code, 401, "{claim}");
+    }
+    let stranger = rcgen::KeyPair::generate().unwrap();
+    let stranger = EncodingKey::from_ec_pem(stranger.serialize_pem().as_bytes()).unwrap();
+    let forged = jsonwebtoken::encode(&header, &claims, &stranger).unwrap();
+    assert_eq!(whoami(&server, &forged).await.code, 401);
+
+    // Nobody in particular may come for this path and no other.
+    let get = |path: &'static str| {
+        exchange(server.connect(UserInfo::anonymous()), Method::GET, path, &[], Value::Null)
+    };
+    assert_eq!(get("/livez").await.code, 200);
+    assert_eq!(get("/healthz").await.code, 401);
+}
+
+#[tokio::test]
+async fn a_token_webhook_is_asked_once_for_a_token() {
+    let service = Service::start(|_| {
+        Arc::new(|_: &str, review: Value| {
+            let good = review["spec"]["token"] == "good";
+            let user = json!({ "username": "jane", "uid": "1", "groups": ["dev"], "extra": { "k": ["v"] } });
+            json!({ "status": { "authenticated": good, "user": user, "error": if good { "" } else { "who?" } } })
+        })
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    let config = service.kubeconfig(&folder);
+    options.set("authentication-token-webhook-config-file", &config.to_string_lossy()).unwrap();
+    let server = server(options).await;
+    for _ in 0..3 {
+        let answer = whoami(&server, "good").await.json();
+        let user = &answer["status"]["userInfo"];
+        assert_eq!((&user["username"], &user["groups"][0]), (&json!("jane"), &json!("dev")));
+        assert_eq!(user["extra"]["k"], json!(["v"]));
+    }
+    assert_eq!(service.asked(), 1);
+    assert_eq!(whoami(&server, "bad").await.code, 401);
+    // Whoever asks about the token is told why.
+    let review = json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": { "token": "bad" } });
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let answer = call(&server, root(), Method::POST, path, &[], review).await.json();
+    assert_eq!(answer["status"]["error"], "[invalid bearer token, who?]");
+}
+
+#[tokio::test]
+async fn an_authorization_webhook_allows_refuses_and_leaves_to_others() {
+    let service = Service::start(|_| {
+        Arc::new(|_: &str, review: Value| {
+            let about = &review["spec"]["resourceAttributes"];
+            json!({ "status": match (about["resource"].as_str(), about["fieldSelector"]["requirements"][0]["key"].as_str()) {
+                (Some("secrets"), _) => json!({ "allowed": false, "denied": true, "reason": "never" }),
+                (Some("configmaps"), _) => json!({ "allowed": true }),
+                (Some("pods"), Some("spec.nodeName")) => json!({ "allowed": true }),
+                _ => json!({ "allowed": false, "reason": "not mine" }),
+            } })
+        })
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authorization.yaml");
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthorizationConfiguration",
+        "authorizers": [
+            { "type": "Webhook", "name": "remote", "webhook": {
+                "timeout": "3s", "subjectAccessReviewVersion": "v1", "failurePolicy": "Deny",
+                "connectionInfo": { "type": "KubeConfigFile", "kubeConfigFile": service.kubeconfig(&folder) },
+            } },
+            { "type": "RBAC", "name": "rbac" },
+        ],
+    });
+    fs::write(&file, configuration.to_string()).unwrap();
+    let mut options = Options::default();
+    options.set("authorization-config", &file.to_string_lossy()).unwrap();
+    let server = server(options).await;
+    let jane = || UserInfo::authenticated("jane", []);
+    let get = |path: &'static str| call(&server, jane(), Method::GET, path, &[], Value::Null);
+    assert_eq!(get("/api/v1/configmaps").await.code, 200);
+    assert_eq!(get("/api/v1/configmaps").await.code, 200);
+    assert_eq!(service.asked(), 1);
+    let refused = get("/api/v1/secrets").await;
+    assert_eq!(refused.code, 403);
+    assert!(refused.message().ends_with("at the cluster scope: never"), "{}", refused.text);
+    assert_eq!(get("/api/v1/pods?fieldSelector=spec.nodeName%3Dx").await.code, 200);
+    assert!(get("/api/v1/pods").await.message().ends_with("not mine"));
+    // RBAC still has its say, and the cluster's masters are not asked about.
+    assert_eq!(get("/api").await.code, 200);
+    let asked = service.asked();
+    assert_eq!(call(&server, root(), Method::GET, "/api/v1/secrets", &[], Value::Null).await.code, 200);
+    assert_eq!(service.asked(), asked);
+    let rules = json!({
+        "kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "spec": { "namespace": "a" },
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let answer = call(&server, jane(), Method::POST, path, &[], rules).await.json();
+    assert_eq!(answer["status"]["incomplete"], true);
+    assert_eq!(
+        answer["status"]["evaluationError"],
+        "webhook authorizer does not support user rule resolution"
+    );
+}
+
+#[tokio::test]
+async fn configurations_that_make_no_sense_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = async |flag: &str, text: &str| {
+        let file = folder.path().join("file.yaml");
+        fs::write(&file, text).unwrap();
+        let mut options = Options::default();
+        options.set(flag, &file.to_string_lossy()).unwrap();
+        let config = Config { options, ..config(&Pki::new(), None) };
+        Server::start(memory().await, Context::system(), config).await.unwrap_err().to_string()
+    };
+    let v1 = "apiVersion: apiserver.config.k8s.io/v1\n";
+    for (flag, text, why) in [
+        (
+            "authentication-config",
+            "kind: Pod\napiVersion: v1".to_owned(),
+            "expected AuthenticationConfiguration",
+        ),
+        (
+            "authentication-config",
+            format!("{v1}kind: AuthenticationConfiguration\nnonsense: 1"),
+            "unknown field `nonsense`",
+        ),
+        (
+            "authentication-config",
+            format!(
+                "{v1}kind: AuthenticationConfiguration\njwt:\n- issuer: {{url: 'http://x', audiences: [a]}}\n  \
+                 claimMappings: {{username: {{claim: sub, prefix: ''}}}}"
+            ),
+            "jwt[0].issuer.url: Invalid value: \"http://x\": URL scheme must be https",
+        ),
+        (
+            "authentication-config",
+            format!(
+                "{v1}kind: AuthenticationConfiguration\njwt:\n- issuer: {{url: 'https://x', audiences: [a]}}\n  \
+                 claimMappings: {{username: {{expression: claims.sub}}}}"
+            ),
+            "jwt[0].claimMappings.username: expressions are not supported",
+        ),
+        (
+            "authorization-config",
+            format!("{v1}kind: AuthorizationConfiguration\nauthorizers: []"),
+            "at least one authorization mode must be defined",
+        ),
+        (
+            "authorization-config",
+            format!("{v1}kind: AuthorizationConfiguration\nauthorizers: [{{type: ABAC, name: x}}]"),
+            "unknown authorization mode \"ABAC\" specified",
+        ),
+        ("token-auth-file", "abc".to_owned(), "expected at least 3 columns"),
+    ] {
+        let error = refused(flag, &text).await;
+        assert!(error.contains(why), "{error}");
+    }
+}
