@@ -12,9 +12,10 @@ mod legacy;
 pub use facts::{ResourceFacts, SubresourceFacts, facts};
 
 use crate::body::{Request, Response, empty};
+use crate::negotiate::Encoding;
 use crate::request::RequestInfo;
 use crate::server::Server;
-use crate::{dispatch, respond};
+use crate::{dispatch, negotiate, respond};
 use api::status::Status;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
@@ -27,28 +28,44 @@ pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<R
     if !matches!(info.verb, "get" | "head") {
         return Err(dispatch::method_not_allowed());
     }
-    answer(&info.path, request.headers(), &facts(server)).ok_or_else(Status::no_such_path)
+    answer(&info.path, request.headers(), &facts(server))?.ok_or_else(Status::no_such_path)
 }
 
-/// The answer to a GET; `None` if nothing is there.
-pub fn answer(path: &str, headers: &HeaderMap, facts: &[ResourceFacts]) -> Option<Response> {
+/// The answer to a GET; `None` if nothing is there, 406 if it is there in no form that the client accepts.
+pub fn answer(path: &str, headers: &HeaderMap, facts: &[ResourceFacts]) -> Result<Option<Response>, Status> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
-    let document = match segments.as_slice() {
-        ["api"] if wants_aggregated(headers) => return Some(with_etag(&aggregated::core(facts), headers)),
-        ["apis"] if wants_aggregated(headers) => return Some(with_etag(&aggregated::groups(facts), headers)),
-        ["api"] => legacy::core_versions(host),
-        ["apis"] => legacy::groups(facts),
-        ["apis", group] => legacy::group(facts, group)?,
-        ["api", version] => legacy::resources(facts, "", version)?,
-        ["apis", group, version] if !group.is_empty() => legacy::resources(facts, group, version)?,
-        _ => return None,
-    };
-    let mut response = respond::json(200, &document);
+    match segments.as_slice() {
+        ["api"] if wants_aggregated(headers) => {
+            return Ok(Some(with_etag(&aggregated::core(facts), headers)));
+        }
+        ["apis"] if wants_aggregated(headers) => {
+            return Ok(Some(with_etag(&aggregated::groups(facts), headers)));
+        }
+        _ => {}
+    }
+    let Some(mut document) = legacy(&segments, headers, facts) else { return Ok(None) };
+    let encoding = negotiate::plain(headers)?;
+    if encoding == Encoding::Protobuf {
+        // Upstream leaves it out of some documents, but not of its envelope.
+        document["apiVersion"] = "v1".into();
+    }
+    let mut response = respond::object(200, &document, encoding);
     if segments.len() == 1 {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     }
-    Some(response)
+    Ok(Some(response))
+}
+
+fn legacy(segments: &[&str], headers: &HeaderMap, facts: &[ResourceFacts]) -> Option<Value> {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
+    match segments {
+        ["api"] => Some(legacy::core_versions(host)),
+        ["apis"] => Some(legacy::groups(facts)),
+        ["apis", group] => legacy::group(facts, group),
+        ["api", version] => legacy::resources(facts, "", version),
+        ["apis", group, version] if !group.is_empty() => legacy::resources(facts, group, version),
+        _ => None,
+    }
 }
 
 /// Whether the first media type that can be served is the aggregated one.

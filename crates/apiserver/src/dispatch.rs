@@ -6,7 +6,9 @@ use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::request::RequestInfo;
 use crate::server::Server;
-use crate::{body, catalog, discovery, handlers, health, openapi, openid, respond, version};
+use crate::{
+    body, catalog, discovery, handlers, health, metrics, openapi, openid, request, respond, version,
+};
 use api::status::Status;
 use serde_json::json;
 use std::sync::Arc;
@@ -39,6 +41,9 @@ pub(crate) async fn dispatch(
     user: UserInfo,
     request: Request,
 ) -> Result<Response, Status> {
+    if let Some(escape) = request::invalid_escape(&info.path) {
+        return Err(Status::bad_request(format!("invalid URL escape {escape:?}")));
+    }
     if info.is_resource {
         return resource(server, info, user, request).await;
     }
@@ -57,11 +62,7 @@ pub(crate) async fn dispatch(
         _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),
         ["healthz" | "livez" | "readyz", ..] => health::serve(server, info),
         ["version"] => Ok(respond::json(200, &version::version())),
-        ["metrics"] => Ok(respond::bytes(
-            200,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            server.context.metrics.encode(),
-        )),
+        ["metrics"] => Ok(metrics::respond(&server.context.metrics, request.headers())),
         ["openid", "v1", "jwks"] => openid::keys(server),
         [".well-known", "openid-configuration"] => Ok(openid::configuration(server)),
         _ => Err(Status::no_such_path()),

@@ -2,7 +2,10 @@
 //!
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/metrics`: names and labels are upstream's.
 
+use crate::body::Response;
 use component_base::Metrics;
+use http::HeaderMap;
+use http::header::ACCEPT;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -103,6 +106,47 @@ impl ServerMetrics {
     }
 }
 
+/// All metrics in the format that the client asks for: Prometheus' own unless it asks for OpenMetrics.
+pub(crate) fn respond(metrics: &Metrics, headers: &HeaderMap) -> Response {
+    let accepts = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let first = accepts.flat_map(|v| v.split(',')).find_map(|clause| {
+        let media_type = clause.split(';').next().unwrap_or("").trim();
+        match media_type {
+            "application/openmetrics-text" => Some(true),
+            "text/plain" | "*/*" | "text/*" => Some(false),
+            _ => None,
+        }
+    });
+    let text = metrics.encode();
+    if first == Some(true) {
+        let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
+        return crate::respond::bytes(200, media_type, text);
+    }
+    let media_type = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+    crate::respond::bytes(200, media_type, plain_text(&text))
+}
+
+/// OpenMetrics as Prometheus' older format: a counter's own name ends with `_total`, and there is no last line.
+fn plain_text(open_metrics: &str) -> String {
+    let counters: std::collections::HashSet<&str> = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len() + 64);
+    for line in open_metrics.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
+                text += &format!("# {what} {name}_total {rest}");
+            }
+            _ => text += line,
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// The class of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
@@ -120,5 +164,18 @@ pub(crate) struct InflightGuard(Gauge);
 impl Drop for InflightGuard {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_named_as_prometheus_does() {
+        let open = "# HELP a Requests.\n# TYPE a counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n# EOF\n";
+        let plain =
+            "# HELP a_total Requests.\n# TYPE a_total counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n";
+        assert_eq!(plain_text(open), plain);
     }
 }

@@ -54,7 +54,10 @@ impl ResourceFacts {
             });
         }
         // Upstream makes up what can only be read.
-        let stored = strategy.verbs().contains(&"create").then(|| strategy.resource().clone());
+        let stored = strategy.verbs().contains(&"create").then(|| {
+            let version = strategy.storage_version().to_owned().into();
+            Resource { version, ..strategy.resource().clone() }
+        });
         Self { verbs: names(strategy.verbs()), stored, subresources, resource }
     }
 

@@ -135,7 +135,10 @@ pub fn check_patched_kind(resource: &Resource, object: &Value) -> Result<(), Sta
     } else if api_version.is_empty() {
         format!("Object 'apiVersion' is missing in '{object}'")
     } else if Schema::get().type_by_gvk(group, version, kind).is_some() {
-        format!("converting ({version}.{kind}) to ({}.{}): unknown conversion", resource.version, resource.kind)
+        format!(
+            "converting ({version}.{kind}) to ({}.{}): unknown conversion",
+            resource.version, resource.kind
+        )
     } else {
         format!("no kind {kind:?} is registered for version {api_version:?}")
     };

@@ -21,6 +21,7 @@ use serde_json::Value;
 pub(super) async fn delete(call: &Call<'_>, request: Request) -> Result<Response, Status> {
     let (delete, dry_run) = read_options(call, request).await?;
     let mut options = call.write_options(dry_run);
+    warn(call, &delete, &mut options.warnings);
     let name = call.info.name.as_str();
     let deleted = call.store.delete(&mut options, call.namespace, name, &delete).await?;
     let warnings = options.warnings;
@@ -40,15 +41,12 @@ pub(super) async fn delete(call: &Call<'_>, request: Request) -> Result<Response
 pub(super) async fn delete_collection(call: &Call<'_>, request: Request) -> Result<Response, Status> {
     let query = ListOptions::parse(&call.info.query, false)?;
     let (delete, dry_run) = read_options(call, request).await?;
-    let selection = Selection::parse(
-        call.version,
-        call.namespace,
-        &query.label_selector,
-        &query.field_selector,
-    )?
-    .named(&call.info.name);
+    let selection =
+        Selection::parse(call.version, call.namespace, &query.label_selector, &query.field_selector)?
+            .named(&call.info.name);
     let page = list::page(call.store, &selection, &query).await?;
     let mut options = call.write_options(dry_run);
+    warn(call, &delete, &mut options.warnings);
     for object in &page.objects {
         let result = call.store.delete(&mut options, object.namespace(), object.name(), &delete).await;
         match result {
@@ -61,6 +59,13 @@ pub(super) async fn delete_collection(call: &Call<'_>, request: Request) -> Resu
     let mut response = list::respond(call, page).await?;
     super::respond::add_warnings(response.headers_mut(), &warnings);
     Ok(response)
+}
+
+/// Tells who leaves it to the kind what becomes of dependents.
+fn warn(call: &Call<'_>, delete: &DeleteOptions, warnings: &mut Vec<String>) {
+    if delete.propagation_policy.is_none() && delete.orphan_dependents.is_none() {
+        warnings.extend(call.store.strategy().deletion_warning().map(str::to_owned));
+    }
 }
 
 async fn read_options(call: &Call<'_>, request: Request) -> Result<(DeleteOptions, bool), Status> {

@@ -33,13 +33,9 @@ pub(super) struct Page {
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response, Status> {
     let options = ListOptions::parse(&call.info.query, false)?;
-    let selection = Selection::parse(
-        call.version,
-        call.namespace,
-        &options.label_selector,
-        &options.field_selector,
-    )?
-    .named(&call.info.name);
+    let selection =
+        Selection::parse(call.version, call.namespace, &options.label_selector, &options.field_selector)?
+            .named(&call.info.name);
     respond(call, page(call.store, &selection, &options).await?).await
 }
 

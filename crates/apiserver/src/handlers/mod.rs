@@ -18,6 +18,8 @@ mod respond;
 #[cfg(test)]
 mod tests;
 mod update;
+#[cfg(test)]
+mod version_tests;
 mod watch;
 
 pub use respond::{error, json};
@@ -81,9 +83,7 @@ pub(crate) async fn dispatch(
     let resource = version.resource();
     let status = info.subresource == "status";
     let namespaced = !info.namespace.is_empty();
-    if !info.rest.is_empty()
-        || !(info.subresource.is_empty() || status && store.strategy().has_status())
-    {
+    if !info.rest.is_empty() || !(info.subresource.is_empty() || status && store.strategy().has_status()) {
         return Err(Status::no_such_path());
     }
     let namespace = if resource.namespaced() { info.namespace.as_str() } else { "" };
@@ -118,10 +118,21 @@ pub(crate) async fn dispatch(
     let negotiated = negotiate(request.headers(), info.query.optional_flag("pretty"), target, protobuf)?;
     let headers = request.headers().clone();
     let manager = options::field_manager(&info.query, &headers, user);
-    let call =
-        Call { registry, store, version, admission, context, info, user, headers, manager, negotiated, namespace };
+    let call = Call {
+        registry,
+        store,
+        version,
+        admission,
+        context,
+        info,
+        user,
+        headers,
+        manager,
+        negotiated,
+        namespace,
+    };
     let what = if status { UpdateOptions::Status } else { UpdateOptions::Object };
-    match info.verb {
+    let mut response = match info.verb {
         "get" => get::get(&call).await,
         "list" => list::list(&call).await,
         "watch" => watch::watch(&call).await,
@@ -131,7 +142,10 @@ pub(crate) async fn dispatch(
         "delete" => delete::delete(&call, request).await,
         "deletecollection" => delete::delete_collection(&call, request).await,
         _ => Err(crate::dispatch::method_not_allowed()),
-    }
+    }?;
+    let deprecation = store.strategy().deprecation().map(str::to_owned);
+    respond::add_warnings(response.headers_mut(), deprecation.as_slice());
+    Ok(response)
 }
 
 impl<'a> Call<'a> {

@@ -15,7 +15,7 @@ pub(super) struct Api {
 
 pub(super) struct Answer {
     pub(super) code: u16,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     pub(super) text: String,
 }
 
@@ -28,12 +28,21 @@ impl Answer {
 pub(super) const WIDGETS: &str = "/apis/test.io/v1/namespaces/ns/widgets";
 
 impl Api {
+    /// With every built-in kind.
+    pub(super) async fn built_in() -> Self {
+        let context = Context::simulated(1);
+        let storage = crate::registry::fixture::memory(&context).await;
+        let strategies = crate::resources::all();
+        let registry = Registry::open(Arc::clone(&storage), &context, strategies).await.unwrap();
+        Self { registry, storage, context }
+    }
+
     pub(super) async fn new() -> Self {
         let (registry, storage, context) = open(1).await;
         Self { registry, storage, context }
     }
 
-    async fn raw(
+    pub(super) async fn raw(
         &self,
         method: &str,
         uri: &str,

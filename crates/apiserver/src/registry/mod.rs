@@ -4,12 +4,15 @@
 //! reads it.
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/generic`.
 
+mod compaction;
 mod companion;
 mod delete;
 mod ensure;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod history_tests;
 pub mod managed_fields;
 pub mod metadata;
 mod object;
@@ -60,17 +63,19 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Loads what is stored and starts to follow it.
+    /// Loads what is stored and starts to follow it, and to forget its history.
     ///
-    /// The task that follows ends with `context.shutdown`.
+    /// The tasks that do so end with `context.shutdown`.
     pub async fn open(
         storage: Arc<dyn Storage>,
         context: &Context,
         strategies: Vec<Arc<dyn Strategy>>,
     ) -> Result<Arc<Self>, Error> {
-        let caches = Arc::new(Caches::new(Arc::clone(&storage), &strategies));
+        let compaction = compaction::run(Arc::clone(&storage), context.clock.clone());
+        let caches = Arc::new(Caches::new(storage, &strategies));
         let pump = Pump::load(Arc::clone(&caches)).await?;
         context.shutdown.spawn(pump.run(context.clock.clone()));
+        context.shutdown.spawn(compaction);
         let stores: Vec<Arc<Store>> = strategies
             .into_iter()
             .enumerate()

@@ -102,6 +102,11 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The version that the storage version hash speaks of: upstream still stores some kinds in an older one.
+    fn storage_version(&self) -> &str {
+        &self.resource().version
+    }
+
     /// The verbs served on objects of this kind, sorted.
     fn verbs(&self) -> &'static [&'static str] {
         STANDARD_VERBS
@@ -148,6 +153,18 @@ pub trait Strategy: Send + Sync + 'static {
     /// All errors of a changed status.
     fn validate_status_update(&self, _object: &Value, _old: &Value) -> ErrorList {
         ErrorList::new()
+    }
+
+    /// A text for the `Warning:` header of every request for this kind: what to use instead of it.
+    ///
+    /// **Upstream**: `APILifecycleDeprecated`, `deprecation.WarningMessage`.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// A text for the `Warning:` header of a deletion that does not say what becomes of dependents.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
     }
 
     /// Texts for `Warning:` headers about an accepted object.

@@ -15,6 +15,8 @@ use storage::{Expect, Key, Op, Txn};
 
 /// Bytes of the largest object. **Upstream**: etcd's `--max-request-bytes`.
 pub(crate) const MAX_OBJECT_BYTES: usize = 1_572_864;
+/// Levels of the deepest object: a parser must be able to read what is stored, and what is around it in an answer.
+const MAX_DEPTH: usize = 110;
 const RESERVATIONS: &str = "/reservations/";
 
 impl Store {
@@ -58,6 +60,11 @@ impl Store {
     }
 
     fn put(&self, mut txn: Txn, key: &Key, object: &Value, expect: Expect) -> Result<Txn, Status> {
+        if is_deeper(object, MAX_DEPTH) {
+            return Err(Status::bad_request(format!(
+                "the object is nested more than {MAX_DEPTH} levels deep"
+            )));
+        }
         let value = encode(&*self.strategy, object);
         if value.len() > MAX_OBJECT_BYTES {
             return Err(too_large(value.len()));
@@ -90,6 +97,15 @@ impl Store {
         let (path, body) = claim.map_or_else(Default::default, |claim| claim.taken.clone());
         let error = FieldError { path: Path::new(&path), error_type: ErrorType::Invalid, body };
         Err(self.invalid(name, &vec![error]))
+    }
+}
+
+/// Whether a value has more levels than this.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(fields) => levels == 0 || fields.values().any(|field| is_deeper(field, levels - 1)),
+        _ => false,
     }
 }
 

@@ -29,8 +29,8 @@ mod storage;
 mod webhook_client;
 
 pub(crate) use self::certificates::conditions as certificate_conditions;
-pub(crate) use self::edit::is_empty;
 pub use self::core::service::{DEFAULT_SERVICE_CIDR, ServiceCidr};
+pub(crate) use self::edit::is_empty;
 
 use crate::registry::Strategy;
 use std::sync::Arc;

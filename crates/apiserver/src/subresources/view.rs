@@ -63,6 +63,7 @@ impl Wish {
                 options::WriteQuery::parse_apply(&info.query)?;
                 return apply::parse(&body).map(Self::Apply);
             }
+            options::WriteQuery::parse(&info.query, "PatchOptions")?;
             return Ok(Self::Patch(Patch::parse(content_type, &resource, &body)?));
         }
         let wanted = decode::object_of(request, &resource.api_version(), kind).await?;

@@ -7,7 +7,6 @@ use super::selection::Selection;
 use crate::registry::{Object, Strategy};
 use api::kind::Resource;
 use imbl::OrdMap;
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,8 +123,7 @@ pub(crate) fn prefix(resource: &Resource) -> String {
 impl Cache {
     pub(super) fn new(strategy: Arc<dyn Strategy>) -> Self {
         let prefix = prefix(strategy.resource()).into();
-        let state =
-            State {
+        let state = State {
             objects: OrdMap::new(),
             ring: Ring::default(),
             revision: 0,
@@ -226,25 +224,14 @@ impl Cache {
         state.ring = Ring::starting_at(revision);
     }
 
-    /// Brings the cache to a newly listed state after history was lost: watchers are told the difference.
+    /// Brings the cache to a newly listed state after history was lost. What happened in between nobody can tell, so
+    /// watchers are ended: they resume if the storage remembers, or list anew.
     pub(super) fn replace(&self, items: Vec<Arc<Object>>, revision: u64) {
-        let listed: HashMap<Key, Arc<Object>> = items.into_iter().map(|o| (o.key().clone(), o)).collect();
         let mut state = self.state();
-        state.ring = Ring::starting_at(revision);
-        let gone: Vec<Key> = state.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
-        let mut changed: Vec<Arc<Object>> = listed
-            .into_values()
-            .filter(|o| state.objects.get(o.key()).is_none_or(|old| old.revision() != o.revision()))
-            .collect();
-        changed.sort_by_key(|object| object.revision());
-        for object in changed {
-            state.change(&object.key().clone(), object.revision(), Some(object));
-        }
-        for key in gone {
-            state.change(&key, revision, None);
-        }
+        state.objects = items.into_iter().map(|object| (object.key().clone(), object)).collect();
         state.ring = Ring::starting_at(revision);
         state.revision = revision;
+        state.watchers.clear();
     }
 }
 

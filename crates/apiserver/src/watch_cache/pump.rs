@@ -1,7 +1,7 @@
 //! The task that follows the storage and feeds the caches.
 //!
 //! **Contract**: survives a broken watch: it resumes where it was, or, if that history is gone, lists anew and
-//! tells watchers the difference. It ends when the storage is closed.
+//! ends all watchers. It ends when the storage is closed.
 
 use super::{Caches, ROOT};
 use crate::registry::{Error, Object};

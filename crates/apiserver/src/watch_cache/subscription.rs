@@ -30,24 +30,41 @@ pub struct Subscription {
     receiver: mpsc::Receiver<Change>,
     crowd: Arc<AtomicUsize>,
     delivered: u64,
+    /// Changes up to here are not told: the watcher asked for those that come later.
+    after: u64,
 }
 
 impl Subscription {
     /// The next change; `None` when the watcher was too slow or the server ends.
     pub async fn next(&mut self) -> Option<Change> {
-        let change = match self.missed.pop_front() {
-            Some(change) => change,
-            None => self.receiver.recv().await?,
-        };
-        self.delivered = change.object.revision();
-        Some(change)
+        loop {
+            let change = match self.missed.pop_front() {
+                Some(change) => change,
+                None => self.receiver.recv().await?,
+            };
+            if let Some(change) = self.told(change) {
+                return Some(change);
+            }
+        }
     }
 
     /// The next change if there is one already.
     pub fn try_next(&mut self) -> Option<Change> {
-        let change = self.missed.pop_front().or_else(|| self.receiver.try_recv().ok())?;
-        self.delivered = change.object.revision();
-        Some(change)
+        loop {
+            let change = self.missed.pop_front().or_else(|| self.receiver.try_recv().ok())?;
+            if let Some(change) = self.told(change) {
+                return Some(change);
+            }
+        }
+    }
+
+    /// The change, if it is one that the watcher is to be told.
+    fn told(&mut self, change: Change) -> Option<Change> {
+        let revision = change.object.revision();
+        (revision > self.after).then(|| {
+            self.delivered = revision;
+            change
+        })
     }
 
     /// How long to let changes gather before the next are sent: sending costs about as much whether it is one change or
@@ -72,26 +89,26 @@ impl Caches {
         let Link { snapshot, receiver, crowd, .. } = self.cache(index).link(None, selection);
         let initial: Vec<Arc<Object>> = selection.list(&snapshot).cloned().collect();
         let revision = snapshot.revision().max(published);
-        Subscription { initial, revision, missed: VecDeque::new(), receiver, crowd, delivered: revision }
+        let missed = VecDeque::new();
+        Subscription { initial, revision, missed, receiver, crowd, delivered: revision, after: 0 }
     }
 
-    /// Links a watcher that wants every change after `since`.
+    /// Links a watcher that wants every change after `since`, which may lie in the future: what comes until then is
+    /// left out, as upstream does.
     pub async fn subscribe_since(
         &self,
         index: usize,
         selection: &Selection,
         since: u64,
     ) -> Result<Subscription, Status> {
-        if let Err(current) = self.wait_for(since).await {
-            return Err(Status::too_large_resource_version(since, current));
-        }
         let cache = self.cache(index);
         let Link { snapshot, missed, receiver, crowd } = cache.link(Some(since), selection);
         let missed = match missed {
             Some(missed) => missed.into(),
             None => self.history(cache, selection, since, snapshot.revision()).await?,
         };
-        Ok(Subscription { initial: Vec::new(), revision: since, missed, receiver, crowd, delivered: since })
+        let initial = Vec::new();
+        Ok(Subscription { initial, revision: since, missed, receiver, crowd, delivered: since, after: since })
     }
 
     /// The changes after `since` up to `until`, from the storage's history.

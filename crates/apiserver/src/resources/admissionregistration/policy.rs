@@ -152,6 +152,10 @@ impl Strategy for Policy {
         &self.resource
     }
 
+    fn storage_version(&self) -> &str {
+        if self.mutating { "v1beta1" } else { "v1" }
+    }
+
     fn has_status(&self) -> bool {
         !self.mutating
     }

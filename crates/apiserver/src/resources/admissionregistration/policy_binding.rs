@@ -80,6 +80,10 @@ impl Strategy for PolicyBinding {
         &self.resource
     }
 
+    fn storage_version(&self) -> &str {
+        if self.mutating { "v1beta1" } else { "v1" }
+    }
+
     fn has_generation(&self) -> bool {
         true
     }

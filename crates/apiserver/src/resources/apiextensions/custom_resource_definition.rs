@@ -138,6 +138,10 @@ impl Strategy for CustomResourceDefinition {
         &self.0
     }
 
+    fn storage_version(&self) -> &str {
+        "v1beta1"
+    }
+
     fn has_status(&self) -> bool {
         true
     }

@@ -25,6 +25,10 @@ impl Strategy for ComponentStatus {
         &self.0
     }
 
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 ComponentStatus is deprecated in v1.19+")
+    }
+
     fn verbs(&self) -> &'static [&'static str] {
         &["get", "list"]
     }
