@@ -185,7 +185,6 @@ fn unsupported(pod: &Pod) -> Vec<String> {
     note(spec.resource_claims.iter().flatten().next().is_some(), "spec.resourceClaims");
     note(spec.resources.is_some(), "spec.resources");
     note(spec.host_users == Some(false), "spec.hostUsers");
-    note(spec.image_pull_secrets.iter().flatten().next().is_some(), "spec.imagePullSecrets");
     let init = spec.init_containers.iter().flatten().enumerate();
     for (index, container) in init {
         let path = format!("spec.initContainers[{index}]");

@@ -4,13 +4,15 @@
 //! **Upstream**: `pkg/kubelet/images/image_manager.go`, reasons and texts included.
 
 use crate::backoff::{Backoff, go_duration};
+use crate::image_gc::Ledger;
 use crate::pod_status::Waiting;
-use api::k8s_openapi::api::core::v1::Container;
+use crate::pull_secrets::credentials;
+use api::k8s_openapi::api::core::v1::{Container, Secret};
 use component_base::Clock;
 use jiff::{SignedDuration, Timestamp};
-use runtime::{Error, ImageService};
+use runtime::{AuthConfig, Error, ImageId, ImageService};
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// How long a pod shows the pull's error before it shows that it is held back.
 const SHOW_ERROR: SignedDuration = SignedDuration::from_secs(2);
@@ -20,6 +22,7 @@ pub(crate) struct Images {
     service: std::sync::Arc<dyn ImageService>,
     failures: Mutex<Failures>,
     clock: Clock,
+    ledger: Ledger,
 }
 
 /// By pod and image.
@@ -63,14 +66,29 @@ fn need(policy: &str, present: bool) -> Need {
 }
 
 impl Images {
-    pub(crate) fn new(service: std::sync::Arc<dyn ImageService>, clock: Clock) -> Self {
+    pub(crate) fn new(service: std::sync::Arc<dyn ImageService>, clock: Clock, ledger: Ledger) -> Self {
         let failures = Failures { backoff: Backoff::kubelet(), said: HashMap::new() };
-        Self { service, failures: Mutex::new(failures), clock }
+        Self { service, failures: Mutex::new(failures), clock, ledger }
     }
 
     /// What is known of an image that is present.
     pub(crate) async fn status(&self, image: &str) -> runtime::Result<Option<runtime::Image>> {
         self.service.image_status(image).await
+    }
+
+    /// The images that this node has pulled.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// All images of the engine.
+    pub(crate) async fn list(&self) -> runtime::Result<Vec<runtime::Image>> {
+        self.service.list_images().await
+    }
+
+    /// Removes an image that nothing uses.
+    pub(crate) async fn remove(&self, id: &str) -> runtime::Result<()> {
+        self.service.remove_image(id).await
     }
 
     /// Forgets what failed for a pod that is gone.
@@ -85,9 +103,13 @@ impl Images {
         &self,
         pod_uid: &str,
         container: &Container,
+        secrets: &[Arc<Secret>],
         tell: Tell<'_>,
     ) -> Result<String, Unavailable> {
-        let image = self.present_or_pulled(pod_uid, container, tell).await;
+        let image = self.present_or_pulled(pod_uid, container, secrets, tell).await;
+        if let Ok(id) = &image {
+            self.ledger.used(id, self.clock.now());
+        }
         if let Err(Unavailable { waiting, .. }) = &image {
             tell(EventKind::Warning, "Failed", &format!("Error: {}", waiting.reason));
         }
@@ -98,6 +120,7 @@ impl Images {
         &self,
         pod_uid: &str,
         container: &Container,
+        secrets: &[Arc<Secret>],
         tell: Tell<'_>,
     ) -> Result<String, Unavailable> {
         let image = container.image.as_deref().unwrap_or_default();
@@ -127,11 +150,17 @@ impl Images {
                 let message = format!("Container image {image:?} is not present with pull policy of Never");
                 fail("ErrImageNeverPull", "ErrImageNeverPull", message)
             }
-            Need::Pull => self.pull(pod_uid, image, tell).await,
+            Need::Pull => self.pull(pod_uid, image, &credentials(image, secrets), tell).await,
         }
     }
 
-    async fn pull(&self, pod_uid: &str, image: &str, tell: Tell<'_>) -> Result<String, Unavailable> {
+    async fn pull(
+        &self,
+        pod_uid: &str,
+        image: &str,
+        credentials: &[AuthConfig],
+        tell: Tell<'_>,
+    ) -> Result<String, Unavailable> {
         let key = format!("{pod_uid}_{image}");
         let held = {
             let failures = self.locked();
@@ -146,8 +175,9 @@ impl Images {
         }
         tell(EventKind::Normal, "Pulling", &format!("Pulling image {image:?}"));
         let started = self.clock.instant();
-        match self.service.pull_image(image, None).await {
+        match self.pull_with(image, credentials).await {
             Ok(id) => {
+                self.ledger.pulled(id.as_str(), self.clock.now());
                 {
                     let mut failures = self.locked();
                     failures.backoff.reset(&key);
@@ -182,6 +212,19 @@ impl Images {
                 Err(Unavailable { waiting: Waiting { reason, message }, retry_at: Some(now + SHOW_ERROR) })
             }
         }
+    }
+
+    /// Pulls with the first credentials that the registry takes; without any, as nobody in particular.
+    async fn pull_with(&self, image: &str, credentials: &[AuthConfig]) -> runtime::Result<ImageId> {
+        let Some((last, others)) = credentials.split_last() else {
+            return self.service.pull_image(image, None).await;
+        };
+        for auth in others {
+            if let Ok(id) = self.service.pull_image(image, Some(auth)).await {
+                return Ok(id);
+            }
+        }
+        self.service.pull_image(image, Some(last)).await
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Failures> {

@@ -7,13 +7,14 @@
 
 use crate::container_config::NodeContext;
 use crate::eviction::{self, Eviction, PressureGauge};
+use crate::image_gc::{self, Ledger};
 use crate::images::Images;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
 use crate::pod_worker::{Handle, Node, Told, spawn};
 use crate::references::References;
 use crate::server::Host;
-use crate::{Error, Server, gc, node_status, volumes};
+use crate::{Error, Server, gc, node_status, static_pods, volumes};
 use api::k8s_openapi::api::core::v1::{Pod, Service};
 use client::{Delta, Informers, Interner, Recorder, Selection};
 use component_base::{Context, Metrics};
@@ -23,11 +24,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Longest wait between attempts to reach a runtime that is down.
 const RUNTIME_RETRY_MAX: Duration = Duration::from_secs(5);
 const RUNTIME_RETRY_MIN: Duration = Duration::from_millis(100);
+
+/// After a mirror pod that could not be made.
+const MIRROR_RETRY: Duration = Duration::from_secs(10);
 
 /// What the launcher decides about a kubelet.
 pub struct Config {
@@ -69,12 +73,13 @@ pub async fn run(
 
     // Nodes of one machine may share the folder; each has its own in it.
     let root_dir = config.root_dir.as_ref().map(|root| root.join(&config.node_name));
+    let ledger = root_dir.as_ref().map(|root| Ledger::load(root.join("images.json"))).unwrap_or_default();
     let pressure = PressureGauge::default();
     let node = Arc::new(Node {
         context: context.clone(),
         client: client.clone(),
         runtime: config.runtime.clone(),
-        images: Images::new(config.images.clone(), context.clock.clone()),
+        images: Arc::new(Images::new(config.images.clone(), context.clock.clone(), ledger)),
         recorder: recorder.clone(),
         facts: NodeContext {
             node_name: config.node_name.clone(),
@@ -109,15 +114,31 @@ pub async fn run(
     })));
 
     let (evict, evictions) = mpsc::channel(1);
+    let (found, statics) = mpsc::channel(1);
     if let Some(root) = root_dir {
+        let (folder, name) = (root.join("manifests"), config.node_name.clone());
+        context.shutdown.spawn(static_pods::watch(folder, name, context.clock.clone(), found));
         let engine = config.runtime.status().await.map(|status| status.root_dir).unwrap_or_default();
-        let watch = eviction::run(node.clone(), pressure.clone(), root, engine.into(), evict);
+        let engine = PathBuf::from(engine);
+        let (clock, images) = (context.clock.clone(), node.images.clone());
+        context.shutdown.spawn(image_gc::run(clock, config.runtime.clone(), images, engine.clone()));
+        let watch = eviction::run(node.clone(), pressure.clone(), root, engine, evict);
         context.shutdown.spawn(watch);
+    } else {
+        // Nobody will tell of files.
+        drop(found);
     }
     let status = node_status::Reporter::new(context.clone(), client, config, version, recorder, pressure);
     context.shutdown.spawn(status.run());
-    let mut kubelet = Kubelet { node, workers: HashMap::new(), known: HashMap::new(), synced: false };
-    kubelet.run(pods, evictions).await;
+    let mut kubelet = Kubelet {
+        node,
+        workers: HashMap::new(),
+        known: HashMap::new(),
+        synced: false,
+        statics: None,
+        mirrors: Arc::default(),
+    };
+    kubelet.run(pods, evictions, statics).await;
     Ok(())
 }
 
@@ -145,13 +166,23 @@ struct Kubelet {
     known: HashMap<String, Arc<Pod>>,
     /// The API has told of every pod of this node: what else the runtime has is an orphan.
     synced: bool,
+    /// Pods from files; none: they were not read yet.
+    statics: Option<Vec<Arc<Pod>>>,
+    /// Told when mirrors may not be what they should.
+    mirrors: Arc<Notify>,
 }
 
 impl Kubelet {
-    async fn run(&mut self, pods: client::Informer<Pod>, mut evictions: mpsc::Receiver<Eviction>) {
+    async fn run(
+        &mut self,
+        pods: client::Informer<Pod>,
+        mut evictions: mpsc::Receiver<Eviction>,
+        mut statics: mpsc::Receiver<Vec<Arc<Pod>>>,
+    ) {
         let mut events = self.subscribe().await;
         self.list().await;
         let mut deltas = pods.subscribe();
+        let mut files_are_read = true;
         loop {
             tokio::select! {
                 () = self.node.context.shutdown.requested() => return,
@@ -159,10 +190,30 @@ impl Kubelet {
                     Some(Delta::Synced) => {
                         self.synced = true;
                         self.collect_orphans();
+                        self.mirrors.notify_one();
                     }
                     Some(delta) => self.pod_changed(delta),
                     None => return,
                 },
+                found = statics.recv(), if files_are_read => match found {
+                    Some(found) => self.files_changed(found),
+                    // A node on paper has no files.
+                    None => {
+                        files_are_read = false;
+                        self.statics.get_or_insert_default();
+                        self.collect_orphans();
+                    }
+                },
+                () = self.mirrors.notified(), if self.synced => {
+                    let statics = self.statics.clone().unwrap_or_default();
+                    let (node, again) = (self.node.clone(), self.mirrors.clone());
+                    self.node.context.shutdown.spawn(async move {
+                        if !static_pods::mirror(&node, &statics).await {
+                            node.context.clock.sleep(MIRROR_RETRY).await;
+                            again.notify_one();
+                        }
+                    });
+                }
                 Some(eviction) = evictions.recv() => {
                     if let Some(worker) = self.workers.get(&eviction.uid) {
                         worker.evict(eviction);
@@ -200,6 +251,16 @@ impl Kubelet {
 
     fn pod_changed(&mut self, delta: Delta<Pod>) {
         let Some(pod) = delta.object().cloned() else { return };
+        if let Some(of) = static_pods::mirrored(&pod) {
+            if let Some(worker) = self.workers.get(of) {
+                worker.wake.notify_one();
+            }
+            if matches!(delta, Delta::Deleted(_)) || pod.metadata.deletion_timestamp.is_some() || self.synced
+            {
+                self.mirrors.notify_one();
+            }
+            return;
+        }
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         if matches!(delta, Delta::Deleted(_)) {
             self.workers.retain(|_, worker| !worker.has_ended());
@@ -219,6 +280,27 @@ impl Kubelet {
         }
     }
 
+    /// Runs what is in the files now, and ends what is in them no more.
+    fn files_changed(&mut self, found: Vec<Arc<Pod>>) {
+        let has =
+            |list: &[Arc<Pod>], pod: &Pod| list.iter().any(|other| other.metadata.uid == pod.metadata.uid);
+        for gone in self.statics.iter().flatten().filter(|pod| !has(&found, pod)) {
+            if let Some(worker) = self.workers.get(gone.metadata.uid.as_deref().unwrap_or_default()) {
+                worker.told.send_replace(Told::Orphan(gone.clone()));
+            }
+        }
+        for pod in &found {
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            if self.workers.get(&uid).is_none_or(Handle::has_ended) {
+                let fresh = !self.known.contains_key(&uid);
+                self.workers.insert(uid, spawn(self.node.clone(), Told::Present(pod.clone()), fresh));
+            }
+        }
+        self.statics = Some(found);
+        self.collect_orphans();
+        self.mirrors.notify_one();
+    }
+
     fn runtime_changed(&self, event: &RuntimeEvent) {
         if let Some(worker) = self.workers.get(&event.pod_uid) {
             worker.wake.notify_one();
@@ -227,7 +309,7 @@ impl Kubelet {
 
     /// Ends what the runtime has of pods that the API does not have.
     fn collect_orphans(&mut self) {
-        if !self.synced {
+        if !self.synced || self.statics.is_none() {
             return;
         }
         let mut known = std::mem::take(&mut self.known);

@@ -21,6 +21,7 @@ use crate::observed::{Observed, observe};
 use crate::pod_status::{self, Knowledge, Waiting, is_own, pod_status};
 use crate::probes::{Probes, Target};
 use crate::references::Held;
+use crate::static_pods;
 use crate::sync_pod::{Circumstances, Plan, sync_pod};
 use crate::volumes::Volumes;
 use api::k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -441,6 +442,9 @@ impl PodWorker {
 
     /// The pod's revision afterwards, if there was anything to write.
     async fn write(&self, pod: &Pod, status: &PodStatus) -> Result<Option<u64>, Timestamp> {
+        if static_pods::is_static(pod) {
+            return self.write_mirror(pod, status).await;
+        }
         let last = self.published.as_ref().or(pod.status.as_ref());
         let overwritten = revision(pod) > self.revision
             && pod.status.as_ref().is_some_and(|s| !pod_status::agree(s, status));
@@ -455,6 +459,29 @@ impl PodWorker {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => {
                 tracing::warn!(pod = name, "update pod status: {}", chain(&error));
+                Err(self.now() + RETRY_API)
+            }
+        }
+    }
+
+    /// Shows the status of a pod from a file on its mirror, once there is one.
+    async fn write_mirror(&self, pod: &Pod, status: &PodStatus) -> Result<Option<u64>, Timestamp> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let mirror = self.node.pods.get(namespace, name);
+        let Some(mirror) = mirror.filter(|mirror| static_pods::mirrored(mirror) == Some(uid(pod))) else {
+            return Ok(None);
+        };
+        if mirror.status.as_ref().is_some_and(|shown| pod_status::agree(shown, status)) {
+            return Ok(None);
+        }
+        let body = pod_status::patch(uid(&mirror), mirror.status.as_ref(), status);
+        match self.api(pod).patch_status(name, &PatchParams::default(), &Patch::Strategic(body)).await {
+            Ok(_) => Ok(None),
+            // Its successor's arrival wakes this worker.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+            Err(error) => {
+                tracing::warn!(pod = name, "update a mirror pod's status: {}", chain(&error));
                 Err(self.now() + RETRY_API)
             }
         }

@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) context: Context,
     pub(crate) client: kube::Client,
     pub(crate) runtime: Arc<dyn RuntimeService>,
-    pub(crate) images: Images,
+    pub(crate) images: Arc<Images>,
     pub(crate) recorder: Recorder,
     pub(crate) facts: NodeContext,
     /// The scheme of container ids.

@@ -12,7 +12,7 @@ use crate::restart;
 use crate::security;
 use crate::sync_pod::{Plan, Resize, Start, Stop, backoff_key};
 use crate::volumes::container_mounts;
-use api::k8s_openapi::api::core::v1::{Container, Pod};
+use api::k8s_openapi::api::core::v1::{Container, Pod, Secret};
 use jiff::Timestamp;
 use runtime::{ContainerId, ContainerState, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
 use std::path::{Path, PathBuf};
@@ -166,13 +166,14 @@ impl PodWorker {
         sandbox_config: &PodSandboxConfig,
         start: &Start,
     ) -> Result<ContainerId, Timestamp> {
+        let secrets = self.pull_secrets(pod).await;
         let image = {
             let worker = &*self;
             let tell = |kind, reason: &str, message: &str| {
                 worker.event(pod, Some(&container.name), kind, reason, message);
             };
             tokio::select! {
-                image = worker.node.images.ensure(uid(pod), container, &tell) => image,
+                image = worker.node.images.ensure(uid(pod), container, &secrets, &tell) => image,
                 () = worker.doom() => return Err(worker.now()),
             }
         };
@@ -346,6 +347,35 @@ impl PodWorker {
             Ok(image) => security::non_root_violation(pod, container, image.as_ref()),
             Err(error) => Some(error.to_string()),
         }
+    }
+
+    /// The Secrets with credentials for registries, as far as they are there.
+    async fn pull_secrets(&self, pod: &Pod) -> Vec<Arc<Secret>> {
+        let spec = pod.spec.iter();
+        let named: Vec<&str> = spec
+            .flat_map(|s| s.image_pull_secrets.iter().flatten())
+            .map(|secret| secret.name.as_str())
+            .filter(|name| !name.is_empty())
+            .collect();
+        if named.is_empty() {
+            return Vec::new();
+        }
+        self.held.synced().await;
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for name in named {
+            match self.held.secret(name) {
+                Ok(secret) => found.push(secret),
+                Err(_) => missing.push(name),
+            }
+        }
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            self.event(pod, None, EventKind::Warning, "FailedToRetrieveImagePullSecret", &message);
+        }
+        found
     }
 
     fn fail(&mut self, pod: &Pod, container: &Container, reason: &'static str, message: String) {

@@ -1,6 +1,7 @@
 //! Which of the runtime's containers a request means.
 
 use super::Refusal;
+use crate::static_pods::runtime_uid;
 use api::k8s_openapi::api::core::v1::{Container, Pod};
 use client::Informer;
 use runtime::{
@@ -30,7 +31,7 @@ impl Containers {
     /// All attempts of a container, newest first.
     pub(super) async fn attempts(&self, pod: &Pod, container: &str) -> Result<Vec<ContainerStatus>, Refusal> {
         let wanted = BTreeMap::from([
-            (labels::POD_UID.to_owned(), pod.metadata.uid.clone().unwrap_or_default()),
+            (labels::POD_UID.to_owned(), runtime_uid(pod)),
             (labels::CONTAINER_NAME.to_owned(), container.to_owned()),
         ]);
         let filter = ContainerFilter { labels: wanted, ..Default::default() };
@@ -58,7 +59,7 @@ impl Containers {
 
     /// The pod's sandbox that runs.
     pub(super) async fn sandbox(&self, pod: &Pod) -> Result<Option<SandboxId>, Refusal> {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let uid = runtime_uid(pod);
         let filter = PodSandboxFilter {
             state: Some(SandboxState::Ready),
             labels: BTreeMap::from([(labels::POD_UID.to_owned(), uid)]),
