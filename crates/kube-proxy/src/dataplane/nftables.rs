@@ -1,0 +1,68 @@
+//! Rules by the `nft` program: one call a transaction.
+
+use super::{Dataplane, Error};
+use async_trait::async_trait;
+use std::path::Path;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+const PROGRAM: &str = "nft";
+/// Whether packets between pods of one bridge pass the rules. **Upstream**: kube-proxy asks for the same.
+const BRIDGE_NETFILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+
+/// nftables of this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Nftables;
+
+impl Nftables {
+    /// Whether rules can be changed here: the program is installed, and we have the right.
+    ///
+    /// # Errors
+    /// With the reason if not.
+    pub async fn check() -> Result<(), Error> {
+        run("list tables\n").await
+    }
+
+    /// Whether packets between pods of one bridge pass the rules both ways.
+    pub fn sees_bridges() -> bool {
+        std::fs::read_to_string(Path::new(BRIDGE_NETFILTER)).is_ok_and(|text| text.trim() == "1")
+    }
+
+    /// Removes a table, if there is one.
+    ///
+    /// # Errors
+    /// If it is still there.
+    pub async fn remove(table: &str) -> Result<(), Error> {
+        run(&format!("add table ip {table}\ndelete table ip {table}\n")).await
+    }
+}
+
+#[async_trait]
+impl Dataplane for Nftables {
+    async fn apply(&self, transaction: &str) -> Result<(), Error> {
+        run(transaction).await
+    }
+}
+
+async fn run(transaction: &str) -> Result<(), Error> {
+    let failed = |source| Error::Run { program: PROGRAM, source };
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // Programs for administrators are not on everybody's PATH.
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut child = command.env("PATH", format!("{path}:/usr/sbin:/sbin")).spawn().map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(transaction.as_bytes()).await.map_err(failed)?;
+    }
+    let output = child.wait_with_output().await.map_err(failed)?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}

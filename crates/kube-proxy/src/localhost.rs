@@ -1,0 +1,161 @@
+//! Node ports and load balancers on 127.0.0.1, where the kernel does not redirect: a listener that passes connections on.
+//!
+//! **Contract**: a listener a port for as long as a service has it; a port that another program has is reported, not fatal.
+//! Connections under way outlive changes. TCP only.
+
+use crate::services::{Protocol, ServicePort};
+use client::Key;
+use component_base::{Context, Shutdown};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Pause after a failed accept (no file descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The listeners of all services.
+pub(crate) struct Localhost {
+    context: Context,
+    services: HashMap<Key, BTreeMap<u16, Port>>,
+}
+
+struct Port {
+    targets: Arc<Targets>,
+    listening: Shutdown,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.listening.trigger();
+    }
+}
+
+#[derive(Default)]
+struct Targets {
+    addresses: Mutex<Arc<[SocketAddrV4]>>,
+    next: AtomicUsize,
+}
+
+impl Targets {
+    /// In turn, beginning with another each time, so that a dead one costs an attempt and no more.
+    fn in_turn(&self) -> Vec<SocketAddrV4> {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        (0..addresses.len()).map(|index| addresses[(start + index) % addresses.len()]).collect()
+    }
+}
+
+impl Localhost {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self { context: context.clone(), services: HashMap::new() }
+    }
+
+    /// Listens as the service asks now; what could not be listened on.
+    pub(crate) async fn update(&mut self, service: &Key, ports: &[ServicePort]) -> Vec<String> {
+        let wanted = wanted(ports);
+        let mut known = self.services.remove(service).unwrap_or_default();
+        let (mut open, mut refused) = (BTreeMap::new(), Vec::new());
+        for (number, addresses) in wanted {
+            let port = match known.remove(&number) {
+                Some(port) => port,
+                None => match TcpListener::bind((Ipv4Addr::LOCALHOST, number)).await {
+                    Ok(listener) => self.listen(listener),
+                    Err(error) => {
+                        refused.push(format!("cannot listen on 127.0.0.1:{number}: {error}"));
+                        continue;
+                    }
+                },
+            };
+            *port.targets.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses.into();
+            open.insert(number, port);
+        }
+        if !open.is_empty() {
+            self.services.insert(service.clone(), open);
+        }
+        refused
+    }
+
+    fn listen(&self, listener: TcpListener) -> Port {
+        let (targets, listening) = (Arc::<Targets>::default(), self.context.shutdown.child());
+        let (to, clock, ended) = (targets.clone(), self.context.clock.clone(), listening.clone());
+        let connections = self.context.shutdown.clone();
+        listening.spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = ended.requested() => return,
+                };
+                match accepted {
+                    Ok((stream, _)) => connections.spawn(pass_on(stream, to.clone())),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        clock.sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        });
+        Port { targets, listening }
+    }
+}
+
+/// Which ports of 127.0.0.1 a service has, and where they lead.
+fn wanted(ports: &[ServicePort]) -> BTreeMap<u16, Vec<SocketAddrV4>> {
+    let mut wanted = BTreeMap::new();
+    for port in ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
+        if let Some(number) = port.node_port {
+            wanted.insert(number, port.outside.clone());
+        }
+        if !port.balancer_ips.is_empty() {
+            wanted.insert(port.port, port.outside.clone());
+        }
+    }
+    wanted
+}
+
+async fn pass_on(mut client: TcpStream, targets: Arc<Targets>) {
+    for target in targets.in_turn() {
+        let Ok(mut server) = TcpStream::connect(target).await else { continue };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let _ = copy_bidirectional(&mut client, &mut server).await;
+        return;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(protocol: Protocol, node_port: Option<u16>, balancer: &[Ipv4Addr]) -> ServicePort {
+        ServicePort {
+            name: "n/s:p".to_owned(),
+            protocol,
+            cluster_ip: Ipv4Addr::new(10, 96, 0, 9),
+            port: 80,
+            node_port,
+            external_ips: Vec::new(),
+            balancer_ips: balancer.to_vec(),
+            source_ranges: Vec::new(),
+            affinity: None,
+            inside: Vec::new(),
+            outside: vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080)],
+            elsewhere: true,
+        }
+    }
+
+    #[test]
+    fn listens_for_node_ports_and_load_balancers() {
+        let balancer = [Ipv4Addr::new(192, 0, 2, 1)];
+        for (ports, expected) in [
+            (vec![port(Protocol::Tcp, None, &[])], vec![]),
+            (vec![port(Protocol::Tcp, Some(30080), &[])], vec![30080]),
+            (vec![port(Protocol::Tcp, Some(30080), &balancer)], vec![80, 30080]),
+            (vec![port(Protocol::Udp, Some(30080), &balancer)], vec![]),
+        ] {
+            assert_eq!(wanted(&ports).into_keys().collect::<Vec<_>>(), expected);
+        }
+    }
+}

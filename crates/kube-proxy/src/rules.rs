@@ -1,0 +1,267 @@
+//! The kernel's rules for services, as nftables has them: what a service needs, and what turns one state into another.
+//!
+//! A packet's destination is looked up in a map (`service-ips`, `node-ports`), which costs the same for one service as for
+//! ten thousand, and leads to the chain of the service's port: one rule, which chooses an endpoint. A port with session
+//! affinity has a chain an endpoint besides, which remembers its clients in a set.
+//!
+//! **Contract**: pure; one text is one transaction.
+//! **Upstream**: `pkg/proxy/nftables/proxier.go`.
+
+use crate::services::ServicePort;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The longest name that we give; the kernel takes 255.
+const NAME_LENGTH: usize = 120;
+
+/// A map or set and a key in it.
+pub type Element = (&'static str, String);
+
+/// What is in the table for one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Chains and their rules.
+    pub chains: BTreeMap<String, Vec<String>>,
+    /// Sets of clients and how long a client stays in them, in seconds.
+    pub sets: BTreeMap<String, u32>,
+    /// Elements of the maps and sets that all services share; the text after the key.
+    pub elements: BTreeMap<Element, String>,
+}
+
+/// The table without any service; whatever a table of this name had is gone.
+pub fn base(table: &str, masquerade_all: bool) -> String {
+    // Without br_netfilter the answer of a pod on the same bridge would not pass us on its way back.
+    let masquerade_all = if masquerade_all { "ct status dnat masquerade" } else { "" };
+    format!(
+        "add table ip {table}
+delete table ip {table}
+table ip {table} {{
+  map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+  map node-ports {{ type inet_proto . inet_service : verdict; }}
+  map no-endpoint-services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+  map no-endpoint-node-ports {{ type inet_proto . inet_service : verdict; }}
+  set cluster-ips {{ type ipv4_addr; }}
+  set hairpins {{ type ipv4_addr . ipv4_addr; }}
+  chain refused {{ reject; }}
+  chain services {{
+    ip daddr . meta l4proto . th dport vmap @service-ips
+    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node-ports
+  }}
+  chain no-endpoints {{
+    ip daddr . meta l4proto . th dport vmap @no-endpoint-services
+    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @no-endpoint-node-ports
+    ip daddr @cluster-ips goto refused
+  }}
+  chain prerouting {{ type nat hook prerouting priority -110; jump services; }}
+  chain output {{ type nat hook output priority -110; jump services; }}
+  chain postrouting {{
+    type nat hook postrouting priority 90
+    ip saddr . ip daddr @hairpins masquerade
+    {masquerade_all}
+  }}
+  chain filter-input {{ type filter hook input priority -10; ct state new jump no-endpoints; }}
+  chain filter-forward {{ type filter hook forward priority -10; ct state new jump no-endpoints; }}
+  chain filter-output {{ type filter hook output priority -10; ct state new jump no-endpoints; }}
+}}
+"
+    )
+}
+
+/// What the table needs for the ports of a service.
+pub fn objects(ports: &[ServicePort]) -> Objects {
+    let mut objects = Objects::default();
+    ports.iter().for_each(|port| objects.port(port));
+    objects
+}
+
+impl Objects {
+    fn port(&mut self, port: &ServicePort) {
+        self.elements.insert(("cluster-ips", port.cluster_ip.to_string()), String::new());
+        let inside = self.balanced("service", port, &port.inside);
+        self.address(port, port.cluster_ip, inside.as_deref().map(goto));
+
+        let outside =
+            if port.outside == port.inside { inside } else { self.balanced("external", port, &port.outside) };
+        let outside = outside.as_deref().map(goto);
+        for address in &port.external_ips {
+            self.address(port, *address, outside.clone());
+        }
+        if let Some(node_port) = port.node_port {
+            let key = format!("{} . {node_port}", port.protocol.as_str());
+            let (map, verdict) = match outside.clone() {
+                Some(verdict) => ("node-ports", verdict),
+                None => ("no-endpoint-node-ports", refusal(port)),
+            };
+            self.elements.insert((map, key), verdict);
+        }
+        let allowed = match outside {
+            Some(verdict) if !port.source_ranges.is_empty() && !port.balancer_ips.is_empty() => {
+                let firewall = name("firewall", port, None);
+                let ranges = port.source_ranges.join(", ");
+                let rules = vec![format!("ip saddr {{ {ranges} }} {verdict}"), "drop".to_owned()];
+                self.chains.insert(firewall.clone(), rules);
+                Some(goto(&firewall))
+            }
+            other => other,
+        };
+        for address in &port.balancer_ips {
+            self.address(port, *address, allowed.clone());
+        }
+    }
+
+    /// Where a connection to an address goes, or what becomes of it if there is nowhere to go.
+    fn address(&mut self, port: &ServicePort, address: Ipv4Addr, verdict: Option<String>) {
+        let key = format!("{address} . {} . {}", port.protocol.as_str(), port.port);
+        let (map, verdict) = match verdict {
+            Some(verdict) => ("service-ips", verdict),
+            None => ("no-endpoint-services", refusal(port)),
+        };
+        self.elements.insert((map, key), verdict);
+    }
+
+    /// The chain that chooses one of the endpoints; none if there are none.
+    fn balanced(&mut self, purpose: &str, port: &ServicePort, endpoints: &[SocketAddrV4]) -> Option<String> {
+        if endpoints.is_empty() {
+            return None;
+        }
+        for endpoint in endpoints {
+            let pair = format!("{0} . {0}", endpoint.ip());
+            self.elements.insert(("hairpins", pair), String::new());
+        }
+        let chain = name(purpose, port, None);
+        let rules = match port.affinity {
+            None => {
+                let targets = numbered(
+                    endpoints.iter().map(|endpoint| format!("{} . {}", endpoint.ip(), endpoint.port())),
+                );
+                let (protocol, number) = (port.protocol.as_str(), endpoints.len());
+                vec![format!(
+                    "meta l4proto {protocol} dnat ip to numgen random mod {number} map {{ {targets} }}"
+                )]
+            }
+            Some(seconds) => self.sticky(port, endpoints, seconds),
+        };
+        self.chains.insert(chain.clone(), rules);
+        Some(chain)
+    }
+
+    /// A chain and a set of clients an endpoint; clients go where they went, others anywhere.
+    fn sticky(&mut self, port: &ServicePort, endpoints: &[SocketAddrV4], seconds: u32) -> Vec<String> {
+        let chain = |endpoint: &SocketAddrV4| name("endpoint", port, Some(endpoint));
+        let mut rules = Vec::new();
+        for endpoint in endpoints {
+            let (chain, clients) = (chain(endpoint), name("clients", port, Some(endpoint)));
+            rules.push(format!("ip saddr @{clients} goto {chain}"));
+            let remember = format!("update @{clients} {{ ip saddr }}");
+            let send = format!("meta l4proto {} dnat to {endpoint}", port.protocol.as_str());
+            self.chains.insert(chain, vec![remember, send]);
+            self.sets.insert(clients, seconds);
+        }
+        let targets = numbered(endpoints.iter().map(|endpoint| goto(&chain(endpoint))));
+        rules.push(format!("numgen random mod {} vmap {{ {targets} }}", endpoints.len()));
+        rules
+    }
+}
+
+fn goto(chain: &str) -> String {
+    format!("goto {chain}")
+}
+
+/// For a service without usable endpoints: nothing is there, or it is elsewhere and not for us.
+fn refusal(port: &ServicePort) -> String {
+    if port.elsewhere { "drop".to_owned() } else { goto("refused") }
+}
+
+fn numbered(texts: impl Iterator<Item = String>) -> String {
+    let texts: Vec<String> = texts.enumerate().map(|(number, text)| format!("{number} : {text}")).collect();
+    texts.join(", ")
+}
+
+/// A name that the kernel takes and people recognise, unlike any other's.
+fn name(purpose: &str, port: &ServicePort, endpoint: Option<&SocketAddrV4>) -> String {
+    let protocol = port.protocol.as_str();
+    let mut full = format!("{}/{protocol}", port.name);
+    if let Some(endpoint) = endpoint {
+        let _ = write!(full, "/{endpoint}");
+    }
+    let hash = Sha256::digest(full.as_bytes());
+    let mut name = format!("{purpose}-");
+    for byte in hash.iter().take(4) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name.push('-');
+    name.extend(full.chars().map(|c| if c.is_ascii_alphanumeric() || "-/.".contains(c) { c } else { '/' }));
+    name.truncate(NAME_LENGTH);
+    name
+}
+
+/// The transaction from one state of some services to another; nothing to do is an empty text.
+///
+/// What refers comes after what is referred to, and goes before it.
+pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
+    let mut text = String::new();
+    let mut line = |command: String| {
+        text.push_str(&command);
+        text.push('\n');
+    };
+    let gone_or_other = |(key, value): &(&Element, &String)| new.elements.get(*key) != Some(value);
+    for ((map, key), _) in old.elements.iter().filter(gone_or_other) {
+        line(format!("delete element ip {table} {map} {{ {key} }}"));
+    }
+    for (set, seconds) in new.sets.iter().filter(|(set, seconds)| old.sets.get(*set) != Some(seconds)) {
+        if old.sets.contains_key(set) {
+            // Its references go first, with the rules of the chains that are written anew below.
+            users(old, set).for_each(|chain| line(format!("flush chain ip {table} {chain}")));
+            line(format!("delete set ip {table} {set}"));
+        }
+        line(format!(
+            "add set ip {table} {set} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
+        ));
+    }
+    let remade: BTreeSet<&String> = new
+        .sets
+        .iter()
+        .filter(|(set, seconds)| old.sets.get(*set).is_some_and(|old| old != *seconds))
+        .map(|(set, _)| set)
+        .collect();
+    let changed = |chain: &String, rules: &Vec<String>| {
+        old.chains.get(chain) != Some(rules)
+            || remade.iter().any(|set| rules.iter().any(|rule| rule.contains(&format!("@{set} "))))
+    };
+    let written: Vec<_> = new.chains.iter().filter(|(chain, rules)| changed(chain, rules)).collect();
+    for (chain, _) in &written {
+        line(format!("add chain ip {table} {chain}"));
+        if old.chains.contains_key(*chain) {
+            line(format!("flush chain ip {table} {chain}"));
+        }
+    }
+    for (chain, rules) in &written {
+        rules.iter().for_each(|rule| line(format!("add rule ip {table} {chain} {rule}")));
+    }
+    for ((map, key), value) in
+        new.elements.iter().filter(|(key, value)| old.elements.get(*key) != Some(value))
+    {
+        let value = if value.is_empty() { String::new() } else { format!(" : {value}") };
+        line(format!("add element ip {table} {map} {{ {key}{value} }}"));
+    }
+    let gone: Vec<_> = old.chains.keys().filter(|chain| !new.chains.contains_key(*chain)).collect();
+    gone.iter().for_each(|chain| line(format!("flush chain ip {table} {chain}")));
+    gone.iter().for_each(|chain| line(format!("delete chain ip {table} {chain}")));
+    for set in old.sets.keys().filter(|set| !new.sets.contains_key(*set)) {
+        line(format!("delete set ip {table} {set}"));
+    }
+    text
+}
+
+/// The chains whose rules name a set.
+fn users<'a>(objects: &'a Objects, set: &'a str) -> impl Iterator<Item = &'a String> {
+    let named = format!("@{set} ");
+    let uses = move |rules: &[String]| rules.iter().any(|rule| rule.contains(&named));
+    objects.chains.iter().filter(move |(_, rules)| uses(rules)).map(|(chain, _)| chain)
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

@@ -1,0 +1,198 @@
+//! What a service and its endpoints mean: for each port, where connections to which addresses go.
+//!
+//! **Contract**: pure. Endpoints that are ready; if none is, those that end but still serve. A policy of `Local` leaves only
+//! endpoints on this machine. IPv4.
+//! **Upstream**: `pkg/proxy/serviceport.go`, `pkg/proxy/topology.go`.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort as ApiPort, ServiceSpec};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+/// How long a client stays with its endpoint. **Upstream**: `DefaultClientIPServiceAffinitySeconds`.
+const DEFAULT_AFFINITY: i32 = 10_800;
+/// The proxy that a service asks for in this label is not us. **Upstream**: `LabelServiceProxyName`.
+const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
+/// A slice's service.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Protocol {
+    fn parse(text: Option<&str>) -> Option<Self> {
+        match text {
+            None | Some("TCP") => Some(Self::Tcp),
+            Some("UDP") => Some(Self::Udp),
+            Some("SCTP") => Some(Self::Sctp),
+            Some(_) => None,
+        }
+    }
+
+    /// As nftables spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+/// One port of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// `namespace/name:port`, for people.
+    pub name: String,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Where it is inside the cluster.
+    pub cluster_ip: Ipv4Addr,
+    /// At that address and at those in `external`.
+    pub port: u16,
+    /// At every address of the machine.
+    pub node_port: Option<u16>,
+    /// External addresses of the service.
+    pub external_ips: Vec<Ipv4Addr>,
+    /// Addresses of its load balancer.
+    pub balancer_ips: Vec<Ipv4Addr>,
+    /// Who may use those; empty is everybody.
+    pub source_ranges: Vec<String>,
+    /// Seconds for which a client stays with its endpoint.
+    pub affinity: Option<u32>,
+    /// Where connections to the cluster address go.
+    pub inside: Vec<SocketAddrV4>,
+    /// Where connections to all the others go.
+    pub outside: Vec<SocketAddrV4>,
+    /// Whether there are endpoints elsewhere: then connections for which there is none here are dropped, not refused.
+    pub elsewhere: bool,
+}
+
+/// The ports of a service; none for one without a cluster address.
+pub fn service_ports(
+    service: &Service,
+    slices: &[Arc<EndpointSlice>],
+    nodes: &BTreeSet<String>,
+) -> Vec<ServicePort> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let labels = service.metadata.labels.as_ref();
+    let ours = labels.is_none_or(|labels| !labels.contains_key(OTHER_PROXY));
+    let cluster_ip = spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok());
+    let (true, Some(cluster_ip)) = (ours && spec.type_.as_deref() != Some("ExternalName"), cluster_ip) else {
+        return Vec::new();
+    };
+    let ports = spec.ports.iter().flatten();
+    ports.filter_map(|port| service_port(service, spec, port, cluster_ip, slices, nodes)).collect()
+}
+
+fn service_port(
+    service: &Service,
+    spec: &ServiceSpec,
+    port: &ApiPort,
+    cluster_ip: Ipv4Addr,
+    slices: &[Arc<EndpointSlice>],
+    nodes: &BTreeSet<String>,
+) -> Option<ServicePort> {
+    let protocol = Protocol::parse(port.protocol.as_deref())?;
+    let all = Endpoints::of(slices, port.name.as_deref().unwrap_or_default(), protocol);
+    let choose = |policy: Option<&str>| match policy {
+        Some("Local") => {
+            all.usable(|endpoint| endpoint.node.as_ref().is_some_and(|node| nodes.contains(node)))
+        }
+        _ => all.usable(|_| true),
+    };
+    let meta = &service.metadata;
+    let of = |text: &Option<String>| text.clone().unwrap_or_default();
+    let addresses =
+        |texts: &mut dyn Iterator<Item = &String>| texts.filter_map(|text| text.parse().ok()).collect();
+    let ingress = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+    // A load balancer that proxies is not to be short-cut. **Upstream**: `LoadBalancerIPModeProxy`.
+    let balancers =
+        ingress.into_iter().flatten().filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
+    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+        config.and_then(|client| client.timeout_seconds).unwrap_or(DEFAULT_AFFINITY)
+    });
+    Some(ServicePort {
+        name: format!("{}/{}:{}", of(&meta.namespace), of(&meta.name), of(&port.name)),
+        protocol,
+        cluster_ip,
+        port: u16::try_from(port.port).ok()?,
+        node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+        external_ips: addresses(&mut spec.external_ips.iter().flatten()),
+        balancer_ips: addresses(&mut balancers.filter_map(|ingress| ingress.ip.as_ref())),
+        source_ranges: spec.load_balancer_source_ranges.clone().unwrap_or_default(),
+        affinity: affinity.and_then(|seconds| u32::try_from(seconds).ok()),
+        inside: choose(spec.internal_traffic_policy.as_deref()),
+        outside: choose(spec.external_traffic_policy.as_deref()),
+        elsewhere: !all.usable(|_| true).is_empty(),
+    })
+}
+
+struct Found {
+    address: SocketAddrV4,
+    node: Option<String>,
+    ready: bool,
+    ends: bool,
+}
+
+struct Endpoints(Vec<Found>);
+
+impl Endpoints {
+    /// The endpoints of one port, in a stable order, each once.
+    fn of(slices: &[Arc<EndpointSlice>], name: &str, protocol: Protocol) -> Self {
+        let mut found: Vec<Found> = Vec::new();
+        for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
+            let ports = slice.ports.iter().flatten();
+            let ports = ports.filter(|port| {
+                port.name.as_deref().unwrap_or_default() == name
+                    && Protocol::parse(port.protocol.as_deref()) == Some(protocol)
+            });
+            for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
+                found.extend(
+                    slice.endpoints.iter().flatten().filter_map(|endpoint| Self::one(endpoint, port)),
+                );
+            }
+        }
+        found.sort_by_key(|endpoint| (endpoint.address, !endpoint.ready));
+        found.dedup_by_key(|endpoint| endpoint.address);
+        Self(found)
+    }
+
+    fn one(endpoint: &Endpoint, port: u16) -> Option<Found> {
+        let conditions = endpoint.conditions.as_ref();
+        let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+        let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+        let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+        Some(Found {
+            address: SocketAddrV4::new(endpoint.addresses.first()?.parse().ok()?, port),
+            node: endpoint.node_name.clone(),
+            ready,
+            ends: serving && terminating,
+        })
+    }
+
+    fn usable(&self, wanted: impl Fn(&Found) -> bool) -> Vec<SocketAddrV4> {
+        let wanted: Vec<&Found> = self.0.iter().filter(|endpoint| wanted(endpoint)).collect();
+        let of = |pick: fn(&Found) -> bool| -> Vec<SocketAddrV4> {
+            wanted.iter().filter(|endpoint| pick(endpoint)).map(|endpoint| endpoint.address).collect()
+        };
+        match of(|endpoint| endpoint.ready) {
+            ready if ready.is_empty() => of(|endpoint| endpoint.ends),
+            ready => ready,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "services_tests.rs"]
+mod tests;

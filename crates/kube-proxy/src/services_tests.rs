@@ -1,0 +1,113 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn service(spec: Value) -> Service {
+    let mut service = json!({
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]},
+    });
+    for (name, value) in spec.as_object().unwrap() {
+        service["spec"][name] = value.clone();
+    }
+    serde_json::from_value(service).unwrap()
+}
+
+/// Endpoints by their last number, node and conditions.
+fn slice(endpoints: &[(u8, &str, Value)]) -> Arc<EndpointSlice> {
+    let endpoints: Vec<Value> = endpoints
+        .iter()
+        .map(|(number, node, conditions)| json!({"addresses": [format!("10.1.0.{number}")], "nodeName": node, "conditions": conditions}))
+        .collect();
+    let slice = json!({
+        "metadata": {"name": "web-1", "namespace": "shop"}, "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}], "endpoints": endpoints,
+    });
+    Arc::new(serde_json::from_value(slice).unwrap())
+}
+
+fn ends(addresses: &[SocketAddrV4]) -> Vec<u8> {
+    addresses.iter().map(|address| address.ip().octets()[3]).collect()
+}
+
+#[test]
+fn chooses_endpoints() {
+    let (ready, not) = (json!({"ready": true}), json!({"ready": false}));
+    let ending = json!({"ready": false, "serving": true, "terminating": true});
+    let nodes = ["here".to_owned()].into();
+    let local = json!({"internalTrafficPolicy": "Local"});
+    for (what, spec, endpoints, inside, outside) in [
+        (
+            "ready ones",
+            json!({}),
+            vec![(2, "here", &ready), (1, "there", &ready), (3, "here", &not)],
+            vec![1, 2],
+            vec![1, 2],
+        ),
+        ("no condition is ready", json!({}), vec![(1, "here", &json!({}))], vec![1], vec![1]),
+        (
+            "ending ones if none is ready",
+            json!({}),
+            vec![(1, "here", &ending), (2, "here", &not)],
+            vec![1],
+            vec![1],
+        ),
+        ("ready before ending", json!({}), vec![(1, "here", &ending), (2, "here", &ready)], vec![2], vec![2]),
+        ("each once", json!({}), vec![(1, "here", &ready), (1, "here", &ready)], vec![1], vec![1]),
+        ("local inside", local.clone(), vec![(1, "here", &ready), (2, "there", &ready)], vec![1], vec![1, 2]),
+        ("none local", local, vec![(2, "there", &ready)], vec![], vec![2]),
+        (
+            "local outside, ending",
+            json!({"externalTrafficPolicy": "Local"}),
+            vec![(1, "here", &ending), (2, "there", &ready)],
+            vec![2],
+            vec![1],
+        ),
+    ] {
+        let endpoints: Vec<_> =
+            endpoints.into_iter().map(|(n, node, conditions)| (n, node, conditions.clone())).collect();
+        let ports = service_ports(&service(spec), &[slice(&endpoints)], &nodes);
+        assert_eq!((ends(&ports[0].inside), ends(&ports[0].outside)), (inside, outside), "{what}");
+        assert!(ports[0].elsewhere, "{what}");
+        assert!(ports[0].inside.iter().all(|address| address.port() == 8080));
+    }
+}
+
+#[test]
+fn reads_addresses_and_ports() {
+    let mut whole = service(json!({
+        "type": "LoadBalancer", "externalIPs": ["192.0.2.7"], "sessionAffinity": "ClientIP",
+        "loadBalancerSourceRanges": ["198.51.100.0/24"],
+        "ports": [
+            {"name": "http", "port": 80, "nodePort": 30080},
+            {"name": "dns", "port": 53, "protocol": "UDP"},
+            {"name": "odd", "port": 9, "protocol": "ODD"},
+        ],
+    }));
+    let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.8", "ipMode": "VIP"}, {"ip": "192.0.2.9", "ipMode": "Proxy"}, {"hostname": "h"}]}});
+    whole.status = Some(serde_json::from_value(status).unwrap());
+    let ports = service_ports(&whole, &[], &BTreeSet::new());
+    assert_eq!(ports.len(), 2);
+    assert_eq!(ports[0].name, "shop/web:http");
+    assert_eq!((ports[0].node_port, ports[0].affinity), (Some(30080), Some(10_800)));
+    assert_eq!(ports[0].external_ips, [Ipv4Addr::new(192, 0, 2, 7)]);
+    assert_eq!(ports[0].balancer_ips, [Ipv4Addr::new(192, 0, 2, 8)]);
+    assert_eq!(ports[0].source_ranges, ["198.51.100.0/24"]);
+    assert_eq!((ports[1].protocol, ports[1].port, ports[1].node_port), (Protocol::Udp, 53, None));
+    assert!(!ports[0].elsewhere);
+}
+
+#[test]
+fn leaves_alone_what_has_no_address() {
+    let nodes = BTreeSet::new();
+    for spec in [
+        json!({"clusterIP": "None"}),
+        json!({"clusterIP": ""}),
+        json!({"type": "ExternalName"}),
+        json!({"clusterIP": "fd00::1"}),
+    ] {
+        assert!(service_ports(&service(spec.clone()), &[], &nodes).is_empty(), "{spec}");
+    }
+    let mut other = service(json!({}));
+    other.metadata.labels = Some([(OTHER_PROXY.to_owned(), "mesh".to_owned())].into());
+    assert!(service_ports(&other, &[], &nodes).is_empty());
+}
