@@ -74,6 +74,7 @@ pub(crate) async fn watch(folder: PathBuf, node: String, clock: Clock, pods: mps
     }
 }
 
+#[expect(deprecated, reason = "the safe form of AsyncFd::new is right for an OwnedFd, which owns what it names")]
 fn changes_of(folder: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let notify = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
     let wanted = inotify::WatchFlags::CLOSE_WRITE
@@ -81,8 +82,6 @@ fn changes_of(folder: &Path) -> io::Result<AsyncFd<OwnedFd>> {
         | inotify::WatchFlags::MOVED_FROM
         | inotify::WatchFlags::DELETE;
     inotify::add_watch(&notify, folder, wanted)?;
-    // Its successor is unsafe for the sake of types that are not what they own; an OwnedFd is.
-    #[expect(deprecated, reason = "the safe form is right for an OwnedFd")]
     AsyncFd::new(notify)
 }
 
