@@ -30,11 +30,11 @@ enum Mutation {
 fn mutation() -> impl Strategy<Value = Mutation> {
     let place = any::<usize>();
     prop_oneof![
-        (place.clone(), 0..8u8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
-        (place.clone(), prop_oneof![Just(0), Just(0x7f), Just(0x80), Just(0xff), any::<u8>()])
+        (place, 0..8u8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
+        (place, prop_oneof![Just(0), Just(0x7f), Just(0x80), Just(0xff), any::<u8>()])
             .prop_map(|(at, byte)| Mutation::Set(at, byte)),
-        (place.clone(), 1..64usize).prop_map(|(at, length)| Mutation::Cut(at, length)),
-        (place.clone(), 1..256usize).prop_map(|(at, length)| Mutation::Repeat(at, length)),
+        (place, 1..64usize).prop_map(|(at, length)| Mutation::Cut(at, length)),
+        (place, 1..256usize).prop_map(|(at, length)| Mutation::Repeat(at, length)),
         (place, vec(any::<u8>(), 1..32)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
     ]
 }

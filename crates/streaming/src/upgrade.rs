@@ -57,14 +57,14 @@ pub struct Refusal {
     /// Its code.
     pub status: StatusCode,
     /// Headers beside the usual.
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Its body.
     pub message: String,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, headers: HeaderMap::new(), message: message.into() }
+        Self { status, headers: Vec::new(), message: message.into() }
     }
 }
 
@@ -131,7 +131,7 @@ pub fn accept<B>(
 fn choose_websocket<'a>(headers: &HeaderMap, supported: &[&'a str]) -> Result<&'a str, Refusal> {
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut refusal = Refusal::new(StatusCode::BAD_REQUEST, "missing or bad WebSocket Version");
-        refusal.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        refusal.headers.push((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
         return Err(refusal);
     }
     let offered: Vec<&str> = list(headers, &SEC_WEBSOCKET_PROTOCOL).collect();
@@ -163,7 +163,7 @@ fn choose_spdy<'a>(headers: &HeaderMap, supported: &[&'a str]) -> Result<&'a str
         );
         let mut refusal = Refusal::new(StatusCode::FORBIDDEN, message);
         for protocol in supported {
-            refusal.headers.append(ACCEPTED_PROTOCOLS, value(protocol));
+            refusal.headers.push((ACCEPTED_PROTOCOLS, value(protocol)));
         }
         refusal
     })

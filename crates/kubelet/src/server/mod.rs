@@ -23,7 +23,7 @@ use bytes::Bytes;
 use client::Informer;
 use component_base::{Context, Metrics};
 use containers::Containers;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -136,12 +136,12 @@ impl Server {
 struct Refusal {
     status: StatusCode,
     message: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), headers: HeaderMap::new() }
+        Self { status, message: message.into(), headers: Vec::new() }
     }
 
     fn bad_request(message: impl Into<String>) -> Self {
@@ -159,7 +159,9 @@ impl Refusal {
     fn into_response(self) -> Response<Body> {
         let mut response = text(self.message);
         *response.status_mut() = self.status;
-        response.headers_mut().extend(self.headers);
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
+        }
         response
     }
 }
