@@ -15,6 +15,7 @@ use crate::watch_cache::Selection;
 use api::status::Status;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use component_base::Clock;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,13 +51,13 @@ pub(crate) async fn run(server: &Server) -> Result<(), Status> {
     let made = server.registry.ensure(objects).await?;
     tracing::debug!(made, total, "bootstrap objects");
     if made == total {
-        return Ok(());
+        return range_is_ready(&server.registry, &server.context.clock).await;
     }
     for (group, plural, expected) in &policy {
         let change = |existing: &Value| policy::reconciled(existing, expected);
         amend(&server.registry, At::of(group, plural, expected), UpdateOptions::Object, &change).await?;
     }
-    keep(&server.registry, &kept).await
+    keep(&server.registry, &kept, &server.context.clock).await
 }
 
 /// Keeps what must be there while the server runs. (Roles are seen to at the start only, as upstream does.)
@@ -71,7 +72,7 @@ pub(crate) fn follow(server: &Server) {
     server.context.shutdown.spawn(async move {
         loop {
             followed.changed(&clock).await;
-            while let Err(status) = keep(&registry, &kept).await {
+            while let Err(status) = keep(&registry, &kept, &clock).await {
                 tracing::warn!(
                     message = status.message,
                     "cannot keep the objects that a cluster starts with"
@@ -83,7 +84,7 @@ pub(crate) fn follow(server: &Server) {
 }
 
 /// Makes and repairs these objects.
-async fn keep(registry: &Registry, kept: &[Listed]) -> Result<(), Status> {
+async fn keep(registry: &Registry, kept: &[Listed], clock: &Clock) -> Result<(), Status> {
     let missing = kept.iter().filter(|(_, _, object)| {
         let namespace = api::meta::namespace(object);
         // One that is about to go takes nothing; it comes back, and then this is asked again.
@@ -95,7 +96,27 @@ async fn keep(registry: &Registry, kept: &[Listed]) -> Result<(), Status> {
         let change = |existing: &Value| readdressed(existing, expected);
         amend(registry, At::of(group, plural, expected), UpdateOptions::Object, &change).await?;
     }
-    Ok(())
+    range_is_ready(registry, clock).await
+}
+
+/// Says in its status that the range of addresses is in use.
+async fn range_is_ready(registry: &Registry, clock: &Clock) -> Result<(), Status> {
+    let change = |existing: &Value| {
+        if existing["status"]["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty()) {
+            return None;
+        }
+        let mut range = existing.clone();
+        range["status"]["conditions"] = json!([{
+            "type": "Ready",
+            "status": "True",
+            "lastTransitionTime": api::time::format(clock.now()),
+            "reason": "",
+            "message": "Kubernetes default Service CIDR is ready",
+        }]);
+        Some(range)
+    };
+    let at = At { group: "networking.k8s.io", plural: "servicecidrs", namespace: "", name: "kubernetes" };
+    amend(registry, at, UpdateOptions::Status, &change).await
 }
 
 /// The objects that are there at any time.

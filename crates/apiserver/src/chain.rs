@@ -9,7 +9,7 @@
 //! **Not here**: what a path means (`dispatch`).
 //! **Upstream**: `k8s.io/apiserver/pkg/server/config.go` (`DefaultBuildHandlerChain`).
 
-use crate::audit::{self, Origin, Record};
+use crate::audit::{self, Annotations, Origin, Record};
 use crate::auth::{Action, UserInfo, forbidden, impersonation};
 use crate::body::{BoxError, Request, Response};
 use crate::flowcontrol::{self, Flow};
@@ -59,7 +59,8 @@ where
     let started = server.context.clock.instant();
     let (head, body) = request.into_parts();
     let (body, rest) = Drained::new(body.map_err(Into::into).boxed_unsync());
-    let request = Request::from_parts(head, body.boxed_unsync());
+    let mut request = Request::from_parts(head, body.boxed_unsync());
+    request.extensions_mut().insert(Arc::clone(&peer));
     let info = RequestInfo::new(request.method(), request.uri());
     let kind = kind(&info);
     let mut trace = Trace { audit_id: audit_id(&server, &request), ..Trace::default() };
@@ -139,9 +140,11 @@ async fn authorized(
     mut request: Request,
     trace: &mut Trace,
 ) -> Result<Response, Status> {
-    let who = server.authenticator.authenticate(peer, request.headers_mut(), &info.path).await;
+    let annotations = server.audit.as_ref().map(|_| Annotations::default());
+    let who = server.authenticator.authenticate(peer, request.headers_mut(), &info.path);
+    let who = audit::annotating(annotations.as_ref(), who).await;
     let nobody = UserInfo::default();
-    if let Some(audit) = &server.audit {
+    if let (Some(audit), Some(annotations)) = (&server.audit, &annotations) {
         let origin = Origin {
             audit_id: &trace.audit_id,
             uri: request.uri(),
@@ -149,7 +152,7 @@ async fn authorized(
             address: peer.address,
             received: server.context.clock.now(),
         };
-        trace.record = audit.begin(&action(info, who.as_ref().unwrap_or(&nobody)), origin);
+        trace.record = audit.begin(&action(info, who.as_ref().unwrap_or(&nobody)), origin, annotations);
         if let Some(record) = &mut trace.record {
             record.received();
         }
@@ -189,7 +192,7 @@ async fn authorized(
     if let Some(record) = trace.record.as_mut().filter(|_| kind != RequestKind::LongRunning) {
         request = record.read(request, info.verb).await?;
     }
-    audit::annotating(trace.record.as_ref(), dispatch::dispatch(server, info, user, request)).await
+    audit::annotating(annotations.as_ref(), dispatch::dispatch(server, info, user, request)).await
 }
 
 /// The question that the authorizer is asked about a request.

@@ -41,6 +41,7 @@ pub mod resources;
 mod respond;
 pub mod reviews;
 mod serve;
+mod service_addresses;
 pub mod server;
 pub mod subresources;
 mod upkeep;

@@ -18,7 +18,7 @@ use crate::registry::Registry;
 use crate::resources;
 use crate::reviews::{self, ReviewKind};
 use crate::subresources::{self, NodeDialer, Subresource};
-use crate::{bootstrap, serve};
+use crate::{bootstrap, serve, service_addresses};
 use component_base::Context;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -100,6 +100,7 @@ impl Server {
         });
         bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
         bootstrap::follow(&server);
+        service_addresses::follow(&server);
         if let Some(flow) = &server.flow {
             flowcontrol::keeper::start(flow, &server.registry, &server.context);
         }

@@ -24,7 +24,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the record of a request is annotated with.
-type Annotations = Arc<Mutex<Map<String, Value>>>;
+pub(crate) type Annotations = Arc<Mutex<Map<String, Value>>>;
 
 tokio::task_local! {
     /// Those of the request that this task serves.
@@ -65,16 +65,22 @@ impl Audit {
     }
 
     /// The record of a request, if the policy wants one.
-    pub(crate) fn begin(self: &Arc<Self>, action: &Action<'_>, origin: Origin<'_>) -> Option<Record> {
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        action: &Action<'_>,
+        origin: Origin<'_>,
+        annotations: &Annotations,
+    ) -> Option<Record> {
         let verdict = self.policy.verdict(action);
-        (verdict.level != Level::None).then(|| Record::new(Arc::clone(self), verdict, action, origin))
+        (verdict.level != Level::None)
+            .then(|| Record::new(Arc::clone(self), verdict, action, origin, Arc::clone(annotations)))
     }
 }
 
 /// Runs a part of the request's work so that it can annotate its record.
-pub(crate) async fn annotating<F: Future>(record: Option<&Record>, work: F) -> F::Output {
-    match record {
-        Some(record) => ANNOTATIONS.scope(record.annotations(), work).await,
+pub(crate) async fn annotating<F: Future>(annotations: Option<&Annotations>, work: F) -> F::Output {
+    match annotations {
+        Some(annotations) => ANNOTATIONS.scope(Arc::clone(annotations), work).await,
         None => work.await,
     }
 }

@@ -39,7 +39,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(audit: Arc<Audit>, verdict: Verdict, action: &Action<'_>, origin: Origin<'_>) -> Self {
+    pub(super) fn new(
+        audit: Arc<Audit>,
+        verdict: Verdict,
+        action: &Action<'_>,
+        origin: Origin<'_>,
+        annotations: Annotations,
+    ) -> Self {
         let mut event = Map::new();
         let mut set = |key: &str, value: Value| event.insert(key.to_owned(), value);
         set("kind", "Event".into());
@@ -58,18 +64,7 @@ impl Record {
         if action.is_resource {
             set("objectRef", reference(action));
         }
-        Self {
-            audit,
-            verdict,
-            event,
-            received: origin.received,
-            annotations: Annotations::default(),
-            written: false,
-        }
-    }
-
-    pub(super) fn annotations(&self) -> Annotations {
-        Arc::clone(&self.annotations)
+        Self { audit, verdict, event, received: origin.received, annotations, written: false }
     }
 
     /// Adds what the chain itself knows.

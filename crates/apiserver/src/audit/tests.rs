@@ -122,3 +122,21 @@ async fn a_watch_is_recorded_when_it_starts_and_when_it_ends() {
     let stages: Vec<Value> = records(&folder).iter().skip(2).map(|record| record["stage"].clone()).collect();
     assert_eq!(stages, ["RequestReceived", "ResponseComplete"]);
 }
+
+#[tokio::test]
+async fn what_is_far_from_the_chain_annotates_the_record_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder).await;
+    let account = json!({ "kind": "ServiceAccount", "apiVersion": "v1", "metadata": { "name": "robot" } });
+    let path = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(call(&server, root(), Method::POST, path, &[], account).await.code, 201);
+    let request = json!({ "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {} });
+    let path = "/api/v1/namespaces/default/serviceaccounts/robot/token";
+    let answer = call(&server, root(), Method::POST, path, &[], request).await;
+    assert_eq!(answer.code, 201, "{}", answer.text);
+    let records = records(&folder);
+    let issued = &records.last().unwrap()["annotations"]["authentication.kubernetes.io/issued-credential-id"];
+    assert!(issued.as_str().is_some_and(|id| id.starts_with("JTI=")), "{records:?}");
+    let token = answer.json()["status"]["token"].as_str().unwrap().to_owned();
+    assert!(records.iter().all(|record| !record.to_string().contains(&token)));
+}
