@@ -33,6 +33,9 @@ pub enum Error {
         /// Its group and version.
         api_version: String,
     },
+    /// A token cannot be signed.
+    #[error("cannot sign a token")]
+    Sign(#[source] jsonwebtoken::errors::Error),
     /// A claim has to go before it can be made again.
     #[error("pvc {0} is being deleted")]
     ClaimGoing(String),

@@ -14,6 +14,8 @@ pub struct Config {
     pub root_ca: String,
     /// The key of that CA, for requests for certificates (`--cluster-signing-key-file`); without it none is signed.
     pub signing_key: Option<SigningKey>,
+    /// The key that signs tokens kept in Secrets (`--service-account-private-key-file`); without it there are none.
+    pub token_key: Option<SigningKey>,
     /// What other components of the process keep of the same objects.
     pub interner: Interner,
     /// `*`, names of controllers, and `-name` for what is not to run (`--controllers`).
@@ -52,6 +54,7 @@ impl Config {
         Self {
             root_ca: root_ca.into(),
             signing_key: None,
+            token_key: None,
             interner: Interner::default(),
             controllers: vec!["*".to_owned()],
             terminated_pod_threshold: 12_500,
