@@ -34,7 +34,8 @@ pub(super) fn mount(pod: &mut Value, rng: &Rng) {
     let mount = json!({"name": name, "readOnly": true, "mountPath": SERVICE_ACCOUNT_MOUNT_PATH});
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
             let is_taken = |mounts: &Vec<Value>| {
                 mounts.iter().any(|mount| mount["mountPath"] == SERVICE_ACCOUNT_MOUNT_PATH)
             };
