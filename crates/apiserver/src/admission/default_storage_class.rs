@@ -3,7 +3,7 @@
 //! **Contract**: of several defaults the newest counts, of equally old ones the first by name.
 //! **Upstream**: `plugin/pkg/admission/storage/storageclass/setdefault`, `plugin/pkg/admission/network/defaultingressclass`.
 
-use super::refusal::{forbidden, is_about};
+use super::refusal::is_about;
 use super::{Attributes, Operation, Plugin};
 use api::meta;
 use api::status::Status;
@@ -58,11 +58,8 @@ impl Plugin for DefaultIngressClass {
         }
         let chosen = !ingress["spec"]["ingressClassName"].is_null()
             || meta::annotation(ingress, INGRESS_CLASS).is_some();
-        if chosen {
+        if chosen || !ingress["spec"].is_object() {
             return Ok(());
-        }
-        if !ingress["spec"].is_object() {
-            return Err(forbidden(attributes, Some(ingress), "an Ingress needs a spec"));
         }
         let annotations = ["ingressclass.kubernetes.io/is-default-class"];
         if let Some(class) = default_class(attributes, group, "ingressclasses", &annotations) {

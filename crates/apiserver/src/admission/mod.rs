@@ -4,10 +4,14 @@
 //! reads other objects through [`Lookup`] only (the watch cache: no storage read on the write path).
 //! **Upstream**: `k8s.io/apiserver/pkg/admission`.
 
+mod always_pull_images;
 mod certificates;
 mod chain;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
+mod extended_resource_toleration;
+mod limit_pod_hard_anti_affinity_topology;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -87,20 +91,11 @@ pub struct Attributes<'a> {
     pub outcome: Outcome,
 }
 
-impl Attributes<'_> {
-    /// Adds an annotation to the audit event.
-    pub fn annotate(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        self.outcome.annotations.push((key.into(), value.into()));
-    }
-}
-
 /// What admission adds to a request.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Texts for `Warning:` headers.
     pub warnings: Vec<String>,
-    /// Annotations of the audit event.
-    pub annotations: Vec<(String, String)>,
     /// Objects that change along with the request's own, in one transaction.
     pub companions: Vec<Companion>,
 }

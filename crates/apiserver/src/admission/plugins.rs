@@ -1,8 +1,12 @@
 //! THE LIST: every admission plugin, in upstream's order, one file each; and which of them are on.
 
+use super::always_pull_images::AlwaysPullImages;
 use super::certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction};
 use super::default_storage_class::{DefaultIngressClass, DefaultStorageClass};
 use super::default_toleration_seconds::DefaultTolerationSeconds;
+use super::deny_service_external_ips::DenyServiceExternalIPs;
+use super::extended_resource_toleration::ExtendedResourceToleration;
+use super::limit_pod_hard_anti_affinity_topology::LimitPodHardAntiAffinityTopology;
 use super::limit_ranger::LimitRanger;
 use super::namespace_lifecycle::NamespaceLifecycle;
 use super::node_restriction::NodeRestriction;
@@ -13,17 +17,25 @@ use super::priority::Priority;
 use super::resource_quota::ResourceQuota;
 use super::role_escalation::RoleEscalation;
 use super::runtime_class::RuntimeClass;
-use super::service_account::{Automount, ServiceAccount};
+use super::service_account::ServiceAccount;
 use super::storage_object_in_use_protection::StorageObjectInUseProtection;
 use super::taint_nodes_by_condition::TaintNodesByCondition;
 use super::{Chain, Exemptions, Plugin};
 use crate::auth::Authorizer;
 use std::sync::Arc;
 
+/// Plugins that run only if they are asked for. `NodeRestriction` is one of upstream's; kubeadm asks for it, and so do we.
+const OFF_BY_DEFAULT: [&str; 4] = [
+    "AlwaysPullImages",
+    "DenyServiceExternalIPs",
+    "ExtendedResourceToleration",
+    "LimitPodHardAntiAffinityTopology",
+];
+
 /// Which plugins are on. **Upstream**: `--enable-admission-plugins`, `--disable-admission-plugins`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// On, besides those that are on by default (as all are that there are).
+    /// On, besides those that are on by default.
     pub enabled: Vec<String>,
     /// Off.
     pub disabled: Vec<String>,
@@ -54,13 +66,16 @@ pub enum ChoiceError {
 pub fn chain(authorizer: &Arc<dyn Authorizer>, choice: &Choice) -> Result<Chain, ChoiceError> {
     let mut list: Vec<Arc<dyn Plugin>> = vec![
         Arc::new(NamespaceLifecycle),
+        Arc::new(LimitPodHardAntiAffinityTopology),
         Arc::new(LimitRanger),
-        Arc::new(ServiceAccount(Automount::Never)),
+        Arc::new(ServiceAccount),
         Arc::new(NodeRestriction),
         Arc::new(TaintNodesByCondition),
+        Arc::new(AlwaysPullImages),
         Arc::new(PodSecurity::new(choice.pod_security.clone())),
         Arc::new(Priority),
         Arc::new(DefaultTolerationSeconds),
+        Arc::new(ExtendedResourceToleration),
         Arc::new(DefaultStorageClass),
         Arc::new(StorageObjectInUseProtection),
         Arc::new(PersistentVolumeClaimResize),
@@ -69,6 +84,7 @@ pub fn chain(authorizer: &Arc<dyn Authorizer>, choice: &Choice) -> Result<Chain,
         Arc::new(CertificateSigning(Arc::clone(authorizer))),
         Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass),
+        Arc::new(DenyServiceExternalIPs),
         Arc::new(PodTopologyLabels),
         Arc::new(ResourceQuota),
     ];
@@ -84,7 +100,10 @@ pub fn chain(authorizer: &Arc<dyn Authorizer>, choice: &Choice) -> Result<Chain,
     if !both.is_empty() {
         return Err(ChoiceError::Overlapped(both.join(" ")));
     }
-    list.retain(|plugin| !choice.disabled.iter().any(|name| name == plugin.name()));
+    list.retain(|plugin| {
+        let named = |names: &[String]| names.iter().any(|name| name == plugin.name());
+        named(&choice.enabled) || !named(&choice.disabled) && !OFF_BY_DEFAULT.contains(&plugin.name())
+    });
     // No plugin of upstream's: there it is a layer of the store, and always on.
     let before_quota =
         list.len() - usize::from(list.last().is_some_and(|last| last.name() == "ResourceQuota"));

@@ -12,6 +12,7 @@ mod restricted;
 
 use super::refusal::forbidden;
 use super::{Attributes, Operation, Plugin};
+use crate::audit;
 use api::meta;
 use api::status::Status;
 use checks::{Pod, Violations};
@@ -101,12 +102,12 @@ impl PodSecurity {
     }
 
     /// The policy of the request's namespace; `None` if there is no such namespace (another plugin says so).
-    fn policy(&self, attributes: &mut Attributes<'_>) -> Option<Policy> {
+    fn policy(&self, attributes: &Attributes<'_>) -> Option<Policy> {
         let namespace = attributes.lookup.get("", "namespaces", "", attributes.namespace)?;
         let (policy, errors) = Policy::of(&namespace, &self.defaults);
         if !errors.is_empty() {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            annotate(attributes, "error", format!("Failed to parse policy: {}", errors.join(", ")));
+            annotate("error", format!("Failed to parse policy: {}", errors.join(", ")));
         }
         Some(policy)
     }
@@ -118,12 +119,12 @@ impl PodSecurity {
             return Ok(());
         }
         if let Some(reason) = self.is_exempt(attributes, pod) {
-            annotate(attributes, "exempt", reason.to_owned());
+            annotate("exempt", reason.to_owned());
             return Ok(());
         }
         let Some(policy) = self.policy(attributes) else { return Ok(()) };
         let examined = Pod::of(pod);
-        annotate(attributes, "enforce-policy", policy.enforce.to_string());
+        annotate("enforce-policy", policy.enforce.to_string());
         let refused = checks::evaluate(policy.enforce, &examined);
         tell(attributes, &policy, &examined, refused.is_empty());
         if refused.is_empty() {
@@ -135,7 +136,7 @@ impl PodSecurity {
 
     fn check_template(&self, attributes: &mut Attributes<'_>, template: &Value) -> Result<(), Status> {
         if let Some(reason) = self.is_exempt(attributes, template) {
-            annotate(attributes, "exempt", reason.to_owned());
+            annotate("exempt", reason.to_owned());
             return Ok(());
         }
         if let Some(policy) = self.policy(attributes) {
@@ -182,7 +183,7 @@ fn tell(attributes: &mut Attributes<'_>, policy: &Policy, pod: &Pod<'_>, warn: b
             .then(|| format!("would violate PodSecurity \"{standard}\": {}", violations.detail()))
     };
     if let Some(text) = would(policy.audit) {
-        annotate(attributes, "audit-violations", text);
+        annotate("audit-violations", text);
     }
     if warn {
         attributes.outcome.warnings.extend(would(policy.warn));
@@ -190,8 +191,8 @@ fn tell(attributes: &mut Attributes<'_>, policy: &Policy, pod: &Pod<'_>, warn: b
 }
 
 /// An annotation of the audit event.
-fn annotate(attributes: &mut Attributes<'_>, key: &str, value: String) {
-    attributes.annotate(format!("pod-security.kubernetes.io/{key}"), value);
+fn annotate(key: &str, value: String) {
+    audit::annotate(&format!("pod-security.kubernetes.io/{key}"), value);
 }
 
 /// Whether an update of a pod can make it better or worse: other containers, or other images.

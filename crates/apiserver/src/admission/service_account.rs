@@ -14,17 +14,8 @@ use serde_json::{Value, json};
 const DEFAULT: &str = "default";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Whether pods get a volume with their account's token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Automount {
-    /// As pod and account say.
-    Wanted,
-    /// Never.
-    Never,
-}
-
 /// The plugin.
-pub(super) struct ServiceAccount(pub(super) Automount);
+pub(super) struct ServiceAccount;
 
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
@@ -85,7 +76,7 @@ impl Plugin for ServiceAccount {
         {
             pod["spec"]["imagePullSecrets"] = json!(secrets);
         }
-        if self.0 == Automount::Wanted && service_account_token::is_wanted(pod, &account) {
+        if service_account_token::is_wanted(pod, &account) {
             service_account_token::mount(pod, attributes.rng);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The plugins on plain values, with other objects made up.
 
 mod defaults;
+mod quota;
 
 use super::*;
 use crate::auth::rbac::PolicyRule;
@@ -58,9 +59,16 @@ struct Case<'a> {
     user: UserInfo,
     lookup: Fake,
     old: Option<Value>,
+    enabled: Vec<String>,
 }
 
 impl<'a> Case<'a> {
+    /// With these plugins besides those that are on anyway.
+    fn with(mut self, plugins: &[&str]) -> Self {
+        self.enabled = plugins.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
     fn create(kind: &'static str, plural: &'static str, namespace: &'a str) -> Self {
         let scope = if namespace.is_empty() { Scope::Cluster } else { Scope::Namespaced };
         Self {
@@ -72,6 +80,7 @@ impl<'a> Case<'a> {
             user: UserInfo::default(),
             lookup: Fake::namespace(),
             old: None,
+            enabled: Vec::new(),
         }
     }
 
@@ -100,7 +109,8 @@ impl<'a> Case<'a> {
             outcome: Outcome::default(),
         };
         let authorizer: Arc<dyn Authorizer> = Arc::new(Reader);
-        let chain = plugins::chain(&authorizer, &plugins::Choice::default()).unwrap();
+        let choice = plugins::Choice { enabled: self.enabled.clone(), ..plugins::Choice::default() };
+        let chain = plugins::chain(&authorizer, &choice).unwrap();
         let mut object = object;
         if let Some(object) = &mut object {
             chain.mutate(&mut attributes, object)?;

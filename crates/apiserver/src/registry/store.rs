@@ -609,7 +609,7 @@ impl Store {
             (Phase::Mutate, Some(object)) => chain.mutate(&mut attributes, object),
             (_, object) => chain.validate(&mut attributes, object.as_deref()),
         };
-        let Outcome { warnings, companions, .. } = attributes.outcome;
+        let Outcome { warnings, companions } = attributes.outcome;
         options.warnings.extend(warnings);
         result.map(|()| companions)
     }

@@ -208,6 +208,7 @@ fn plugins_are_chosen_by_name() {
     };
     let all = choice(&[], &[]).unwrap();
     assert_eq!(choice(&["NodeRestriction"], &["PodSecurity", "ResourceQuota"]), Ok(all - 2));
+    assert_eq!(choice(&["AlwaysPullImages", "DenyServiceExternalIPs"], &[]), Ok(all + 2));
     assert_eq!(
         choice(&["Nonsense"], &[]),
         Err("enable-admission-plugins plugin \"Nonsense\" is unknown".to_owned())
@@ -215,5 +216,31 @@ fn plugins_are_chosen_by_name() {
     assert_eq!(
         choice(&["Priority"], &["Priority"]),
         Err("[Priority] in enable-admission-plugins and disable-admission-plugins overlapped".to_owned())
+    );
+}
+
+#[test]
+fn what_is_off_by_default_works_when_it_is_asked_for() {
+    let anti_affinity = |key: &str| json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": key}]}});
+    let pod = |affinity: Value| {
+        json!({"metadata": {"name": "p"}, "spec": {"affinity": affinity, "containers": [
+            {"name": "c", "imagePullPolicy": "Never", "resources": {"requests": {"example.com/gpu": "1"}}}]}})
+    };
+    let case = Case::create("Pod", "pods", "n").with(&[
+        "AlwaysPullImages",
+        "DenyServiceExternalIPs",
+        "ExtendedResourceToleration",
+        "LimitPodHardAntiAffinityTopology",
+    ]);
+    let admitted = case.run(Some(pod(anti_affinity("kubernetes.io/hostname")))).unwrap();
+    assert_eq!(admitted["spec"]["containers"][0]["imagePullPolicy"], "Always");
+    let tolerated = json!({"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"});
+    assert!(admitted["spec"]["tolerations"].as_array().unwrap().contains(&tolerated));
+    assert!(case.refusal(Some(pod(anti_affinity("zone")))).1.contains("has TopologyKey zone but only key"));
+    let case = Case { enabled: case.enabled.clone(), ..Case::create("Service", "services", "n") };
+    let service = json!({"metadata": {"name": "s"}, "spec": {"externalIPs": ["1.2.3.4"]}});
+    assert_eq!(
+        case.refusal(Some(service)).1,
+        "services \"s\" is forbidden: Use of external IPs is denied by admission control"
     );
 }
