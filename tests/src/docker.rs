@@ -30,16 +30,32 @@ impl DockerCluster {
     /// If it does not start.
     pub async fn start(test: &str) -> Self {
         let name = format!("{test}-{}", std::process::id());
-        let root = TempDir::new().expect("a folder");
+        let mut this = Self { cluster: None, root: TempDir::new().expect("a folder"), name };
+        this.start_again().await;
+        this
+    }
+
+    /// Ends the whole cluster as it is, containers excepted, and starts another in its place that knows of no pod.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn forget_everything(&mut self) {
+        if let Some(cluster) = self.cluster.take() {
+            cluster.stop().await;
+        }
+        self.start_again().await;
+    }
+
+    async fn start_again(&mut self) {
         let cluster = Cluster::builder()
-            .name(&name)
+            .name(&self.name)
             .runtime(Runtime::Docker { host: String::new() })
-            .root_dir(root.path().join("nodes"))
+            .root_dir(self.root.path().join("nodes"))
             .start()
             .await
             .expect("it starts");
         cluster.nodes_ready(1, DEADLINE).await.expect("its node is Ready");
-        Self { cluster: Some(cluster), root, name }
+        self.cluster = Some(cluster);
     }
 
     /// A client with all rights.

@@ -191,3 +191,39 @@ async fn parts_of_volumes_are_mounted_where_they_are_asked_for() {
     let bad = cluster.until("bad", move |pod| state(pod)["reason"] == "CreateContainerConfigError").await;
     assert_eq!(state(&bad)["message"], "error SubPath `/tmp` must not be an absolute path");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_knows_of_any_more_is_cleared_away() {
+    let mut cluster = DockerCluster::start("vol-orphans").await;
+    let spec = json!({"volumes": [{"name": "mem", "emptyDir": {"medium": "Memory"}}, {"name": "work", "emptyDir": {}}]});
+    let main = json!({"volumeMounts": [
+        {"name": "mem", "mountPath": "/mem"}, {"name": "work", "mountPath": "/part", "subPath": "part"}]});
+    cluster.create(script("p", "echo up; exec sleep 1000", spec, main)).await;
+    cluster.writes("p", "up").await;
+    assert!(cluster.mounts().len() >= 2 && cluster.containers().len() == 2);
+    cluster.forget_everything().await;
+    cluster.clean().await;
+}
+
+/// What a container mounts is seen outside only by privileged containers, which not every machine can run: here the mount
+/// is the node's.
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_of_the_node_are_passed_on_to_whom_they_are_meant_for() {
+    let cluster = DockerCluster::start("vol-propagation").await;
+    let spec = json!({"volumes": [{"name": "v", "emptyDir": {}}]});
+    let main = json!({"volumeMounts": [
+        {"name": "v", "mountPath": "/v", "mountPropagation": "HostToContainer"},
+        {"name": "v", "mountPath": "/private"}]});
+    let text = "mkdir /v/m; echo up; until cat /v/m/f 2>/dev/null; do sleep 0.1; done; stat -f -c %T /v/m; ls /private/m";
+    cluster.create(script("p", text, spec, main)).await;
+    cluster.writes("p", "up").await;
+    let mounts = cluster.mounts();
+    let volume = mounts.iter().find(|mount| mount.ends_with("empty-dir/v")).expect("it is shared");
+    let inside = format!("{volume}/m");
+    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "none", &inside]).status();
+    assert!(mounted.expect("mount runs").success());
+    std::fs::write(format!("{inside}/f"), "mounted\n").expect("written");
+    assert_eq!(cluster.output("p").await, "up\nmounted\ntmpfs\n");
+    cluster.delete("p", 1).await;
+    cluster.clean().await;
+}

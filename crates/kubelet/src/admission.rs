@@ -181,7 +181,6 @@ fn unsupported(pod: &Pod) -> Vec<String> {
             note(true, &format!("spec.volumes[{}].{kind}", volume.name));
         }
     }
-    note(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
     note(spec.resource_claims.iter().flatten().next().is_some(), "spec.resourceClaims");
     note(spec.resources.is_some(), "spec.resources");
     note(spec.host_users == Some(false), "spec.hostUsers");
@@ -218,8 +217,8 @@ fn container_fields(container: &Container) -> Vec<&'static str> {
     note(mounts.into_iter().any(recursive), "volumeMounts[].recursiveReadOnly");
     if let Some(resources) = &container.resources {
         let names = resources.limits.iter().chain(resources.requests.iter()).flatten();
-        let known = ["cpu", "memory", "ephemeral-storage"];
-        note(names.into_iter().any(|(name, _)| !known.contains(&name.as_str())), "resources");
+        // Whatever else is counted has a domain, and no part of this kubelet.
+        note(names.into_iter().any(|(name, _)| name.starts_with("hugepages-")), "resources");
     }
     fields
 }

@@ -5,7 +5,7 @@
 //! **Upstream**: `computePodResizeAction` of `pkg/kubelet/kuberuntime`, `pkg/kubelet/allocation`.
 
 use crate::container_config::{self, NodeContext, RESOURCES_ANNOTATION};
-use api::k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use api::k8s_openapi::api::core::v1::{Container, Pod, PodStatus, ResourceRequirements};
 use api::pod::{parse_quantity, requests};
 use runtime::{ContainerId, ContainerStatus, Resources};
 use std::collections::{BTreeMap, HashMap};
@@ -151,10 +151,9 @@ pub(crate) fn pending<'a>(
 }
 
 /// Whether the API shows that a pod was given other resources than it asks for.
-pub(crate) fn is_asked_for(pod: &Pod) -> bool {
-    let statuses = pod.status.iter().flat_map(|s| {
-        s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten())
-    });
+pub(crate) fn is_asked_for(pod: &Pod, status: &PodStatus) -> bool {
+    let init = status.init_container_statuses.iter().flatten();
+    let statuses = status.container_statuses.iter().flatten().chain(init);
     let spec = pod.spec.iter();
     let containers: BTreeMap<&str, &Container> = spec
         .flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()))

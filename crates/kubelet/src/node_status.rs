@@ -33,6 +33,8 @@ pub(crate) const REPORT: SignedDuration = SignedDuration::from_secs(300);
 /// Registration is tried again after 100 ms, doubling to 7 s.
 const REGISTER_RETRY: Duration = Duration::from_millis(100);
 const REGISTER_RETRY_MAX: Duration = Duration::from_secs(7);
+/// How often the engine is asked for its images, which it finds hard to say.
+const IMAGES: SignedDuration = SignedDuration::from_secs(60);
 /// `nodeStatusMaxImages`, and how many names of each (`maxNamesPerImageInNodeStatus`).
 const MAX_IMAGES: usize = 50;
 const MAX_IMAGE_NAMES: usize = 5;
@@ -51,6 +53,8 @@ pub(crate) struct Reporter {
     recorder: Recorder,
     owner: Arc<Mutex<Option<OwnerReference>>>,
     pressure: PressureGauge,
+    /// The images last told, and when they were asked for.
+    images: Mutex<Option<(Timestamp, Vec<ContainerImage>)>>,
 }
 
 impl Reporter {
@@ -62,7 +66,16 @@ impl Reporter {
         recorder: Recorder,
         pressure: PressureGauge,
     ) -> Self {
-        Self { context, client, config, version, recorder, owner: Arc::default(), pressure }
+        Self {
+            context,
+            client,
+            config,
+            version,
+            recorder,
+            owner: Arc::default(),
+            pressure,
+            images: Mutex::default(),
+        }
     }
 
     /// Registers the node, then reports until the context ends.
@@ -120,13 +133,7 @@ impl Reporter {
     /// What is true of this node now.
     async fn facts(&self, now: Timestamp) -> Facts<'_> {
         let runtime = self.runtime_status().await;
-        let images = match self.config.images.list_images().await {
-            Ok(images) => Some(images),
-            Err(error) => {
-                tracing::debug!("list images: {error}");
-                None
-            }
-        };
+        let images = self.images(now).await;
         let pressure = self.pressure.read(now);
         Facts { config: &self.config, version: &self.version, runtime, images, pressure }
     }
@@ -141,6 +148,26 @@ impl Reporter {
             tracing::warn!("ask the runtime's status: {error}");
         }
         status
+    }
+
+    /// The engine's images as of lately.
+    async fn images(&self, now: Timestamp) -> Option<Vec<ContainerImage>> {
+        let locked = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = locked().clone();
+        if let Some((_, images)) = known.filter(|(at, _)| now.duration_since(*at) < IMAGES) {
+            return Some(images);
+        }
+        match self.config.images.list_images().await {
+            Ok(images) => {
+                let images = image_list(&images);
+                *locked() = Some((now, images.clone()));
+                Some(images)
+            }
+            Err(error) => {
+                tracing::debug!("list images: {error}");
+                None
+            }
+        }
     }
 
     /// Creates the node, or takes over the one that is there; its status is complete afterwards.
@@ -230,7 +257,7 @@ struct Facts<'a> {
     version: &'a Version,
     runtime: runtime::Result<RuntimeStatus>,
     /// None: the engine does not say.
-    images: Option<Vec<Image>>,
+    images: Option<Vec<ContainerImage>>,
     pressure: Pressure,
 }
 
@@ -296,7 +323,7 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
             ..Default::default()
         }),
         conditions: Some(conditions(facts, old, now)),
-        images: facts.images.as_deref().map(image_list).or_else(|| old.images.clone()),
+        images: facts.images.clone().or_else(|| old.images.clone()),
         ..old.clone()
     }
 }

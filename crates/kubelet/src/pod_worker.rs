@@ -128,6 +128,8 @@ pub(crate) struct PodWorker {
     grace: Option<u64>,
     /// Nothing is left to run but sidecars.
     finished: bool,
+    /// The handler of the pod's RuntimeClass, once it is known.
+    handler: Option<String>,
     /// Containers whose preStop hook has run.
     hooked: Mutex<HashSet<ContainerId>>,
 }
@@ -154,6 +156,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         evicted: evicted.clone(),
         grace: None,
         finished: false,
+        handler: None,
         hooked: Mutex::default(),
         told: receiver,
         wake: wake.clone(),
@@ -363,9 +366,8 @@ impl PodWorker {
     /// Decides whether the pod gets the resources that it asks for now.
     fn weigh_resources(&mut self, pod: &Pod) {
         let published = self.published.as_ref().or(pod.status.as_ref());
-        let mut shown = pod.clone();
-        shown.status = published.cloned();
-        self.knowledge.pending = limits::is_asked_for(&shown)
+        self.knowledge.pending = published
+            .is_some_and(|status| limits::is_asked_for(pod, status))
             .then(|| {
                 let others = self.node.pods.list();
                 limits::pending(pod, others.iter().map(|pod| &**pod), &self.node.facts)

@@ -74,7 +74,10 @@ pub(crate) async fn watch(folder: PathBuf, node: String, clock: Clock, pods: mps
     }
 }
 
-#[expect(deprecated, reason = "the safe form of AsyncFd::new is right for an OwnedFd, which owns what it names")]
+#[expect(
+    deprecated,
+    reason = "the safe form of AsyncFd::new is right for an OwnedFd, which owns what it names"
+)]
 fn changes_of(folder: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let notify = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
     let wanted = inotify::WatchFlags::CLOSE_WRITE

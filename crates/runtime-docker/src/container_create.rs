@@ -16,6 +16,7 @@ use runtime::{
 
 use crate::client::DockerRuntime;
 use crate::naming::Name;
+use crate::sandbox_run::handler;
 use crate::{error, labels};
 
 impl DockerRuntime {
@@ -121,6 +122,7 @@ impl DockerRuntime {
                 };
                 config.devices.iter().map(mapping).collect()
             }),
+            runtime: handler(sandbox_config),
             cgroup_parent: (!sandbox_config.cgroup_parent.is_empty())
                 .then(|| sandbox_config.cgroup_parent.clone()),
             cpu_shares: resources.cpu_shares.and_then(|n| n.try_into().ok()),

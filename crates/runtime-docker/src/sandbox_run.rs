@@ -74,6 +74,7 @@ impl DockerRuntime {
             }),
             dns_options: dns.map(|dns| dns.options.clone()),
             sysctls: (!config.sysctls.is_empty()).then(|| config.sysctls.clone().into_iter().collect()),
+            runtime: handler(config),
             cgroup_parent: (!config.cgroup_parent.is_empty()).then(|| config.cgroup_parent.clone()),
             oom_score_adj: self.oom_score.allowed(Some(oom::SANDBOX_SCORE)),
             security_opt: Some(vec!["seccomp=unconfined".to_owned(), "no-new-privileges".to_owned()]),
@@ -149,6 +150,12 @@ impl DockerRuntime {
             tracing::warn!(path = %path.display(), %error, "cannot write the pod's resolv.conf");
         }
     }
+}
+
+/// The engine's name of a RuntimeClass's handler; none: its own.
+pub(crate) fn handler(config: &PodSandboxConfig) -> Option<String> {
+    let handler = config.runtime_handler.as_str();
+    (!matches!(handler, "" | "docker" | "default")).then(|| handler.to_owned())
 }
 
 fn key(port: &PortMapping) -> String {

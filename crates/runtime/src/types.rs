@@ -205,6 +205,8 @@ pub struct PodSandboxConfig {
     pub privileged: bool,
     /// Parent cgroup; empty: the engine's choice.
     pub cgroup_parent: String,
+    /// The handler of the pod's RuntimeClass; empty: the engine's own.
+    pub runtime_handler: String,
 }
 
 /// Content of a pod's `/etc/resolv.conf`.

@@ -16,7 +16,7 @@ mod statics;
 use component_base::Context;
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use kube::runtime::wait::await_condition;
 use minik::Cluster;
@@ -325,6 +325,14 @@ async fn what_cannot_be_honoured_is_refused_by_name() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_takes_few_steps_through_its_life() {
     let bed = Bed::new().await;
+    // A node is tainted until its controller has seen it Ready, and a pod that comes before would be told so.
+    let nodes: Api<Node> = Api::all(bed.cluster.client());
+    eventually_some(LONG, || async {
+        let nodes = nodes.list(&ListParams::default()).await.expect("a list");
+        let taints = nodes.items.iter().flat_map(|n| n.spec.iter().flat_map(|s| s.taints.iter().flatten()));
+        (taints.count() == 0).then_some(())
+    })
+    .await;
     let pods = bed.pods();
     let params = WatchParams::default().fields("metadata.name=p");
     let revision = pods.list(&ListParams::default()).await.expect("a list").metadata.resource_version;

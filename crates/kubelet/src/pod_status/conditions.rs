@@ -3,6 +3,7 @@
 //! **Upstream**: `pkg/kubelet/status/generate.go`.
 
 use super::Knowledge;
+use crate::limits;
 use crate::observed::Observed;
 use api::k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -95,9 +96,7 @@ pub(super) fn is_disruption(condition: &PodCondition) -> bool {
 
 /// Whether a container that runs does not have yet what its pod asks for.
 fn is_resizing(pod: &Pod, status: &PodStatus, know: &Knowledge) -> bool {
-    let mut with_status = pod.clone();
-    with_status.status = Some(status.clone());
-    !know.settled.is_empty() && crate::limits::is_asked_for(&with_status)
+    !know.settled.is_empty() && limits::is_asked_for(pod, status)
 }
 
 /// A pod that has ended is not ready, for this reason.

@@ -13,13 +13,18 @@ use crate::security;
 use crate::sync_pod::{Plan, Resize, Start, Stop, backoff_key};
 use crate::volumes::container_mounts;
 use api::k8s_openapi::api::core::v1::{Container, Pod, Secret};
+use api::k8s_openapi::api::node::v1::RuntimeClass;
+use component_base::logging::chain;
 use jiff::Timestamp;
+use kube::Api;
 use runtime::{ContainerId, ContainerState, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 const ETC_HOSTS: &str = "/etc/hosts";
+/// How long a container waits for the first list of services.
+const SERVICES_WAIT: Duration = Duration::from_secs(10);
 
 impl PodWorker {
     /// Carries out a plan. `Err`: nothing more can be done before that time.
@@ -37,6 +42,11 @@ impl PodWorker {
         }
         for resize in &plan.resize {
             self.resize(pod, resize).await?;
+        }
+        // Of an adopted sandbox it is not known yet.
+        if let Err(why) = self.learn_handler(pod).await {
+            tracing::warn!(pod = pod.metadata.name, "{why}");
+            return Err(self.now() + RETRY);
         }
         for start in plan.start {
             // Without one here, it ended as soon as it was made.
@@ -90,7 +100,7 @@ impl PodWorker {
                 self.tolerate("stop a pod sandbox", self.node.runtime.stop_pod_sandbox(&old.id).await);
             }
         }
-        let config = match self.sandbox_config(pod, attempt) {
+        let config = match self.learn_handler(pod).await.and_then(|()| self.sandbox_config(pod, attempt)) {
             Ok(config) => config,
             Err(why) => {
                 let text = format!("Failed to create pod sandbox: {why}");
@@ -260,7 +270,28 @@ impl PodWorker {
         // Pods on paper have no files.
         let dns = self.node.pods_dir.as_ref();
         let dns = dns.and_then(|_| network_files::dns(pod, cluster, network_files::dns_of_node));
-        Ok(container_config::sandbox(pod, attempt, hostname, dns))
+        let config = container_config::sandbox(pod, attempt, hostname, dns);
+        Ok(PodSandboxConfig { runtime_handler: self.handler.clone().unwrap_or_default(), ..config })
+    }
+
+    /// Asks which handler the pod's RuntimeClass names, the first time.
+    async fn learn_handler(&mut self, pod: &Pod) -> Result<(), String> {
+        let class = pod.spec.as_ref().and_then(|s| s.runtime_class_name.as_deref());
+        let Some(class) = class.filter(|class| !class.is_empty() && self.handler.is_none()) else {
+            return Ok(());
+        };
+        let classes: Api<RuntimeClass> = Api::all(self.node.client.clone());
+        let found = classes.get(class).await.map_err(|error| match error {
+            kube::Error::Api(status) if status.code == 404 => {
+                format!(
+                    "failed to get sandbox runtime: no runtime for {class:?} is configured: {}",
+                    status.message
+                )
+            }
+            other => chain(&other),
+        })?;
+        self.handler = Some(found.handler);
+        Ok(())
     }
 
     /// Finds out what a container's configuration needs. `Err`: the message of a `CreateContainerConfigError`.
@@ -278,10 +309,14 @@ impl PodWorker {
         let facts = NodeContext { pod_ips: self.pod_ips(pod), ..node.facts.clone() };
         self.held.synced().await;
         let services = match &node.services {
-            Some(services) if services.has_synced() => services.list(),
-            Some(_) => {
-                let why = "services have not yet been read at least once, cannot construct envvars";
-                return Err(why.to_owned());
+            Some(services) => {
+                tokio::select! {
+                    () = services.synced() => services.list(),
+                    () = node.context.clock.sleep(SERVICES_WAIT) => {
+                        let why = "services have not yet been read at least once, cannot construct envvars";
+                        return Err(why.to_owned());
+                    }
+                }
             }
             None => Vec::new(),
         };

@@ -138,6 +138,46 @@ mod tests {
         }
     }
 
+    /// A health server that answers every call so.
+    async fn serve(status: u8) -> u16 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let service =
+                    hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| async move {
+                        let path = request.uri().path().to_owned();
+                        assert_eq!(path, "/grpc.health.v1.Health/Check");
+                        let body = request.into_body().collect().await.expect("a body").to_bytes();
+                        assert_eq!(body, encode("me"));
+                        let trailers = HeaderMap::from_iter([(
+                            http::HeaderName::from_static("grpc-status"),
+                            http::HeaderValue::from_static("0"),
+                        )]);
+                        let frames = [
+                            Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(Bytes::from(vec![
+                                0, 0, 0, 0, 2, 8, status,
+                            ]))),
+                            Ok(hyper::body::Frame::trailers(trailers)),
+                        ];
+                        let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
+                        Ok::<_, std::convert::Infallible>(http::Response::new(body))
+                    });
+                let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn asks_the_health_service() {
+        let second = Duration::from_secs(1);
+        assert_eq!(super::ask("127.0.0.1", serve(1).await, "me", second).await, Said::Success);
+        let said = super::ask("127.0.0.1", serve(2).await, "me", second).await;
+        assert_eq!(said, Said::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned()));
+    }
+
     #[test]
     fn a_failed_call_says_why() {
         let trailers = |code: &str| {
