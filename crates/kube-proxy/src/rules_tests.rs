@@ -1,3 +1,5 @@
+//! Rule sets and the changes between them, as nftables is given them.
+
 use super::*;
 use crate::services::Protocol;
 

@@ -1,3 +1,5 @@
+//! Tables of services and the endpoints chosen for them.
+
 use super::*;
 use serde_json::{Value, json};
 
