@@ -24,7 +24,7 @@ use anyhow::{Result, bail};
 use api::k8s_openapi::api::core::v1::{Node, NodeCondition};
 use apiserver::Server;
 use apiserver::auth::UserInfo;
-pub use builder::{Builder, OnStep};
+pub use builder::{Builder, OnStep, WrapClient};
 use client::Informers;
 use component_base::Context;
 use component_base::logging::chain;
@@ -141,7 +141,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn start_components(&mut self) {
+    fn start_components(&mut self, controllers: Option<&WrapClient>) {
         let context = self.context.child();
         let client = self.client_as("system:kube-scheduler", &[]);
         let config = scheduler::Config { interner: self.interner.clone(), ..scheduler::Config::default() };
@@ -150,6 +150,7 @@ impl Cluster {
 
         let context = self.context.child();
         let client = self.client_as("system:kube-controller-manager", &[]);
+        let client = controllers.map_or_else(|| client.clone(), |wrap| wrap(client.clone()));
         let config = controller_manager::Config {
             interner: self.interner.clone(),
             signing_key: Some(controller_manager::SigningKey(self.server.pki.ca.key.clone())),

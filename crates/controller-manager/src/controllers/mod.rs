@@ -12,18 +12,23 @@ pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
+pub mod ephemeral_volume;
 pub mod garbage_collector;
+pub mod horizontal_pod_autoscaler;
 pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
+pub mod persistent_volume;
 pub mod pod_garbage_collector;
 pub mod replica_set;
 pub mod resource_quota;
 pub mod root_ca_certificate_publisher;
 pub mod service_account;
+pub mod service_account_token;
 pub mod stateful_set;
 pub mod storage_protection;
 pub mod taint_eviction;
+pub mod ttl;
 pub mod ttl_after_finished;
 
 use crate::Manager;
@@ -41,6 +46,10 @@ pub struct Controller {
 pub const CONTROLLERS: &[Controller] = &[
     Controller { name: namespace::NAME, start: |manager| Box::pin(namespace::run(manager)) },
     Controller { name: service_account::NAME, start: |manager| Box::pin(service_account::run(manager)) },
+    Controller {
+        name: service_account_token::NAME,
+        start: |manager| Box::pin(service_account_token::run(manager)),
+    },
     Controller {
         name: root_ca_certificate_publisher::NAME,
         start: |manager| Box::pin(root_ca_certificate_publisher::run(manager)),
@@ -63,6 +72,13 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: job::NAME, start: |manager| Box::pin(job::run(manager)) },
     Controller { name: cron_job::NAME, start: |manager| Box::pin(cron_job::run(manager)) },
     Controller { name: ttl_after_finished::NAME, start: |manager| Box::pin(ttl_after_finished::run(manager)) },
+    Controller { name: persistent_volume::NAME, start: |manager| Box::pin(persistent_volume::run(manager)) },
+    Controller { name: ephemeral_volume::NAME, start: |manager| Box::pin(ephemeral_volume::run(manager)) },
+    Controller { name: ttl::NAME, start: |manager| Box::pin(ttl::run(manager)) },
+    Controller {
+        name: horizontal_pod_autoscaler::NAME,
+        start: |manager| Box::pin(horizontal_pod_autoscaler::run(manager)),
+    },
     Controller { name: endpoints::NAME, start: |manager| Box::pin(endpoints::run(manager)) },
     Controller { name: endpoint_slice::NAME, start: |manager| Box::pin(endpoint_slice::run(manager)) },
     Controller {

@@ -25,6 +25,9 @@ const SERVICE_CIDR: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 12)
 /// Told the name of each step of a start as it is done.
 pub type OnStep = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Puts something between a component and its connection: faults, for example.
+pub type WrapClient = Arc<dyn Fn(kube::Client) -> kube::Client + Send + Sync>;
+
 /// How a cluster is to be; every setting has a default that touches nothing outside the process.
 pub struct Builder {
     name: String,
@@ -39,6 +42,7 @@ pub struct Builder {
     options: Options,
     root_dir: Option<PathBuf>,
     on_step: Option<OnStep>,
+    controllers: Option<WrapClient>,
 }
 
 enum Store {
@@ -61,6 +65,7 @@ impl Builder {
             options: Options::default(),
             root_dir: None,
             on_step: None,
+            controllers: None,
         }
     }
 
@@ -156,6 +161,13 @@ impl Builder {
         self
     }
 
+    /// What stands between the controllers and the API server; nothing by default.
+    #[must_use]
+    pub fn controllers_through(mut self, wrap: WrapClient) -> Self {
+        self.controllers = Some(wrap);
+        self
+    }
+
     /// Starts it and returns when its API answers; nodes register on their own ([`Cluster::nodes_ready`]).
     ///
     /// # Errors
@@ -212,7 +224,7 @@ impl Builder {
         }
         let interner = client::Interner::default();
         let mut cluster = Cluster { context, server, docker, interner, components: Vec::new() };
-        cluster.start_components();
+        cluster.start_components(self.controllers.as_ref());
         for node in nodes {
             cluster.start_node(node);
         }

@@ -88,13 +88,13 @@ impl Shell {
         let uid = job.metadata.uid.clone().unwrap_or_default();
         let backoff = self.backoffs().get(&uid).copied().unwrap_or_default();
         let view = View { job: &job, pods: &pods, backoff, now: self.manager.context.clock.now() };
-        let Plan { create, delete, release, status, events, again, backoff } = plan::plan(&view);
+        let Plan { create, delete, forget, release, status, events, again, backoff } = plan::plan(&view);
         if plan::finished(&job).is_some() {
             self.backoffs().remove(&uid);
         } else {
             self.backoffs().insert(uid, backoff);
         }
-        let result = self.change_pods(&job, create, delete).await;
+        let result = self.change_pods(&job, create, delete, forget).await;
         if !self.update_status(&job, status).await? {
             // What was counted is not written: nothing may be released by it.
             result?;
@@ -117,8 +117,11 @@ impl Shell {
         &self,
         job: &Job,
         create: Vec<(Option<i32>, u32)>,
-        delete: Vec<Arc<Pod>>,
+        mut delete: Vec<Arc<Pod>>,
+        forget: Vec<Arc<Pod>>,
     ) -> Result<(), Error> {
+        self.release(forget.clone()).await?;
+        delete.extend(forget);
         let control = PodControl::new(&self.manager, &self.recorder, job);
         let pods = create.into_iter().map(|(index, failures)| pod(job, index, failures)).collect();
         let (created, deleted) = (control.create_all(pods).await, control.delete_all(delete).await);
@@ -151,9 +154,9 @@ impl Shell {
                 Ok(pod) => written = pod.metadata.resource_version.unwrap_or_default(),
                 Err(error) if [404, 409, 422].contains(&code(&error)) => {}
                 Err(error) => {
-                    return Err(Error::request("remove the finalizer of", format!("pod {namespace}/{name}"))(
-                        error,
-                    ));
+                    return Err(
+                        Error::request("remove the finalizer of", format!("pod {namespace}/{name}"))(error),
+                    );
                 }
             }
         }

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     /// Pods to make: their index and how often that failed before.
     pub(super) create: Vec<(Option<i32>, u32)>,
     pub(super) delete: Vec<Arc<Pod>>,
+    /// Pods to let go and delete: they are too many now, and count for nothing.
+    pub(super) forget: Vec<Arc<Pod>>,
     /// Pods whose finalizer goes once the status is written.
     pub(super) release: Vec<Arc<Pod>>,
     pub(super) status: JobStatus,
@@ -198,7 +200,10 @@ impl<'a> Look<'a> {
                 && uid(other) != uid(pod)
                 && failures_before(other) > failures_before(pod)
         });
-        !replaced && !self.indexes.contains(&index) && !self.failed_indexes.contains(&index)
+        let ending = ["FailureTarget", "SuccessCriteriaMet"]
+            .iter()
+            .any(|kind| condition(&self.plan.status, kind).is_some());
+        !replaced && !ending && !self.indexes.contains(&index) && !self.failed_indexes.contains(&index)
     }
 
     /// Moves what is released into the counts, and notes what ended.
@@ -391,8 +396,12 @@ impl<'a> Look<'a> {
         if self.view.job.metadata.deletion_timestamp.is_some() {
             return;
         }
-        if self.verdict.is_some() || self.is_suspended() {
+        if self.verdict.is_some() {
             self.plan.delete = std::mem::take(&mut self.active);
+            return;
+        }
+        if self.is_suspended() {
+            self.plan.forget = std::mem::take(&mut self.active);
             return;
         }
         let active = i32::try_from(self.active.len()).unwrap_or(i32::MAX);
@@ -410,7 +419,7 @@ impl<'a> Look<'a> {
         if !delete.is_empty() {
             delete.truncate(MOST);
             self.active.retain(|pod| !delete.iter().any(|gone| uid(gone) == uid(pod)));
-            self.plan.delete = delete;
+            self.plan.forget = delete;
             return;
         }
         let going =
@@ -496,7 +505,8 @@ impl<'a> Look<'a> {
     fn finish(&mut self) {
         let now = self.view.now;
         let making = self.plan.create.len();
-        let (active, terminating) = (self.active.len() + making, self.terminating + self.plan.delete.len());
+        let (active, terminating) =
+            (self.active.len() + making, self.terminating + self.plan.delete.len() + self.plan.forget.len());
         let ready = self.active.iter().filter(|pod| pod::is_ready(pod)).count();
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         let suspended = self.is_suspended();

@@ -69,7 +69,7 @@ fn as_many_pods_run_as_are_wanted_and_still_needed() {
         ),
     ] {
         let plan = look(&job(spec), &pods);
-        assert_eq!((plan.create.len(), plan.delete.len()), (create, delete), "{name}");
+        assert_eq!((plan.create.len(), plan.forget.len()), (create, delete), "{name}");
     }
 }
 
@@ -143,7 +143,7 @@ fn run(mut job: Job, mut ends: impl FnMut(Option<i32>) -> &'static str) -> (usiz
                 pod.metadata.finalizers = None;
             }
         }
-        pods.retain(|pod| !plan.delete.iter().any(|deleted| uid(deleted) == uid(pod)));
+        pods.retain(|pod| !plan.delete.iter().chain(&plan.forget).any(|deleted| uid(deleted) == uid(pod)));
         for (index, failures) in plan.create {
             made += 1;
             let mut pod = pod(&format!("p{made}")).created(now).annotation(FAILURES, &failures.to_string());
@@ -180,6 +180,16 @@ fn each_index_has_its_own_limit() {
     );
     assert_eq!((made, status.failed), (4, Some(2)), "the one that fails is tried twice");
     assert_eq!(status.conditions.unwrap().last().unwrap().reason.as_deref(), Some("FailedIndexes"));
+}
+
+#[test]
+fn failed_pods_that_wait_for_their_replacement_do_not_hold_up_the_end() {
+    let spec = json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 5, "backoffLimit": 2});
+    let (_, done) = run(job(spec), |_| "Failed");
+    assert_eq!(
+        done.status.unwrap().conditions.unwrap().last().unwrap().reason.as_deref(),
+        Some("BackoffLimitExceeded")
+    );
 }
 
 #[test]
