@@ -54,8 +54,9 @@ impl Subresource for Eviction {
     ) -> Result<Response, Status> {
         let encoding = negotiate::plain(request.headers())?;
         let mut eviction = decode::object(request).await?;
-        let version = text(&eviction["apiVersion"]);
-        if text(&eviction["kind"]) != "Eviction" || !matches!(version, "policy/v1" | "policy/v1beta1") {
+        // What is not said follows from the path; kube-rs leaves it out.
+        let (version, kind) = (text(&eviction["apiVersion"]), text(&eviction["kind"]));
+        if !matches!(kind, "" | "Eviction") || !matches!(version, "" | "policy/v1" | "policy/v1beta1") {
             return Err(Status::bad_request("the body must be an Eviction of policy/v1"));
         }
         if text(&eviction["metadata"]["name"]) != info.name {
