@@ -12,6 +12,7 @@ use crate::images::Images;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
 use crate::pod_worker::{Handle, Node, Told, spawn};
+use crate::probes::Results;
 use crate::references::References;
 use crate::server::Host;
 use crate::{Error, Server, gc, node_status, static_pods, volumes};
@@ -75,7 +76,9 @@ pub async fn run(
     let root_dir = config.root_dir.as_ref().map(|root| root.join(&config.node_name));
     let ledger = root_dir.as_ref().map(|root| Ledger::load(root.join("images.json"))).unwrap_or_default();
     let pressure = PressureGauge::default();
+    let probe_metrics = Metrics::default();
     let node = Arc::new(Node {
+        probe_results: Results::new(&probe_metrics),
         context: context.clone(),
         client: client.clone(),
         runtime: config.runtime.clone(),
@@ -110,7 +113,7 @@ pub async fn run(
         cluster_dns: config.cluster_dns.clone(),
         pod_cidr: config.pod_cidr.clone(),
         is_real: config.root_dir.is_some(),
-        probes: Metrics::default(),
+        probes: probe_metrics,
     })));
 
     let (evict, evictions) = mpsc::channel(1);

@@ -6,6 +6,7 @@ use crate::container_config::NodeContext;
 use crate::eviction::PressureGauge;
 use crate::images::{EventKind, Images};
 use crate::network_files::ClusterDns;
+use crate::probes::Results;
 use crate::references::References;
 use crate::restart::{self, Role};
 use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
@@ -46,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) pods: Informer<Pod>,
     /// When this kubelet began.
     pub(crate) started: Timestamp,
+    /// How often probes succeeded.
+    pub(crate) probe_results: Results,
     /// What the machine is short of.
     pub(crate) pressure: PressureGauge,
     /// UIDs of pods that were given a place and may not show it yet.

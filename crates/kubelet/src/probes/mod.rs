@@ -10,6 +10,7 @@ mod ask;
 mod exec;
 mod grpc;
 pub(crate) mod http;
+mod metrics;
 mod tcp;
 
 use crate::health::{Failure, Health, Probe};
@@ -20,6 +21,7 @@ pub(crate) use ask::port;
 use ask::{Ask, Said, ask};
 use component_base::Context;
 use jiff::Timestamp;
+pub(crate) use metrics::Results;
 use runtime::ContainerId;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -114,6 +116,12 @@ struct Worker {
     wake: Arc<Notify>,
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.node.probe_results.forget(&self.target, self.probe);
+    }
+}
+
 impl Worker {
     async fn run(self) {
         let clock = &self.node.context.clock;
@@ -142,6 +150,7 @@ impl Worker {
         let mut next = clock.instant();
         loop {
             let succeeded = self.attempt().await;
+            self.node.probe_results.count(&self.target, self.probe, succeeded);
             if let Some(result) = counter.count(succeeded) {
                 self.conclude(result);
                 let is_final = match self.probe {
