@@ -117,34 +117,12 @@ pub(crate) fn respond(metrics: &Metrics, headers: &HeaderMap) -> Response {
             _ => None,
         }
     });
-    let text = metrics.encode();
     if first == Some(true) {
         let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
-        return crate::respond::bytes(200, media_type, text);
+        return crate::respond::bytes(200, media_type, metrics.encode());
     }
     let media_type = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
-    crate::respond::bytes(200, media_type, plain_text(&text))
-}
-
-/// OpenMetrics as Prometheus' older format: a counter's own name ends with `_total`, and there is no last line.
-fn plain_text(open_metrics: &str) -> String {
-    let counters: std::collections::HashSet<&str> = open_metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
-    let mut text = String::with_capacity(open_metrics.len() + 64);
-    for line in open_metrics.lines() {
-        let mut words = line.splitn(4, ' ');
-        match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
-            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
-                text += &format!("# {what} {name}_total {rest}");
-            }
-            _ => text += line,
-        }
-        text.push('\n');
-    }
-    text
+    crate::respond::bytes(200, media_type, metrics.encode_text())
 }
 
 /// The class of a request.
@@ -164,18 +142,5 @@ pub(crate) struct InflightGuard(Gauge);
 impl Drop for InflightGuard {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_are_named_as_prometheus_does() {
-        let open = "# HELP a Requests.\n# TYPE a counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n# EOF\n";
-        let plain =
-            "# HELP a_total Requests.\n# TYPE a_total counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n";
-        assert_eq!(plain_text(open), plain);
     }
 }
