@@ -9,7 +9,7 @@ use crate::container_config::grace_period;
 use crate::health::Probe;
 use crate::images::EventKind;
 use crate::restart;
-use crate::volumes::tear_down;
+use crate::volumes::{tear_down, tear_down_volumes};
 use api::k8s_openapi::api::core::v1::Pod;
 use component_base::logging::chain;
 use futures::StreamExt;
@@ -48,6 +48,13 @@ impl PodWorker {
                         self.node.runtime.stop_pod_sandbox(&sandbox.id).await,
                     );
                 }
+            }
+            // Nobody reads or writes them any more; the log of the last words stays.
+            if let Some(dir) = self.node.pod_dir(&pod)
+                && let Err(error) = tear_down_volumes(&dir).await
+            {
+                tracing::warn!(pod = pod.metadata.name, "remove a pod's volumes: {}", chain(&error));
+                return Next::Wait(Some(self.now() + RETRY_API));
             }
             return Next::Wait(None);
         }

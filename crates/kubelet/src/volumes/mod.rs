@@ -244,15 +244,23 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
-/// Removes everything a pod has on this node's disk, its mounts first.
-pub(crate) async fn tear_down(pod_dir: &Path) -> Result<(), Error> {
+/// Removes a pod's volumes, its mounts first; what else it has on this node's disk stays.
+pub(crate) async fn tear_down_volumes(pod_dir: &Path) -> Result<(), Error> {
     let root = pod_dir.to_owned();
-    let uid = pod_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    blocking("remove", pod_dir, move || {
-        mount::remove_tree(&root)?;
-        empty_dir::remove_shared_memory(&uid)
+    blocking("remove the volumes of", pod_dir, move || {
+        for part in ["volume-subpaths", "volumes"] {
+            mount::remove_tree(&root.join(part))?;
+        }
+        empty_dir::remove_shared_memory(&root.file_name().unwrap_or_default().to_string_lossy())
     })
     .await
+}
+
+/// Removes everything a pod has on this node's disk, its mounts first.
+pub(crate) async fn tear_down(pod_dir: &Path) -> Result<(), Error> {
+    tear_down_volumes(pod_dir).await?;
+    let root = pod_dir.to_owned();
+    blocking("remove", pod_dir, move || mount::remove_tree(&root)).await
 }
 
 #[cfg(test)]
