@@ -58,6 +58,11 @@ pub(crate) fn resource<'a>(discovery: &'a Discovery, word: &str) -> Result<&'a R
     })
 }
 
+/// The same, but a failure is told without `error: `, as where kubectl asks its mapper itself.
+pub(crate) fn resource_bare<'a>(discovery: &'a Discovery, word: &str) -> Result<&'a Resource, Error> {
+    resource(discovery, word).map_err(|error| Error::Plain(format!("{error}\n"), 1))
+}
+
 fn find<'a>(discovery: &'a Discovery, word: &str) -> Option<&'a Resource> {
     let lower = word.to_lowercase();
     if let Some(found) = find_name(discovery, &lower, |_| true) {

@@ -89,6 +89,26 @@ pub(crate) async fn select_all(
     Ok((found, errors))
 }
 
+/// What is said where nothing names an object.
+pub(crate) const NOTHING_NAMED: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
+
+/// The objects that files or arguments name, each by its name, not yet asked for.
+pub(crate) async fn named(
+    context: &Context,
+    matches: &ArgMatches,
+) -> Result<(Vec<Target>, Vec<Error>), Error> {
+    let files = values(matches, "filename");
+    if !files.is_empty() {
+        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        return Ok((found.into_iter().map(Target::from).collect(), errors));
+    }
+    let arguments = values(matches, "arguments");
+    if arguments.is_empty() {
+        return Err(message(NOTHING_NAMED));
+    }
+    Ok((resolve::targets(context, &Query { arguments, ..Query::default() }).await?, Vec::new()))
+}
+
 /// Names and collections, not yet asked for.
 pub(crate) async fn targets(
     context: &Context,

@@ -23,7 +23,13 @@ pub(crate) const FILES: &[(&str, &str)] = &[
 ];
 
 /// Commands that differ, and why.
-pub(crate) const DIFFERENT: &[(&str, &str)] = &[];
+pub(crate) const DIFFERENT: &[(&str, &str)] = &[
+    (
+        "set image -f deploy.yaml one=x --local -o yaml",
+        "kubectl reads the file into its own types and shows their empty fields; kctl shows the file",
+    ),
+    ("auth whoami -o json", "kubectl shows its own types in the order of their fields, kctl sorts all alike"),
+];
 
 /// A line a command. `!` runs stock kubectl for both sides, to prepare; `{side}` is the side's name.
 pub(crate) const COMMANDS: &str = r#"

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Command, Context, apply, create};
-use crate::cli::{self, DryRun, value, values};
+use crate::cli::{self, DryRun, value};
 use crate::connection::JSON;
 use crate::report::{Error, message};
 use crate::selection::{self, Change};
@@ -64,15 +64,25 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         }
     }
     let change = Change::from_matches(matches)?;
-    let (found, mut errors) = selection::select(context, matches, values(matches, "arguments")).await?;
+    let (found, mut errors) = selection::named(context, matches).await?;
+    let connection = context.connection().await?;
     for selected in found {
-        let resource = &selected.target.resource;
-        let scale = context.connection().await?.get(&format!("{}/scale", selected.target.path()), JSON).await;
-        if scale.is_err_and(|error| error.is_not_found()) {
-            errors.push(message(format!("cannot autoscale a {}: could not find scale subresource for {}, Resource={} in discovery information", resource.kind, resource.group_slash_version(), resource.name)));
+        let resource = &selected.resource;
+        if let Err(error) = connection.get(&selected.path(), JSON).await {
+            errors.push(error);
             continue;
         }
-        let target = selected.target.name.as_deref().unwrap_or("");
+        let scale = connection.get(&format!("{}/scale", selected.path()), JSON).await;
+        if scale.is_err_and(|error| error.is_not_found()) {
+            errors.push(message(format!(
+                "cannot autoscale a {}: could not find scale subresource for {}, Resource={} in discovery information",
+                resource.kind,
+                resource.group_slash_version(),
+                resource.name
+            )));
+            continue;
+        }
+        let target = selected.name.as_deref().unwrap_or("");
         let name = if value(matches, "name").is_empty() { target } else { value(matches, "name") };
         let mut metadata = json!({"name": name});
         if let Some(namespace) = &context.globals.namespace {
@@ -89,7 +99,12 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         let object = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata,
             "spec": spec, "status": {"currentMetrics": null, "desiredReplicas": 0}});
         if let Err(error) = write(context, matches, &change, object).await {
-            errors.push(error);
+            // kubectl tries the older version then, which knows a share of the CPU and nothing else.
+            errors.push(if cpu.is_empty() {
+                message("failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: empty input")
+            } else {
+                error
+            });
         }
     }
     Error::from_many(errors)

@@ -23,8 +23,7 @@ use crate::resolve::{self, Query, Target};
 pub(crate) const COMMAND: Command =
     Command { name: "delete", build, run: |context, matches| Box::pin(run(context, matches)) };
 
-/// What a deletion without grace is warned of.
-pub(super) const FORCE_WARNING: &str = "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.\n";
+const FORCE_WARNING: &str = "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.\n";
 
 fn build(command: clap::Command) -> clap::Command {
     command

@@ -68,8 +68,9 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         (asked.group, asked.version) = (group.to_owned(), version.to_owned());
     }
     let document = document(context, &asked).await?;
-    let text = schema::explain(&document, &asked, matches.get_flag("recursive"))?;
-    context.terminal.out(&text)
+    let (text, failure) = schema::explain(&document, &asked, matches.get_flag("recursive"))?;
+    context.terminal.out(&text)?;
+    failure.map_or(Ok(()), Err)
 }
 
 /// Splits `deployments.apps.spec.template` into the type and the path of fields.
@@ -85,18 +86,20 @@ async fn asked(context: &Context, word: &str, with_group: bool) -> Result<Asked,
         fields: fields(rest),
     };
     if with_group {
-        // A type that is spelt out with its group may be another than the first of that name.
+        // Of several types of the name, the first that is spelt out with its group.
+        let head = head.to_lowercase();
         for resource in discovery.preferred() {
+            let is_called = [&resource.name, &resource.singular]
+                .into_iter()
+                .chain(&resource.short_names)
+                .any(|name| *name == head);
             let full = crate::output::name::with_group(&resource.name, &resource.group);
-            if !resource.group.is_empty()
-                && let Some(rest) = word.strip_prefix(&full)
-                && (rest.is_empty() || rest.starts_with('.'))
-            {
+            if let Some(rest) = word.strip_prefix(&full).filter(|_| is_called) {
                 return Ok(of(resource, rest));
             }
         }
     }
-    Ok(of(resolve::resource(discovery, head)?, rest))
+    Ok(of(resolve::resource_bare(discovery, head)?, rest))
 }
 
 async fn document(context: &Context, asked: &Asked) -> Result<Value, Error> {

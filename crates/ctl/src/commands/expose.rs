@@ -8,12 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::create::networking::int_or_string;
 use super::{Command, Context, apply, create};
-use crate::cli::{self, DryRun, value, values};
+use crate::cli::{self, DryRun, value};
 use crate::connection::JSON;
-use crate::manifests;
 use crate::output::name;
 use crate::report::{Error, message};
-use crate::resolve::{self, Query, Target};
+use crate::resolve::Target;
 use crate::selection::{self, Change};
 
 /// The row of THE LIST.
@@ -45,7 +44,7 @@ fn build(command: clap::Command) -> clap::Command {
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let change = Change::from_matches(matches)?;
-    let (targets, mut errors) = targets(context, matches).await?;
+    let (targets, mut errors) = selection::named(context, matches).await?;
     let connection = context.connection().await?;
     for target in targets {
         let exposed = async {
@@ -69,21 +68,6 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         }
     }
     Error::from_many(errors)
-}
-
-async fn targets(context: &Context, matches: &ArgMatches) -> Result<(Vec<Target>, Vec<Error>), Error> {
-    let files = values(matches, "filename");
-    if !files.is_empty() {
-        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
-        return Ok((found.into_iter().map(Target::from).collect(), errors));
-    }
-    let arguments = values(matches, "arguments");
-    if arguments.is_empty() {
-        return Err(message(
-            "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'",
-        ));
-    }
-    Ok((resolve::targets(context, &Query { arguments, ..Query::default() }).await?, Vec::new()))
 }
 
 /// `a=b,c=d`

@@ -190,7 +190,10 @@ pub(crate) async fn dispatch(
     let (name, matches) = matches.subcommand().expect("the grammar requires a command");
     let command =
         COMMANDS.iter().find(|command| command.name == name).expect("the grammar is made of the list");
-    let globals = Globals::from_matches(matches)?;
+    let mut globals = Globals::from_matches(matches)?;
+    if names_subjects(name, matches) {
+        globals.user = None;
+    }
     // Commands that need no server must work with a broken kubeconfig, too.
     let config = match globals.load(terminal) {
         Ok(config) => config,
@@ -214,4 +217,10 @@ pub(crate) async fn dispatch(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `--user` is a subject of a binding here, and not a user of the kubeconfig.
+fn names_subjects(command: &str, matches: &ArgMatches) -> bool {
+    let subcommand = matches.subcommand_name().unwrap_or("");
+    matches!((command, subcommand), ("create", "rolebinding" | "clusterrolebinding") | ("set", "subject"))
 }

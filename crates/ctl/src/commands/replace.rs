@@ -130,8 +130,9 @@ impl Options<'_> {
         let mut body = manifest.object.clone();
         if body["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
             // Whatever is there now is to be replaced.
-            let live = connection.get(&path, JSON).await?;
-            body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+            if let Ok(live) = connection.get(&path, JSON).await {
+                body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+            }
         }
         if !self.subresource.is_empty() {
             path = format!("{path}/{}", self.subresource);
@@ -157,9 +158,6 @@ async fn remove(
     grace: i64,
 ) -> Result<(), Error> {
     let grace = if grace < 0 { 0 } else { grace };
-    if grace == 0 {
-        context.terminal.err(delete::FORCE_WARNING);
-    }
     let propagation = delete::propagation(value(matches, "cascade"))?;
     let limit = duration::parse(value(matches, "timeout")).filter(|limit| !limit.is_zero());
     let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation});

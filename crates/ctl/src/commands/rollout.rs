@@ -126,13 +126,14 @@ async fn turn(
             }
         };
         let Some(patch) = patch else {
-            match word {
-                "pause" => change.print(context, &mut selected.object.clone(), "already paused")?,
-                "resume" => change.print(context, &mut selected.object.clone(), "already resumed")?,
-                _ => errors.push(message(format!(
+            let kind = name::with_group(&resource.name, &resource.group);
+            errors.push(message(match word {
+                "pause" => format!("error: {kind} {named:?} is already paused"),
+                "resume" => format!("error: {kind} {named:?} is not paused"),
+                _ => format!(
                     "failed to create patch for {named}: if restart has already been triggered within the past second, please wait before attempting to trigger another"
-                ))),
-            }
+                ),
+            }));
             continue;
         };
         let done = match word {

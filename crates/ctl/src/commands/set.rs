@@ -19,7 +19,6 @@ use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
 use crate::connection::{MERGE_PATCH, STRATEGIC_PATCH};
 use crate::manifests;
-use crate::output::name;
 use crate::report::{Error, message};
 use crate::resolve::Target;
 use crate::selection::{self, Change, Selected};
@@ -140,9 +139,7 @@ impl Set<'_> {
     async fn objects(&self, resources: Vec<String>) -> Result<(Vec<Selected>, Vec<Error>), Error> {
         if !self.local {
             if resources.is_empty() && !self.has_files() {
-                return Err(message(
-                    "one or more resources must be specified as <resource> <name> or <resource>/<name>",
-                ));
+                return Err(message(selection::NOTHING_NAMED));
             }
             let all = self.matches.get_flag("all") || !value(self.matches, "selector").is_empty();
             if !all && !self.has_files() && resources.len() == 1 && !resources[0].contains('/') {
@@ -177,7 +174,9 @@ impl Set<'_> {
         for selected in &found {
             let mut changed = selected.object.clone();
             if let Err(why) = update(&mut changed, &mut errors) {
-                errors.push(message(format!("error: {} {why}\n", name::of(&selected.object))));
+                let (kind, name) =
+                    (&selected.target.resource.name, selected.target.name.as_deref().unwrap_or(""));
+                errors.push(message(format!("error: {kind}/{name} {why}\n")));
                 continue;
             }
             let resource = &selected.target.resource;

@@ -66,7 +66,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         )));
     }
     if !names.is_empty() && !value(matches, "selector").is_empty() {
-        return Err(message("only one of NAME or --selector can be provided"));
+        return Err(message("only one of NAME or selector can be provided"));
     }
     let served = context.discovery().await?.groups.iter().any(|(group, versions)| {
         group == METRICS && versions.iter().any(|(version, _)| matches!(version.as_str(), "v1beta1" | "v1"))

@@ -17,6 +17,7 @@ use crate::report::{Error, message};
 pub(super) const CONFIG_MAP: Generator = Generator {
     names: &["configmap", "cm"],
     about: "Create a config map from a local file, directory or literal value",
+    required: &[],
     flags: sources,
     make: |given| Box::pin(std::future::ready(config_map(given))),
     plural: "configmaps",
@@ -27,6 +28,7 @@ pub(super) const CONFIG_MAP: Generator = Generator {
 pub(super) const GENERIC: Generator = Generator {
     names: &["generic"],
     about: "Create a secret from a local file, directory, or literal value",
+    required: &[],
     flags: || sources().into_iter().chain([cli::text("type", "The type of secret to create")]).collect(),
     make: |given| Box::pin(std::future::ready(generic(given))),
     plural: "secrets",
@@ -37,6 +39,7 @@ pub(super) const GENERIC: Generator = Generator {
 pub(super) const DOCKER_REGISTRY: Generator = Generator {
     names: &["docker-registry"],
     about: "Create a secret for use with a Docker registry",
+    required: &[],
     flags: || {
         vec![
             cli::text("docker-username", "Username for Docker registry authentication"),
@@ -60,6 +63,7 @@ pub(super) const DOCKER_REGISTRY: Generator = Generator {
 pub(super) const TLS: Generator = Generator {
     names: &["tls"],
     about: "Create a TLS secret",
+    required: &[],
     flags: || {
         vec![
             cli::text("cert", "Path to PEM encoded public key certificate."),

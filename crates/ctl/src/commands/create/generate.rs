@@ -24,6 +24,8 @@ pub(super) struct Generator {
     pub(super) names: &'static [&'static str],
     /// What help says.
     pub(super) about: &'static str,
+    /// Flags that must be given, in kubectl's order.
+    pub(super) required: &'static [&'static str],
     /// Its own flags.
     pub(super) flags: fn() -> Vec<Arg>,
     /// What it makes.
@@ -107,21 +109,6 @@ impl Given<'_> {
     pub(super) fn values(&self, flag: &str) -> Vec<String> {
         values(self.matches, flag)
     }
-
-    /// Whether a flag stands on the command line.
-    pub(super) fn has(&self, flag: &str) -> bool {
-        self.matches.value_source(flag) == Some(clap::parser::ValueSource::CommandLine)
-    }
-
-    /// Fails in kubectl's words if one of these was not given.
-    pub(super) fn require(&self, flags: &[&str]) -> Result<(), Error> {
-        let missing: Vec<String> =
-            flags.iter().filter(|flag| !self.has(flag)).map(|flag| format!("{flag:?}")).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(message(format!("required flag(s) {} not set", missing.join(", "))))
-    }
 }
 
 /// Adds the subcommands.
@@ -173,6 +160,12 @@ async fn create(
     generator: &Generator,
     path: &str,
 ) -> Result<(), Error> {
+    let given = |flag: &str| matches.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
+    let missing: Vec<String> =
+        generator.required.iter().filter(|flag| !given(flag)).map(|flag| format!("{flag:?}")).collect();
+    if !missing.is_empty() {
+        return Err(message(format!("required flag(s) {} not set", missing.join(", "))));
+    }
     let mut names = values(matches, "arguments");
     if names.len() != 1 {
         let text = format!("exactly one NAME is required, got {}", names.len());

@@ -10,6 +10,7 @@ use crate::report::{Error, message};
 pub(super) const CLUSTER_IP: Generator = Generator {
     names: &["clusterip"],
     about: "Create a ClusterIP service",
+    required: &[],
     flags: || {
         let address =
             "Assign your own ClusterIP or set to 'None' for a 'headless' service (no loadbalancing).";
@@ -24,6 +25,7 @@ pub(super) const CLUSTER_IP: Generator = Generator {
 pub(super) const NODE_PORT: Generator = Generator {
     names: &["nodeport"],
     about: "Create a NodePort service",
+    required: &[],
     flags: || {
         let port = "Port used to expose the service on each node in a cluster.";
         vec![tcp(), cli::number("node-port", port).default_value("0")]
@@ -37,6 +39,7 @@ pub(super) const NODE_PORT: Generator = Generator {
 pub(super) const LOAD_BALANCER: Generator = Generator {
     names: &["loadbalancer"],
     about: "Create a LoadBalancer service",
+    required: &[],
     flags: || vec![tcp()],
     make: |given| Box::pin(std::future::ready(service(given, "LoadBalancer"))),
     plural: "services",
@@ -47,6 +50,7 @@ pub(super) const LOAD_BALANCER: Generator = Generator {
 pub(super) const EXTERNAL_NAME: Generator = Generator {
     names: &["externalname"],
     about: "Create an ExternalName service",
+    required: &["external-name"],
     flags: || vec![tcp(), cli::text("external-name", "External name of service")],
     make: |given| Box::pin(std::future::ready(service(given, "ExternalName"))),
     plural: "services",
@@ -57,6 +61,7 @@ pub(super) const EXTERNAL_NAME: Generator = Generator {
 pub(super) const INGRESS: Generator = Generator {
     names: &["ingress", "ing"],
     about: "Create an ingress with the specified name",
+    required: &[],
     flags: || {
         vec![
             cli::text("class", "Ingress Class to be used"),
@@ -81,7 +86,6 @@ fn service(given: &Given<'_>, kind: &str) -> Result<Value, Error> {
     let address = if kind == "ClusterIP" { given.value("clusterip") } else { "" };
     let pairs = given.values("tcp");
     if external {
-        given.require(&["external-name"])?;
         let name = given.value("external-name");
         if !api::names::dns_subdomain(name, false).is_empty() {
             return Err(message(format!("invalid service external name {name}")));

@@ -12,6 +12,7 @@ use crate::report::{Error, message};
 pub(super) const NAMESPACE: Generator = Generator {
     names: &["namespace", "ns"],
     about: "Create a namespace with the specified name",
+    required: &[],
     flags: Vec::new,
     make: |given| {
         let made = object("v1", "Namespace", json!({"name": given.name}), json!({"spec": {}, "status": {}}));
@@ -25,6 +26,7 @@ pub(super) const NAMESPACE: Generator = Generator {
 pub(super) const SERVICE_ACCOUNT: Generator = Generator {
     names: &["serviceaccount", "sa"],
     about: "Create a service account with the specified name",
+    required: &[],
     flags: Vec::new,
     make: |given| {
         let made = object("v1", "ServiceAccount", given.metadata(), json!({}));
@@ -38,6 +40,7 @@ pub(super) const SERVICE_ACCOUNT: Generator = Generator {
 pub(super) const QUOTA: Generator = Generator {
     names: &["quota", "resourcequota"],
     about: "Create a quota with the specified name",
+    required: &[],
     flags: || {
         vec![
             cli::text("hard", "A comma-delimited set of resource=quantity pairs that define a hard limit."),
@@ -56,6 +59,7 @@ pub(super) const QUOTA: Generator = Generator {
 pub(super) const PRIORITY_CLASS: Generator = Generator {
     names: &["priorityclass", "pc"],
     about: "Create a priority class with the specified name",
+    required: &[],
     flags: || {
         vec![
             cli::number("value", "the value of this priority class.").default_value("0"),
@@ -83,6 +87,7 @@ pub(super) const PRIORITY_CLASS: Generator = Generator {
 pub(super) const POD_DISRUPTION_BUDGET: Generator = Generator {
     names: &["poddisruptionbudget", "pdb"],
     about: "Create a pod disruption budget with the specified name",
+    required: &[],
     flags: || {
         vec![
             cli::text(
@@ -104,13 +109,13 @@ pub(super) const POD_DISRUPTION_BUDGET: Generator = Generator {
     failure: "failed to create poddisruptionbudgets: ",
 };
 
-/// `cpu=1,pods=2` as a map; `lead` begins the message about what is no pair.
-pub(crate) fn amounts(text: &str, lead: &str) -> Result<Map<String, Value>, Error> {
+/// `cpu=1,pods=2` as a map.
+pub(crate) fn amounts(text: &str) -> Result<Map<String, Value>, Error> {
     let mut map = Map::new();
     for statement in text.split(',').filter(|_| !text.is_empty()) {
         let parts: Vec<&str> = statement.split('=').collect();
         let [name, amount] = parts.as_slice() else {
-            return Err(message(format!("{lead} argument syntax {statement}, expected <resource>=<value>")));
+            return Err(message(format!("Invalid argument syntax {statement}, expected <resource>=<value>")));
         };
         let quantity: Quantity = amount.parse().map_err(|_| {
             message(
@@ -124,7 +129,7 @@ pub(crate) fn amounts(text: &str, lead: &str) -> Result<Map<String, Value>, Erro
 
 fn quota(given: &Given<'_>) -> Result<Value, Error> {
     let mut spec = json!({});
-    let hard = amounts(given.value("hard"), "Invalid")?;
+    let hard = amounts(given.value("hard"))?;
     if !hard.is_empty() {
         spec["hard"] = hard.into();
     }
@@ -252,9 +257,9 @@ mod tests {
     #[test]
     fn amounts_are_quantities() {
         assert_eq!(
-            amounts("cpu=1000m,pods=2", "Invalid").unwrap(),
+            amounts("cpu=1000m,pods=2").unwrap(),
             *json!({"cpu": "1", "pods": "2"}).as_object().unwrap()
         );
-        assert!(amounts("cpu", "Invalid").is_err() && amounts("cpu=x", "Invalid").is_err());
+        assert!(amounts("cpu").is_err() && amounts("cpu=x").is_err());
     }
 }

@@ -47,6 +47,7 @@ const SPECIAL: [(&str, &[(&str, &str)]); 4] = [
 pub(super) const ROLE: Generator = Generator {
     names: &["role"],
     about: "Create a role with single rule",
+    required: &[],
     flags: rule_flags,
     make: |given| Box::pin(role(given)),
     plural: "roles",
@@ -57,6 +58,7 @@ pub(super) const ROLE: Generator = Generator {
 pub(super) const CLUSTER_ROLE: Generator = Generator {
     names: &["clusterrole"],
     about: "Create a cluster role",
+    required: &[],
     flags: || {
         let mut flags = rule_flags();
         flags.push(cli::texts("non-resource-url", "A partial url that user should have access to."));
@@ -75,6 +77,7 @@ pub(super) const CLUSTER_ROLE: Generator = Generator {
 pub(super) const ROLE_BINDING: Generator = Generator {
     names: &["rolebinding"],
     about: "Create a role binding for a particular role or cluster role",
+    required: &[],
     flags: || {
         let mut flags = subject_flags();
         flags.push(cli::text("clusterrole", "ClusterRole this RoleBinding should reference"));
@@ -90,6 +93,7 @@ pub(super) const ROLE_BINDING: Generator = Generator {
 pub(super) const CLUSTER_ROLE_BINDING: Generator = Generator {
     names: &["clusterrolebinding"],
     about: "Create a cluster role binding for a particular cluster role",
+    required: &["clusterrole"],
     flags: || {
         let mut flags = subject_flags();
         flags.push(cli::text("clusterrole", "ClusterRole this ClusterRoleBinding should reference"));
@@ -173,7 +177,7 @@ async fn rules(given: &Given<'_>, wanted: &Wanted) -> Result<Vec<Value>, Error> 
         let (mut name, mut in_group) = (word.clone(), group.clone());
         if word != "*" {
             let typed = crate::output::name::with_group(word, group);
-            let found = resolve::resource(given.context.discovery().await?, &typed)
+            let found = resolve::resource_bare(given.context.discovery().await?, &typed)
                 .map(|r| (r.name.clone(), r.group.clone()));
             let known = found.is_ok();
             if let Ok((resource, group)) = &found {
@@ -255,7 +259,7 @@ async fn cluster_role(given: &Given<'_>) -> Result<Value, Error> {
             API_VERSION,
             "ClusterRole",
             metadata,
-            json!({"aggregationRule": rule, "rules": []}),
+            json!({"aggregationRule": rule, "rules": null}),
         ));
     }
     if wanted.verbs.is_empty() {
@@ -329,7 +333,6 @@ fn role_binding(given: &Given<'_>) -> Result<Value, Error> {
 }
 
 fn cluster_role_binding(given: &Given<'_>) -> Result<Value, Error> {
-    given.require(&["clusterrole"])?;
     let role = ("ClusterRole", given.value("clusterrole"));
     binding(given, "ClusterRoleBinding", role, json!({"name": given.name}))
 }

@@ -17,9 +17,11 @@ use crate::{connection, duration};
 const BOUND: [(&str, &str); 3] = [("Node", "v1"), ("Pod", "v1"), ("Secret", "v1")];
 
 /// `create token`
-pub(super) const TOKEN: Generator = Generator {
+// A static has one address, by which the one that goes its own way is known.
+pub(super) static TOKEN: Generator = Generator {
     names: &["token"],
     about: "Request a service account token",
+    required: &[],
     flags: || {
         vec![
             cli::text("audience", "Audience of the requested token. If unset, defaults to requesting a token for use with the Kubernetes API server. May be repeated to request a token valid for multiple audiences.")

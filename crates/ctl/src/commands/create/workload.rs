@@ -12,6 +12,7 @@ use crate::resolve::{self, Query};
 pub(super) const DEPLOYMENT: Generator = Generator {
     names: &["deployment", "deploy"],
     about: "Create a deployment with the specified name",
+    required: &["image"],
     flags: || {
         vec![
             cli::texts(
@@ -33,6 +34,7 @@ pub(super) const DEPLOYMENT: Generator = Generator {
 pub(super) const JOB: Generator = Generator {
     names: &["job"],
     about: "Create a job with the specified name",
+    required: &[],
     flags: || {
         vec![
             cli::text("image", "Image name to run."),
@@ -48,6 +50,7 @@ pub(super) const JOB: Generator = Generator {
 pub(super) const CRON_JOB: Generator = Generator {
     names: &["cronjob", "cj"],
     about: "Create a cron job with the specified name",
+    required: &["image", "schedule"],
     flags: || {
         vec![
             cli::text("image", "Image name to run."),
@@ -62,7 +65,6 @@ pub(super) const CRON_JOB: Generator = Generator {
 };
 
 fn deployment(given: &Given<'_>) -> Result<Value, Error> {
-    given.require(&["image"])?;
     let images = given.values("image");
     if images.len() > 1 && !given.command.is_empty() {
         return Err(message("cannot specify multiple --image options and command"));
@@ -135,7 +137,6 @@ async fn job(given: &Given<'_>) -> Result<Value, Error> {
 }
 
 fn cron_job(given: &Given<'_>) -> Result<Value, Error> {
-    given.require(&["image", "schedule"])?;
     let template = json!({"metadata": {}, "spec": {
         "containers": [container(&given.name, given.value("image"), &given.command)],
         "restartPolicy": given.value("restart")}});

@@ -16,8 +16,12 @@ struct Schema<'a> {
     value: &'a Value,
 }
 
-/// The whole text.
-pub(super) fn explain(document: &Value, asked: &Asked, recursive: bool) -> Result<String, Error> {
+/// The whole text; where the field does not exist, what comes before it, and the error.
+pub(super) fn explain(
+    document: &Value,
+    asked: &Asked,
+    recursive: bool,
+) -> Result<(String, Option<Error>), Error> {
     let Some(gvk) = gvk(document, asked) else {
         return Err(message(format!("GVR ({}) not found in OpenAPI schema", asked.shown())));
     };
@@ -37,10 +41,10 @@ pub(super) fn explain(document: &Value, asked: &Asked, recursive: bool) -> Resul
     };
     let fields: Vec<&str> = asked.fields.iter().map(String::as_str).collect();
     match output(Schema { document, value }, &fields, recursive, &[]) {
-        Some(text) => Ok(out + &text + "\n"),
+        Some(text) => Ok((out + &text + "\n", None)),
         None => {
             let last = fields.last().copied().unwrap_or("");
-            Err(message(format!("field {last:?} does not exist")))
+            Ok((out, Some(message(format!("field {last:?} does not exist")))))
         }
     }
 }

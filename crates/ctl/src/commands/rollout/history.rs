@@ -46,7 +46,7 @@ pub(super) async fn run(
 async fn show(context: &Context, change: &Change, selected: &Selected, wanted: i64) -> Result<(), Error> {
     let revisions = of(context, selected, "history viewer").await?;
     let one = revisions.iter().find(|revision| revision.number == wanted);
-    if wanted > 0 && one.is_none() {
+    if wanted > 0 && one.is_none() && !revisions.is_empty() {
         return Err(message("unable to find the specified revision"));
     }
     if !change.is_human() {

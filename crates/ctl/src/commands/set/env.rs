@@ -75,7 +75,6 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
     let (pattern, overwrite) = (value(matches, "containers"), matches.get_flag("overwrite"));
     let (found, errors) = set.objects(resources.to_vec()).await?;
     let mut shown = String::new();
-    let nothing = wanted.set.is_empty() && variables.is_empty();
     let update = |object: &mut Value, _: &mut Vec<Error>| {
         let label = format!(
             "{} {}",
@@ -120,9 +119,6 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
         set.context.terminal.out(&shown)?;
         return Error::from_many(errors);
     }
-    if nothing && wanted.remove.is_empty() {
-        return Err(message("at least one environment variable must be provided"));
-    }
     set.apply(found, errors, "env updated", "failed to patch env update to pod template: ", update).await
 }
 
@@ -136,9 +132,8 @@ fn parse(set: &Set<'_>, given: &[String]) -> Result<Wanted, Error> {
             let pairs = lines.filter_map(|line| line.split_once('='));
             wanted.set.extend(pairs.map(|(name, value)| json!({"name": name, "value": value})));
         } else if let Some((name, value)) = text.split_once('=') {
-            let wrong = api::names::env_var_name(name);
-            if !wrong.is_empty() {
-                return Err(message(format!("{name:?} is not a valid key name: {}", wrong.join(";"))));
+            if !is_strict_name(name) {
+                return Err(message(format!("{name:?} is not a valid key name: {STRICT_NAME}")));
             }
             wanted.set.push(variable(name, value));
         } else if let Some(name) = text.strip_suffix('-') {
@@ -153,6 +148,14 @@ fn parse(set: &Set<'_>, given: &[String]) -> Result<Wanted, Error> {
         ));
     }
     Ok(wanted)
+}
+
+/// What kubectl says of a name that is none; servers take more.
+const STRICT_NAME: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name', or 'MY_ENV.NAME', or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
+
+fn is_strict_name(name: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    name.chars().all(letter) && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
 fn variable(name: &str, value: &str) -> Value {
@@ -178,8 +181,12 @@ async fn injected(set: &Set<'_>, from: &str) -> Result<Vec<Value>, Error> {
                     .chars()
                     .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
                     .collect();
+                let name = name.to_uppercase();
+                if name != *key {
+                    set.context.terminal.err(&format!("Warning: key {key} transferred to {name}\n"));
+                }
                 let reference = json!({"key": key, "name": object["metadata"]["name"]});
-                variables.push(json!({"name": name.to_uppercase(), "valueFrom": {field: reference}}));
+                variables.push(json!({"name": name, "valueFrom": {field: reference}}));
             }
         }
     }

@@ -4,6 +4,7 @@ use super::Set;
 use super::containers::{matching, pod_spec};
 use crate::cli::values;
 use crate::report::{Error, message};
+use crate::selection;
 
 pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
     let arguments = values(set.matches, "arguments");
@@ -23,14 +24,12 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
         };
         images.push((container, image));
     }
+    if resources.is_empty() && !set.has_files() {
+        return Err(message(selection::NOTHING_NAMED));
+    }
     let mut errors = Vec::new();
     if set.matches.get_flag("all") && !crate::cli::value(set.matches, "selector").is_empty() {
         errors.push(message("cannot set --all and --selector at the same time"));
-    }
-    if resources.is_empty() && !set.has_files() {
-        errors.push(message(
-            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
-        ));
     }
     if images.is_empty() {
         errors.push(message("at least one image update is required"));

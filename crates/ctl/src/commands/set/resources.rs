@@ -29,7 +29,7 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
             "you must specify an update to requests or limits (in the form of --requests/--limits)",
         ));
     }
-    let wanted = [("limits", amounts(limits, "invalid")?), ("requests", amounts(requests, "invalid")?)];
+    let wanted = [("limits", amounts(limits)?), ("requests", amounts(requests)?)];
     set.apply(
         found,
         errors,

@@ -28,7 +28,7 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
             continue;
         }
         if !selector["matchExpressions"].is_null() {
-            let shown = crate::output::plain(&selector["matchExpressions"]);
+            let shown = expressions(&selector["matchExpressions"]);
             errors.push(message(format!("match expression {shown} not supported on this object")));
             continue;
         }
@@ -55,4 +55,14 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
         }
     }
     Error::from_many(errors)
+}
+
+/// Requirements as Go shows them: `[{a In [b]}]`.
+fn expressions(all: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let one = |one: &Value| {
+        let values: Vec<String> = one["values"].as_array().into_iter().flatten().map(text).collect();
+        format!("{{{} {} [{}]}}", text(&one["key"]), text(&one["operator"]), values.join(" "))
+    };
+    format!("[{}]", all.as_array().into_iter().flatten().map(one).collect::<Vec<_>>().join(" "))
 }
