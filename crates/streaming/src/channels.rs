@@ -5,7 +5,7 @@
 //! dropped; then a close frame is sent and the peer has some time to answer it.
 //! **Upstream**: `k8s.io/apiserver/pkg/util/wsstream`.
 
-use crate::websocket::{CHUNK, WebSocket, to_io};
+use crate::websocket::{CHUNK, WebSocket, normal_closure, to_io};
 use crate::{BoxDuplex, Result, websocket};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -201,7 +201,8 @@ async fn write(
             None => break,
         }
     }
-    tokio::time::timeout(CLOSE_TIMEOUT, sink.close()).await.map_or(Ok(()), |closed| closed.map_err(to_io))
+    let closed = tokio::time::timeout(CLOSE_TIMEOUT, sink.send(normal_closure())).await;
+    closed.map_or(Ok(()), |closed| closed.map_err(to_io))
 }
 
 async fn read(

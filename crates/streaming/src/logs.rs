@@ -6,7 +6,7 @@
 
 use crate::Result;
 use crate::upgrade::{self, Accepted, Refusal, Transport};
-use crate::websocket::{self, CHUNK, to_io};
+use crate::websocket::{self, CHUNK, normal_closure, to_io};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -58,7 +58,7 @@ pub async fn send<E: std::fmt::Display>(
                 sink.send(encode(chunk)).await.map_err(to_io)?;
             }
         }
-        sink.close().await.map_err(to_io)
+        sink.send(normal_closure()).await.map_err(to_io)
     };
     tokio::pin!(gone);
     tokio::select! {

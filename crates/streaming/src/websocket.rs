@@ -11,8 +11,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 /// Bytes of the longest message that is taken.
 pub const MAX_MESSAGE: usize = 4 << 20;
@@ -41,6 +42,11 @@ fn config() -> WebSocketConfig {
         .max_write_buffer_size(2 * MAX_MESSAGE)
 }
 
+/// Go's clients take a close frame without a status for a failure.
+pub(crate) fn normal_closure() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() }))
+}
+
 pub(crate) fn to_io(error: tungstenite::Error) -> io::Error {
     match error {
         tungstenite::Error::Io(error) => error,
@@ -55,13 +61,16 @@ pub(crate) fn to_io(error: tungstenite::Error) -> io::Error {
 pub struct ByteStream<S> {
     socket: WebSocket<S>,
     rest: Bytes,
+    /// The peer sends no more.
     ended: bool,
+    /// The close frame is on its way.
+    closing: bool,
 }
 
 impl<S> ByteStream<S> {
     /// Over a connection of which nothing was read yet.
     pub fn new(socket: WebSocket<S>) -> Self {
-        Self { socket, rest: Bytes::new(), ended: false }
+        Self { socket, rest: Bytes::new(), ended: false, closing: false }
     }
 }
 
@@ -107,6 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_close(cx).map_err(to_io)
+        if !self.closing {
+            ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(to_io)?;
+            Pin::new(&mut self.socket).start_send(normal_closure()).map_err(to_io)?;
+            self.closing = true;
+        }
+        Pin::new(&mut self.socket).poll_flush(cx).map_err(to_io)
     }
 }

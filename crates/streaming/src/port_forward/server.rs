@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 /// How long a client has to open the other stream of a pair (upstream: `DefaultStreamCreationTimeout`).
 const PAIR_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may go on sending to a target that has ended (containerd's).
+const HALF_CLOSED: Duration = Duration::from_secs(1);
 /// Bytes that either side of a connection may be ahead.
 const PIPE: usize = 64 * 1024;
 
@@ -204,10 +206,8 @@ async fn forward<D, F>(
     F: Future<Output = Result<BoxDuplex, String>>,
 {
     match dial(port).await {
-        Ok(mut target) => {
-            if let Err(error) =
-                tokio::io::copy_bidirectional_with_sizes(&mut data, &mut target, PIPE, PIPE).await
-            {
+        Ok(target) => {
+            if let Err(error) = carry(&mut data, target).await {
                 tracing::debug!(port, "forwarded connection: {error}");
             }
         }
@@ -217,6 +217,32 @@ async fn forward<D, F>(
         }
     }
     let _ended = tokio::join!(error.shutdown(), data.shutdown());
+}
+
+/// Copies both ways. Old clients close their side only when everything has ended, so once the target has said all it
+/// has to say they do not keep it waiting.
+async fn carry(data: &mut (impl AsyncRead + AsyncWrite + Unpin), target: BoxDuplex) -> std::io::Result<()> {
+    let (mut client_reads, mut client_writes) = tokio::io::split(data);
+    let (mut target_reads, mut target_writes) = tokio::io::split(target);
+    let up = async {
+        tokio::io::copy(&mut client_reads, &mut target_writes).await?;
+        target_writes.shutdown().await
+    };
+    let down = async {
+        tokio::io::copy(&mut target_reads, &mut client_writes).await?;
+        client_writes.shutdown().await
+    };
+    tokio::pin!(up, down);
+    tokio::select! {
+        done = &mut up => {
+            done?;
+            down.await
+        }
+        done = &mut down => {
+            done?;
+            tokio::time::timeout(HALF_CLOSED, up).await.unwrap_or(Ok(()))
+        }
+    }
 }
 
 pub(crate) async fn over_channels<D, F>(io: BoxDuplex, encoding: Encoding, ports: &[u16], dial: Arc<D>)

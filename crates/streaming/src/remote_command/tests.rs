@@ -5,6 +5,7 @@ use super::{
     connect,
 };
 use crate::upgrade::{Connected, Transport};
+use futures::StreamExt;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -150,6 +151,25 @@ async fn a_client_that_opens_too_little_is_given_up() {
     };
     let (server, _error) = tokio::join!(server, open);
     assert!(matches!(server.err(), Some(crate::Error::StreamsTimeout)));
+}
+
+/// kubectl takes any other close for a failure.
+#[tokio::test]
+async fn a_websocket_is_closed_normally() {
+    let (near, far) = tokio::io::duplex(1000);
+    let options = Options { stdout: true, ..Options::default() };
+    let server = ServerStreams::over(Box::new(far), Transport::WebSocket, "v5.channel.k8s.io", options);
+    let finish = async { server.await.expect("streams").finish(Outcome::Exit(7)).await.expect("finished") };
+    let read = async {
+        let mut socket = crate::websocket::client(near).await;
+        let mut last = None;
+        while let Some(Ok(message)) = socket.next().await {
+            last = Some(message);
+        }
+        last
+    };
+    let ((), last) = tokio::join!(finish, read);
+    assert_eq!(last, Some(crate::websocket::normal_closure()));
 }
 
 #[test]
