@@ -83,6 +83,8 @@ pub(crate) async fn amend(
         Ok(change(old).unwrap_or_else(|| old.clone()))
     };
     match store.update(&mut options, at.namespace, at.name, how, &mut update).await {
+        // A status tells what is, and says so itself.
+        Ok(_) if how == UpdateOptions::Status => {}
         Ok(_) => {
             tracing::info!(plural = at.plural, name = at.name, "put right an object of the server's own")
         }

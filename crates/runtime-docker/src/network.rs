@@ -4,7 +4,7 @@
 //! refused, never changed.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use runtime::{Error, Result};
@@ -34,8 +34,7 @@ impl DockerRuntime {
         let name = self.config.network.as_ref().map_or(DEFAULT_BRIDGE, |network| network.name.as_str());
         let found = self.client.inspect_network(name, None).await.map_err(error::other("inspect network"))?;
         let pools = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        let gateways = pools.into_iter().filter_map(|pool| pool.gateway?.parse::<IpAddr>().ok());
-        Ok(gateways.into_iter().find(IpAddr::is_ipv4))
+        Ok(pools.iter().find_map(|pool| gateway(pool.gateway.as_deref(), pool.subnet.as_deref())))
     }
 
     async fn make_network(&self, network: &NetworkConfig) -> Result<()> {
@@ -76,6 +75,36 @@ impl DockerRuntime {
             Ok(()) => Ok(()),
             Err(error) if error::is_status(&error, 404) => Ok(()),
             Err(error) => Err(error::other("remove network")(error)),
+        }
+    }
+}
+
+/// The gateway of a pool of addresses: as the engine tells it, or, where it does not, the pool's first address, which
+/// the engine takes for itself.
+fn gateway(told: Option<&str>, subnet: Option<&str>) -> Option<IpAddr> {
+    if let Some(told) = told.filter(|told| !told.is_empty()) {
+        return told.parse().ok().filter(IpAddr::is_ipv4);
+    }
+    let network: Ipv4Addr = subnet?.split('/').next()?.parse().ok()?;
+    Some(IpAddr::from(Ipv4Addr::from(u32::from(network).checked_add(1)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_what_the_engine_says_or_the_first_address() {
+        for (told, subnet, expected) in [
+            (Some("172.17.0.5"), Some("172.17.0.0/16"), Some("172.17.0.5")),
+            (None, Some("172.17.0.0/16"), Some("172.17.0.1")),
+            (Some(""), Some("10.9.0.0/24"), Some("10.9.0.1")),
+            (Some("fd00::1"), Some("fd00::/64"), None),
+            (None, Some("fd00::/64"), None),
+            (None, None, None),
+        ] {
+            let expected = expected.and_then(|ip| ip.parse::<IpAddr>().ok());
+            assert_eq!(gateway(told, subnet), expected, "{told:?} {subnet:?}");
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::chain::MAX_BODY_BYTES;
 use api::protobuf;
 use api::status::Status;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -54,7 +55,8 @@ impl Record {
         set("auditID", origin.audit_id.into());
         // The order of upstream's fields.
         set("stage", Value::Null);
-        set("requestURI", origin.uri.to_string().into());
+        // HTTP/2 has scheme and host in it.
+        set("requestURI", origin.uri.path_and_query().map_or("/", PathAndQuery::as_str).into());
         set("verb", action.verb.into());
         set("user", user(action.user));
         set("sourceIPs", sources(origin.headers, origin.address));

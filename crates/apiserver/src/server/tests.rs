@@ -381,6 +381,11 @@ async fn a_client_certificate_is_an_identity_over_tls() {
                 (&user["username"], &user["groups"]),
                 (&json!("jane"), &json!(["dev", "system:authenticated"]))
             );
+            let id = &user["extra"]["authentication.kubernetes.io/credential-id"][0];
+            assert!(
+                id.as_str().is_some_and(|id| id.starts_with("X509SHA256=") && id.len() == 11 + 64),
+                "{id}"
+            );
         }
     }
     drop(server);

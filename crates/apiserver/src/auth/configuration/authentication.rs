@@ -41,20 +41,15 @@ pub(crate) struct Authentication {
 }
 
 /// Who may come without credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Anonymous {
     /// Nobody.
     No,
     /// Anybody, for any path.
+    #[default]
     Yes,
     /// Anybody, for these paths.
     For(Vec<String>),
-}
-
-impl Default for Anonymous {
-    fn default() -> Self {
-        Self::Yes
-    }
 }
 
 impl Anonymous {

@@ -156,11 +156,6 @@ impl Authorizer for Rbac {
 
     fn rules_for(&self, user: &UserInfo, namespace: &str) -> Vec<PolicyRule> {
         let mut rules = Vec::new();
-        if user.is_in(GROUP_MASTERS) {
-            let all = || vec!["*".to_owned()];
-            rules.push(PolicyRule { groups: all(), resources: all(), verbs: all(), ..PolicyRule::default() });
-            rules.push(PolicyRule { paths: all(), verbs: all(), ..PolicyRule::default() });
-        }
         self.visit(user, namespace, &mut |_, _, rule| {
             rules.push(rule.clone());
             false
