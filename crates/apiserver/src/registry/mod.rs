@@ -24,6 +24,7 @@ pub mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tracking;
 mod transaction;
 mod version;
 
