@@ -249,6 +249,9 @@ impl Drop for DockerCluster {
                 docker(&[&["rm", "--force", "--volumes"][..], &ids].concat());
             }
         }
+        let table = format!("minik-{}", self.name);
+        let rules = format!("add table ip {table}; delete table ip {table}");
+        let _ = std::process::Command::new("nft").arg(rules).env("PATH", "/usr/sbin:/sbin").status();
         let networks = docker(&["network", "ls", "--quiet", "--filter", &filter]);
         for network in networks.lines() {
             docker(&["network", "rm", network]);

@@ -5,7 +5,7 @@
 
 use crate::dataplane::Dataplane;
 use crate::localhost::Localhost;
-use crate::rules::{base, objects};
+use crate::rules::{base, objects, removal};
 use crate::services::{SERVICE_NAME, ServicePort, service_ports};
 use crate::table::Table;
 use client::events::Type;
@@ -47,8 +47,19 @@ struct Proxier {
     in_place: bool,
 }
 
-/// Keeps the rules as services and endpoints are, until the context ends.
+/// Keeps the rules as services and endpoints are, until the context ends; then there are none.
 pub async fn run(context: Context, client: kube::Client, config: Config) {
+    let (dataplane, table) = (config.dataplane.clone(), config.table.clone());
+    tokio::select! {
+        () = follow(context.clone(), client, config) => {}
+        () = context.shutdown.requested() => {}
+    }
+    if let Err(error) = dataplane.apply(&removal(&table)).await {
+        tracing::warn!(error = %logging::Chain(&error), "service rules are still in place");
+    }
+}
+
+async fn follow(context: Context, client: kube::Client, config: Config) {
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
     let recorder = Recorder::new(client, "kube-proxy", None, &context);

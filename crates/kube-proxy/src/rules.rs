@@ -35,9 +35,7 @@ pub fn base(table: &str, masquerade_all: bool) -> String {
     // Without br_netfilter the answer of a pod on the same bridge would not pass us on its way back.
     let masquerade_all = if masquerade_all { "ct status dnat masquerade" } else { "" };
     format!(
-        "add table ip {table}
-delete table ip {table}
-table ip {table} {{
+        "{}table ip {table} {{
   map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
   map node-ports {{ type inet_proto . inet_service : verdict; }}
   map no-endpoint-services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
@@ -65,8 +63,14 @@ table ip {table} {{
   chain filter-forward {{ type filter hook forward priority -10; ct state new jump no-endpoints; }}
   chain filter-output {{ type filter hook output priority -10; ct state new jump no-endpoints; }}
 }}
-"
+",
+        removal(table)
     )
+}
+
+/// Takes a table away, if there is one.
+pub fn removal(table: &str) -> String {
+    format!("add table ip {table}\ndelete table ip {table}\n")
 }
 
 /// What the table needs for the ports of a service.

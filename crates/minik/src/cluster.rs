@@ -17,6 +17,7 @@
 //! **Not here**: profiles, processes, the command line.
 
 mod builder;
+mod network;
 
 use crate::nodes::Nodes;
 use crate::pki::Pki;
@@ -28,6 +29,7 @@ pub use builder::{Builder, OnStep, WrapClient};
 use client::Informers;
 use component_base::Context;
 use component_base::logging::chain;
+pub(crate) use network::remove as remove_service_rules;
 use runtime::{ImageService, RuntimeService};
 use runtime_docker::DockerRuntime;
 use std::sync::Arc;
@@ -154,6 +156,7 @@ impl Cluster {
         let config = controller_manager::Config {
             interner: self.interner.clone(),
             signing_key: Some(controller_manager::SigningKey(self.server.pki.ca.key.clone())),
+            token_key: Some(controller_manager::SigningKey(self.server.pki.token_key.clone())),
             ..controller_manager::Config::new(self.server.pki.ca.cert.clone())
         };
         spawn("controller-manager", &context, controller_manager::run(context.clone(), client, config));
@@ -168,6 +171,15 @@ impl Cluster {
         let nodes = self.server.nodes.clone();
         let ready = move |server| nodes.insert(name, server);
         spawn("kubelet", &context, kubelet::run(context.clone(), client, config, ready));
+        self.components.push(context);
+    }
+
+    /// Makes services answer.
+    fn start_proxy(&mut self, config: kube_proxy::Config) {
+        let context = self.context.child();
+        let client = self.client_as("system:kube-proxy", &[]);
+        let config = kube_proxy::Config { interner: self.interner.clone(), ..config };
+        context.shutdown.spawn_graceful(kube_proxy::run(context.clone(), client, config));
         self.components.push(context);
     }
 

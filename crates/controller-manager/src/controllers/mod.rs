@@ -24,6 +24,7 @@ pub mod replica_set;
 pub mod resource_quota;
 pub mod root_ca_certificate_publisher;
 pub mod service_account;
+pub mod service_load_balancer;
 pub mod service_account_token;
 pub mod stateful_set;
 pub mod storage_protection;
@@ -111,5 +112,9 @@ pub const CONTROLLERS: &[Controller] = &[
         start: |manager| Box::pin(certificates::run_approving(manager)),
     },
     Controller { name: certificates::CLEANER, start: |manager| Box::pin(certificates::run_cleaner(manager)) },
+    Controller {
+        name: service_load_balancer::NAME,
+        start: |manager| Box::pin(service_load_balancer::run(manager)),
+    },
     Controller { name: taint_eviction::NAME, start: |manager| Box::pin(taint_eviction::run(manager)) },
 ];

@@ -1,6 +1,7 @@
 //! Rules by the `nft` program: one call a transaction.
 
 use super::{Dataplane, Error};
+use crate::rules::removal;
 use async_trait::async_trait;
 use std::path::Path;
 use std::process::Stdio;
@@ -34,7 +35,7 @@ impl Nftables {
     /// # Errors
     /// If it is still there.
     pub async fn remove(table: &str) -> Result<(), Error> {
-        run(&format!("add table ip {table}\ndelete table ip {table}\n")).await
+        run(&removal(table)).await
     }
 }
 

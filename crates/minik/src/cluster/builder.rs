@@ -2,7 +2,7 @@
 //!
 //! **Not here**: what a running cluster can be asked ([`Cluster`]).
 
-use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime};
+use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime, network};
 use crate::nodes::Nodes;
 use crate::pki::{Identity, Pki};
 use anyhow::{Context as _, Result};
@@ -225,6 +225,16 @@ impl Builder {
         let interner = client::Interner::default();
         let mut cluster = Cluster { context, server, docker, interner, components: Vec::new() };
         cluster.start_components(self.controllers.as_ref());
+        if !cluster.docker.is_empty() {
+            let names = (0..self.nodes).map(|index| node_name(&self.name, index));
+            match network::proxy(&self.name, names).await {
+                Ok(proxy) => cluster.start_proxy(proxy),
+                Err(error) => {
+                    tracing::warn!("services do not answer: {}", component_base::logging::chain(&error));
+                    step("Services (without: nftables cannot be used)");
+                }
+            }
+        }
         for node in nodes {
             cluster.start_node(node);
         }
