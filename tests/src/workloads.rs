@@ -51,10 +51,18 @@ pub async fn cluster(nodes: u32) -> Cluster {
     let context = Context::simulated(1);
     let builder = Cluster::builder().context(context).nodes(0).simulated_nodes(nodes);
     let cluster = builder.start().await.expect("it starts");
-    cluster.nodes_ready(nodes as usize, DEADLINE).await.expect("its nodes are Ready");
+    ready(&cluster, nodes as usize).await;
+    cluster
+}
+
+/// Waits until so many nodes are Ready and the namespace `default` takes pods.
+///
+/// # Panics
+/// If they are not in time.
+pub async fn ready(cluster: &Cluster, nodes: usize) {
+    cluster.nodes_ready(nodes, DEADLINE).await.expect("its nodes are Ready");
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), "default");
     eventually(DEADLINE, async || accounts.get_opt("default").await.expect("an answer").is_some()).await;
-    cluster
 }
 
 /// A pod template of one container `main` that runs until it is stopped, labelled `app`.
