@@ -7,6 +7,7 @@ use kube::Api;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 use testkit::{eventually, eventually_some};
 use tests::DEADLINE;
@@ -68,16 +69,15 @@ async fn services_answer_from_the_host_and_from_pods() {
     let ip = cluster_ip(&cluster, "web").await;
 
     // From the host: both endpoints, by the cluster's address.
-    let mut seen = BTreeSet::new();
-    for _ in 0..600 {
-        match get(&format!("{ip}:8088")).await {
-            Ok(name) => drop(seen.insert(name)),
-            Err(_) => tokio::task::yield_now().await,
-        }
-        if seen.len() == 2 {
-            break;
-        }
-    }
+    let seen = Mutex::new(BTreeSet::new());
+    eventually(DEADLINE, async || {
+        let answered = get(&format!("{ip}:8088")).await;
+        let mut seen = seen.lock().expect("nobody panicked");
+        seen.extend(answered);
+        seen.len() == 2
+    })
+    .await;
+    let seen = seen.into_inner().expect("nobody panicked");
     assert_eq!(seen, ["web-1".to_owned(), "web-2".to_owned()].into());
     // Refused at another port of that address.
     let refused = get(&format!("{ip}:8089")).await.expect_err("nobody is there");
