@@ -305,7 +305,8 @@ mod tests {
                 None,
             ),
         ] {
-            let room = Room { others: &[other.clone()], node: &node, pressure, labels: BTreeMap::new() };
+            let room =
+                Room { others: std::slice::from_ref(&other), node: &node, pressure, labels: BTreeMap::new() };
             let got = fits(&pod(spec.clone()), &room);
             assert_eq!(got.as_ref().map(|r| (r.reason, r.message.as_str())), expected, "{spec}");
         }
