@@ -7,6 +7,7 @@
 
 mod owners;
 mod plan;
+mod stale;
 mod target;
 
 pub(in crate::controllers) use target::conditions;
@@ -50,12 +51,13 @@ pub async fn run(manager: Manager) {
     owners.synced().await;
     let recorder = Recorder::new(manager.client.clone(), "controllermanager", None, &manager.context);
     let context = manager.context.clone();
+    let stale = stale::run(manager.clone());
     let shell = Arc::new(Shell { manager, recorder, budgets, pods, owners });
-    controller::run(NAME, &context, WORKERS, queue, move |key: Key| {
+    let counting = controller::run(NAME, &context, WORKERS, queue, move |key: Key| {
         let shell = shell.clone();
         async move { shell.reconcile(&key).await }
-    })
-    .await;
+    });
+    futures::join!(stale, counting);
 }
 
 /// The budgets of a pod.

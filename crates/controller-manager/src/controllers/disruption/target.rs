@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+pub(super) const TYPE: &str = "DisruptionTarget";
+
 /// The pod's conditions with `DisruptionTarget` among them, once.
 pub(in crate::controllers) fn conditions(
     pod: &Pod,
@@ -14,9 +16,9 @@ pub(in crate::controllers) fn conditions(
     now: Timestamp,
 ) -> Vec<PodCondition> {
     let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    conditions.retain(|condition| condition.type_ != "DisruptionTarget");
+    conditions.retain(|condition| condition.type_ != TYPE);
     conditions.push(PodCondition {
-        type_: "DisruptionTarget".to_owned(),
+        type_: TYPE.to_owned(),
         status: "True".to_owned(),
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()),

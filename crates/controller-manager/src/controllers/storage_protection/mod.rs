@@ -33,7 +33,7 @@ pub async fn run_claims(manager: Manager) {
     let queue = Queue::new();
     let claims = manager.informers.of::<PersistentVolumeClaim>();
     let pods = manager.informers.of::<Pod>();
-    let by_claim = pods.index("protected claim", |pod| plan::claims_of(pod));
+    let by_claim = pods.index("protected claim", plan::claims_of);
     claims.feed(&manager.context, &queue, |claim| [Key::of(claim)]);
     pods.feed(&manager.context, &queue, |pod| {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
