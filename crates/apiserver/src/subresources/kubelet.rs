@@ -4,18 +4,22 @@
 //! **Upstream**: `pkg/kubelet/client` (`ConnectionInfoGetter`), `k8s.io/apimachinery/pkg/util/proxy/dial.go`.
 
 use crate::body::Body;
+use crate::serve::Peer;
 use crate::server::Server;
 use api::status::Status;
 use async_trait::async_trait;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// `status.daemonEndpoints.kubeletEndpoint.Port` of a node that has reported none.
 const KUBELET_PORT: u16 = 10250;
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How long a connection may take to be made. **Upstream**: `ProxyDialer`'s timeout.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -96,6 +100,16 @@ fn why(error: &io::Error) -> String {
     }
 }
 
+/// Notes for a backend where a request comes from, behind those who have passed it on before.
+pub(super) fn append_forwarded_for(headers: &mut HeaderMap, extensions: &Extensions) {
+    let Some(address) = extensions.get::<Arc<Peer>>().and_then(|peer| peer.address) else { return };
+    let before = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let all: Vec<String> = before.map(str::to_owned).chain([address.to_string()]).collect();
+    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+}
+
 /// Sends a request over a fresh connection. The answer may be an upgrade of it.
 pub(super) async fn send(
     server: &Server,
@@ -112,4 +126,30 @@ pub(super) async fn send(
         }
     });
     sender.send_request(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_where_a_request_comes_from() {
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_FOR, HeaderValue::from_static("10.0.0.1"));
+        append_forwarded_for(&mut headers, &Extensions::new());
+        assert_eq!(headers[FORWARDED_FOR], "10.0.0.1");
+        let mut extensions = Extensions::new();
+        extensions.insert(Arc::new(Peer { address: "10.0.0.2".parse().ok(), ..Peer::default() }));
+        append_forwarded_for(&mut headers, &extensions);
+        assert_eq!(headers[FORWARDED_FOR], "10.0.0.1, 10.0.0.2");
+    }
+
+    #[test]
+    fn failures_are_told_in_gos_words() {
+        assert_eq!(why(&io::ErrorKind::ConnectionRefused.into()), "connect: connection refused");
+        assert_eq!(
+            (join("::1", 80), join("10.0.0.1", 80)),
+            ("[::1]:80".to_owned(), "10.0.0.1:80".to_owned())
+        );
+    }
 }

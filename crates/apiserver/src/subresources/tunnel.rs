@@ -31,7 +31,8 @@ pub(super) async fn open(
     *request.uri_mut() = target;
     *request.version_mut() = http::Version::HTTP_11;
     // The body of a request to upgrade is the protocol's own, and comes after the answer.
-    let (head, _) = request.into_parts();
+    let (mut head, _) = request.into_parts();
+    kubelet::append_forwarded_for(&mut head.headers, &head.extensions);
     let mut asked = http::Request::new(body::empty());
     (*asked.method_mut(), *asked.uri_mut(), *asked.headers_mut()) = (head.method, head.uri, head.headers);
     let answer = kubelet::send(server, backend, asked).await;

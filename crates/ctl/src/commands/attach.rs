@@ -37,7 +37,7 @@ pub(super) fn detach_flag() -> Arg {
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let arguments = values(matches, "arguments");
-    let limit = pods::timeout(matches)?;
+    let limit = pods::timeout(matches, "attach")?;
     let target = match arguments.as_slice() {
         [] => return Err(message("at least 1 argument is required for attach")),
         [one] => pods::target(context, one).await?,

@@ -118,7 +118,8 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             context.terminal.err(&format!(" {name}\n"));
         }
     }
-    Error::from_many(errors)
+    // kubectl tells even a single one as one of several.
+    if errors.is_empty() { Ok(()) } else { Err(Error::Many(errors)) }
 }
 
 /// Several errors as kubectl writes them in one line.

@@ -60,7 +60,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if command.is_empty() {
         return Err(message("you must specify at least one command for the container"));
     }
-    let limit = pods::timeout(matches)?;
+    let limit = pods::timeout(matches, "exec")?;
     let object = pods::object(context, matches, arguments.first().map(String::as_str)).await?;
     let pod = pods::pod_of(context, object, limit).await?;
     let phase = pod["status"]["phase"].as_str().unwrap_or("");

@@ -44,7 +44,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if asked.is_empty() {
         return Err(usage());
     }
-    let limit = pods::timeout(matches)?;
+    let limit = pods::timeout(matches, "port-forward")?;
     let target = pods::target(context, named).await?;
     let object = context.connection().await?.get(&target.path(), JSON).await?;
     let pod = pods::pod_of(context, object.clone(), limit).await?;

@@ -62,14 +62,18 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         _ => interactive,
     };
     if matches.get_flag("tty") && !interactive {
-        return Err(message("-i/--stdin is required for containers with -t/--tty=true"));
+        return Err(message(
+            "-i/--stdin is required for containers with -t/--tty=true\nSee 'kctl run -h' for help and examples",
+        ));
     }
     if matches.get_flag("rm") && !attaches {
-        return Err(message("--rm should only be used for attached containers"));
+        return Err(message(
+            "--rm should only be used for attached containers\nSee 'kctl run -h' for help and examples",
+        ));
     }
     if attaches && change.dry_run != DryRun::None {
         return Err(message(
-            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)",
+            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)\nSee 'kctl run -h' for help and examples",
         ));
     }
     let pod = pod(&name, image, arguments, matches)?;
@@ -97,7 +101,7 @@ fn place(pod: &Value) -> (&str, &str) {
 /// Sits before the new pod until it ends, and ends as it does.
 async fn attached(context: &Context, matches: &ArgMatches, pod: &Value) -> Result<(), Error> {
     let (namespace, name) = place(pod);
-    let limit = pods::timeout(matches)?;
+    let limit = pods::timeout(matches, "run")?;
     let timed_out = |_| message("timed out waiting for the condition");
     let started = pods::watch(context, namespace, name, |pod| {
         let conditions = pod["status"]["conditions"].as_array();

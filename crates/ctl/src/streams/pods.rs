@@ -42,15 +42,20 @@ pub(crate) fn container_flag() -> Arg {
     .hide_default_value(true)
 }
 
-/// Reads `--pod-running-timeout`.
-pub(crate) fn timeout(matches: &ArgMatches) -> Result<Duration, Error> {
+/// Reads `--pod-running-timeout` of a command.
+pub(crate) fn timeout(matches: &ArgMatches, command: &str) -> Result<Duration, Error> {
     let text = value(matches, TIMEOUT);
-    duration::parse(text).filter(|timeout| !timeout.is_zero()).ok_or_else(|| match text.parse::<f64>() {
-        Ok(_) => message("--pod-running-timeout must be higher than zero"),
-        Err(_) => message(format!(
-            "invalid argument {text:?} for \"--{TIMEOUT}\" flag: time: invalid duration {text:?}"
-        )),
-    })
+    let limit = duration::parse(text.strip_prefix('-').unwrap_or(text)).ok_or_else(|| {
+        message(format!(
+            "invalid argument {text:?} for \"--{TIMEOUT}\" flag: time: invalid duration {text:?}\nSee 'kctl {command} --help' for usage."
+        ))
+    })?;
+    if limit.is_zero() || text.starts_with('-') {
+        return Err(message(format!(
+            "--pod-running-timeout must be higher than zero\nSee 'kctl {command} -h' for help and examples"
+        )));
+    }
+    Ok(limit)
 }
 
 /// The one object that an argument (`NAME` or `TYPE/NAME`) or the files name.

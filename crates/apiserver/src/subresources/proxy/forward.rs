@@ -45,6 +45,7 @@ pub(super) async fn forward(
     let mut headers = head.headers;
     let trailers = headers.get(header::TE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"trailers"));
     remove_hop_by_hop(&mut headers);
+    kubelet::append_forwarded_for(&mut headers, &head.extensions);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
