@@ -10,6 +10,7 @@ mod plan;
 
 use crate::discovery::Resource;
 use crate::error::code;
+use crate::workload::is_conflict;
 use crate::{Error, Manager};
 use client::{Action, AnyObject, Queue, controller};
 use component_base::logging;
@@ -30,6 +31,8 @@ pub const NAME: &str = "garbage-collector-controller";
 const WORKERS: usize = 20;
 /// Between two looks at what kinds there are, should nothing tell of a change (`Sync` period).
 const SYNC: Duration = Duration::from_secs(30);
+/// Before an object that was changed meanwhile is judged anew: the first delay of a failing key.
+const CONFLICT: Duration = Duration::from_millis(5);
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
@@ -74,11 +77,18 @@ impl Collector {
         controller::run(NAME, &context, WORKERS, queue, move |work: Work| {
             let collector = self.clone();
             async move {
-                match work {
-                    Work::Delete(uid) => collector.attempt_to_delete(&uid).await?,
-                    Work::Orphan(uid) => collector.orphan(&uid).await?,
+                let result = match work {
+                    Work::Delete(uid) => collector.attempt_to_delete(&uid).await,
+                    Work::Orphan(uid) => collector.orphan(&uid).await,
+                };
+                match result {
+                    Ok(()) => Ok(Action::Done),
+                    // Somebody was faster: judge what is there now.
+                    Err(Error::Request { source, .. }) if is_conflict(&source) => {
+                        Ok(Action::RequeueAfter(CONFLICT))
+                    }
+                    Err(error) => Err(error),
                 }
-                Ok::<_, Error>(Action::Done)
             }
         })
         .await;
