@@ -10,7 +10,7 @@ use tests::workloads::{DEADLINE, cluster};
 
 /// Whose token this is, if the server knows.
 async fn user(cluster: &Cluster, token: &str) -> Option<String> {
-    let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
+    let spec = TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() };
     let review = TokenReview { spec, ..TokenReview::default() };
     let reviews: Api<TokenReview> = Api::all(cluster.client());
     let answer = reviews.create(&PostParams::default(), &review).await.expect("an answer");
