@@ -48,6 +48,17 @@ fn memory(context: &Context) -> Arc<dyn Storage> {
     Arc::new(Memory::new(OpenOptions::new(now)))
 }
 
+/// What pods have left in the folder goes with the bed, their mounts first.
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.cluster.context().shutdown.trigger();
+        if let Some(dir) = &self.root_dir {
+            let removed = ::kubelet::remove_root_dir(dir);
+            assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+        }
+    }
+}
+
 impl Bed {
     async fn new() -> Self {
         Self::with(None).await
