@@ -96,7 +96,7 @@ type Data = Vec<(String, Vec<u8>)>;
 fn data(given: &Given<'_>, refuse: impl Fn(&str, &Data) -> Result<(), Error>) -> Result<Data, Error> {
     let (files, literals, env) =
         (given.values("from-file"), given.values("from-literal"), given.values("from-env-file"));
-    if !env.is_empty() && !(files.is_empty() && literals.is_empty()) {
+    if !(env.is_empty() || files.is_empty() && literals.is_empty()) {
         return Err(message("from-env-file cannot be combined with from-file or from-literal"));
     }
     let mut data = Data::new();
