@@ -21,8 +21,9 @@ const COULD_NOT_START: &str = "OCI runtime exec failed";
 /// How long a command may go on after its output has ended (dockershim: five times two seconds).
 const EXIT_CODE_TIMEOUT: Duration = Duration::from_secs(10);
 const EXIT_CODE_PAUSE: Duration = Duration::from_millis(20);
-/// docker's own client tries as often.
-const RESIZE_ATTEMPTS: usize = 10;
+/// A terminal has its size as soon as it exists: a command that asks for it at once does not wait.
+const RESIZE_PAUSE: Duration = Duration::from_millis(2);
+const RESIZE_ATTEMPTS: usize = 250;
 
 impl DockerRuntime {
     pub(crate) async fn exec_to_end(
@@ -149,7 +150,7 @@ impl DockerRuntime {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(exec, "resize: {}", error::message(&error)),
             }
-            tokio::time::sleep(EXIT_CODE_PAUSE).await;
+            tokio::time::sleep(RESIZE_PAUSE).await;
         }
     }
 }

@@ -63,12 +63,15 @@ pub(crate) async fn copy(
     resizing: impl Future<Output = ()>,
     marker: Option<&str>,
 ) -> (std::result::Result<(), String>, Bytes) {
-    let Streams { stdin, mut stdout, mut stderr, .. } = streams;
+    let Streams { stdin, mut stdout, mut stderr, tty, .. } = streams;
     let sending = async {
         if let Some(mut stdin) = stdin {
             // Either end may go away; what the command writes is still of interest.
             let _copied = tokio::io::copy(&mut stdin, &mut input).await;
-            let _ended = input.shutdown().await;
+            // The end of a terminal's input would end its output in the engine (moby's `attach.go`).
+            if !tty {
+                let _ended = input.shutdown().await;
+            }
         }
         // The input is kept until the output has ended.
         std::future::pending::<()>().await

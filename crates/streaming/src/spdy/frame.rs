@@ -286,7 +286,7 @@ impl Encoder {
     pub fn encode(&mut self, frame: &Frame, out: &mut BytesMut) {
         match frame {
             Frame::SynStream { id, fin, unidirectional, headers } => {
-                let flags = u8::from(*fin) * FLAG_FIN | u8::from(*unidirectional) * FLAG_UNIDIRECTIONAL;
+                let flags = (u8::from(*fin) * FLAG_FIN) | (u8::from(*unidirectional) * FLAG_UNIDIRECTIONAL);
                 let block = self.block(headers);
                 control(out, kind::SYN_STREAM, flags, 10 + block.len());
                 out.put_u32(*id);
