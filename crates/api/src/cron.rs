@@ -100,7 +100,7 @@ impl Schedule {
             }
             if has(minutes, at.minute()) {
                 let ambiguous = zone.to_ambiguous_timestamp(at);
-                let candidates = [ambiguous.clone().earlier().ok(), ambiguous.clone().later().ok()];
+                let candidates = [ambiguous.earlier().ok(), ambiguous.later().ok()];
                 let exists = |time: &Timestamp| time.to_zoned(zone.clone()).datetime() == at;
                 if let Some(found) =
                     candidates.into_iter().flatten().find(|time| exists(time) && *time > after)

@@ -35,7 +35,7 @@ pub async fn run(manager: Manager) {
     let crons = manager.informers.of::<CronJob>();
     let jobs = Owned::new(&manager.informers.of::<Job>());
     crons.feed(&manager.context, &queue, |cron| [Key::of(cron)]);
-    jobs.informer().feed(&manager.context, &queue, |job| owned::controller_key::<CronJob, _>(job));
+    jobs.informer().feed(&manager.context, &queue, owned::controller_key::<CronJob, _>);
     crons.synced().await;
     jobs.informer().synced().await;
     let recorder = Recorder::new(manager.client.clone(), NAME, None, &manager.context);

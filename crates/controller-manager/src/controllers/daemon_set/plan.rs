@@ -56,6 +56,9 @@ pub(super) struct View<'a> {
     pub(super) now: Timestamp,
 }
 
+/// The pods of a node by whether they are of the present revision: (new, old).
+type Pair<'p> = (Option<&'p Arc<Pod>>, Option<&'p Arc<Pod>>);
+
 /// Whether a node should have a pod, and may keep one that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fit {
@@ -253,7 +256,7 @@ impl View<'_> {
     }
 
     /// (new, old) pod of a node; none if there are several of a kind.
-    fn pair<'p>(&self, pods: &[&'p Arc<Pod>]) -> Option<(Option<&'p Arc<Pod>>, Option<&'p Arc<Pod>>)> {
+    fn pair<'p>(&self, pods: &[&'p Arc<Pod>]) -> Option<Pair<'p>> {
         let staying = pods.iter().filter(|pod| !pod::is_terminating(pod)).copied();
         let (new, old): (Vec<_>, Vec<_>) = staying.partition(|pod| self.is_updated(pod));
         (new.len() < 2 && old.len() < 2).then(|| (new.first().copied(), old.first().copied()))

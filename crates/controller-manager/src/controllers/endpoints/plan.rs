@@ -17,6 +17,9 @@ const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoin
 /// Addresses of one Endpoints object (`maxCapacity`).
 const MOST: usize = 1000;
 
+/// Name, number, protocol and application protocol of each.
+type Ports = Vec<(String, i32, String, Option<String>)>;
+/// Ready ones and others.
 type Addresses = (Vec<EndpointAddress>, Vec<EndpointAddress>);
 
 /// The Endpoints of a Service, as they should be; whatever else `known` has stays.
@@ -50,7 +53,7 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     let spec = service.spec.clone().unwrap_or_default();
     let always = spec.publish_not_ready_addresses == Some(true);
     let address_type = families(service)[0];
-    let mut by_ports: BTreeMap<Vec<(String, i32, String, Option<String>)>, Addresses> = BTreeMap::new();
+    let mut by_ports: BTreeMap<Ports, Addresses> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| selects(service, pod) && !pod::is_terminal(pod)) {
         let Some(ip) = address(pod, address_type).filter(|_| always || !pod::is_terminating(pod)) else {
             continue;
@@ -84,7 +87,7 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     by_ports.into_iter().map(|(ports, addresses)| subset(ports, addresses)).collect()
 }
 
-fn subset(ports: Vec<(String, i32, String, Option<String>)>, (ready, unready): Addresses) -> EndpointSubset {
+fn subset(ports: Ports, (ready, unready): Addresses) -> EndpointSubset {
     let ports: Vec<_> = ports
         .into_iter()
         .map(|(name, port, protocol, app_protocol)| EndpointPort {

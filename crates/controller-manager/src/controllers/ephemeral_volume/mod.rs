@@ -22,7 +22,7 @@ pub async fn run(manager: Manager) {
     let (pods, claims) = (manager.informers.of::<Pod>(), manager.informers.of::<PersistentVolumeClaim>());
     pods.feed(&manager.context, &queue, |pod| (!wanted(pod).is_empty()).then(|| Key::of(pod)));
     // A claim that is deleted may be needed still.
-    claims.feed(&manager.context, &queue, |claim| owned::controller_key::<Pod, _>(claim));
+    claims.feed(&manager.context, &queue, owned::controller_key::<Pod, _>);
     pods.synced().await;
     claims.synced().await;
     let recorder = Recorder::new(manager.client.clone(), "ephemeral_volume", None, &manager.context);

@@ -381,7 +381,7 @@ impl<'a> Look<'a> {
             None => self.succeeded > 0 && self.active.is_empty(),
             Some(completions) => self.succeeded >= completions && self.active.is_empty(),
         };
-        if complete && !self.is_suspended() || (complete && self.spec.completions == Some(0)) {
+        if complete && (!self.is_suspended() || self.spec.completions == Some(0)) {
             return met("CompletionsReached", "Reached expected number of succeeded pods".to_owned());
         }
         None

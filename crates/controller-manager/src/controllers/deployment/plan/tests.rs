@@ -67,7 +67,8 @@ fn one_look_at_a_rollout() {
     let recreate = json!({"type": "Recreate"});
     // (name, replicas, strategy, old sets (image, size, available), new set, expected sizes)
     type Sets<'a> = &'a [(&'a str, i32, i32)];
-    let cases: [(&str, i32, Value, Sets<'_>, Option<(i32, i32)>, Sets<'_>); 9] = [
+    type Case<'a> = (&'a str, i32, Value, Sets<'a>, Option<(i32, i32)>, Sets<'a>);
+    let cases: [Case<'_>; 9] = [
         ("first", 3, quarter(), &[], None, &[("v1", 3, 0)]),
         ("surge rounds up", 10, quarter(), &[("v0", 10, 10)], None, &[("v1", 3, 0), ("v0", 8, 0)]),
         ("unavailable rounds down", 10, quarter(), &[("v0", 10, 10)], Some((3, 0)), &[("v0", 8, 0)]),
