@@ -16,12 +16,15 @@ const QUEUE: usize = 8;
 
 /// Pieces on their way, and their end.
 pub(crate) type Pieces = mpsc::Receiver<Bytes>;
+/// Writes at once.
+type Call<'a> = Box<dyn FnMut(&[u8]) -> Result<(), Error> + Send + 'a>;
+
 /// Takes what comes from a connection.
 pub(crate) enum Sink<'a> {
     /// Nobody.
     Nowhere,
     /// Whoever writes at once.
-    Call(Box<dyn FnMut(&[u8]) -> Result<(), Error> + Send + 'a>),
+    Call(Call<'a>),
     /// A thread; with the number of bytes so far.
     Pipe(mpsc::Sender<Bytes>, &'a mut u64),
 }

@@ -106,7 +106,7 @@ pub(crate) async fn pod_of(context: &Context, object: Value, limit: Duration) ->
     let collection = format!("/api/v1/namespaces/{namespace}/pods");
     let labels = ("labelSelector", selector);
     let connection = context.connection().await?;
-    let list = connection.get(&with_query(&collection, &[labels.clone()]), JSON).await?;
+    let list = connection.get(&with_query(&collection, std::slice::from_ref(&labels)), JSON).await?;
     let mut pods = list["items"].as_array().cloned().unwrap_or_default();
     pods.sort_by_key(rank);
     if let Some(best) = pods.into_iter().next() {
@@ -143,7 +143,7 @@ pub(crate) async fn watch<T>(
         Error::Status { status: Box::new(status), context: None }
     };
     loop {
-        let list = connection.get(&with_query(&collection, &[field.clone()]), JSON).await?;
+        let list = connection.get(&with_query(&collection, std::slice::from_ref(&field)), JSON).await?;
         let pod = list["items"][0].clone();
         if pod.is_null() {
             return Err(gone());

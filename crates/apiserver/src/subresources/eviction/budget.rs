@@ -247,7 +247,7 @@ mod tests {
         let mut all = budget(json!({}));
         all["spec"]["selector"] = json!({});
         assert!(covering(&[Arc::new(none)], &pod).unwrap().is_none());
-        assert!(covering(&[own.clone()], &pod).unwrap().is_some());
+        assert!(covering(std::slice::from_ref(&own), &pod).unwrap().is_some());
         assert_eq!(covering(&[own, Arc::new(all)], &pod).unwrap_err().code, 500);
     }
 }

@@ -45,16 +45,21 @@ pub(super) fn merge(into: &mut Value, part: &Value) {
             Value::Object(_) if into.is_object() => merge(into, value),
             Value::Array(items) if into.is_array() && !key.is_empty() => {
                 for item in items {
-                    let list = into.as_array_mut().into_iter().flatten();
-                    match list.filter(|old| old[key] == item[key]).next() {
-                        Some(old) => merge(old, item),
-                        None => drop(into.as_array_mut().map(|list| list.push(item.clone()))),
+                    let old = items_of(into).iter().position(|old| old[key] == item[key]);
+                    match (old, into.as_array_mut()) {
+                        (Some(at), Some(list)) => merge(&mut list[at], item),
+                        (None, Some(list)) => list.push(item.clone()),
+                        (_, None) => {}
                     }
                 }
             }
             value => *into = value.clone(),
         }
     }
+}
+
+fn items_of(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]
