@@ -25,7 +25,7 @@ pub trait Conversion: Send + Sync + 'static {
     fn resource(&self) -> &Resource;
 
     /// Stored objects as this version has them, in their order.
-    async fn from_stored(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status>;
+    async fn as_shown(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status>;
 
     /// Objects of this version as they are stored, in their order.
     async fn to_stored(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status>;
@@ -124,7 +124,7 @@ impl Version {
         if object.is_null() {
             return Ok(Cow::Borrowed(object));
         }
-        let mut shown = one(conversion.from_stored(vec![object.clone()]).await?)?;
+        let mut shown = one(conversion.as_shown(vec![object.clone()]).await?)?;
         name(&mut shown, conversion.resource());
         Ok(Cow::Owned(shown))
     }
@@ -138,7 +138,7 @@ impl Version {
     pub async fn show_all(&self, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, Status> {
         let Some(conversion) = &self.conversion else { return Ok(objects) };
         let values = objects.iter().map(|object| object.to_value()).collect();
-        let shown = conversion.from_stored(values).await?;
+        let shown = conversion.as_shown(values).await?;
         if shown.len() != objects.len() {
             return Err(lost());
         }

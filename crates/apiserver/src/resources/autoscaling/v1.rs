@@ -40,7 +40,7 @@ impl Conversion for V1 {
         &self.0
     }
 
-    async fn from_stored(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
+    async fn as_shown(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
         Ok(objects.into_iter().map(shown).collect())
     }
 
@@ -73,7 +73,7 @@ fn shown(mut object: Value) -> Value {
     }
     let others: Vec<Value> = metrics
         .iter()
-        .filter(|m| !(is_cpu(m) && !m["resource"]["target"]["averageUtilization"].is_null()))
+        .filter(|m| !is_cpu(m) || m["resource"]["target"]["averageUtilization"].is_null())
         .map(|metric| flat(metric, Part::Target))
         .collect();
     if !others.is_empty() {

@@ -141,7 +141,7 @@ impl Conversion for EventV1 {
         &self.0
     }
 
-    async fn from_stored(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
+    async fn as_shown(&self, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
         Ok(objects.into_iter().map(shown).collect())
     }
 
