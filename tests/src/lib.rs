@@ -4,12 +4,12 @@
 //! Whatever a test starts ends with it, also when it fails.
 //! **Not here**: the tests (`tests/tests`), the images (`tests/images`).
 
-pub mod kinds;
 pub mod docker;
+pub mod kinds;
 pub mod kubectl;
 pub mod profile;
-pub mod workloads;
 pub mod served;
+pub mod workloads;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, PostParams};

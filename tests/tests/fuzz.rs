@@ -5,6 +5,8 @@
 //! another sequence; a failure prints the request, and the seed gives it again.
 //! **Not here**: the decoders of streams, which `crates/streaming` tries by themselves.
 
+#![allow(clippy::print_stdout)]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Method, Request};
@@ -14,8 +16,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tests::kinds::{Kind, served};
+use tokio::time::Instant;
 
 /// The longest time for an answer, on a slow and busy machine.
 const ANSWER: Duration = Duration::from_secs(20);

@@ -24,6 +24,8 @@ pub use connection::Dial;
 pub use controller::Action;
 pub use error::Error;
 pub use events::Recorder;
-pub use informer::{AnyObject, Delta, Index, Informer, Informers, Interner, Selection, Subscription, Watched};
+pub use informer::{
+    AnyObject, Delta, Index, Informer, Informers, Interner, Selection, Subscription, Watched,
+};
 pub use key::Key;
 pub use queue::Queue;

@@ -5,24 +5,24 @@ use super::wire::{MERGE, NAMESPACE, STRATEGIC, Wire, revision};
 use serde_json::{Value, json};
 
 /// A kind, and an object of it.
-pub struct Case {
+pub(crate) struct Case {
     /// `apps/v1`, or `v1`.
-    pub api_version: &'static str,
-    pub kind: &'static str,
-    pub plural: &'static str,
-    pub namespaced: bool,
+    pub(crate) api_version: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) plural: &'static str,
+    pub(crate) namespaced: bool,
     /// The names of two objects.
-    pub names: [&'static str; 2],
+    pub(crate) names: [&'static str; 2],
     /// The object without kind, apiVersion and metadata, by name.
-    pub object: fn(&str) -> Value,
+    pub(crate) object: fn(&str) -> Value,
     /// A merge patch of what the author wishes, if the kind counts generations: it must bump the generation.
-    pub wish: Option<Value>,
+    pub(crate) wish: Option<Value>,
     /// A merge patch of the status, if there is one.
-    pub status: Option<Value>,
+    pub(crate) status: Option<Value>,
 }
 
 impl Case {
-    pub fn new(
+    pub(crate) fn new(
         api_version: &'static str,
         kind: &'static str,
         plural: &'static str,
@@ -32,19 +32,19 @@ impl Case {
         Self { api_version, kind, plural, namespaced: true, names, object, wish: None, status: None }
     }
 
-    pub fn cluster_scoped(self) -> Self {
+    pub(crate) fn cluster_scoped(self) -> Self {
         Self { namespaced: false, ..self }
     }
 
-    pub fn named(self, one: &'static str, two: &'static str) -> Self {
+    pub(crate) fn named(self, one: &'static str, two: &'static str) -> Self {
         Self { names: [one, two], ..self }
     }
 
-    pub fn wish(self, wish: Value) -> Self {
+    pub(crate) fn wish(self, wish: Value) -> Self {
         Self { wish: Some(wish), ..self }
     }
 
-    pub fn status(self, status: Value) -> Self {
+    pub(crate) fn status(self, status: Value) -> Self {
         Self { status: Some(status), ..self }
     }
 
@@ -83,7 +83,7 @@ fn annotated<'a>(name: &'a str, key: &'a str) -> impl Fn(&Value) -> bool + 'a {
 }
 
 /// Every operation on objects of a kind.
-pub async fn run(case: Case) {
+pub(crate) async fn run(case: Case) {
     let wire = Wire::start().await;
     discovered(&wire, &case).await;
     let (path, all) = case.paths();

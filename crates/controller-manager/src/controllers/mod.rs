@@ -24,8 +24,8 @@ pub mod replica_set;
 pub mod resource_quota;
 pub mod root_ca_certificate_publisher;
 pub mod service_account;
-pub mod service_load_balancer;
 pub mod service_account_token;
+pub mod service_load_balancer;
 pub mod stateful_set;
 pub mod storage_protection;
 pub mod taint_eviction;
@@ -72,7 +72,10 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller { name: stateful_set::NAME, start: |manager| Box::pin(stateful_set::run(manager)) },
     Controller { name: job::NAME, start: |manager| Box::pin(job::run(manager)) },
     Controller { name: cron_job::NAME, start: |manager| Box::pin(cron_job::run(manager)) },
-    Controller { name: ttl_after_finished::NAME, start: |manager| Box::pin(ttl_after_finished::run(manager)) },
+    Controller {
+        name: ttl_after_finished::NAME,
+        start: |manager| Box::pin(ttl_after_finished::run(manager)),
+    },
     Controller { name: persistent_volume::NAME, start: |manager| Box::pin(persistent_volume::run(manager)) },
     Controller { name: ephemeral_volume::NAME, start: |manager| Box::pin(ephemeral_volume::run(manager)) },
     Controller { name: ttl::NAME, start: |manager| Box::pin(ttl::run(manager)) },

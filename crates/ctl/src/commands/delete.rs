@@ -276,7 +276,12 @@ async fn delete(context: &Context, target: &Target, options: &Options) -> Result
 }
 
 /// Waits until the object is gone.
-pub(super) async fn wait(context: &Context, target: &Target, uid: &str, limit: Option<Duration>) -> Result<(), Error> {
+pub(super) async fn wait(
+    context: &Context,
+    target: &Target,
+    uid: &str,
+    limit: Option<Duration>,
+) -> Result<(), Error> {
     let gone = wait_gone(context, target, uid);
     let Some(limit) = limit else { return gone.await };
     tokio::time::timeout(limit, gone).await.unwrap_or_else(|_| {

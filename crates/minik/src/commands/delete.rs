@@ -37,8 +37,7 @@ fn delete(cx: &CommandContext, profile: &Profile) -> Result<()> {
     if settings.is_some_and(|settings| settings.runtime == RuntimeKind::Docker) {
         remove_containers(profile)?;
     }
-    kubelet::remove_root_dir(&profile.dir())
-        .with_context(|| format!("remove {}", profile.dir().display()))?;
+    kubelet::remove_root_dir(profile.dir()).with_context(|| format!("remove {}", profile.dir().display()))?;
     kubeconfig::uninstall(&cx.kubeconfig, &profile.name)
         .with_context(|| format!("take the context {:?} out of the kubeconfig", profile.name))
 }
