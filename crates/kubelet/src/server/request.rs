@@ -9,8 +9,8 @@ pub(super) fn segments(path: &str) -> Vec<String> {
 
 /// Undoes `%2F` and the like; what is no escape stays.
 fn unescape(segment: &str) -> String {
-    // The form decoder also turns a plus into a blank, which a path does not mean.
-    let escaped = segment.replace('+', "%2B");
+    // The form decoder also turns a plus into a blank and ends a value at `&`, which a path does not mean.
+    let escaped = segment.replace('+', "%2B").replace('&', "%26");
     form_urlencoded::parse(format!("={escaped}").as_bytes())
         .next()
         .map_or_else(|| segment.to_owned(), |(_, value)| value.into_owned())
