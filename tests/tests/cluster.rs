@@ -34,6 +34,9 @@ async fn a_pod_runs_and_goes() {
 async fn fifty_clusters_run_side_by_side() {
     let starts = (0..50).map(|_| async {
         let cluster = cluster().await;
+        // Fifty controllers on two cores may take longer to make an account than a pod waits for one.
+        let accounts: Api<ServiceAccount> = Api::default_namespaced(cluster.client());
+        eventually(DEADLINE, async || accounts.get_opt("default").await.expect("an answer").is_some()).await;
         create_pod(&cluster.client(), pod("hello", "busybox", &["sleep", "1000"])).await;
         pod_reaches(&cluster.client(), "hello", "Running").await;
         cluster
