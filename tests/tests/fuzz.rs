@@ -181,6 +181,9 @@ impl Fuzz {
         let answered = tokio::time::timeout(ANSWER, async {
             let answer = self.client.send(request).await.map_err(|error| format!("{error}"))?;
             let code = answer.status().as_u16();
+            if code == 200 && path.contains("watch") {
+                return Ok(code); // a watch, which may have no end
+            }
             let body = answer.into_body().collect_bytes().await.map_err(|error| format!("{error}"))?;
             // What apply cannot make sense of is a 500 as well, upstream's, without a reason.
             let said = String::from_utf8_lossy(&body);
@@ -373,12 +376,7 @@ async fn selectors_and_options() {
         "pretty=true&fieldManager=x&fieldValidation=Strict&dryRun=All",
     ]
     .map(|query| seed(Method::GET, MAPS, "application/json", query));
-    // What was damaged may be a watch without an end, so that none is left open: every query ends with a limit.
-    let limited = seeds.map(|mut seed| {
-        seed.bytes.extend_from_slice(b"&timeoutSeconds=1");
-        seed
-    });
-    fuzz.run("selectors and options", &limited).await;
+    fuzz.run("selectors and options", &seeds).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
