@@ -18,6 +18,7 @@ mod container_stop;
 mod error;
 mod events;
 mod exec;
+mod hairpin;
 mod image;
 mod labels;
 mod logs;

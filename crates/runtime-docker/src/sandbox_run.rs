@@ -38,6 +38,9 @@ impl DockerRuntime {
             return Box::pin(self.run_sandbox(config)).await;
         }
         self.write_resolv_conf(&id, config).await;
+        if config.namespaces.network != NamespaceMode::Node {
+            self.allow_hairpin(&id).await;
+        }
         Ok(id.into())
     }
 
