@@ -15,6 +15,7 @@ use crate::duration;
 use crate::output::name;
 use crate::report::{Error, message};
 use crate::resolve;
+use crate::streams::pods::selector as pod_selector;
 
 /// The annotation that names the container to take where none is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -277,41 +278,7 @@ fn is_ready(pod: &Value) -> bool {
 /// The label selector by which an owner finds its pods.
 fn selector_of(owner: &Value) -> Result<String, Error> {
     let kind = owner["kind"].as_str().unwrap_or("");
-    let selector = &owner["spec"]["selector"];
-    let pairs = |map: &Value| match crate::output::table::format_labels(map) {
-        text if text == "<none>" => Vec::new(),
-        text => vec![text],
-    };
-    let mut parts = match kind {
-        "Service" | "ReplicationController" => {
-            let parts = pairs(selector);
-            if parts.is_empty() && kind == "Service" {
-                let name = owner["metadata"]["name"].as_str().unwrap_or("");
-                return Err(message(format!(
-                    "cannot get the logs from *v1.Service: invalid service '{name}': Service is defined without a selector"
-                )));
-            }
-            parts
-        }
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => pairs(&selector["matchLabels"]),
-        _ => {
-            return Err(message(format!(
-                "cannot get the logs from *v1.{kind}: selector for *v1.{kind} not implemented"
-            )));
-        }
-    };
-    for one in selector["matchExpressions"].as_array().into_iter().flatten() {
-        let key = one["key"].as_str().unwrap_or("");
-        let values: Vec<&str> =
-            one["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        parts.push(match one["operator"].as_str().unwrap_or("") {
-            "Exists" => key.to_owned(),
-            "DoesNotExist" => format!("!{key}"),
-            "NotIn" => format!("{key} notin ({})", values.join(",")),
-            _ => format!("{key} in ({})", values.join(",")),
-        });
-    }
-    Ok(parts.join(","))
+    pod_selector(owner).map_err(|why| message(format!("cannot get the logs from *v1.{kind}: {why}")))
 }
 
 async fn list(context: &Context, selector: &str) -> Result<Vec<Value>, Error> {

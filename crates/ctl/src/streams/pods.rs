@@ -207,7 +207,7 @@ fn rank(pod: &Value) -> impl Ord + use<> {
 }
 
 /// The label selector by which an owner finds its pods.
-fn selector(owner: &Value) -> Result<String, String> {
+pub(crate) fn selector(owner: &Value) -> Result<String, String> {
     let kind = owner["kind"].as_str().unwrap_or("");
     let selector = &owner["spec"]["selector"];
     let pairs = |map: &Value| -> Vec<String> {
