@@ -75,10 +75,15 @@ pub(crate) fn no_arguments(matches: &ArgMatches, lead: &str, command: &str) -> R
     }
 }
 
-/// `-f` and `-R`.
-pub(crate) fn files() -> [Arg; 2] {
+/// `-f`, `-k` and `-R`.
+pub(crate) fn files() -> [Arg; 3] {
     [
         texts("filename", "Filename, directory, or URL to files").short('f'),
+        text(
+            "kustomize",
+            "Process the kustomization directory. This flag can't be used together with -f or -R.",
+        )
+        .short('k'),
         flag("recursive", "Process the directory used in -f, --filename recursively").short('R'),
     ]
 }

@@ -282,7 +282,8 @@ async fn from_parts(cluster: Value, user: Value, namespace: &str) -> Result<kube
         .map_err(|error| message(error_chain(&error)))
 }
 
-fn error_chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, each once.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(current) = cause {

@@ -12,6 +12,7 @@ mod connection;
 mod describe;
 mod discovery;
 mod duration;
+mod fetch;
 mod manifests;
 mod output;
 mod pairs;

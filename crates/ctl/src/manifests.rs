@@ -1,15 +1,17 @@
-//! `-f`: files, folders and standard input as a list of objects with their place.
+//! `-f` and `-k`: files, folders, URLs, standard input and kustomizations as a list of objects with their place.
 //!
-//! **Contract.** Folders give their `.json`, `.yaml` and `.yml` files in name order, lists give their items. Nothing is
-//! fetched from the network.
+//! **Contract.** Folders give their `.json`, `.yaml` and `.yml` files in name order, lists give their items.
 
 use std::path::{Path, PathBuf};
 
+use clap::ArgMatches;
 use serde_json::Value;
 
+use crate::cli::{value, values};
 use crate::client_config::os_text;
 use crate::commands::Context;
 use crate::discovery::Resource;
+use crate::fetch;
 use crate::report::{Error, message};
 use crate::resolve;
 use crate::yaml_input;
@@ -46,6 +48,52 @@ impl From<Manifest> for resolve::Target {
     }
 }
 
+/// Where a command line says that objects are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    files: Vec<String>,
+    kustomization: String,
+    recursive: bool,
+}
+
+impl Sources {
+    /// Reads `-f`, `-k` and `-R`, as far as the command has them.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let has = |flag: &str| matches.try_contains_id(flag).is_ok();
+        let sources = Self {
+            files: if has("filename") { values(matches, "filename") } else { Vec::new() },
+            kustomization: if has("kustomize") {
+                value(matches, "kustomize").to_owned()
+            } else {
+                String::new()
+            },
+            recursive: has("recursive") && matches.get_flag("recursive"),
+        };
+        if !sources.kustomization.is_empty() && !sources.files.is_empty() {
+            return Err(message("only one of -f or -k can be specified"));
+        }
+        if !sources.kustomization.is_empty() && sources.recursive {
+            return Err(message("the -k flag can't be used with -f or -R"));
+        }
+        Ok(sources)
+    }
+
+    /// Whether the command line names any.
+    pub(crate) fn given(matches: &ArgMatches) -> bool {
+        !Self::from_matches(matches).is_ok_and(|sources| sources.is_empty())
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.kustomization.is_empty()
+    }
+
+    /// What stands behind `-f`.
+    pub(crate) fn files(&self) -> &[String] {
+        &self.files
+    }
+}
+
 /// Whether a manifest must name its type before anything is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Validation {
@@ -56,13 +104,9 @@ pub(crate) enum Validation {
 }
 
 /// Reads every `-f` without validation.
-pub(crate) async fn read(
-    context: &Context,
-    files: &[String],
-    recursive: bool,
-) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
+pub(crate) async fn read(context: &Context, sources: &Sources) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
     let (mut found, mut errors) = (Vec::new(), Vec::new());
-    for one in read_validated(context, files, recursive, Validation::Off).await? {
+    for one in read_validated(context, sources, Validation::Off).await? {
         match one {
             Ok(manifest) => found.push(manifest),
             Err(error) => errors.push(error),
@@ -74,16 +118,23 @@ pub(crate) async fn read(
 /// Reads every `-f` and resolves the objects' types: in the files' order, each object or why it is none.
 pub(crate) async fn read_validated(
     context: &Context,
-    files: &[String],
-    recursive: bool,
+    sources: &Sources,
     validation: Validation,
 ) -> Result<Vec<Result<Manifest, Error>>, Error> {
     let mut objects: Vec<Read> = Vec::new();
-    for file in files {
-        if file.starts_with("http://") || file.starts_with("https://") {
-            return Err(message(format!(
-                "unable to read URL {file:?}: kctl reads files, folders and standard input only"
-            )));
+    if !sources.kustomization.is_empty() {
+        let folder = &sources.kustomization;
+        for object in kustomization(context, folder, kustomize::LoadRestrictor::RootOnly)? {
+            flatten(object, folder, validation, &mut objects);
+        }
+    }
+    for file in &sources.files {
+        if fetch::is_url(file) {
+            match fetch::text(file).await {
+                Ok(text) => collect(&text, file, validation, &mut objects),
+                Err(error) => objects.push(Err(error)),
+            }
+            continue;
         }
         if file == "-" {
             let bytes = context.terminal.read_stdin()?;
@@ -92,7 +143,7 @@ pub(crate) async fn read_validated(
             collect(&text, "STDIN", validation, &mut objects);
             continue;
         }
-        for path in paths(Path::new(file), recursive)? {
+        for path in paths(Path::new(file), sources.recursive)? {
             let shown = path.display().to_string();
             match std::fs::read_to_string(&path) {
                 Ok(text) => collect(&text, &shown, validation, &mut objects),
@@ -108,6 +159,18 @@ pub(crate) async fn read_validated(
         });
     }
     Ok(found)
+}
+
+/// The objects of a kustomization; what is out of use in it is told on standard error.
+pub(crate) fn kustomization(
+    context: &Context,
+    folder: &str,
+    restrictor: kustomize::LoadRestrictor,
+) -> Result<Vec<Value>, Error> {
+    let mut warn = |line: &str| context.terminal.err(&format!("{line}\n"));
+    let parse = kustomize::Parse { objects: yaml_input::strict_documents, settings: yaml_input::documents };
+    kustomize::build(Path::new(folder), restrictor, parse, &mut warn)
+        .map_err(|error| message(error.to_string()))
 }
 
 /// An object and its source, or why it is none.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::{self, DryRun, value, values};
 use crate::commands::Context;
 use crate::connection::{JSON, with_query};
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::output::{self, Format, name};
 use crate::report::{Error, message};
 use crate::resolve::{self, Query, Target};
@@ -62,13 +62,13 @@ pub(crate) async fn select_all(
     matches: &ArgMatches,
     arguments: Vec<String>,
 ) -> Result<(Vec<Selected>, Vec<Error>), Error> {
-    let (labels, files) = (value(matches, "selector"), values(matches, "filename"));
+    let (labels, files) = (value(matches, "selector"), Sources::from_matches(matches)?);
     let (targets, mut errors) = if files.is_empty() {
         let selector = !labels.is_empty();
         let query = Query { arguments, selector, all_namespaces: false, allow_all: true };
         (resolve::targets(context, &query).await?, Vec::new())
     } else {
-        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let (found, errors) = manifests::read(context, &files).await?;
         (found.into_iter().map(Target::from).collect(), errors)
     };
     let connection = context.connection().await?;
@@ -97,9 +97,9 @@ pub(crate) async fn named(
     context: &Context,
     matches: &ArgMatches,
 ) -> Result<(Vec<Target>, Vec<Error>), Error> {
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     if !files.is_empty() {
-        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let (found, errors) = manifests::read(context, &files).await?;
         return Ok((found.into_iter().map(Target::from).collect(), errors));
     }
     let arguments = values(matches, "arguments");
@@ -115,14 +115,14 @@ pub(crate) async fn targets(
     matches: &ArgMatches,
     arguments: Vec<String>,
 ) -> Result<(Vec<Target>, Vec<Error>), Error> {
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     if !files.is_empty() {
         if !arguments.is_empty() {
             return Err(message(
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
             ));
         }
-        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let (found, errors) = manifests::read(context, &files).await?;
         let targets = found.into_iter().map(|one| Target {
             name: Some(one.name().to_owned()),
             source: Some(one.source),

@@ -6,15 +6,33 @@
 
 use serde_json::Value;
 
+/// Which words are booleans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Booleans {
+    /// YAML 1.1, as kubectl reads manifests: `yes`, `on`, `n`, too.
+    Words,
+    /// YAML 1.2: `true` and `false` alone.
+    Strict,
+}
+
 /// The documents of a manifest, in order; the first that cannot be read is the last.
 pub(crate) fn documents(text: &str) -> Vec<Result<Value, String>> {
+    documents_with(text, Booleans::Words)
+}
+
+/// The same of YAML 1.2, as kustomize reads objects.
+pub(crate) fn strict_documents(text: &str) -> Vec<Result<Value, String>> {
+    documents_with(text, Booleans::Strict)
+}
+
+fn documents_with(text: &str, booleans: Booleans) -> Vec<Result<Value, String>> {
     if text.trim_start().starts_with('{') {
         let mut found = Vec::new();
         for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
             match value {
                 Ok(value) => found.push(Ok(value)),
                 // A JSON document may be followed by YAML ones.
-                Err(_) if text.contains("\n---") => return yaml_documents(text),
+                Err(_) if text.contains("\n---") => return yaml_documents(text, booleans),
                 Err(error) if error.is_eof() => {
                     found.push(Err("unexpected EOF".to_owned()));
                     break;
@@ -27,13 +45,13 @@ pub(crate) fn documents(text: &str) -> Vec<Result<Value, String>> {
         }
         return found;
     }
-    yaml_documents(text)
+    yaml_documents(text, booleans)
 }
 
-fn yaml_documents(text: &str) -> Vec<Result<Value, String>> {
+fn yaml_documents(text: &str, booleans: Booleans) -> Vec<Result<Value, String>> {
     let mut found = Vec::new();
     for document in split(text) {
-        match parse(&document) {
+        match parse_with(&document, booleans) {
             Ok(value) if value.is_null() => {}
             Ok(value) => found.push(Ok(value)),
             Err(error) => {
@@ -47,11 +65,16 @@ fn yaml_documents(text: &str) -> Vec<Result<Value, String>> {
 
 /// One YAML document.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
+    parse_with(text, Booleans::Words)
+}
+
+fn parse_with(text: &str, booleans: Booleans) -> Result<Value, String> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Value::Null);
     }
     let mut options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     options.budget = None;
+    options.strict_booleans = booleans == Booleans::Strict;
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |place| place.line() as usize);
         problem(text, line, &error.to_string())

@@ -11,9 +11,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Command, Context};
-use crate::cli::{self, DryRun, value, values};
+use crate::cli::{self, DryRun, value};
 use crate::connection::{JSON, MERGE_PATCH, STRATEGIC_PATCH, with_query};
-use crate::manifests::{self, Manifest, Validation};
+use crate::manifests::{self, Manifest, Sources, Validation};
 use crate::output::json;
 use crate::report::{Error, message};
 use crate::selection::{self, Change};
@@ -58,7 +58,7 @@ struct Options {
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     cli::no_arguments(matches, "Unexpected args", "apply")?;
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     if files.is_empty() {
         return Err(message("must specify one of -f and -k"));
     }
@@ -84,7 +84,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         force: matches.get_flag("force-conflicts"),
     };
     let strictness = if options.validation == "Ignore" { Validation::Off } else { Validation::On };
-    let read = manifests::read_validated(context, &files, matches.get_flag("recursive"), strictness).await?;
+    let read = manifests::read_validated(context, &files, strictness).await?;
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for one in read {
         match one {

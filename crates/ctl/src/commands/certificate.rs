@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Command, Context};
 use crate::cli::{self, values};
 use crate::connection::JSON;
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::report::{Error, message};
 use crate::resolve::{self, Query, Target};
 use crate::selection::{self, Change};
@@ -71,14 +71,14 @@ fn build(command: clap::Command) -> clap::Command {
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let Some((word, matches)) = matches.subcommand() else { return Ok(()) };
     let verdict = if word == "approve" { &APPROVE } else { &DENY };
-    let (names, files) = (values(matches, "arguments"), values(matches, "filename"));
+    let (names, files) = (values(matches, "arguments"), Sources::from_matches(matches)?);
     if names.is_empty() && files.is_empty() {
         return Err(message("one or more CSRs must be specified as <name> or -f <filename>"));
     }
     let format = Change::of_output(matches)?;
     let mut targets: Vec<Target> = Vec::new();
     if !files.is_empty() {
-        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let (found, errors) = manifests::read(context, &files).await?;
         Error::from_many(errors)?;
         targets.extend(found.into_iter().map(Target::from));
     }

@@ -17,10 +17,10 @@ use http::Method;
 use serde_json::Value;
 
 use super::{Command, Context};
-use crate::cli::{self, DryRun, value, values};
+use crate::cli::{self, DryRun, value};
 use crate::client_config::os_text;
 use crate::connection::{JSON, with_query};
-use crate::manifests::{self, Manifest, Validation};
+use crate::manifests::{self, Manifest, Sources, Validation};
 use crate::output::{self, Format, json, name};
 use crate::report::{Error, message};
 use crate::selection;
@@ -72,7 +72,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return generated;
     }
     cli::no_arguments(matches, "Unexpected args", "create")?;
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     if files.is_empty() {
         return Err(Error::Plain("error: must specify one of -f and -k\n".to_owned(), 1));
     }
@@ -80,13 +80,13 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let validation = validation(value(matches, "validate"))?;
     let raw = value(matches, "raw");
     if !raw.is_empty() {
-        return send_raw(context, Method::POST, raw, &files).await;
+        return send_raw(context, Method::POST, raw, files.files()).await;
     }
     let format =
         output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
     let found = {
         let strictness = if validation == "Ignore" { Validation::Off } else { Validation::On };
-        manifests::read_validated(context, &files, matches.get_flag("recursive"), strictness).await?
+        manifests::read_validated(context, &files, strictness).await?
     };
     let (mut count, mut errors) = (0, Vec::new());
     for one in found {

@@ -15,7 +15,7 @@ use super::exec::{after_dashes, command_line};
 use super::{Command, Context};
 use crate::cli::{self, value, values};
 use crate::connection::{JSON, STRATEGIC_PATCH, encode};
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::report::{Error, message};
 use crate::resolve::Target;
 use crate::streams::{self, pods};
@@ -159,7 +159,7 @@ impl Debug<'_> {
         if !valid(image) {
             return Err(message(format!("invalid image name {image:?}: invalid reference format")));
         }
-        if values(self.matches, "arguments").is_empty() && values(self.matches, "filename").is_empty() {
+        if values(self.matches, "arguments").is_empty() && !Sources::given(self.matches) {
             return refuse("NAME or filename is required for debug");
         }
         let policy = self.text("image-pull-policy");
@@ -190,9 +190,9 @@ impl Debug<'_> {
     }
 
     async fn targets(&self) -> Result<Vec<Target>, Error> {
-        let files = values(self.matches, "filename");
+        let files = Sources::from_matches(self.matches)?;
         if !files.is_empty() {
-            let (found, errors) = manifests::read(self.context, &files, false).await?;
+            let (found, errors) = manifests::read(self.context, &files).await?;
             Error::from_many(errors)?;
             return Ok(found.into_iter().map(Target::from).collect());
         }

@@ -14,7 +14,7 @@ use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
 use crate::connection::{JSON, with_query};
 use crate::duration;
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::output::name;
 use crate::report::{Error, message};
 use crate::resolve::{self, Query, Target};
@@ -163,7 +163,7 @@ async fn targets(
     matches: &ArgMatches,
     options: &Options,
 ) -> Result<(Vec<Target>, Vec<Error>), Error> {
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     let arguments = values(matches, "arguments");
     let (labels, fields) = (value(matches, "selector"), value(matches, "field-selector"));
     let selector = !labels.is_empty() || !fields.is_empty();
@@ -177,7 +177,7 @@ async fn targets(
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
             ));
         }
-        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let (found, errors) = manifests::read(context, &files).await?;
         let targets = found.into_iter().map(Target::from).collect();
         return Ok((targets, errors));
     }

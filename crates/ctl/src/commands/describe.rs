@@ -11,7 +11,7 @@ use super::{Command, Context};
 use crate::cli::{self, value, values};
 use crate::connection::{JSON, with_query};
 use crate::describe::Describe;
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::output::tabwriter::TabWriter;
 use crate::report::{Error, message};
 use crate::resolve::{self, Query, Target};
@@ -75,10 +75,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 }
 
 async fn targets(context: &Context, matches: &ArgMatches) -> Result<(Vec<Target>, Vec<Error>), Error> {
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     let arguments = values(matches, "arguments");
     if !files.is_empty() {
-        let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+        let (found, errors) = manifests::read(context, &files).await?;
         let targets = found.into_iter().map(Target::from).collect();
         return Ok((targets, errors));
     }

@@ -13,10 +13,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Command, Context, apply};
-use crate::cli::{self, value, values};
+use crate::cli::{self, value};
 use crate::client_config::os_text;
 use crate::connection::{JSON, MERGE_PATCH, STRATEGIC_PATCH, with_query};
-use crate::manifests::{self, Manifest};
+use crate::manifests::{self, Manifest, Sources};
 use crate::output::{without_managed_fields, yaml};
 use crate::report::{Error, message};
 use crate::three_way;
@@ -60,7 +60,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 }
 
 async fn diff(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     if files.is_empty() {
         return Err(message("must specify one of -f and -k"));
     }
@@ -74,7 +74,7 @@ async fn diff(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         apply::CLIENT_SIDE if server_side => apply::SERVER_SIDE,
         given => given,
     };
-    let (found, mut errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+    let (found, mut errors) = manifests::read(context, &files).await?;
     let folders = Folders::make(context)?;
     let selector = api::selector::LabelSelector::parse(value(matches, "selector"))
         .map_err(|error| message(format!("unable to parse requirement: {error}")))?;

@@ -7,6 +7,7 @@ use streaming::remote_command::Options;
 
 use super::{Command, Context};
 use crate::cli::{self, value, values};
+use crate::manifests::Sources;
 use crate::report::{Error, message};
 use crate::streams::pods;
 use crate::streams::remote::{self, Ends, Request};
@@ -48,7 +49,7 @@ pub(super) fn session_flags() -> [Arg; 3] {
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let arguments = values(matches, "arguments");
     let command = command_line(matches);
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     if command.is_empty() && (arguments.len() > 1 || (!arguments.is_empty() && !files.is_empty())) {
         return Err(message(
             "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\nSee 'kctl exec -h' for help and examples",

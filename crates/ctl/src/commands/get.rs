@@ -15,7 +15,7 @@ use crate::cli::{self, value, values};
 use crate::connection::{JSON, TABLE, with_query};
 use crate::discovery::Resource;
 use crate::duration;
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::output::table::{self, Columns};
 use crate::output::tabwriter::TabWriter;
 use crate::output::{
@@ -203,7 +203,7 @@ async fn targets(
     matches: &ArgMatches,
     request: &Request<'_>,
 ) -> Result<(Vec<Target>, Vec<Error>), Error> {
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     let arguments = values(matches, "arguments");
     if files.is_empty() {
         if arguments.is_empty() {
@@ -225,7 +225,7 @@ async fn targets(
             "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
         ));
     }
-    let (found, errors) = manifests::read(context, &files, matches.get_flag("recursive")).await?;
+    let (found, errors) = manifests::read(context, &files).await?;
     let targets = found.into_iter().map(Target::from).collect();
     Ok((targets, errors))
 }

@@ -27,6 +27,7 @@ mod exec;
 mod explain;
 mod expose;
 mod get;
+mod kustomize;
 mod label;
 mod logs;
 mod options;
@@ -97,6 +98,7 @@ const COMMANDS: &[Command] = &[
     explain::COMMAND,
     expose::COMMAND,
     get::COMMAND,
+    kustomize::COMMAND,
     label::COMMAND,
     logs::COMMAND,
     options::COMMAND,

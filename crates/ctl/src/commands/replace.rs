@@ -10,7 +10,7 @@ use super::{Command, Context, apply, create, delete};
 use crate::cli::{self, DryRun, value, values};
 use crate::connection::JSON;
 use crate::duration;
-use crate::manifests::{self, Manifest, Validation};
+use crate::manifests::{self, Manifest, Sources, Validation};
 use crate::report::{Error, message};
 use crate::resolve::Target;
 use crate::selection::{self, Change};
@@ -43,7 +43,7 @@ fn build(command: clap::Command) -> clap::Command {
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
-    let files = values(matches, "filename");
+    let files = Sources::from_matches(matches)?;
     let arguments = values(matches, "arguments");
     if !arguments.is_empty() {
         return cli::no_arguments(matches, "Unexpected args", "replace");
@@ -53,7 +53,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let raw = value(matches, "raw");
     if !raw.is_empty() {
-        return create::send_raw(context, Method::PUT, raw, &files).await;
+        return create::send_raw(context, Method::PUT, raw, files.files()).await;
     }
     let grace = matches.get_one::<i64>("grace-period").copied().unwrap_or(-1);
     let force = matches.get_flag("force");
@@ -73,7 +73,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let validation = create::validation(value(matches, "validate"))?;
     let strictness = if validation == "Ignore" { Validation::Off } else { Validation::On };
-    let read = manifests::read_validated(context, &files, matches.get_flag("recursive"), strictness).await?;
+    let read = manifests::read_validated(context, &files, strictness).await?;
     let (mut found, mut errors): (Vec<Manifest>, Vec<Error>) = (Vec::new(), Vec::new());
     for one in read {
         match one {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Command, Context};
 use crate::cli::{self, values};
 use crate::connection::STRATEGIC_PATCH;
+use crate::manifests::Sources;
 use crate::output::name;
 use crate::report::{Error, message};
 use crate::selection::{self, Change, Selected};
@@ -54,7 +55,7 @@ fn build(command: clap::Command) -> clap::Command {
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let Some((word, matches)) = matches.subcommand() else { return Ok(()) };
     let arguments = values(matches, "arguments");
-    if arguments.is_empty() && values(matches, "filename").is_empty() {
+    if arguments.is_empty() && !Sources::given(matches) {
         return Err(message("required resource not specified"));
     }
     if word == "status" {

@@ -16,9 +16,9 @@ use clap::{Arg, ArgMatches};
 use serde_json::{Value, json};
 
 use super::{Command, Context};
-use crate::cli::{self, DryRun, value, values};
+use crate::cli::{self, DryRun, value};
 use crate::connection::{MERGE_PATCH, STRATEGIC_PATCH};
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::report::{Error, message};
 use crate::resolve::Target;
 use crate::selection::{self, Change, Selected};
@@ -132,7 +132,7 @@ impl Set<'_> {
     }
 
     fn has_files(&self) -> bool {
-        !values(self.matches, "filename").is_empty()
+        Sources::given(self.matches)
     }
 
     /// The objects that are meant, from the server or, with `--local`, from files alone.
@@ -152,9 +152,8 @@ impl Set<'_> {
                 "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
             ));
         }
-        let files = values(self.matches, "filename");
-        let (found, errors) =
-            manifests::read(self.context, &files, self.matches.get_flag("recursive")).await?;
+        let files = Sources::from_matches(self.matches)?;
+        let (found, errors) = manifests::read(self.context, &files).await?;
         let selected = found.into_iter().map(|manifest| {
             let object = manifest.object.clone();
             Selected { target: Target::from(manifest), object }

@@ -10,11 +10,11 @@ use clap::Arg;
 use clap::ArgMatches;
 use serde_json::{Value, json};
 
-use crate::cli::{self, value, values};
+use crate::cli::{self, value};
 use crate::commands::Context;
 use crate::connection::{JSON, encode, with_query};
 use crate::duration;
-use crate::manifests;
+use crate::manifests::{self, Sources};
 use crate::report::{Error, message};
 use crate::resolve::{self, Target};
 
@@ -64,14 +64,11 @@ pub(crate) async fn object(
     matches: &ArgMatches,
     argument: Option<&str>,
 ) -> Result<Value, Error> {
-    let files = match matches.try_contains_id("filename") {
-        Ok(true) => values(matches, "filename"),
-        _ => Vec::new(),
-    };
+    let files = Sources::from_matches(matches)?;
     let target = match argument {
         Some(argument) => target(context, argument).await?,
         None => {
-            let (mut found, errors) = manifests::read(context, &files, false).await?;
+            let (mut found, errors) = manifests::read(context, &files).await?;
             Error::from_many(errors)?;
             if found.len() > 1 {
                 return Err(message("cannot exec into multiple objects at a time"));
