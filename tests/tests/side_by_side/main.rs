@@ -6,7 +6,7 @@
 mod normal;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tests::kubectl;
 use tests::profile::Said;
@@ -56,6 +56,20 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("copied");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kctl_says_what_kubectl_says() {
     let stock = kubectl::all().into_iter().find(|one| one.minor == 36);
@@ -65,6 +79,9 @@ async fn kctl_says_what_kubectl_says() {
     for (name, content) in table::FILES {
         served.file(name, content);
     }
+    // Kustomizations: those of the crate's own tests.
+    let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/kustomize/testdata"));
+    copy(data, &served.home().join("k"));
     let admin = std::fs::read_to_string(served.kubeconfig()).expect("a kubeconfig");
     let sides = SIDES.map(|name| {
         let mut config: serde_json::Value = serde_json::from_str(&admin).expect("JSON");

@@ -280,6 +280,30 @@ label cm applied x-
 annotate cm applied x=y
 annotate cm applied x=y
 run one --image=busybox --dry-run=client -o yaml
+# kustomize
+kustomize k/components
+kustomize k/generators
+kustomize k/images
+kustomize k/labels
+kustomize k/legacy
+kustomize k/names
+kustomize k/namespaces
+kustomize k/order
+kustomize k/patches
+kustomize k/replacements
+kustomize k/nowhere
+kustomize k/names k/labels
+kustomize k/names/objects.yaml
+create -k k/images --dry-run=client -o name --validate=false
+apply -k k/components
+apply -k k/components
+apply -k k/generators --dry-run=server
+diff -k k/components
+get -k k/components -o name
+delete -k k/components
+apply -k k/images -f map.yaml
+apply -k k/images -R
+label --local -k k/labels a=b -o name
 # certificates, top, auth
 ! create -f csr.yaml --dry-run=server
 certificate approve
