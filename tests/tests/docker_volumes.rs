@@ -3,6 +3,7 @@
 //! Needs a Docker engine and the images of `tests/images/build`.
 
 use k8s_openapi::api::authentication::v1::TokenReview;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 use tests::docker::{DockerCluster, script};
 
@@ -230,4 +231,39 @@ async fn mounts_of_the_node_are_passed_on_to_whom_they_are_meant_for() {
     assert_eq!(cluster.output("p").await, "up\nmounted\ntmpfs\n");
     cluster.delete("p", 1).await;
     cluster.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_of_a_stateful_set_outlives_its_pods() {
+    let cluster = DockerCluster::start("vol-set").await;
+    let text = "hostname >> /data/starts; cat /data/starts; exec sleep 1000";
+    let pod = script("unused", text, json!({"restartPolicy": "Always"}), mounts(&["data"]));
+    cluster
+        .create(json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "set"}, "spec": {
+            "replicas": 2, "serviceName": "set", "selector": {"matchLabels": {"app": "set"}},
+            "template": {"metadata": {"labels": {"app": "set"}}, "spec": pod["spec"]},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}]}}))
+        .await;
+    cluster.writes("set-1", "set-1\n").await;
+    let old =
+        cluster.until("set-0", |pod| pod["status"]["phase"] == "Running").await["metadata"]["uid"].clone();
+    cluster.pods().delete("set-0", &Default::default()).await.expect("the API deletes it");
+    cluster
+        .until("set-0", move |pod| pod["metadata"]["uid"] != old && pod["status"]["phase"] == "Running")
+        .await;
+    cluster.writes("set-0", "set-0\nset-0\n").await;
+    assert_eq!(cluster.log("set-1").await, "set-1\n", "every pod has a volume of its own");
+
+    let folders = || std::fs::read_dir(cluster.root().join("volumes")).expect("a folder").count();
+    assert_eq!(folders(), 2);
+    cluster.patch("apps/v1", "StatefulSet", "set", json!({"spec": {"replicas": 0}})).await;
+    let claims: kube::Api<PersistentVolumeClaim> = kube::Api::default_namespaced(cluster.client());
+    // It stays as long as the pod that uses it.
+    claims.delete("data-set-1", &Default::default()).await.expect("the API deletes it");
+    tests::eventually("one folder is gone", || match folders() {
+        1 => Ok(()),
+        other => Err(format!("{other} are there")),
+    });
+    assert!(claims.get_opt("data-set-0").await.expect("the API answers").is_some());
 }

@@ -163,6 +163,25 @@ impl Cluster {
         self.components.push(context);
     }
 
+    /// Makes volumes for claims, in folders below this one.
+    fn start_provisioner(&mut self, root: std::path::PathBuf) {
+        /// After objects that could not be written.
+        const RETRY: Duration = Duration::from_secs(1);
+        let context = self.context.child();
+        let admin = self.client();
+        let client = self.client_as(storage_provisioner::USER, &storage_provisioner::USER_GROUPS);
+        let config = storage_provisioner::Config { root, interner: self.interner.clone() };
+        let running = context.clone();
+        context.shutdown.spawn(async move {
+            while let Err(error) = storage_provisioner::install(&admin).await {
+                tracing::warn!("the storage provisioner waits: {}", chain(&error));
+                running.clock.sleep(RETRY).await;
+            }
+            storage_provisioner::run(running, client, config).await;
+        });
+        self.components.push(context);
+    }
+
     fn start_node(&mut self, config: kubelet::Config) {
         let context = self.context.child();
         let config = kubelet::Config { interner: self.interner.clone(), ..config };

@@ -5,6 +5,7 @@
 //!   profile.json  how it was started (0600)      minik.pid   the server's process id, locked while it runs
 //!   pki/          keys and certificates (0700)   server.log  what the server has to say
 //!   store.redb    the cluster's state            kubelet/    files of pods        etcd/  data of its own etcd
+//!   volumes/      persistent volumes, a folder each
 //! ```
 
 use anyhow::{Context as _, Result, anyhow, bail};

@@ -109,6 +109,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .listener(listener)
         .options(options)
         .root_dir(profile.path("kubelet"))
+        .volumes_dir(profile.path("volumes"))
         .on_step(Arc::new(done.clone()))
         .start()
         .await

@@ -41,6 +41,7 @@ pub struct Builder {
     listener: Option<TcpListener>,
     options: Options,
     root_dir: Option<PathBuf>,
+    volumes_dir: Option<PathBuf>,
     on_step: Option<OnStep>,
     controllers: Option<WrapClient>,
 }
@@ -64,6 +65,7 @@ impl Builder {
             listener: None,
             options: Options::default(),
             root_dir: None,
+            volumes_dir: None,
             on_step: None,
             controllers: None,
         }
@@ -154,6 +156,13 @@ impl Builder {
         self
     }
 
+    /// Where claims get folders, by a default StorageClass; without it there is none.
+    #[must_use]
+    pub fn volumes_dir(mut self, dir: PathBuf) -> Self {
+        self.volumes_dir = Some(dir);
+        self
+    }
+
     /// Told the name of each step as it is done.
     #[must_use]
     pub fn on_step(mut self, on_step: OnStep) -> Self {
@@ -225,6 +234,9 @@ impl Builder {
         let interner = client::Interner::default();
         let mut cluster = Cluster { context, server, docker, interner, components: Vec::new() };
         cluster.start_components(self.controllers.as_ref());
+        if let Some(root) = self.volumes_dir {
+            cluster.start_provisioner(root);
+        }
         if !cluster.docker.is_empty() {
             let names = (0..self.nodes).map(|index| node_name(&self.name, index));
             match network::proxy(&self.name, names).await {
