@@ -12,6 +12,7 @@ use component_base::Clock;
 use jiff::{SignedDuration, Timestamp};
 use runtime::{AuthConfig, Error, ImageId, ImageService};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// How long a pod shows the pull's error before it shows that it is held back.
@@ -40,6 +41,22 @@ pub(crate) type Tell<'a> = &'a (dyn Fn(EventKind, &str, &str) + Send + Sync);
 pub(crate) enum EventKind {
     Normal,
     Warning,
+}
+
+/// An image and its pull policy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) image: &'a str,
+    pub(crate) policy: &'a str,
+}
+
+impl<'a> From<&'a Container> for Wanted<'a> {
+    fn from(container: &'a Container) -> Self {
+        Self {
+            image: container.image.as_deref().unwrap_or_default(),
+            policy: container.image_pull_policy.as_deref().unwrap_or("IfNotPresent"),
+        }
+    }
 }
 
 /// Why there is no image, and when to try again.
@@ -86,6 +103,11 @@ impl Images {
         self.service.list_images().await
     }
 
+    /// Writes the files of an image into a folder.
+    pub(crate) async fn unpack(&self, image: &ImageId, into: &Path) -> runtime::Result<()> {
+        self.service.unpack_image(image, into).await
+    }
+
     /// Removes an image that nothing uses.
     pub(crate) async fn remove(&self, id: &str) -> runtime::Result<()> {
         self.service.remove_image(id).await
@@ -98,15 +120,15 @@ impl Images {
         failures.said.retain(|key, _| !key.starts_with(pod_uid));
     }
 
-    /// The id of the container's image; pulls it if the policy wants that.
+    /// The image's id; pulls it if the policy wants that.
     pub(crate) async fn ensure(
         &self,
         pod_uid: &str,
-        container: &Container,
+        wanted: Wanted<'_>,
         secrets: &[Arc<Secret>],
         tell: Tell<'_>,
     ) -> Result<String, Unavailable> {
-        let image = self.present_or_pulled(pod_uid, container, secrets, tell).await;
+        let image = self.present_or_pulled(pod_uid, wanted, secrets, tell).await;
         if let Ok(id) = &image {
             self.ledger.used(id, self.clock.now());
         }
@@ -119,12 +141,10 @@ impl Images {
     async fn present_or_pulled(
         &self,
         pod_uid: &str,
-        container: &Container,
+        Wanted { image, policy }: Wanted<'_>,
         secrets: &[Arc<Secret>],
         tell: Tell<'_>,
     ) -> Result<String, Unavailable> {
-        let image = container.image.as_deref().unwrap_or_default();
-        let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let fail = |event: &str, reason, message: String| {
             tell(EventKind::Warning, event, &message);
             Err(Unavailable { waiting: Waiting { reason, message }, retry_at: None })

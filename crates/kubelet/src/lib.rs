@@ -40,6 +40,7 @@ pub use error::Error;
 pub use kubelet::{Config, run};
 pub use machine::{MachineInfo, machine_address};
 pub use network_files::ClusterDns;
+pub use pull_secrets::in_config as registry_credentials;
 pub use server::Server;
 use std::path::Path;
 

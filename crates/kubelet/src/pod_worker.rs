@@ -70,6 +70,13 @@ impl Told {
     }
 }
 
+/// Resolves when the pod is to stop.
+async fn ending(mut told: watch::Receiver<Told>) {
+    if told.wait_for(Told::is_ending).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// The worker's end of the wire to the kubelet.
 pub(crate) struct Handle {
     pub(crate) told: watch::Sender<Told>,
@@ -236,12 +243,7 @@ impl PodWorker {
 
     /// Resolves when the pod is to end, so that what may take long can give way.
     fn doom(&self) -> impl Future<Output = ()> + use<> {
-        let mut told = self.told.clone();
-        async move {
-            if told.wait_for(Told::is_ending).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        ending(self.told.clone())
     }
 
     fn is_doomed(&self) -> bool {

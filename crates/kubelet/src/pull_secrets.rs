@@ -15,9 +15,19 @@ const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docke
 
 /// The credentials to try for an image, in order.
 pub(crate) fn credentials(image: &str, secrets: &[Arc<Secret>]) -> Vec<AuthConfig> {
+    select(image, secrets.iter().flat_map(|secret| entries(secret)))
+}
+
+/// The credentials to try for an image, in order, from the content of a `config.json` of Docker's.
+pub fn in_config(image: &str, config: &[u8]) -> Vec<AuthConfig> {
+    let config: Value = serde_json::from_slice(config).unwrap_or_default();
+    select(image, of_map(&config["auths"]))
+}
+
+fn select(image: &str, entries: impl IntoIterator<Item = (String, Value)>) -> Vec<AuthConfig> {
     let Ok(image) = reference::parse(image) else { return Vec::new() };
     let mut found: Vec<(usize, AuthConfig)> = Vec::new();
-    for (key, entry) in secrets.iter().flat_map(|secret| entries(secret)) {
+    for (key, entry) in entries {
         let key = normalized(&key);
         if matches(&key, &image.registry, &image.repository) {
             found.extend(credential(&key, &entry).map(|auth| (key.len(), auth)));
@@ -32,7 +42,10 @@ fn entries(secret: &Secret) -> Vec<(String, Value)> {
     let data =
         |key: &str| -> Option<Value> { serde_json::from_slice(&secret.data.as_ref()?.get(key)?.0).ok() };
     let new = data(".dockerconfigjson").map(|config| config["auths"].clone());
-    let all = new.or_else(|| data(".dockercfg")).unwrap_or_default();
+    of_map(&new.or_else(|| data(".dockercfg")).unwrap_or_default())
+}
+
+fn of_map(all: &Value) -> Vec<(String, Value)> {
     let entries = all.as_object().into_iter().flatten();
     entries.map(|(key, value)| (key.clone(), value.clone())).collect()
 }

@@ -94,7 +94,7 @@ impl DockerRuntime {
 }
 
 /// What to ask the engine for. An id is asked for as it is.
-fn engine_name(image: &str) -> Result<String> {
+pub(crate) fn engine_name(image: &str) -> Result<String> {
     if image.starts_with(ID_PREFIX) {
         return Ok(image.to_owned());
     }

@@ -20,6 +20,8 @@ mod events;
 mod exec;
 mod hairpin;
 mod image;
+mod image_store;
+mod image_unpack;
 mod labels;
 mod logs;
 pub mod naming;
@@ -40,4 +42,5 @@ mod time;
 
 pub use client::DockerRuntime;
 pub use config::{DockerConfig, NetworkConfig};
+pub use image_store::BuildOptions;
 pub use labels::{NODE_LABEL, PROFILE_LABEL};

@@ -1,5 +1,6 @@
 //! The traits, verb by verb; each is in the file of its name.
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -139,6 +140,10 @@ impl ImageService for DockerRuntime {
 
     async fn remove_image(&self, image: &str) -> Result<()> {
         self.delete_image(image).await
+    }
+
+    async fn unpack_image(&self, image: &ImageId, into: &Path) -> Result<()> {
+        self.unpack(image, into).await
     }
 
     async fn image_fs_info(&self) -> Result<FilesystemUsage> {

@@ -16,6 +16,7 @@
 //! Upstream: KWOK, hollow nodes of kubemark.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,6 +221,10 @@ impl ImageService for SimulatedRuntime {
     async fn remove_image(&self, image: &str) -> Result<()> {
         self.note(image);
         self.memory.remove_image(image).await
+    }
+
+    async fn unpack_image(&self, image: &ImageId, into: &Path) -> Result<()> {
+        self.memory.unpack_image(image, into).await
     }
 
     async fn image_fs_info(&self) -> Result<FilesystemUsage> {

@@ -4,6 +4,7 @@
 //! effect. Every call is recorded, also the ones that fail. Needs a tokio runtime; a paused clock is fine.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub enum Operation {
     ListImages,
     PullImage,
     RemoveImage,
+    UnpackImage,
     ImageFsInfo,
 }
 
@@ -385,6 +387,11 @@ impl ImageService for FakeRuntime {
     async fn remove_image(&self, image: &str) -> Result<()> {
         self.enter(Operation::RemoveImage, image)?;
         self.memory.remove_image(image).await
+    }
+
+    async fn unpack_image(&self, image: &ImageId, into: &Path) -> Result<()> {
+        self.enter(Operation::UnpackImage, image.as_str())?;
+        self.memory.unpack_image(image, into).await
     }
 
     async fn image_fs_info(&self) -> Result<FilesystemUsage> {

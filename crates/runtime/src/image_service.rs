@@ -6,6 +6,7 @@
 //! Upstream: `ImageService` of CRI v1.
 
 use async_trait::async_trait;
+use std::path::Path;
 
 use crate::Result;
 use crate::types::*;
@@ -25,6 +26,9 @@ pub trait ImageService: Send + Sync + 'static {
 
     /// Removes a reference, and the image with the last of them. One that is gone: success.
     async fn remove_image(&self, image: &str) -> Result<()>;
+
+    /// Writes the files of an image into a folder of this machine, which is made.
+    async fn unpack_image(&self, image: &ImageId, into: &Path) -> Result<()>;
 
     /// What the images take of the disk.
     async fn image_fs_info(&self) -> Result<FilesystemUsage>;

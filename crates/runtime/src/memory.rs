@@ -15,6 +15,7 @@ mod stats;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -326,6 +327,12 @@ impl ImageService for Memory {
         }
         state.images.remove(image);
         Ok(())
+    }
+
+    async fn unpack_image(&self, _: &ImageId, into: &Path) -> Result<()> {
+        // Images on paper have no files.
+        std::fs::create_dir_all(into)
+            .map_err(|error| Error::Other { operation: "unpack image", message: error.to_string() })
     }
 
     async fn image_fs_info(&self) -> Result<FilesystemUsage> {

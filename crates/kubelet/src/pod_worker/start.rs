@@ -183,7 +183,7 @@ impl PodWorker {
                 worker.event(pod, Some(&container.name), kind, reason, message);
             };
             tokio::select! {
-                image = worker.node.images.ensure(uid(pod), container, &secrets, &tell) => image,
+                image = worker.node.images.ensure(uid(pod), container.into(), &secrets, &tell) => image,
                 () = worker.doom() => return Err(worker.now()),
             }
         };

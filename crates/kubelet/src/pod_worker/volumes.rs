@@ -4,10 +4,11 @@
 //! holds up nothing, but an event says so.
 //! **Upstream**: `WaitForAttachAndMount` of `pkg/kubelet/volumemanager`, its back-off included.
 
-use super::{PodWorker, earliest};
+use super::{PodWorker, earliest, ending};
 use crate::images::EventKind;
 use crate::references;
 use api::k8s_openapi::api::core::v1::Pod;
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -41,7 +42,12 @@ impl PodWorker {
             () = self.doom() => return Err(self.now()),
         }
         let node = self.node.clone();
-        let failed = self.volumes.set_up(&node, pod, &pod_dir, &self.held).await;
+        let told = self.told.clone();
+        let doom = move || ending(told.clone()).boxed();
+        let failed = self.volumes.set_up(&node, pod, &pod_dir, &self.held, &doom).await;
+        if self.is_doomed() {
+            return Err(self.now());
+        }
         self.volumes_of = Some(pod.clone());
         for (volume, error) in &failed {
             let message = format!("MountVolume.SetUp failed for volume {volume:?} : {error}");

@@ -277,6 +277,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn certificates_are_not_verified() {
+        let made =
+            rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).expect("a certificate");
+        let key =
+            rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a server");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a client");
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            let mut buffer = vec![0; 4096];
+            stream.read(&mut buffer).await.expect("a request");
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.expect("sent");
+        });
+        let said = super::ask(&action(json!({"scheme": "HTTPS"})), "127.0.0.1", port, SECOND).await;
+        assert_eq!(said, Said::Success);
+    }
+
+    #[tokio::test]
     async fn nobody_there_is_a_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();

@@ -12,6 +12,7 @@ mod container_mounts;
 mod downward_api;
 mod empty_dir;
 mod host_path;
+mod image;
 pub(crate) mod mount;
 mod ownership;
 mod persistent_volume_claim;
@@ -31,18 +32,20 @@ use crate::references::{Held, Missing};
 use api::k8s_openapi::api::core::v1::{Pod, Volume};
 use async_trait::async_trait;
 use atomic_writer::Payload;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// THE LIST.
-const PLUGINS: [&dyn Plugin; 8] = [
+const PLUGINS: [&dyn Plugin; 9] = [
     &config_map::ConfigMapPlugin,
     &downward_api::DownwardApiPlugin,
     &empty_dir::EmptyDirPlugin,
     &persistent_volume_claim::EphemeralPlugin,
     &host_path::HostPathPlugin,
+    &image::ImagePlugin,
     &persistent_volume_claim::PersistentVolumeClaimPlugin,
     &projected::ProjectedPlugin,
     &secret::SecretPlugin,
@@ -101,10 +104,15 @@ struct SetUp<'a> {
     pod: &'a Pod,
     held: &'a Held,
     tokens: &'a mut Tokens,
+    /// Resolves when the pod is to end, so that what may take long can give way.
+    doom: Doom<'a>,
     /// The volume's folder.
     folder: PathBuf,
     ownership: Ownership,
 }
+
+/// Waits until a pod is to end.
+pub(crate) type Doom<'a> = &'a (dyn Fn() -> BoxFuture<'static, ()> + Send + Sync);
 
 /// A volume that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +161,7 @@ impl Volumes {
         pod: &Pod,
         pod_dir: &Path,
         held: &Held,
+        doom: Doom<'_>,
     ) -> Vec<(String, Error)> {
         let mut failed = Vec::new();
         let Some(spec) = &pod.spec else { return failed };
@@ -170,6 +179,7 @@ impl Volumes {
                 pod,
                 held,
                 tokens: &mut self.tokens,
+                doom,
                 folder: folder(pod_dir, plugin.name(), &volume.name),
                 ownership: Ownership::of(spec),
             };
@@ -277,6 +287,7 @@ mod tests {
             (json!({"secret": {"secretName": "x"}}), Some("kubernetes.io/secret")),
             (json!({"downwardAPI": {}}), Some("kubernetes.io/downward-api")),
             (json!({"projected": {}}), Some("kubernetes.io/projected")),
+            (json!({"image": {"reference": "x"}}), Some("kubernetes.io/image")),
             (json!({"persistentVolumeClaim": {"claimName": "x"}}), Some("kubernetes.io/local-volume")),
             (json!({"nfs": {"path": "/", "server": "s"}}), None),
             (json!({"emptyDir": {"medium": "HugePages"}}), None),
