@@ -73,7 +73,8 @@ fn disk(profile: &Profile) -> Result<()> {
     Ok(())
 }
 
-fn docker(host: &str) -> Result<()> {
+/// Whether the engine can be reached.
+pub(crate) fn docker(host: &str) -> Result<()> {
     let path = match host {
         "" => DEFAULT_SOCKET,
         host => match host.strip_prefix("unix://") {

@@ -3,6 +3,7 @@
 //! Adding a command is a file with its arguments and `run`, and a row here.
 
 mod delete;
+mod image;
 mod ip;
 mod logs;
 mod start;
@@ -43,6 +44,7 @@ enum Command {
     Status(status::Arguments),
     Logs(logs::Arguments),
     Ip(ip::Arguments),
+    Image(image::Arguments),
     Version(version::Arguments),
 }
 
@@ -55,6 +57,7 @@ impl Command {
             Self::Status(arguments) => status::run(cx, &arguments),
             Self::Logs(arguments) => logs::run(cx, &arguments),
             Self::Ip(arguments) => ip::run(cx, &arguments),
+            Self::Image(arguments) => image::run(cx, &arguments),
             Self::Version(arguments) => version::run(cx, &arguments),
         }
     }
