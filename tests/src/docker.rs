@@ -21,6 +21,8 @@ pub struct DockerCluster {
     cluster: Option<Cluster>,
     root: TempDir,
     name: String,
+    /// Address of the engine; empty: the machine's own.
+    host: String,
 }
 
 impl DockerCluster {
@@ -29,8 +31,17 @@ impl DockerCluster {
     /// # Panics
     /// If it does not start.
     pub async fn start(test: &str) -> Self {
+        Self::start_on("", test).await
+    }
+
+    /// The same in an engine of the test's own.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_on(host: &str, test: &str) -> Self {
         let name = format!("{test}-{}", std::process::id());
-        let mut this = Self { cluster: None, root: TempDir::new().expect("a folder"), name };
+        let root = TempDir::new().expect("a folder");
+        let mut this = Self { cluster: None, root, name, host: host.to_owned() };
         this.start_again().await;
         this
     }
@@ -49,8 +60,9 @@ impl DockerCluster {
     async fn start_again(&mut self) {
         let cluster = Cluster::builder()
             .name(&self.name)
-            .runtime(Runtime::Docker { host: String::new() })
+            .runtime(Runtime::Docker { host: self.host.clone() })
             .root_dir(self.root.path().join("nodes"))
+            .volumes_dir(self.root.path().join("volumes"))
             .start()
             .await
             .expect("it starts");
@@ -219,11 +231,23 @@ impl DockerCluster {
 
     /// Names of the engine's containers of this cluster.
     pub fn containers(&self) -> Vec<String> {
+        self.list(&["ps", "--all", "--format", "{{.Names}}"])
+    }
+
+    /// Those of them that run.
+    pub fn running(&self) -> Vec<String> {
+        self.list(&["ps", "--format", "{{.Names}}"])
+    }
+
+    /// Names of the engine's networks of this cluster.
+    pub fn networks(&self) -> Vec<String> {
+        self.list(&["network", "ls", "--format", "{{.Name}}"])
+    }
+
+    fn list(&self, command: &[&str]) -> Vec<String> {
         let filter = format!("label=minik.profile={}", self.name);
-        docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &filter])
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        let said = docker_at(&self.host, &[command, &["--filter", &filter]].concat());
+        said.lines().map(str::to_owned).collect()
     }
 
     /// Mount points of this machine below the cluster's folder.
@@ -243,18 +267,18 @@ impl Drop for DockerCluster {
         let filter = format!("label=minik.profile={}", self.name);
         // What is being made while everything ends shows up in a second round.
         for _ in 0..2 {
-            let ids = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
+            let ids = docker_at(&self.host, &["ps", "--all", "--quiet", "--filter", &filter]);
             let ids: Vec<&str> = ids.lines().collect();
             if !ids.is_empty() {
-                docker(&[&["rm", "--force", "--volumes"][..], &ids].concat());
+                docker_at(&self.host, &[&["rm", "--force", "--volumes"][..], &ids].concat());
             }
         }
         let table = format!("minik-{}", self.name);
         let rules = format!("add table ip {table}; delete table ip {table}");
         let _ = std::process::Command::new("nft").arg(rules).env("PATH", "/usr/sbin:/sbin").status();
-        let networks = docker(&["network", "ls", "--quiet", "--filter", &filter]);
+        let networks = docker_at(&self.host, &["network", "ls", "--quiet", "--filter", &filter]);
         for network in networks.lines() {
-            docker(&["network", "rm", network]);
+            docker_at(&self.host, &["network", "rm", network]);
         }
         let removed = kubelet::remove_root_dir(self.root.path());
         if !std::thread::panicking() {
@@ -268,8 +292,19 @@ impl Drop for DockerCluster {
 /// # Panics
 /// If there is no such program.
 pub fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).output().expect("docker runs");
-    Said::of(output).stdout
+    docker_at("", arguments)
+}
+
+/// The same of the engine at an address; empty: the machine's own.
+///
+/// # Panics
+/// If there is no such program.
+pub fn docker_at(host: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new("docker");
+    if !host.is_empty() {
+        command.args(["--host", host]);
+    }
+    Said::of(command.args(arguments).output().expect("docker runs")).stdout
 }
 
 /// A pod that runs a shell script in the container `main`, once; `spec` is merged into its spec, `main` into the container.
@@ -283,6 +318,13 @@ pub fn script(name: &str, script: &str, spec: Value, main: Value) -> Value {
     });
     merge(&mut all, spec);
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": all})
+}
+
+/// The same as a pod that goes on until it is deleted.
+pub fn service(name: &str, text: &str, spec: Value, main: Value) -> Value {
+    let mut pod = script(name, text, spec, main);
+    pod["spec"]["restartPolicy"] = "Always".into();
+    pod
 }
 
 fn merge(into: &mut Value, fields: Value) {

@@ -5,9 +5,11 @@
 //! **Not here**: the tests (`tests/tests`), the images (`tests/images`).
 
 pub mod docker;
+pub mod engine;
 pub mod kinds;
 pub mod kubectl;
 pub mod profile;
+pub mod registry;
 pub mod served;
 pub mod workloads;
 

@@ -3,7 +3,7 @@
 //! Needs a Docker engine and the images of `tests/images/build`.
 
 use serde_json::{Value, json};
-use tests::docker::{DockerCluster, script};
+use tests::docker::{DockerCluster, script, service};
 
 fn main_status(pod: &Value) -> &Value {
     &pod["status"]["containerStatuses"][0]
@@ -11,13 +11,6 @@ fn main_status(pod: &Value) -> &Value {
 
 fn is_ready(pod: &Value) -> bool {
     main_status(pod)["ready"] == true
-}
-
-/// A pod that goes on until it is deleted.
-fn service(name: &str, text: &str, spec: Value, main: Value) -> Value {
-    let mut pod = script(name, text, spec, main);
-    pod["spec"]["restartPolicy"] = "Always".into();
-    pod
 }
 
 #[tokio::test(flavor = "multi_thread")]
