@@ -39,7 +39,7 @@ const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prio
 #[derive(Default)]
 struct Trace {
     audit_id: String,
-    user_name: String,
+    user: Option<Arc<UserInfo>>,
     /// Its place among the priority levels, if it has one.
     flow: Option<Flow>,
     /// What is to be written down about it, if anything.
@@ -91,7 +91,7 @@ where
 
     let took = server.context.clock.instant() - started;
     let code = response.status().as_u16();
-    let (user, audit_id) = (&trace.user_name, &trace.audit_id);
+    let (user, audit_id) = (trace.user.as_ref().map_or("", |user| &user.name), &trace.audit_id);
     tracing::debug!(verb = info.verb, path = %info.path, user, code, ?took, audit_id, "request");
     let labels = RequestLabels {
         verb: info.verb.to_uppercase(),
@@ -152,19 +152,21 @@ async fn authorized(
             address: peer.address,
             received: server.context.clock.now(),
         };
-        trace.record = audit.begin(&action(info, who.as_ref().unwrap_or(&nobody)), origin, annotations);
+        trace.record = audit.begin(&action(info, who.as_deref().unwrap_or(&nobody)), origin, annotations);
         if let Some(record) = &mut trace.record {
             record.received();
         }
     }
     let user = who?;
-    trace.user_name.clone_from(&user.name);
+    trace.user = Some(Arc::clone(&user));
     // The credential has served its purpose; nothing behind this line can pass it on or log it.
     request.headers_mut().remove(header::AUTHORIZATION);
-    let user = impersonation::apply(user, request.headers_mut(), &*server.authorizer).await?;
-    if let Some(record) = trace.record.as_mut().filter(|_| user.name != trace.user_name) {
-        record.impersonates(&user);
+    let impersonated =
+        impersonation::apply(Arc::clone(&user), request.headers_mut(), &*server.authorizer).await?;
+    if let Some(record) = trace.record.as_mut().filter(|_| impersonated.name != user.name) {
+        record.impersonates(&impersonated);
     }
+    let user = impersonated;
 
     let action = action(info, &user);
     // Held until the head of the response is there. Streams take none, but a watch does while it begins.
@@ -192,7 +194,7 @@ async fn authorized(
     if let Some(record) = trace.record.as_mut().filter(|_| kind != RequestKind::LongRunning) {
         request = record.read(request, info.verb).await?;
     }
-    audit::annotating(annotations.as_ref(), dispatch::dispatch(server, info, user, request)).await
+    audit::annotating(annotations.as_ref(), dispatch::dispatch(server, info, &user, request)).await
 }
 
 /// The question that the authorizer is asked about a request.

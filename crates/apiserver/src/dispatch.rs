@@ -38,7 +38,7 @@ const INDEX: [&str; 17] = [
 pub(crate) async fn dispatch(
     server: &Arc<Server>,
     info: &RequestInfo,
-    user: UserInfo,
+    user: &UserInfo,
     request: Request,
 ) -> Result<Response, Status> {
     if let Some(escape) = request::invalid_escape(&info.path) {
@@ -72,7 +72,7 @@ pub(crate) async fn dispatch(
 async fn resource(
     server: &Arc<Server>,
     info: &RequestInfo,
-    user: UserInfo,
+    user: &UserInfo,
     request: Request,
 ) -> Result<Response, Status> {
     let review = server.reviews.iter().find(|review| {
@@ -80,7 +80,7 @@ async fn resource(
         resource.group == info.group && resource.version == info.version && resource.plural == info.resource
     });
     if let Some(review) = review {
-        return crate::reviews::serve(server, &**review, info, &user, request).await;
+        return Box::pin(crate::reviews::serve(server, &**review, info, user, request)).await;
     }
     if !matches!(&*info.subresource, "" | "status") {
         let found = server.subresources.iter().find(|subresource| {
@@ -94,9 +94,9 @@ async fn resource(
         if !subresource.serves(info.verb) {
             return Err(method_not_allowed());
         }
-        return subresource.handle(server, info, &user, request).await;
+        return subresource.handle(server, info, user, request).await;
     }
-    handlers::handle(server, info.clone(), user, request).await
+    handlers::handle(server, info, user, request).await
 }
 
 /// 405, as upstream words it where no store is asked.

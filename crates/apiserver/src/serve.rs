@@ -91,7 +91,7 @@ impl Tls {
             verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
         };
         if signed_by(&self.clients) {
-            peer.identity = cert::identity(leaf);
+            peer.identity = cert::identity(leaf).map(Arc::new);
         }
         if signed_by(&self.proxies) {
             let name = cert::common_name(leaf);
@@ -110,7 +110,7 @@ fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'sta
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
     /// Whom its certificate, or whoever made the connection, names.
-    pub(crate) identity: Option<UserInfo>,
+    pub(crate) identity: Option<Arc<UserInfo>>,
     /// Whether it may speak for others in headers.
     pub(crate) is_proxy: bool,
     /// Where it is; nowhere for a connection in memory.
@@ -155,7 +155,7 @@ async fn handshake(server: Arc<Server>, stream: TcpStream, tls: Tls) {
 /// See [`Server::connect`].
 pub(crate) fn connect(server: &Arc<Server>, identity: UserInfo) -> DuplexStream {
     let (near, far) = tokio::io::duplex(DUPLEX_BYTES);
-    let identity = (identity.name != ANONYMOUS).then_some(identity);
+    let identity = (identity.name != ANONYMOUS).then(|| Arc::new(identity));
     let peer = Peer { identity, ..Peer::default() };
     server.context.shutdown.spawn_graceful(connection(Arc::clone(server), far, peer));
     near

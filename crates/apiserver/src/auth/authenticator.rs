@@ -53,20 +53,20 @@ impl Authenticator {
         peer: &Peer,
         headers: &mut HeaderMap,
         path: &str,
-    ) -> Result<UserInfo, Status> {
+    ) -> Result<Arc<UserInfo>, Status> {
         if let Some(user) = self.configuration.request_header.take(headers, peer.is_proxy) {
-            return Ok(user);
+            return Ok(user.into());
         }
         if let Some(user) = &peer.identity {
-            return Ok(user.clone());
+            return Ok(Arc::clone(user));
         }
         let Some(token) = bearer(headers) else {
             let open = self.configuration.anonymous.allows(path);
-            return if open { Ok(UserInfo::anonymous()) } else { Err(Status::unauthorized()) };
+            return if open { Ok(UserInfo::anonymous().into()) } else { Err(Status::unauthorized()) };
         };
         let audience = [self.tokens.issuer().to_owned()];
         match self.identify(&token, &audience).await {
-            Ok(Some((user, _))) => Ok(user),
+            Ok(Some((user, _))) => Ok(user.into()),
             Ok(None) => Err(Status::unauthorized()),
             Err(why) => {
                 tracing::debug!(why, "token refused");

@@ -8,6 +8,7 @@ use super::{
 };
 use api::status::Status;
 use http::HeaderMap;
+use std::sync::Arc;
 
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
@@ -17,10 +18,10 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 
 /// Who the request is to be treated as: `user`, or whom it impersonates. Takes the headers out.
 pub async fn apply(
-    user: UserInfo,
+    user: Arc<UserInfo>,
     headers: &mut HeaderMap,
     authorizer: &dyn Authorizer,
-) -> Result<UserInfo, Status> {
+) -> Result<Arc<UserInfo>, Status> {
     let Some(other) = requested(headers)? else { return Ok(user) };
     check(&user, &other, authorizer).await?;
     headers.remove(USER);
@@ -30,7 +31,7 @@ pub async fn apply(
     for name in extras {
         headers.remove(name);
     }
-    Ok(completed(other))
+    Ok(completed(other).into())
 }
 
 fn requested(headers: &HeaderMap) -> Result<Option<UserInfo>, Status> {

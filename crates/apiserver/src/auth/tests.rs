@@ -153,7 +153,7 @@ fn bootstrap_secret(expiration: &str) -> Value {
     })
 }
 
-async fn with_bearer(authenticator: &Authenticator, token: &str) -> Result<UserInfo, u16> {
+async fn with_bearer(authenticator: &Authenticator, token: &str) -> Result<Arc<UserInfo>, u16> {
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
     let who = authenticator.authenticate(&Peer::default(), &mut headers, "/api").await;
@@ -192,8 +192,8 @@ async fn a_connections_identity_comes_first_and_no_credential_is_nobody() {
     let jane = UserInfo::authenticated("jane", []);
     let who =
         async |peer: &Peer| authenticator.authenticate(peer, &mut HeaderMap::new(), "/api").await.unwrap();
-    assert_eq!(who(&Peer { identity: Some(jane.clone()), ..Peer::default() }).await, jane);
-    assert_eq!(who(&Peer::default()).await, UserInfo::anonymous());
+    assert_eq!(who(&Peer { identity: Some(jane.clone().into()), ..Peer::default() }).await, jane.into());
+    assert_eq!(who(&Peer::default()).await, UserInfo::anonymous().into());
 }
 
 /// Lets one user act as one other.
@@ -221,12 +221,12 @@ async fn acting_as_somebody_needs_the_right_to() {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        impersonation::apply(UserInfo::authenticated(user, []), &mut headers, &MayImpersonate).await
+        impersonation::apply(UserInfo::authenticated(user, []).into(), &mut headers, &MayImpersonate).await
     };
     assert_eq!(act("root", &[]).await.unwrap().name, "root");
     let jane = act("root", &[("impersonate-user", "jane"), ("impersonate-group", "dev")]).await.unwrap();
     assert_eq!(
-        (jane.name.as_str(), jane.groups),
+        (jane.name.as_str(), jane.groups.clone()),
         ("jane", vec!["dev".to_owned(), GROUP_AUTHENTICATED.to_owned()])
     );
     let account = act("root", &[("impersonate-user", "system:serviceaccount:n:s")]).await.unwrap();

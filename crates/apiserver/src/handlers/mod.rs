@@ -44,11 +44,11 @@ pub const MAX_BODY: usize = 3 << 20;
 /// Serves one request for a resource, or for the status of one.
 pub async fn handle(
     server: &Arc<Server>,
-    info: RequestInfo,
-    user: UserInfo,
+    info: &RequestInfo,
+    user: &UserInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    dispatch(&server.registry, &server.admission, &server.context, &info, &user, request).await
+    dispatch(&server.registry, &server.admission, &server.context, info, user, request).await
 }
 
 /// What a verb's handler works with.
@@ -132,15 +132,16 @@ pub(crate) async fn dispatch(
         namespace,
     };
     let what = if status { UpdateOptions::Status } else { UpdateOptions::Object };
+    // The larger ones are boxed: every request's future would be as large as the largest of them, and is moved.
     let mut response = match info.verb {
         "get" => get::get(&call).await,
         "list" => list::list(&call).await,
         "watch" => watch::watch(&call).await,
-        "create" => create::create(&call, request).await,
-        "update" => update::update(&call, what, request).await,
-        "patch" => patch::patch(&call, what, request).await,
-        "delete" => delete::delete(&call, request).await,
-        "deletecollection" => delete::delete_collection(&call, request).await,
+        "create" => Box::pin(create::create(&call, request)).await,
+        "update" => Box::pin(update::update(&call, what, request)).await,
+        "patch" => Box::pin(patch::patch(&call, what, request)).await,
+        "delete" => Box::pin(delete::delete(&call, request)).await,
+        "deletecollection" => Box::pin(delete::delete_collection(&call, request)).await,
         _ => Err(crate::dispatch::method_not_allowed()),
     }?;
     let deprecation = store.strategy().deprecation().map(str::to_owned);
