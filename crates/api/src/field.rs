@@ -42,7 +42,8 @@ impl Path {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        // As Go prints the path of the object itself.
+        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
     }
 }
 
@@ -149,6 +150,11 @@ impl Error {
     /// `Invalid value: v: detail`
     pub fn invalid(path: &Path, value: impl Into<Value>, detail: &str) -> Self {
         Self::with_value(path, ErrorType::Invalid, &value.into(), detail)
+    }
+
+    /// `Invalid value: v: detail`, of a value that is not even of the type.
+    pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: &str) -> Self {
+        Self::with_value(path, ErrorType::TypeInvalid, &value.into(), detail)
     }
 
     /// `Unsupported value: v: supported values: "a", "b"`

@@ -3,6 +3,7 @@
 //! **Upstream**: `k8s.io/apimachinery/pkg/runtime/schema`.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::fmt;
 
 /// A string that is a constant for built-in kinds and owned for kinds added at run time.
@@ -56,6 +57,29 @@ pub fn parse_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
+/// How versions of a group are ordered, the greatest being preferred: `v2` > `v1` > `v2beta1` > `v1alpha3` > anything else,
+/// of which the first by name is the greatest.
+///
+/// **Upstream**: `k8s.io/apimachinery/pkg/version` (`CompareKubeAwareVersionStrings`).
+pub fn version_priority(version: &str) -> (u8, u32, u32, Reverse<&str>) {
+    let parse = |text: &str| -> Option<(u8, u32, u32)> {
+        let text = text.strip_prefix('v')?;
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let major = text[..end].parse().ok()?;
+        let rest = &text[end..];
+        for (stage, rank) in [("beta", 2), ("alpha", 1)] {
+            if let Some(minor) = rest.strip_prefix(stage) {
+                return Some((rank, major, minor.parse().ok()?));
+            }
+        }
+        rest.is_empty().then_some((3, major, 0))
+    };
+    match parse(version) {
+        Some((stage, major, minor)) => (stage, major, minor, Reverse("")),
+        None => (0, 0, 0, Reverse(version)),
+    }
+}
+
 /// The facts of a resource that discovery publishes and that every handler needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -75,6 +99,8 @@ pub struct Resource {
     pub categories: Vec<Name>,
     /// Scope of the objects.
     pub scope: Scope,
+    /// The kind of a list, if it is not the kind's name with `List` behind it.
+    pub list_kind: Option<Name>,
 }
 
 impl Resource {
@@ -96,6 +122,7 @@ impl Resource {
             short_names: Vec::new(),
             categories: Vec::new(),
             scope,
+            list_kind: None,
         }
     }
 
@@ -118,7 +145,7 @@ impl Resource {
 
     /// The kind of a list, `PodList`.
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        self.list_kind.as_ref().map_or_else(|| format!("{}List", self.kind), ToString::to_string)
     }
 
     /// `pods`, or `deployments.apps` outside the core group: how error messages name a resource.

@@ -6,6 +6,8 @@
 pub mod cron;
 pub mod duration;
 pub mod field;
+pub mod golang;
+pub mod jsonpath;
 pub mod kind;
 pub mod meta;
 pub mod names;

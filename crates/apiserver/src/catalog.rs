@@ -26,5 +26,6 @@ fn retold(facts: discovery::ResourceFacts) -> ResourceFacts {
         plural: facts.resource.plural,
         namespaced,
         verbs: facts.verbs,
+        published: facts.published,
     }
 }

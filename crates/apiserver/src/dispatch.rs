@@ -6,6 +6,7 @@ use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::request::RequestInfo;
 use crate::server::Server;
+use crate::subresources::CustomScale;
 use crate::{
     body, catalog, discovery, handlers, health, metrics, openapi, openid, request, respond, version,
 };
@@ -90,13 +91,30 @@ async fn resource(
                 && facts.plural == info.resource
                 && facts.name == info.subresource
         });
-        let Some(subresource) = found else { return Err(Status::no_such_path()) };
+        let Some(subresource) = found else { return custom_scale(server, info, &user, request).await };
         if !subresource.serves(info.verb) {
             return Err(method_not_allowed());
         }
         return subresource.handle(server, info, user, request).await;
     }
     handlers::handle(server, info, user, request).await
+}
+
+/// `scale` of a kind that was added at run time, if it has one.
+async fn custom_scale(
+    server: &Arc<Server>,
+    info: &RequestInfo,
+    user: &UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    let served = server.registry.served(&info.group, &info.version, &info.resource);
+    let paths =
+        served.and_then(|(_, version)| version.scale().cloned()).filter(|_| info.subresource == "scale");
+    let Some(paths) = paths else { return Err(Status::no_such_path()) };
+    if !matches!(info.verb, "get" | "patch" | "update") {
+        return Err(method_not_allowed());
+    }
+    CustomScale(paths).handle(server, info, user, request).await
 }
 
 /// 405, as upstream words it where no store is asked.

@@ -18,7 +18,7 @@ use crate::registry::Registry;
 use crate::resources;
 use crate::reviews::{self, ReviewKind};
 use crate::subresources::{self, NodeDialer, Subresource};
-use crate::{bootstrap, serve, service_addresses};
+use crate::{bootstrap, crd, serve, service_addresses};
 use component_base::Context;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -98,6 +98,7 @@ impl Server {
             registry,
             context,
         });
+        crd::controller::start(&server.registry, &server.context).await;
         bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
         bootstrap::follow(&server);
         service_addresses::follow(&server);

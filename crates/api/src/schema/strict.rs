@@ -8,6 +8,7 @@
 //! patch handlers. Unlike upstream a duplicate object replaces the earlier one instead of merging into it.
 
 mod scalar;
+mod untyped;
 mod visitor;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use serde::de::DeserializeSeed;
 use serde_json::Value;
 
 use super::types::{FieldType, Type};
+pub use untyped::decode_untyped;
 use visitor::{Context, Seed};
 
 /// Upstream stops to collect after this many (`sigs.k8s.io/json`).

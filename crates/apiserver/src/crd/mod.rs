@@ -1,26 +1,56 @@
-//! Schemas of kinds that are added at run time: what a definition may say, and what that says of values.
+//! Kinds that are added at run time: what a definition may say, what that says of objects, and how they are served.
 //!
-//! **Contract**: pure; a schema is the JSON of `JSONSchemaProps`. All errors are found, in upstream's words.
-//! **Not here**: the CustomResourceDefinition itself (`resources::apiextensions`), compiling CEL rules, serving the
-//! kinds.
+//! **Contract**: a kind is served by the registry as any other (`kind`, `version`), made anew whenever its definition
+//! changes (`controller`, the only part that does anything by itself). The schema of a definition is the JSON of
+//! `JSONSchemaProps`; that of a kind is made ready for use (`schema`). All errors are found, in upstream's words.
+//! **Not here**: the CustomResourceDefinition itself (`resources::apiextensions`).
 //! **Upstream**: `apiextensions-apiserver/pkg/apiserver/{schema,validation}`, `pkg/apis/apiextensions/validation`.
 
+mod columns;
+pub(crate) mod controller;
+mod conversion;
 mod defaults;
+mod definition;
+mod embedded;
 mod field_path;
+mod formats;
+mod kind;
+pub(crate) mod naming;
 mod open_api;
+mod prune;
+mod published;
+mod schema;
+#[cfg(test)]
+mod server_tests;
 mod structural;
 #[cfg(test)]
 mod tests;
 mod value;
+mod version;
 
+pub(crate) use definition::CLEANUP;
+pub(crate) use definition::Scale;
 pub(crate) use field_path::FieldPath;
-pub(crate) use value::check as check_value;
+pub(crate) use published::Published;
+pub(crate) use schema::Schema;
+pub(crate) use schema::{Kind, ListType};
+pub(crate) use version::at;
 
 use api::field::{ErrorList, Path};
 use serde_json::Value;
 
 /// What the objects whose fields a schema may restrict have at their root besides.
-const META_FIELDS: [&str; 3] = ["metadata", "kind", "apiVersion"];
+pub(crate) const META_FIELDS: [&str; 3] = ["metadata", "kind", "apiVersion"];
+
+const RULES: &str = "x-kubernetes-validations";
+
+/// Makes an object what its schema allows it to be; the paths of fields that are gone, or what is of a wrong type.
+pub(crate) fn conform(object: &mut Value, schema: &Schema) -> Result<Vec<String>, String> {
+    let mut unknown = embedded::coerce(object, schema)?;
+    unknown.extend(prune::prune(object, schema));
+    prune::drop_nulls(object, schema);
+    Ok(unknown)
+}
 
 /// All errors of the schema of a version.
 pub(crate) fn check(path: &Path, schema: &Value) -> ErrorList {

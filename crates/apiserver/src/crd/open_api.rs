@@ -2,7 +2,7 @@
 //!
 //! **Upstream**: `ValidateCustomResourceDefinitionOpenAPISchema`, `specStandardValidatorV3`, `validateMapListKeysMapSet`.
 
-use super::{FieldPath, META_FIELDS, flag, inner, list, properties, type_of};
+use super::{FieldPath, META_FIELDS, RULES, flag, inner, list, properties, type_of};
 use crate::resources::is_empty;
 use api::field::{Error, ErrorList, Path};
 use serde_json::Value;
@@ -11,7 +11,6 @@ const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "st
 const LIST_TYPE: &str = "x-kubernetes-list-type";
 const MAP_TYPE: &str = "x-kubernetes-map-type";
 const MAP_KEYS: &str = "x-kubernetes-list-map-keys";
-const RULES: &str = "x-kubernetes-validations";
 const REASONS: [&str; 4] =
     ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 /// What upstream does not support, and how it says so.

@@ -1,10 +1,11 @@
 //! What discovery knows of a resource, gathered from the LISTs.
 
-use crate::registry::Strategy;
+use crate::crd::Published;
+use crate::registry::Version;
 use crate::reviews::{self, ReviewKind};
 use crate::server::Server;
 use crate::subresources::{self, Subresource};
-use api::kind::{GroupVersionKind, Name, Resource};
+use api::kind::{GroupVersionKind, Name, Resource, version_priority};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -30,35 +31,38 @@ pub struct ResourceFacts {
     pub stored: Option<Resource>,
     /// What is served below an object, by name.
     pub subresources: Vec<SubresourceFacts>,
+    /// What OpenAPI says of a kind that was added at run time.
+    pub published: Option<Published>,
 }
 
 impl ResourceFacts {
     /// The facts of a stored kind and its `status`, one for each version.
-    pub fn of(strategy: &dyn Strategy) -> Vec<Self> {
-        let others = strategy.versions();
-        let versions = std::iter::once(strategy.resource()).chain(others.iter().map(|v| v.resource()));
-        versions.map(|resource| Self::of_version(strategy, resource.clone())).collect()
+    pub fn of(versions: &[Version]) -> Vec<Self> {
+        versions.iter().filter(|version| version.is_served()).map(Self::of_version).collect()
     }
 
-    fn of_version(strategy: &dyn Strategy, resource: Resource) -> Self {
+    fn of_version(version: &Version) -> Self {
+        let (strategy, resource) = (version.strategy(), version.resource().clone());
+        let below = |name: &'static str, kind: GroupVersionKind| SubresourceFacts {
+            name: name.into(),
+            kind,
+            verbs: names(&["get", "patch", "update"]),
+        };
         let mut subresources = Vec::new();
-        if strategy.has_status() {
-            subresources.push(SubresourceFacts {
-                name: "status".into(),
-                kind: GroupVersionKind {
-                    group: resource.group.clone(),
-                    version: resource.version.clone(),
-                    kind: resource.kind.clone(),
-                },
-                verbs: names(&["get", "patch", "update"]),
-            });
+        if version.scale().is_some() {
+            subresources.push(below("scale", GroupVersionKind::new("autoscaling", "v1", "Scale")));
+        }
+        if version.has_status() {
+            let Resource { group, version, kind, .. } = resource.clone();
+            subresources.push(below("status", GroupVersionKind { group, version, kind }));
         }
         // Upstream makes up what can only be read.
         let stored = strategy.verbs().contains(&"create").then(|| {
             let version = strategy.storage_version().to_owned().into();
             Resource { version, ..strategy.resource().clone() }
         });
-        Self { verbs: names(strategy.verbs()), stored, subresources, resource }
+        let published = version.published();
+        Self { verbs: names(strategy.verbs()), stored, subresources, resource, published }
     }
 
     /// The facts of a kind that is a question.
@@ -68,6 +72,7 @@ impl ResourceFacts {
             stored: None,
             subresources: Vec::new(),
             resource: resource.clone(),
+            published: None,
         }
     }
 
@@ -102,18 +107,19 @@ fn names(verbs: &'static [&'static str]) -> Vec<Name> {
 
 /// The facts of everything that a server serves, sorted by group, version and plural.
 pub fn facts(server: &Server) -> Vec<ResourceFacts> {
-    let strategies = server.registry.stores().iter().map(|store| &**store.strategy());
-    gather(strategies, &server.subresources, &server.reviews)
+    let stores = server.registry.stores();
+    let versions = stores.iter().map(|store| store.versions());
+    gather(versions, &server.subresources, &server.reviews)
 }
 
 /// The facts that follow from the LISTs.
 pub(super) fn gather<'a>(
-    strategies: impl Iterator<Item = &'a dyn Strategy>,
+    kinds: impl Iterator<Item = &'a [Version]>,
     subresources: &[Arc<dyn Subresource>],
     reviews: &[Arc<dyn ReviewKind>],
 ) -> Vec<ResourceFacts> {
     let subresources: Vec<subresources::Facts> = subresources.iter().map(|s| s.facts()).collect();
-    let stored = strategies.flat_map(ResourceFacts::of);
+    let stored = kinds.flat_map(ResourceFacts::of);
     let questions = reviews.iter().map(|r| ResourceFacts::question(r.resource()));
     let mut all: Vec<ResourceFacts> = stored.chain(questions).map(|f| f.with(&subresources)).collect();
     all.sort_by_key(|f| (f.resource.group.clone(), f.resource.version.clone(), f.resource.plural.clone()));
@@ -158,24 +164,7 @@ pub(super) fn groups(facts: &[ResourceFacts]) -> Vec<Name> {
 pub(super) fn versions(facts: &[ResourceFacts], group: &str) -> Vec<Name> {
     let mut versions: Vec<Name> =
         facts.iter().filter(|f| f.resource.group == group).map(|f| f.resource.version.clone()).collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(maturity(version)));
+    versions.sort_by(|a, b| version_priority(b).cmp(&version_priority(a)));
     versions.dedup();
     versions
-}
-
-/// `v2` > `v1` > `v2beta1` > `v1alpha3` > anything else.
-fn maturity(version: &str) -> (u8, u32, u32) {
-    let parse = |text: &str| -> Option<(u8, u32, u32)> {
-        let text = text.strip_prefix('v')?;
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let major = text[..end].parse().ok()?;
-        let rest = &text[end..];
-        for (stage, rank) in [("beta", 2), ("alpha", 1)] {
-            if let Some(minor) = rest.strip_prefix(stage) {
-                return Some((rank, major, minor.parse().ok()?));
-            }
-        }
-        rest.is_empty().then_some((3, major, 0))
-    };
-    parse(version).unwrap_or((0, 0, 0))
 }

@@ -2,12 +2,14 @@
 
 use super::facts::gather;
 use super::*;
+use crate::registry::Version;
 use crate::{resources, reviews, subresources};
 use http_body_util::BodyExt;
 
 fn all() -> Vec<ResourceFacts> {
     let strategies = resources::all();
-    gather(strategies.iter().map(|s| &**s), &subresources::all(), &reviews::all())
+    let kinds: Vec<Vec<Version>> = strategies.iter().map(Version::all).collect();
+    gather(kinds.iter().map(Vec::as_slice), &subresources::all(), &reviews::all())
 }
 
 async fn get(path: &str, accept: &str) -> Option<(http::response::Parts, Value)> {

@@ -76,7 +76,7 @@ impl Change for Applying<'_> {
         let (store, version) = (self.call.store, self.call.version);
         let stored = old.unwrap_or(&Value::Null);
         let live = version.of_stored(stored).await?;
-        let merging = Merging::new(version.resource(), old.map(|_| &*live), &self.apply)?;
+        let merging = Merging::new((version.resource(), version.shape()), old.map(|_| &*live), &self.apply)?;
         let elsewhere = match store.versions() {
             [_] => BTreeMap::new(),
             _ => {
@@ -85,7 +85,7 @@ impl Change for Applying<'_> {
             }
         };
         let object = merging.finish(elsewhere)?;
-        let decoded = decode::patched(version.resource(), object, self.validation)?;
+        let decoded = decode::patched(version, object, self.validation)?;
         self.warnings = decoded.warnings;
         version.to_stored(decoded.value).await
     }

@@ -15,7 +15,7 @@ pub(super) async fn create(call: &Call<'_>, request: Request) -> Result<Response
     let media = Media::of(&call.headers)?;
     let body = read_body(request).await?;
     let resource = call.version.resource();
-    let decoded = decode::object(resource, media, &body, query.validation)?;
+    let decoded = decode::object(call.version, media, &body, query.validation)?;
     check_namespace(resource, &decoded.value, call.namespace)?;
     let mut options = call.write_options(query.dry_run);
     options.warnings = decoded.warnings;

@@ -3,7 +3,9 @@
 //! **Contract**: the result has `kind` and `apiVersion`, no nulls, and, for built-in kinds, no unknown fields.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers/create.go`, `fieldValidation`.
 
+use crate::crd;
 use crate::negotiate::{MEDIA_TYPES, MEDIA_TYPES_WITHOUT_PROTOBUF};
+use crate::registry::Version;
 use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, parse_api_version};
 use api::protobuf;
@@ -61,15 +63,55 @@ pub struct Decoded {
     pub warnings: Vec<String>,
 }
 
-/// Decodes an object that is to be of this resource's kind.
+/// Decodes an object that is to be of this version's kind.
 pub fn object(
-    resource: &Resource,
+    version: &Version,
     media: Media,
     body: &[u8],
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
+    let resource = version.resource();
+    let (value, mut problems) = match version.schema() {
+        Some(schema) => custom(resource, schema, media, body)?,
+        None => built_in(resource, media, body)?,
+    };
+    if validation == FieldValidation::Strict
+        && let Some(error) = problems.error.take()
+    {
+        return Err(cannot_be_handled(resource, &value, &error));
+    }
+    if validation == FieldValidation::Ignore {
+        problems.warnings.clear();
+    }
+    Ok(Decoded { value, warnings: problems.warnings })
+}
+
+/// An object of a kind that was added at run time.
+fn custom(
+    resource: &Resource,
+    schema: &crd::Schema,
+    media: Media,
+    body: &[u8],
+) -> Result<(Value, Problems), Status> {
+    let (value, duplicates) = match media {
+        Media::Json => strict::decode_untyped(body)
+            .map(|decoded| (decoded.warnings().collect(), decoded.value))
+            .map(|(duplicates, value): (Vec<String>, Value)| (value, duplicates))
+            .map_err(|error| unrecognized(resource, &error.to_string()))?,
+        Media::Yaml => yaml(body)
+            .map(|(value, duplicate)| (value, duplicate.into_iter().collect()))
+            .map_err(|error| unrecognized(resource, &error))?,
+        Media::Protobuf => return Err(Status::unsupported_media_type(&MEDIA_TYPES_WITHOUT_PROTOBUF)),
+    };
+    let mut value = check_kind(resource, value)?;
+    let unknown =
+        crd::conform(&mut value, schema).map_err(|error| cannot_be_handled(resource, &value, &error))?;
+    Ok((value, Problems::of(duplicates, &unknown)))
+}
+
+fn built_in(resource: &Resource, media: Media, body: &[u8]) -> Result<(Value, Problems), Status> {
     let ty = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind);
-    let (value, mut problems) = match (media, ty) {
+    let (value, problems) = match (media, ty) {
         (Media::Json, Some(ty)) => match strict::decode(body, ty) {
             Ok(decoded) => Problems::split(decoded),
             Err(error) => return Err(undecodable(resource, body, media, &error)),
@@ -94,27 +136,24 @@ pub fn object(
             match_strictly(resource, value).map_err(|error| undecodable(resource, body, media, &error))?
         }
     };
-    let value = check_kind(resource, value)?;
-    if validation == FieldValidation::Strict
-        && let Some(error) = problems.error.take()
-    {
-        return Err(cannot_be_handled(resource, &value, &error));
-    }
-    if validation == FieldValidation::Ignore {
-        problems.warnings.clear();
-    }
-    Ok(Decoded { value, warnings: problems.warnings })
+    Ok((check_kind(resource, value)?, problems))
 }
 
 /// Checks an object that a patch made.
-pub fn patched(resource: &Resource, value: Value, validation: FieldValidation) -> Result<Decoded, Status> {
+pub fn patched(version: &Version, value: Value, validation: FieldValidation) -> Result<Decoded, Status> {
     let invalid = |value: &Value, text: &str| {
         let errors: ErrorList = vec![Error::invalid(&Path::new("patch"), value.to_string(), text)];
         Status::invalid("", "", "", &errors)
     };
     let original = value.clone();
-    let (value, problems) =
-        match_strictly(resource, value).map_err(|error| invalid(&original, &error.to_string()))?;
+    let matched = match version.schema() {
+        Some(schema) => {
+            let mut value = value;
+            crd::conform(&mut value, schema).map(|unknown| (value, Problems::of(Vec::new(), &unknown)))
+        }
+        None => match_strictly(version.resource(), value).map_err(|error| error.to_string()),
+    };
+    let (value, problems) = matched.map_err(|error| invalid(&original, &error))?;
     match (validation, problems.error) {
         (FieldValidation::Strict, Some(error)) => Err(invalid(&original, &error)),
         (FieldValidation::Warn, _) => Ok(Decoded { value, warnings: problems.warnings }),
@@ -190,6 +229,13 @@ impl Problems {
     fn split(decoded: strict::Decoded) -> (Value, Self) {
         let (error, warnings) = (decoded.strict_error(), decoded.warnings().collect());
         (decoded.value, Self { error, warnings })
+    }
+
+    /// Those of an object without a type: what is wrong with the text, and fields that its schema does not know.
+    fn of(mut warnings: Vec<String>, unknown: &[String]) -> Self {
+        warnings.extend(unknown.iter().map(|field| format!("unknown field {field:?}")));
+        let error = (!warnings.is_empty()).then(|| format!("{STRICT}{}", warnings.join(", ")));
+        Self { error, warnings }
     }
 
     /// One more, found before all others.

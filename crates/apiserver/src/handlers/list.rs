@@ -234,8 +234,7 @@ pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Sta
         }
         Shape::Table(version) => {
             let include = table::Include::parse(call.info.query.text("includeObject"))?;
-            let mut writer =
-                table::Writer::new(call.store.strategy(), version, include, call.context.clock.now());
+            let mut writer = table::Writer::new(call.version, version, include, call.context.clock.now());
             let mut head = Vec::with_capacity(1024);
             writer.begin(&mut head, &metadata);
             let mut stored = page.objects.into_iter();

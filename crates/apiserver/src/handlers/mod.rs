@@ -80,10 +80,11 @@ pub(crate) async fn dispatch(
 ) -> Result<Response, Status> {
     let served = registry.served(&info.group, &info.version, &info.resource);
     let (store, version) = served.ok_or_else(Status::no_such_path)?;
+    let (store, version) = (&store, &version);
     let resource = version.resource();
     let status = info.subresource == "status";
     let namespaced = !info.namespace.is_empty();
-    if !info.rest.is_empty() || !(info.subresource.is_empty() || status && store.strategy().has_status()) {
+    if !info.rest.is_empty() || !(info.subresource.is_empty() || status && version.has_status()) {
         return Err(Status::no_such_path());
     }
     let namespace = if resource.namespaced() { info.namespace.as_str() } else { "" };
@@ -104,7 +105,11 @@ pub(crate) async fn dispatch(
     let write_without_name = matches!(info.verb, "update" | "patch") && info.name.is_empty();
     let across_is_read_only = across && matches!(info.verb, "create" | "deletecollection");
     if !served || create_by_name || write_without_name || across_is_read_only {
-        return Err(crate::dispatch::method_not_allowed());
+        let mut refusal = crate::dispatch::method_not_allowed();
+        if let Some(why) = store.strategy().refusal(info.verb) {
+            refusal.message = why;
+        }
+        return Err(refusal);
     }
     let target = match info.verb {
         "watch" => Target::Watch,
@@ -144,7 +149,7 @@ pub(crate) async fn dispatch(
         "deletecollection" => Box::pin(delete::delete_collection(&call, request)).await,
         _ => Err(crate::dispatch::method_not_allowed()),
     }?;
-    let deprecation = store.strategy().deprecation().map(str::to_owned);
+    let deprecation = version.deprecation().map(str::to_owned);
     respond::add_warnings(response.headers_mut(), deprecation.as_slice());
     Ok(response)
 }

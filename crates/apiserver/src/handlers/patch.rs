@@ -51,7 +51,7 @@ impl Change for Patching<'_> {
         if self.patch.names_kind() {
             decode::check_patched_kind(version.resource(), &object)?;
         }
-        let decoded = decode::patched(version.resource(), object, self.validation)?;
+        let decoded = decode::patched(version, object, self.validation)?;
         self.warnings = decoded.warnings;
         version.to_stored(decoded.value).await
     }

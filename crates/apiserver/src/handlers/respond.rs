@@ -37,8 +37,7 @@ impl Call<'_> {
             Shape::Metadata(version) => table::partial_metadata(object, version),
             Shape::Table(version) => {
                 let include = table::Include::parse(self.info.query.text("includeObject"))?;
-                let mut writer =
-                    table::Writer::new(self.store.strategy(), version, include, self.context.clock.now());
+                let mut writer = table::Writer::new(self.version, version, include, self.context.clock.now());
                 writer.whole(stored, object)
             }
         };

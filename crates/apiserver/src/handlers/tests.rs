@@ -550,26 +550,21 @@ async fn table_watches_define_their_columns_once() {
 #[tokio::test]
 async fn unknown_fields_of_a_known_kind_are_warned_of_or_refused() {
     use crate::handlers::decode::{FieldValidation, Media, object};
-    let resource = api::kind::Resource::new(
-        "",
-        "v1",
-        "ConfigMap",
-        "configmaps",
-        "configmap",
-        api::kind::Scope::Namespaced,
-    );
+    let kinds = crate::resources::all();
+    let config_maps = kinds.iter().find(|kind| kind.resource().plural == "configmaps").unwrap();
+    let version = crate::registry::Version::stored(config_maps);
     let body = br#"{"metadata":{"name":"a","creationTimestamp":null},"data":{"a":"b"},"nope":1}"#;
-    let decoded = object(&resource, Media::Json, body, FieldValidation::Warn).unwrap();
+    let decoded = object(&version, Media::Json, body, FieldValidation::Warn).unwrap();
     assert_eq!(decoded.warnings, ["unknown field \"nope\""]);
     assert!(decoded.value["nope"].is_null());
-    let status = object(&resource, Media::Json, body, FieldValidation::Strict).unwrap_err();
+    let status = object(&version, Media::Json, body, FieldValidation::Strict).unwrap_err();
     assert_eq!(
         status.message,
         "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"nope\""
     );
-    assert!(object(&resource, Media::Json, body, FieldValidation::Ignore).unwrap().warnings.is_empty());
+    assert!(object(&version, Media::Json, body, FieldValidation::Ignore).unwrap().warnings.is_empty());
     let wrong = br#"{"data":{"a":1}}"#;
-    let status = object(&resource, Media::Json, wrong, FieldValidation::Warn).unwrap_err();
+    let status = object(&version, Media::Json, wrong, FieldValidation::Warn).unwrap_err();
     assert_eq!(status.code, 400);
     assert!(status.message.contains("cannot unmarshal number into Go struct field"), "{status}");
 }

@@ -19,7 +19,7 @@ pub(super) async fn update(
     let media = Media::of(&call.headers)?;
     let body = read_body(request).await?;
     let resource = call.version.resource();
-    let decoded = decode::object(resource, media, &body, query.validation)?;
+    let decoded = decode::object(call.version, media, &body, query.validation)?;
     let mut object = decoded.value;
     let name = call.info.name.as_str();
     match meta::name(&object) {

@@ -234,7 +234,7 @@ impl Encoder {
             Shape::Table(version) => {
                 let include = table::Include::parse(call.info.query.text("includeObject"))?;
                 let now = call.context.clock.now();
-                Some(table::Writer::new(call.store.strategy(), version, include, now))
+                Some(table::Writer::new(call.version, version, include, now))
             }
             Shape::Object | Shape::Metadata(_) => None,
         };

@@ -3,7 +3,7 @@
 //! **Contract**: pure functions; a document is built for the request that asks for it and then dropped, so
 //! an idle server keeps none. Its hash is taken over what it is made of (table, resources, [`FORMAT`]), which
 //! makes the index and `304 Not Modified` cheap; clients keep documents on disk by that hash.
-//! **Not here**: schemas of kinds added at run time (they appear as open objects).
+//! **Not here**: what is published of kinds that were added at run time (`crd::published`).
 //! **Upstream**: `k8s.io/kube-openapi/pkg/{handler,handler3}`.
 
 mod gnostic;
@@ -17,6 +17,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
+use crate::crd::Published;
 use api::kind::Name;
 use api::schema::Schema;
 use api::schema::descriptions::Descriptions;
@@ -51,6 +52,8 @@ pub struct ResourceFacts {
     pub verbs: Vec<Name>,
     /// Subresources.
     pub subresources: Vec<SubresourceFacts>,
+    /// The schema of a kind that was added at run time.
+    pub published: Option<Published>,
 }
 
 /// What the documents say of a subresource.

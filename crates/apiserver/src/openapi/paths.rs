@@ -6,6 +6,7 @@ use api::kind::Name;
 use api::schema::{Schema, TypeRef};
 
 use super::ResourceFacts;
+use crate::crd::Published;
 
 /// A path with its operations.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub(super) struct Operation {
     pub(super) body: Option<Body>,
     /// Code and content of the success.
     pub(super) responses: Vec<(u16, Content)>,
+    /// The kind that `Content::Object` and `Content::List` speak of.
+    pub(super) custom: Option<Published>,
 }
 
 /// What a request carries.
@@ -48,6 +51,10 @@ pub(super) struct Body {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
     Type(TypeRef),
+    /// An object of the operation's own kind, which was added at run time.
+    Object,
+    /// A list of them.
+    List,
     /// An object of a kind that the schema table does not know.
     Open,
     Text,
@@ -106,7 +113,7 @@ pub(super) fn roots(paths: &BTreeMap<String, PathItem>) -> Vec<TypeRef> {
     let responses = operations().flat_map(|o| o.responses.iter().map(|(_, content)| *content));
     let types = bodies.chain(responses).filter_map(|content| match content {
         Content::Type(ty) => Some(ty),
-        Content::Open | Content::Text => None,
+        Content::Object | Content::List | Content::Open | Content::Text => None,
     });
     types.collect()
 }
@@ -123,10 +130,13 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
     let collection = format!("{base}{scope}/{}", facts.plural);
     let item = format!("{collection}/{{name}}");
     let in_item = [vec!["name"], in_namespace.clone()].concat();
-    let namer = Namer { group_version: group_version(facts), tag: tag(facts) };
+    let (group_version, tag) = (group_version(facts), tag(facts));
+    let namer = Namer { group_version, tag, custom: facts.published.clone() };
     let gvk = (facts.group.clone(), facts.version.clone(), facts.kind.clone());
-    let object = content(&gvk.0, &gvk.1, &gvk.2);
-    let list = content(&gvk.0, &gvk.1, &format!("{}List", gvk.2));
+    let (object, list) = match &facts.published {
+        Some(_) => (Content::Object, Content::List),
+        None => (content(&gvk.0, &gvk.1, &gvk.2), content(&gvk.0, &gvk.1, &format!("{}List", gvk.2))),
+    };
     let name = format!("{scoped}{}", facts.kind);
     let mut push = |path: &str, in_path: &[&'static str], operation: Operation| {
         let entry = paths.entry(path.to_owned()).or_default();
@@ -159,7 +169,11 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
     }
     for sub in &facts.subresources {
         let gvk = (sub.group.clone(), sub.version.clone(), sub.kind.clone());
-        let object = if sub.name == "log" { Content::Text } else { content(&gvk.0, &gvk.1, &gvk.2) };
+        let object = match (&*sub.name, &facts.published) {
+            ("log", _) => Content::Text,
+            ("status", Some(_)) => Content::Object,
+            _ => content(&gvk.0, &gvk.1, &gvk.2),
+        };
         let name = format!("{name}{}", capital(&sub.name));
         let connect = matches!(&*sub.name, "attach" | "exec" | "portforward" | "proxy");
         for verb in &sub.verbs {
@@ -197,6 +211,7 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
 struct Namer {
     group_version: String,
     tag: String,
+    custom: Option<Published>,
 }
 
 impl Namer {
@@ -240,6 +255,7 @@ impl Namer {
             parameters: parameters.into_iter().flatten().collect(),
             body,
             responses: codes.iter().map(|code| (*code, response)).collect(),
+            custom: self.custom.clone(),
         }
     }
 }

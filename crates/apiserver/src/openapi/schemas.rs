@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use api::schema::descriptions::{Descriptions, OfType};
-use api::schema::{Any, Field, FieldType, IntegerFormat, SchemaOr, Type, TypeRef};
+use api::schema::{Any, Field, FieldType, IntegerFormat, Schema, SchemaOr, Type, TypeRef};
 use serde_json::{Map, Value, json};
+
+use super::ResourceFacts;
 
 /// Which version of OpenAPI a schema is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,30 @@ pub(super) fn definitions(roots: impl IntoIterator<Item = TypeRef>, dialect: Dia
     }
     out.sort_by_key(|(name, _)| *name);
     out.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+}
+
+/// The definitions of kinds that were added at run time.
+pub(super) fn custom<'a>(
+    facts: impl Iterator<Item = &'a ResourceFacts>,
+    dialect: Dialect,
+) -> impl Iterator<Item = (String, Value)> {
+    facts.filter_map(|facts| facts.published.as_ref()).flat_map(move |published| {
+        let reference = |name: &str| match dialect {
+            Dialect::V2 => reference(name, dialect),
+            // What stands next to a reference does not count.
+            Dialect::V3 => json!({"allOf": [reference(name, dialect)]}),
+        };
+        [
+            (published.name(), published.object(dialect == Dialect::V2, reference)),
+            (published.list_name(), published.list(reference)),
+        ]
+    })
+}
+
+/// What the definitions of such kinds refer to.
+pub(super) fn custom_roots() -> impl Iterator<Item = TypeRef> {
+    let names = ["ObjectMeta", "ListMeta"].map(|name| format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}"));
+    names.into_iter().filter_map(|name| Some(Schema::get().type_by_name(&name)?.reference()))
 }
 
 /// A reference to a definition.

@@ -23,6 +23,7 @@ fn resource(
         kind: kind.into(),
         plural: plural.into(),
         namespaced,
+        published: None,
         verbs: ALL.map(Into::into).to_vec(),
         subresources: Vec::new(),
     }

@@ -5,6 +5,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::crd::Published;
+
 use super::paths::{self, Content, Operation, PathItem};
 use super::schemas::{self, Dialect};
 use super::{KUBERNETES_VERSION, ResourceFacts, gnostic, v3};
@@ -20,6 +22,10 @@ pub const PROTOBUF_TYPE: &str = PROTOBUF_OLD;
 
 const MEDIA_TYPES: [&str; 3] =
     ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/// Those of kinds that were added at run time.
+const CUSTOM_PATCH_TYPES: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 
 const PATCH_TYPES: [&str; 4] = [
     "application/json-patch+json",
@@ -41,7 +47,9 @@ pub fn protobuf(facts: &[ResourceFacts]) -> Bytes {
 pub(super) fn document(facts: &[ResourceFacts]) -> Value {
     let facts: Vec<&ResourceFacts> = facts.iter().collect();
     let paths = paths::paths(&facts);
-    let definitions = schemas::definitions(paths::roots(&paths), Dialect::V2);
+    let mut definitions =
+        schemas::definitions(paths::roots(&paths).into_iter().chain(schemas::custom_roots()), Dialect::V2);
+    definitions.extend(schemas::custom(facts.iter().copied(), Dialect::V2));
     let items: Map<String, Value> =
         paths.iter().map(|(path, item)| (path.clone(), path_item(item))).collect();
     json!({
@@ -74,7 +82,7 @@ fn operation(operation: &Operation) -> Value {
     let (group, version, kind) = &operation.gvk;
     let mut parameters: Vec<Value> = Vec::new();
     if let Some(body) = operation.body {
-        let schema = schema(body.content);
+        let schema = schema(body.content, operation);
         let mut parameter = json!({"name": "body", "in": "body", "schema": schema});
         if body.required {
             parameter["required"] = true.into();
@@ -85,13 +93,21 @@ fn operation(operation: &Operation) -> Value {
     parameters
         .extend(query.map(|p| json!({"name": p.name, "in": "query", "type": p.ty, "uniqueItems": true})));
     let responses = operation.responses.iter().map(|(code, content)| {
-        (code.to_string(), json!({"description": v3::description(*code), "schema": schema(*content)}))
+        (
+            code.to_string(),
+            json!({"description": v3::description(*code), "schema": schema(*content, operation)}),
+        )
     });
     let unauthorized = [("401".to_owned(), json!({"description": "Unauthorized"}))];
-    let consumes: &[&str] = if operation.action == "patch" { &PATCH_TYPES } else { &["*/*"] };
+    let consumes: &[&str] = match (operation.action, &operation.custom) {
+        ("patch", None) => &PATCH_TYPES,
+        ("patch", Some(_)) => &CUSTOM_PATCH_TYPES,
+        _ => &["*/*"],
+    };
+    let produces = if operation.custom.is_some() { &MEDIA_TYPES[..2] } else { &MEDIA_TYPES };
     json!({
         "consumes": consumes,
-        "produces": MEDIA_TYPES,
+        "produces": produces,
         "schemes": ["https"],
         "tags": [operation.tag],
         "description": operation.description,
@@ -103,8 +119,14 @@ fn operation(operation: &Operation) -> Value {
     })
 }
 
-fn schema(content: Content) -> Value {
+fn schema(content: Content, operation: &Operation) -> Value {
+    let custom = operation.custom.as_ref();
+    let named = |name: Option<String>| {
+        name.map_or_else(|| json!({"type": "object"}), |name| schemas::reference(&name, Dialect::V2))
+    };
     match content {
+        Content::Object => named(custom.map(Published::name)),
+        Content::List => named(custom.map(Published::list_name)),
         Content::Type(ty) => schemas::reference(ty.name(), Dialect::V2),
         Content::Open => json!({"type": "object"}),
         Content::Text => json!({"type": "string"}),

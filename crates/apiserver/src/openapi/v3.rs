@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::crd::Published;
+
 use super::paths::{self, Content, Operation, PathItem};
 use super::schemas::{self, Dialect};
 use super::{KUBERNETES_VERSION, ResourceFacts, gnostic};
@@ -76,7 +78,10 @@ pub fn protobuf(members: &[&ResourceFacts]) -> Bytes {
 
 fn document(members: &[&ResourceFacts]) -> Value {
     let paths = paths::paths(members);
-    let schemas = schemas::definitions(paths::roots(&paths), Dialect::V3);
+    let custom = members.iter().any(|facts| facts.published.is_some());
+    let roots = paths::roots(&paths).into_iter().chain(schemas::custom_roots().filter(|_| custom));
+    let mut definitions = schemas::definitions(roots, Dialect::V3);
+    definitions.extend(schemas::custom(members.iter().copied(), Dialect::V3));
     let items: Map<String, Value> =
         paths.iter().map(|(path, item)| (path.clone(), path_item(item))).collect();
     json!({
@@ -84,7 +89,7 @@ fn document(members: &[&ResourceFacts]) -> Value {
         "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
         "paths": items,
         "components": {
-            "schemas": schemas,
+            "schemas": definitions,
             "securitySchemes": {"BearerToken": {
                 "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
             }},
@@ -107,6 +112,7 @@ fn path_item(item: &PathItem) -> Value {
 }
 
 fn operation(operation: &Operation) -> Value {
+    let media_types = if operation.custom.is_some() { &MEDIA_TYPES[..2] } else { &MEDIA_TYPES[..] };
     let (group, version, kind) = &operation.gvk;
     let parameters = operation
         .parameters
@@ -114,7 +120,10 @@ fn operation(operation: &Operation) -> Value {
         .map(|p| json!({"name": p.name, "in": "query", "schema": {"type": p.ty, "uniqueItems": true}}));
     let responses = operation.responses.iter().map(|(code, body)| {
         let description = description(*code);
-        (code.to_string(), json!({"description": description, "content": content(*body, &MEDIA_TYPES)}))
+        (
+            code.to_string(),
+            json!({"description": description, "content": content(*body, operation, media_types)}),
+        )
     });
     let unauthorized = [("401".to_owned(), json!({"description": "Unauthorized"}))];
     let mut out = json!({
@@ -127,8 +136,13 @@ fn operation(operation: &Operation) -> Value {
         "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
     });
     if let Some(body) = operation.body {
-        let types: &[&str] = if body.patch { &PATCH_TYPES } else { &["*/*"] };
-        out["requestBody"] = json!({"content": content(body.content, types)});
+        let types: &[&str] = match (body.patch, &operation.custom) {
+            (true, None) => &PATCH_TYPES,
+            // All but the last.
+            (true, Some(_)) => &PATCH_TYPES[..3],
+            _ => &["*/*"],
+        };
+        out["requestBody"] = json!({"content": content(body.content, operation, types)});
         if body.required {
             out["requestBody"]["required"] = true.into();
         }
@@ -145,8 +159,14 @@ pub(super) fn description(code: u16) -> &'static str {
     }
 }
 
-fn content(content: Content, types: &[&str]) -> Value {
+fn content(content: Content, operation: &Operation, types: &[&str]) -> Value {
+    let custom = operation.custom.as_ref();
+    let named = |name: Option<String>| {
+        name.map_or_else(|| json!({"type": "object"}), |name| schemas::reference(&name, Dialect::V3))
+    };
     let (types, schema) = match content {
+        Content::Object => (types, named(custom.map(Published::name))),
+        Content::List => (types, named(custom.map(Published::list_name))),
         Content::Type(ty) => (types, schemas::reference(ty.name(), Dialect::V3)),
         Content::Open => (types, json!({"type": "object"})),
         Content::Text => (&["*/*"][..], json!({"type": "string"})),

@@ -15,7 +15,7 @@ const BATCH: usize = 100;
 pub(super) async fn ensure(registry: &Registry, objects: Vec<(&str, &str, Value)>) -> Result<usize, Status> {
     let user = loopback_user();
     let mut made = 0;
-    let mut todo: Vec<(&Arc<Store>, Value)> = Vec::with_capacity(objects.len());
+    let mut todo: Vec<(Arc<Store>, Value)> = Vec::with_capacity(objects.len());
     for (group, plural, object) in objects {
         let store = registry
             .store(group, plural)

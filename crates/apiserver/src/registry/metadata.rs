@@ -110,7 +110,7 @@ pub fn validate_update(object: &Value, old: &Value) -> ErrorList {
     errors
 }
 
-fn validate_collections(object: &Value, path: &Path) -> ErrorList {
+pub(crate) fn validate_collections(object: &Value, path: &Path) -> ErrorList {
     let mut errors = validate_labels(&object["metadata"]["labels"], &path.child("labels"));
     errors.extend(validate_annotations(&object["metadata"]["annotations"], &path.child("annotations")));
     errors.extend(validate_owners(meta::owner_references(object), &path.child("ownerReferences")));

@@ -33,6 +33,7 @@ pub use delete::{DeleteOptions, Deleted};
 pub use error::Error;
 pub use managed_fields::Tracking;
 pub use object::Object;
+pub(crate) use object::encode_as;
 pub use store::{Change, Store, UpdateOptions, Updated, WriteOptions};
 pub use strategy::{Cell, Column, Deletion, Propagation, Reservation, Strategy, WriteContext};
 pub use version::{Conversion, Version};
@@ -40,26 +41,58 @@ pub use version::{Conversion, Version};
 use crate::admission::Lookup;
 use crate::auth::UserInfo;
 use crate::watch_cache::{Caches, Pump};
+use api::kind::Resource;
 use api::status::Status;
+use arc_swap::ArcSwap;
 use component_base::Context;
 use serde_json::Value;
-use std::collections::HashMap;
 use std::sync::Arc;
 use storage::Storage;
 
 /// Every kind's store, and the watch cache that they share.
 pub struct Registry {
-    stores: Vec<Arc<Store>>,
-    /// By group and plural, whatever the version.
-    index: HashMap<String, usize>,
-    /// The store, and which of its versions, by group, version and plural.
-    served: HashMap<String, (usize, usize)>,
+    table: ArcSwap<Table>,
     caches: Arc<Caches>,
+    context: Context,
+}
+
+/// The stores that there are at a moment; cheap to copy.
+#[derive(Clone, Default)]
+struct Table {
+    /// By group and plural, whatever the version.
+    stores: imbl::OrdMap<String, Arc<Store>>,
+    /// The store, and which of its versions, by group, version and plural.
+    served: imbl::HashMap<String, (Arc<Store>, usize)>,
+}
+
+impl Table {
+    fn remove(&mut self, group: &str, plural: &str) -> Option<Arc<Store>> {
+        let store = self.stores.remove(&index_key(group, plural))?;
+        for version in store.versions() {
+            self.served.remove(&served_key(group, &version.resource().version, plural));
+        }
+        Some(store)
+    }
+
+    /// Puts a store into the table; returns the one that was in its place.
+    fn put(&mut self, store: &Arc<Store>) -> Option<Arc<Store>> {
+        let Resource { group, plural, .. } = store.resource();
+        let before = self.remove(group, plural);
+        for (i, version) in store.versions().iter().enumerate() {
+            // A kind may be in several groups (events), under one name in each.
+            let Resource { group, version: name, plural, .. } = version.resource();
+            self.stores.insert(index_key(group, plural), Arc::clone(store));
+            if version.is_served() {
+                self.served.insert(served_key(group, name, plural), (Arc::clone(store), i));
+            }
+        }
+        before
+    }
 }
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").field("stores", &self.stores.len()).finish_non_exhaustive()
+        f.debug_struct("Registry").field("stores", &self.table.load().stores.len()).finish_non_exhaustive()
     }
 }
 
@@ -77,37 +110,65 @@ impl Registry {
         let pump = Pump::load(Arc::clone(&caches)).await?;
         context.shutdown.spawn(pump.run(context.clock.clone()));
         context.shutdown.spawn(compaction);
-        let stores: Vec<Arc<Store>> = strategies
-            .into_iter()
-            .enumerate()
-            .map(|(index, strategy)| Arc::new(Store::new(strategy, Arc::clone(&caches), index, context)))
-            .collect();
-        let (mut index, mut served) = (HashMap::new(), HashMap::new());
-        for (i, store) in stores.iter().enumerate() {
-            for (j, version) in store.versions().iter().enumerate() {
-                let resource = version.resource();
-                index.insert(index_key(&resource.group, &resource.plural), i);
-                served.insert(served_key(&resource.group, &resource.version, &resource.plural), (i, j));
+        let mut table = Table::default();
+        for strategy in strategies {
+            if let Some(cache) = caches.cache(strategy.resource()) {
+                table.put(&Arc::new(Store::new(strategy, Arc::clone(&caches), cache, context)));
             }
         }
-        Ok(Arc::new(Self { stores, index, served, caches }))
+        Ok(Arc::new(Self { table: ArcSwap::from_pointee(table), caches, context: context.clone() }))
+    }
+
+    /// Serves one more kind, or the next form of one that it serves. When this returns, its objects can be read.
+    ///
+    /// To be called by one task at a time for one kind.
+    pub(crate) async fn install(&self, strategy: Arc<dyn Strategy>) -> Result<(), Error> {
+        let cache = self.caches.add(Arc::clone(&strategy)).await?;
+        let store = Arc::new(Store::new(strategy, Arc::clone(&self.caches), cache, &self.context));
+        let before = self.change(|table| table.put(&store));
+        if let Some(before) = before {
+            self.caches.remove(before.cache());
+        }
+        Ok(())
+    }
+
+    /// Serves a kind no more; who watches it is told so by the end of the watch.
+    pub(crate) fn uninstall(&self, group: &str, plural: &str) {
+        if let Some(store) = self.change(|table| table.remove(group, plural)) {
+            self.caches.remove(store.cache());
+        }
+    }
+
+    fn change(&self, change: impl Fn(&mut Table) -> Option<Arc<Store>>) -> Option<Arc<Store>> {
+        let mut outcome = None;
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            outcome = change(&mut table);
+            table
+        });
+        outcome
     }
 
     /// The store of a resource.
-    pub fn store(&self, group: &str, plural: &str) -> Option<&Arc<Store>> {
-        self.index.get(&index_key(group, plural)).map(|i| &self.stores[*i])
+    pub fn store(&self, group: &str, plural: &str) -> Option<Arc<Store>> {
+        self.table.load().stores.get(&index_key(group, plural)).cloned()
     }
 
     /// The store of a resource and the version in which this group-version serves it.
-    pub fn served(&self, group: &str, version: &str, plural: &str) -> Option<(&Arc<Store>, &Version)> {
-        let (store, version) = *self.served.get(&served_key(group, version, plural))?;
-        let store = &self.stores[store];
-        Some((store, &store.versions()[version]))
+    pub fn served(&self, group: &str, version: &str, plural: &str) -> Option<(Arc<Store>, Version)> {
+        let table = self.table.load();
+        let (store, version) = table.served.get(&served_key(group, version, plural))?;
+        Some((Arc::clone(store), store.versions()[*version].clone()))
     }
 
-    /// Every store, in the order of THE LIST.
-    pub fn stores(&self) -> &[Arc<Store>] {
-        &self.stores
+    /// Every store, by group and plural.
+    pub fn stores(&self) -> Vec<Arc<Store>> {
+        let table = self.table.load();
+        let first = |(key, store): &(&String, &Arc<Store>)| {
+            let resource = store.resource();
+            **key == index_key(&resource.group, &resource.plural)
+        };
+        table.stores.iter().filter(first).map(|(_, store)| Arc::clone(store)).collect()
     }
 
     /// The newest revision that every read sees.

@@ -52,7 +52,9 @@ impl Object {
         revision: u64,
         stored: &[u8],
     ) -> Result<Self, serde_json::Error> {
-        let (labels, fields) = if strategy.field_labels().is_empty() {
+        let read = strategy.read(stored);
+        let stored = read.as_deref().unwrap_or(stored);
+        let (labels, fields) = if !strategy.has_fields() {
             let head: Head<'_> = serde_json::from_slice(stored)?;
             let labels = match head.metadata.labels {
                 Some(raw) => serde_json::from_str::<Map<String, Value>>(raw.get()).unwrap_or_default(),

@@ -3,7 +3,7 @@
 //! **Contract**: pure, but for generated names and identities, which come from the context's randomness.
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`BeforeCreate`, `BeforeUpdate`).
 
-use super::{Strategy, metadata};
+use super::{Strategy, Version, metadata};
 use api::meta;
 use api::schema::{Schema, defaults};
 use component_base::Rng;
@@ -15,7 +15,14 @@ const MAX_GENERATE_NAME: usize = 58;
 /// Letters that follow.
 const SUFFIX: usize = 5;
 
-/// Fills what the API defines as default.
+/// Fills what the API defines as default; `version`: in which the object is written, if it is not the stored one.
+pub(super) fn default_in(strategy: &dyn Strategy, version: Option<&Version>, object: &mut Value) {
+    if !version.is_some_and(|version| version.default_alone(object)) {
+        default(strategy, object);
+    }
+}
+
+/// The same for an object in the stored version.
 pub(super) fn default(strategy: &dyn Strategy, object: &mut Value) {
     let resource = strategy.resource();
     if let Some(ty) = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind) {

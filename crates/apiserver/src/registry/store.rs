@@ -116,8 +116,8 @@ pub struct Store {
     pub(super) strategy: Arc<dyn Strategy>,
     pub(super) caches: Arc<Caches>,
     pub(super) context: Context,
+    cache: Arc<Cache>,
     versions: Vec<Version>,
-    index: usize,
 }
 
 impl std::fmt::Debug for Store {
@@ -130,11 +130,11 @@ impl Store {
     pub(super) fn new(
         strategy: Arc<dyn Strategy>,
         caches: Arc<Caches>,
-        index: usize,
+        cache: Arc<Cache>,
         context: &Context,
     ) -> Self {
         let versions = Version::all(&strategy);
-        Self { strategy, caches, index, versions, context: context.clone() }
+        Self { strategy, caches, cache, versions, context: context.clone() }
     }
 
     /// What differs between kinds.
@@ -153,8 +153,8 @@ impl Store {
     }
 
     /// The kind's part of the watch cache.
-    pub fn cache(&self) -> &Cache {
-        self.caches.cache(self.index)
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// Where an object is stored.
@@ -235,12 +235,12 @@ impl Store {
 
     /// Watches from the present state on.
     pub fn subscribe_now(&self, selection: &Selection) -> Subscription {
-        self.caches.subscribe_now(self.index, selection)
+        self.caches.subscribe_now(&self.cache, selection)
     }
 
     /// Watches the changes after a revision.
     pub async fn subscribe_since(&self, selection: &Selection, since: u64) -> Result<Subscription, Status> {
-        self.caches.subscribe_since(self.index, selection, since).await
+        self.caches.subscribe_since(&self.cache, selection, since).await
     }
 
     /// Creates an object.
@@ -435,14 +435,16 @@ impl Store {
         let strategy = &*self.strategy;
         let sent = managed_fields::take(object);
         prepare::create(strategy, object, namespace, &self.context.rng, now);
-        prepare::default(strategy, object);
+        prepare::default_in(strategy, options.version, object);
         self.track(options, &Value::Null, object, sent.as_ref()).await?;
         self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Mutate)?;
-        prepare::default(strategy, object);
+        prepare::default_in(strategy, options.version, object);
         let context = WriteContext { now, rng: &self.context.rng, user: options.user };
         strategy.prepare_for_create(&context, object);
         let mut errors = metadata::validate(strategy, object);
-        errors.extend(strategy.validate(object));
+        if !options.version.is_some_and(Version::rules_alone) {
+            errors.extend(strategy.validate(object));
+        }
         errors.extend(options.version.map(|v| v.validate(object, None)).unwrap_or_default());
         if !errors.is_empty() {
             let name = match meta::name(object) {
@@ -475,19 +477,21 @@ impl Store {
             UpdateOptions::Object if strategy.has_status() => prepare::keep_status(object, old),
             UpdateOptions::Object | UpdateOptions::Raw | UpdateOptions::Part => {}
         }
-        prepare::default(strategy, object);
+        prepare::default_in(strategy, options.version, object);
         self.track(options, old, object, sent.as_ref()).await?;
         self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Mutate)?;
         let mut errors = ErrorList::new();
         match what {
             UpdateOptions::Object => {
-                prepare::default(strategy, object);
+                prepare::default_in(strategy, options.version, object);
                 strategy.prepare_for_update(&context, object, old);
                 if strategy.has_generation() {
                     prepare::bump_generation(object, old);
                 }
                 errors.extend(metadata::validate_update(object, old));
-                errors.extend(strategy.validate_update(object, old));
+                if !options.version.is_some_and(Version::rules_alone) {
+                    errors.extend(strategy.validate_update(object, old));
+                }
                 errors.extend(options.version.map(|v| v.validate(object, Some(old))).unwrap_or_default());
             }
             UpdateOptions::Status => {

@@ -13,6 +13,7 @@ use super::Conversion;
 use crate::auth::UserInfo;
 use api::field::ErrorList;
 use api::kind::Resource;
+use bytes::Bytes;
 use component_base::Rng;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -102,6 +103,22 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What the stored version has to say besides what the strategy does; `None`: nothing.
+    fn stored_version(&self) -> Option<Arc<dyn Conversion>> {
+        None
+    }
+
+    /// Whether the stored version is one of those that are served.
+    fn serves_stored(&self) -> bool {
+        true
+    }
+
+    /// What is to be read where these bytes are stored, if it is not what was written: fields may have been given
+    /// defaults, and others may have gone, since.
+    fn read(&self, _stored: &[u8]) -> Option<Bytes> {
+        None
+    }
+
     /// The version that the storage version hash speaks of: upstream still stores some kinds in an older one.
     fn storage_version(&self) -> &str {
         &self.resource().version
@@ -110,6 +127,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// The verbs served on objects of this kind, sorted.
     fn verbs(&self) -> &'static [&'static str] {
         STANDARD_VERBS
+    }
+
+    /// Why a verb is not served that objects of other kinds have, if that has a reason of its own.
+    fn refusal(&self, _verb: &str) -> Option<String> {
+        None
     }
 
     /// Whether the kind has a `status` subresource: then `status` changes only through it, and spec only outside it.
@@ -177,12 +199,22 @@ pub trait Strategy: Send + Sync + 'static {
         &[]
     }
 
+    /// Whether there are any.
+    fn has_fields(&self) -> bool {
+        !self.field_labels().is_empty()
+    }
+
+    /// The place of a label among them.
+    fn field_index(&self, label: &str) -> Option<usize> {
+        self.field_labels().iter().position(|known| *known == label)
+    }
+
     /// Another spelling of a field label (`spec.host` → `spec.nodeName`), or the label itself.
     fn canonical_field_label<'a>(&self, label: &'a str) -> &'a str {
         label
     }
 
-    /// The values of `field_labels`, in their order.
+    /// The values of all of them, in their order.
     fn selectable_fields(&self, _object: &Value) -> Vec<String> {
         Vec::new()
     }

@@ -2,14 +2,13 @@
 //!
 //! **Upstream**: `meta.k8s.io` `Table`, `PartialObjectMetadata`; `handlers/response.go`.
 
-use super::{Object, Strategy};
+use super::{Object, Version};
 use api::status::Status;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// What a row carries of its object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub fn partial_metadata(object: &Object, version: &str) -> Bytes {
 
 /// Writes tables of one kind.
 pub struct Writer {
-    strategy: Arc<dyn Strategy>,
+    kind: Version,
     version: &'static str,
     include: Include,
     now: Timestamp,
@@ -69,13 +68,8 @@ pub struct Writer {
 
 impl Writer {
     /// A writer of tables in this version of `meta.k8s.io`.
-    pub fn new(
-        strategy: &Arc<dyn Strategy>,
-        version: &'static str,
-        include: Include,
-        now: Timestamp,
-    ) -> Self {
-        Self { strategy: Arc::clone(strategy), version, include, now, columns_sent: false }
+    pub fn new(kind: &Version, version: &'static str, include: Include, now: Timestamp) -> Self {
+        Self { kind: kind.clone(), version, include, now, columns_sent: false }
     }
 
     /// The time by which ages are told.
@@ -103,18 +97,7 @@ impl Writer {
 
     /// The beginning of a table, up to its rows.
     pub fn begin(&mut self, out: &mut Vec<u8>, metadata: &Value) {
-        let columns: Vec<Value> = if self.columns_sent {
-            Vec::new()
-        } else {
-            self.strategy
-                .columns()
-                .iter()
-                .map(|column| {
-                    json!({"name": column.name, "type": column.kind, "format": column.format,
-                        "description": "", "priority": column.priority})
-                })
-                .collect()
-        };
+        let columns = if self.columns_sent { Vec::new() } else { self.kind.columns() };
         self.columns_sent = true;
         let version = self.version;
         let head = format!(
@@ -127,7 +110,7 @@ impl Writer {
 
     /// One row: the cells of the stored object, which the row carries as its version shows it.
     pub fn row(&self, out: &mut Vec<u8>, stored: &Object, object: &Object) {
-        let cells = self.strategy.row(&stored.to_value(), self.now);
+        let cells = self.kind.row(stored, object, self.now);
         out.extend_from_slice(b"{\"cells\":");
         out.extend_from_slice(Value::from(cells).to_string().as_bytes());
         match self.include {

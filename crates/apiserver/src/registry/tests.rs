@@ -49,7 +49,10 @@ async fn creates_with_identity_defaults_and_generation() {
     assert_eq!(object["spec"]["color"], "grey");
     assert_eq!(meta::uid(&object).len(), 36);
     assert_eq!(get(&registry, "a").unwrap(), object);
-    let text = String::from_utf8(registry.stores()[0].cached("ns", "a").unwrap().json().to_vec()).unwrap();
+    let text = String::from_utf8(
+        registry.store("test.io", "widgets").unwrap().cached("ns", "a").unwrap().json().to_vec(),
+    )
+    .unwrap();
     assert!(
         text.starts_with(r#"{"kind":"Widget","apiVersion":"test.io/v1","metadata":{"resourceVersion":""#)
     );

@@ -56,7 +56,7 @@ impl Store {
     /// What differs between two stored objects, in the terms of a version.
     async fn changes(&self, version: &Version, old: &Value, new: &Value) -> Result<Changes, Status> {
         let (old, new) = (version.of_stored(old).await?, version.of_stored(new).await?);
-        Ok(apply::compare(&old, &new, apply::shape(version.resource())))
+        Ok(apply::compare(&old, &new, version.shape()))
     }
 
     /// The same in each of these versions but `except`, as far as they are served.

@@ -8,13 +8,17 @@
 //! **Upstream**: `k8s.io/apimachinery/pkg/runtime` (`ObjectConvertor`), `apiextensions-apiserver/pkg/apiserver/conversion`.
 
 use super::object::encode_as;
+use super::strategy::Cell;
 use super::{Object, Strategy};
+use crate::crd;
+use crate::patch::apply::Shape;
 use api::field::ErrorList;
 use api::kind::Resource;
 use api::schema::{Schema, defaults, strict};
 use api::status::Status;
 use async_trait::async_trait;
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -42,13 +46,60 @@ pub trait Conversion: Send + Sync + 'static {
     fn validate(&self, _object: &Value, _old: Option<&Value>) -> ErrorList {
         ErrorList::new()
     }
+
+    /// Whether `default` and `validate` are all that counts for an object that is written in this version, instead of
+    /// what the strategy says: both have the same form and need not have the same rules.
+    fn rules_alone(&self) -> bool {
+        false
+    }
+
+    /// Whether stored objects are as this version has them.
+    fn is_identity(&self) -> bool {
+        false
+    }
+
+    /// The schema of a kind that was added at run time.
+    fn schema(&self) -> Option<&crd::Schema> {
+        None
+    }
+
+    /// What is published of a kind that was added at run time.
+    fn published(&self) -> Option<crd::Published> {
+        None
+    }
+
+    /// Whether this version has a `status` subresource; `None`: as the strategy says.
+    fn has_status(&self) -> Option<bool> {
+        None
+    }
+
+    /// Where the numbers of a `scale` subresource are, if this version has one and the LIST of subresources has not.
+    fn scale(&self) -> Option<&crd::Scale> {
+        None
+    }
+
+    /// See [`Strategy::deprecation`]; of this version alone.
+    fn deprecation(&self) -> Option<&str> {
+        None
+    }
+
+    /// What the table of this version says of its columns; `None`: as the strategy says.
+    fn columns(&self) -> Option<Vec<Value>> {
+        None
+    }
+
+    /// The cells of such a table for an object of this version.
+    fn row(&self, _object: &Value, _now: Timestamp) -> Vec<Cell> {
+        Vec::new()
+    }
 }
 
 /// One group-version of a store's objects.
 #[derive(Clone)]
 pub struct Version {
     strategy: Arc<dyn Strategy>,
-    /// `None`: the version that is stored.
+    stored: bool,
+    /// `None`: the strategy says it all.
     conversion: Option<Arc<dyn Conversion>>,
 }
 
@@ -61,12 +112,13 @@ impl std::fmt::Debug for Version {
 impl Version {
     /// The version that is stored.
     pub fn stored(strategy: &Arc<dyn Strategy>) -> Self {
-        Self { strategy: Arc::clone(strategy), conversion: None }
+        Self { strategy: Arc::clone(strategy), stored: true, conversion: strategy.stored_version() }
     }
 
     /// All versions of a strategy, the stored one first.
-    pub(super) fn all(strategy: &Arc<dyn Strategy>) -> Vec<Self> {
-        let other = |conversion| Self { strategy: Arc::clone(strategy), conversion: Some(conversion) };
+    pub(crate) fn all(strategy: &Arc<dyn Strategy>) -> Vec<Self> {
+        let other =
+            |conversion| Self { strategy: Arc::clone(strategy), stored: false, conversion: Some(conversion) };
         std::iter::once(Self::stored(strategy)).chain(strategy.versions().into_iter().map(other)).collect()
     }
 
@@ -82,7 +134,86 @@ impl Version {
 
     /// Whether objects are stored in this version.
     pub fn is_stored(&self) -> bool {
-        self.conversion.is_none()
+        self.stored
+    }
+
+    /// Whether objects of this version can be had.
+    pub fn is_served(&self) -> bool {
+        !self.stored || self.strategy.serves_stored()
+    }
+
+    /// What makes objects of stored ones; `None`: they are the same.
+    fn converting(&self) -> Option<&Arc<dyn Conversion>> {
+        self.conversion.as_ref().filter(|conversion| !conversion.is_identity())
+    }
+
+    /// The schema of a kind that was added at run time.
+    pub fn schema(&self) -> Option<&crd::Schema> {
+        self.conversion.as_ref()?.schema()
+    }
+
+    /// How objects are taken apart.
+    pub fn shape(&self) -> Shape<'_> {
+        match self.schema() {
+            Some(schema) => Shape::of_custom(schema),
+            None => crate::patch::apply::shape(self.resource()),
+        }
+    }
+
+    /// See [`Conversion::published`].
+    pub fn published(&self) -> Option<crd::Published> {
+        self.conversion.as_ref()?.published()
+    }
+
+    /// Whether there is a `status` subresource.
+    pub fn has_status(&self) -> bool {
+        let own = self.conversion.as_ref().and_then(|conversion| conversion.has_status());
+        own.unwrap_or_else(|| self.strategy.has_status())
+    }
+
+    /// See [`Conversion::scale`].
+    pub fn scale(&self) -> Option<&crd::Scale> {
+        self.conversion.as_ref()?.scale()
+    }
+
+    /// A text for the `Warning:` header of every request.
+    pub fn deprecation(&self) -> Option<&str> {
+        let own = self.conversion.as_ref().and_then(|conversion| conversion.deprecation());
+        own.or_else(|| self.strategy.deprecation())
+    }
+
+    /// What a table says of its columns.
+    pub fn columns(&self) -> Vec<Value> {
+        if let Some(own) = self.conversion.as_ref().and_then(|conversion| conversion.columns()) {
+            return own;
+        }
+        let definition = |column: &super::Column| {
+            json!({"name": column.name, "type": column.kind, "format": column.format,
+                "description": "", "priority": column.priority})
+        };
+        self.strategy.columns().iter().map(definition).collect()
+    }
+
+    /// The cells of an object, as it is stored and as this version shows it.
+    pub fn row(&self, stored: &Object, shown: &Object, now: Timestamp) -> Vec<Cell> {
+        match self.conversion.as_ref().filter(|conversion| conversion.columns().is_some()) {
+            Some(conversion) => conversion.row(&shown.to_value(), now),
+            None => self.strategy.row(&stored.to_value(), now),
+        }
+    }
+
+    /// Fills what is defined as default, if that is for this version alone to say; tells whether it is.
+    pub(super) fn default_alone(&self, object: &mut Value) -> bool {
+        let alone = self.conversion.as_ref().filter(|conversion| conversion.rules_alone());
+        if let Some(conversion) = alone {
+            conversion.default(object);
+        }
+        alone.is_some()
+    }
+
+    /// See [`Conversion::rules_alone`].
+    pub(super) fn rules_alone(&self) -> bool {
+        self.conversion.as_ref().is_some_and(|conversion| conversion.rules_alone())
     }
 
     /// A field label as the strategy knows it.
@@ -100,7 +231,7 @@ impl Version {
 
     /// An object of this version as it is stored.
     pub async fn to_stored(&self, mut object: Value) -> Result<Value, Status> {
-        let Some(conversion) = &self.conversion else { return Ok(object) };
+        let Some(conversion) = self.converting() else { return Ok(object) };
         let resource = conversion.resource();
         if let Some(ty) = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind) {
             defaults::apply(&mut object, ty);
@@ -120,7 +251,7 @@ impl Version {
 
     /// A stored object as this version has it.
     pub async fn of_stored<'a>(&self, object: &'a Value) -> Result<Cow<'a, Value>, Status> {
-        let Some(conversion) = &self.conversion else { return Ok(Cow::Borrowed(object)) };
+        let Some(conversion) = self.converting() else { return Ok(Cow::Borrowed(object)) };
         if object.is_null() {
             return Ok(Cow::Borrowed(object));
         }
@@ -136,7 +267,7 @@ impl Version {
 
     /// Objects as this version shows them, in their order.
     pub async fn show_all(&self, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, Status> {
-        let Some(conversion) = &self.conversion else { return Ok(objects) };
+        let Some(conversion) = self.converting() else { return Ok(objects) };
         let values = objects.iter().map(|object| object.to_value()).collect();
         let shown = conversion.as_shown(values).await?;
         if shown.len() != objects.len() {

@@ -23,6 +23,7 @@ mod tunnel;
 mod view;
 
 pub use kubelet::{NodeDialer, NodeStream, NodeTarget};
+pub(crate) use scale::CustomScale;
 
 use crate::admission::{Attributes, Operation, Outcome};
 use crate::auth::UserInfo;
@@ -103,7 +104,7 @@ pub fn all() -> Vec<Arc<dyn Subresource>> {
 }
 
 /// The store of the parent resource.
-fn store<'a>(server: &'a Server, group: &str, plural: &str) -> Result<&'a Arc<Store>, Status> {
+fn store(server: &Server, group: &str, plural: &str) -> Result<Arc<Store>, Status> {
     server.registry.store(group, plural).ok_or_else(Status::no_such_path)
 }
 
@@ -116,9 +117,10 @@ fn admit(
     dry_run: bool,
     object: Option<&mut Value>,
 ) -> Result<(), Status> {
+    let store = store(server, &info.group, &info.resource)?;
     let mut attributes = Attributes {
         operation,
-        resource: store(server, &info.group, &info.resource)?.resource(),
+        resource: store.resource(),
         subresource: &info.subresource,
         namespace: &info.namespace,
         name: &info.name,

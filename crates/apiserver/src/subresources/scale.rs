@@ -1,4 +1,5 @@
-//! `scale` of every workload that has a number of replicas: one struct, one row a kind.
+//! `scale` of every workload that has a number of replicas: one struct, one row a kind; and of kinds that were added at run
+//! time, whose definitions say where the numbers are.
 //!
 //! **Upstream**: `pkg/registry/apps/deployment/storage` (`ScaleREST`), `pkg/apis/autoscaling/validation`.
 
@@ -6,6 +7,7 @@ use super::view::{self, View};
 use super::{Facts, Subresource};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
+use crate::crd;
 use crate::registry::UpdateOptions;
 use crate::request::RequestInfo;
 use crate::server::Server;
@@ -68,45 +70,125 @@ fn selector(spec: &Value) -> Option<String> {
     LabelSelector::from_json(selector).ok().map(|selector| selector.to_string())
 }
 
+/// A scale as it is shown.
+fn shown(object: &Value, replicas: Option<i64>, current: Option<i64>, selector: Option<String>) -> Value {
+    let from = &object["metadata"];
+    let mut metadata = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = from.get(field) {
+            metadata.insert(field.to_owned(), value.clone());
+        }
+    }
+    let mut spec = Map::new();
+    if let Some(replicas) = replicas.filter(|n| *n != 0) {
+        spec.insert("replicas".to_owned(), replicas.into());
+    }
+    let mut status = json!({"replicas": current.unwrap_or(0)});
+    if let Some(selector) = selector.filter(|text| !text.is_empty()) {
+        status["selector"] = selector.into();
+    }
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status})
+}
+
+/// The number of replicas that a client wants, or what is wrong with it.
+fn wanted(object: &Value, view: &Value) -> Result<i64, Status> {
+    let replicas = match &view["spec"]["replicas"] {
+        Value::Null => 0,
+        value => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+            Status::bad_request(
+                "Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is no int32",
+            )
+        })?,
+    };
+    if replicas < 0 {
+        let path = Path::new("spec").child("replicas");
+        let error = Error::invalid(&path, replicas, "must be greater than or equal to 0");
+        let name = object["metadata"]["name"].as_str().unwrap_or("");
+        return Err(Status::invalid("autoscaling", "Scale", name, &vec![error]));
+    }
+    Ok(replicas)
+}
+
+/// The scale of a kind whose definition says where its numbers are.
+///
+/// **Upstream**: `apiextensions-apiserver/pkg/registry/customresource/etcd.go` (`ScaleREST`).
+pub(crate) struct CustomScale(pub(crate) crd::Scale);
+
+impl CustomScale {
+    /// Serves it.
+    pub(crate) async fn handle(
+        &self,
+        server: &Arc<Server>,
+        info: &RequestInfo,
+        user: &UserInfo,
+        request: Request,
+    ) -> Result<Response, Status> {
+        view::serve(self, server, info, user, request).await
+    }
+}
+
+impl View for CustomScale {
+    fn kind(&self) -> (&'static str, &'static str, &'static str) {
+        ("autoscaling", "v1", "Scale")
+    }
+
+    fn check(&self, object: &Value) -> Result<(), Status> {
+        let path = &self.0.spec_replicas_path;
+        let missing = || Status::internal(&format!("the spec replicas field {path:?} does not exist"));
+        crd::at(object, path).map(drop).ok_or_else(missing)
+    }
+
+    fn show(&self, object: &Value) -> Value {
+        let number = |path: &str| crd::at(object, path).and_then(Value::as_i64);
+        let selector = self.0.label_selector_path.as_deref().and_then(|path| crd::at(object, path)?.as_str());
+        let (spec, status) = (&self.0.spec_replicas_path, &self.0.status_replicas_path);
+        shown(object, number(spec), number(status), selector.map(str::to_owned))
+    }
+
+    fn take(&self, object: &Value, view: &Value) -> Result<Value, Status> {
+        let replicas = wanted(object, view)?;
+        let mut object = object.clone();
+        put(&mut object, &self.0.spec_replicas_path, replicas);
+        Ok(object)
+    }
+
+    fn configuration(&self, view: &Value) -> Option<Value> {
+        let mut configuration = json!({});
+        if let Some(replicas) = view["spec"]["replicas"].as_i64() {
+            put(&mut configuration, &self.0.spec_replicas_path, replicas);
+        }
+        Some(configuration)
+    }
+
+    fn what(&self) -> UpdateOptions {
+        UpdateOptions::Object
+    }
+}
+
+/// Sets what stands at a simple path; what is not there on the way is made.
+fn put(object: &mut Value, path: &str, number: i64) {
+    let mut at = object;
+    for name in path.trim_start_matches('.').split('.') {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        at = &mut at[name];
+    }
+    *at = number.into();
+}
+
 impl View for Scale {
     fn kind(&self) -> (&'static str, &'static str, &'static str) {
         ("autoscaling", "v1", "Scale")
     }
 
     fn show(&self, object: &Value) -> Value {
-        let from = &object["metadata"];
-        let mut metadata = Map::new();
-        for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-            if let Some(value) = from.get(field) {
-                metadata.insert(field.to_owned(), value.clone());
-            }
-        }
-        let mut spec = Map::new();
-        if let Some(replicas) = object["spec"]["replicas"].as_i64().filter(|n| *n != 0) {
-            spec.insert("replicas".to_owned(), replicas.into());
-        }
-        let mut status = json!({"replicas": object["status"]["replicas"].as_i64().unwrap_or(0)});
-        if let Some(selector) = selector(&object["spec"]).filter(|text| !text.is_empty()) {
-            status["selector"] = selector.into();
-        }
-        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status})
+        let (spec, status) = (&object["spec"], &object["status"]);
+        shown(object, spec["replicas"].as_i64(), status["replicas"].as_i64(), selector(spec))
     }
 
     fn take(&self, object: &Value, view: &Value) -> Result<Value, Status> {
-        let replicas = match &view["spec"]["replicas"] {
-            Value::Null => 0,
-            value => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
-                Status::bad_request(
-                    "Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is no int32",
-                )
-            })?,
-        };
-        if replicas < 0 {
-            let path = Path::new("spec").child("replicas");
-            let error = Error::invalid(&path, replicas, "must be greater than or equal to 0");
-            let name = object["metadata"]["name"].as_str().unwrap_or("");
-            return Err(Status::invalid("autoscaling", "Scale", name, &vec![error]));
-        }
+        let replicas = wanted(object, view)?;
         let mut object = object.clone();
         if let Some(spec) = object["spec"].as_object_mut() {
             spec.insert("replicas".to_owned(), replicas.into());
@@ -144,6 +226,21 @@ mod tests {
         assert_eq!(
             error.message,
             "Scale.autoscaling \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+        );
+        let custom = CustomScale(crd::Scale {
+            spec_replicas_path: ".spec.size.wanted".to_owned(),
+            status_replicas_path: ".status.size".to_owned(),
+            label_selector_path: Some(".status.selector".to_owned()),
+        });
+        let object = json!({"metadata": {"name": "c"}, "spec": {"size": {"wanted": 3}},
+            "status": {"size": 2, "selector": "a=b"}});
+        let shown = custom.show(&object);
+        assert_eq!(shown["spec"], json!({"replicas": 3}));
+        assert_eq!(shown["status"], json!({"replicas": 2, "selector": "a=b"}));
+        let taken = custom.take(&json!({}), &json!({"spec": {"replicas": 5}})).unwrap();
+        assert_eq!(taken, json!({"spec": {"size": {"wanted": 5}}}));
+        assert!(
+            custom.check(&json!({})).unwrap_err().message.contains("\".spec.size.wanted\" does not exist")
         );
         let rc = json!({"spec": {"selector": {"a": "b"}}});
         assert_eq!(scale.show(&rc)["status"]["selector"], "a=b");

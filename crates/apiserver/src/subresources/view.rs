@@ -25,6 +25,11 @@ pub(super) trait View: Send + Sync {
     /// The view's group, version and kind.
     fn kind(&self) -> (&'static str, &'static str, &'static str);
 
+    /// Why an object cannot be looked at in this way.
+    fn check(&self, _object: &Value) -> Result<(), Status> {
+        Ok(())
+    }
+
     /// What a client sees.
     fn show(&self, object: &Value) -> Value;
 
@@ -102,7 +107,9 @@ pub(super) async fn serve(
     let store = super::store(server, &info.group, &info.resource)?;
     if info.verb == "get" {
         let object = store.get(&info.namespace, &info.name).await?;
-        return Ok(respond::object(200, &view.show(&object.to_value()), encoding));
+        let object = object.to_value();
+        view.check(&object)?;
+        return Ok(respond::object(200, &view.show(&object), encoding));
     }
     let manager = options::field_manager(&info.query, request.headers(), user);
     let wish = Wish::of(view, info, request).await?;
@@ -121,7 +128,7 @@ pub(super) async fn serve(
     let mut change = |old: Option<&Value>| {
         let old = old.ok_or_else(|| Status::not_found(store.resource(), &info.name))?;
         if let Some(apply) = &apply {
-            let applied = apply::apply(store.resource(), Some(old), apply)?;
+            let applied = apply::apply((store.resource(), store.versions()[0].shape()), Some(old), apply)?;
             view.take(old, &view.show(&applied))?;
             return Ok(applied);
         }

@@ -93,6 +93,8 @@ struct State {
     ring: Ring,
     /// Every change of this resource up to here is in `objects`.
     revision: u64,
+    /// Changes that came before the state they change; `None` once that is there.
+    early: Option<Vec<storage::Event>>,
     watchers: Vec<Watcher>,
     /// Their number, for each of them to see.
     crowd: Arc<AtomicUsize>,
@@ -127,6 +129,7 @@ impl Cache {
             objects: OrdMap::new(),
             ring: Ring::default(),
             revision: 0,
+            early: Some(Vec::new()),
             watchers: Vec::new(),
             crowd: Arc::default(),
         };
@@ -136,6 +139,10 @@ impl Cache {
     /// What the keys of this resource begin with.
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    pub(super) fn shared_prefix(&self) -> Arc<str> {
+        Arc::clone(&self.prefix)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -201,11 +208,9 @@ impl Cache {
         let decoded: Vec<Option<Arc<Object>>> =
             events.iter().map(|event| event.value.as_ref().and_then(|stored| self.decode(stored))).collect();
         let mut state = self.state();
-        let known = state.revision;
-        for (event, new) in events.iter().zip(decoded) {
-            if event.revision > known {
-                state.change(&event.key, event.revision, new);
-            }
+        match &mut state.early {
+            Some(early) => early.extend_from_slice(events),
+            None => state.apply(events, decoded),
         }
     }
 
@@ -222,6 +227,15 @@ impl Cache {
         let mut state = self.state();
         state.revision = revision;
         state.ring = Ring::starting_at(revision);
+        let early = state.early.take().unwrap_or_default();
+        let decoded = early.iter().map(|event| event.value.as_ref().and_then(|stored| self.decode(stored)));
+        let decoded = decoded.collect();
+        state.apply(&early, decoded);
+    }
+
+    /// Ends all watchers: another cache takes this one's place, or its resource is gone.
+    pub(super) fn end(&self) {
+        self.state().watchers.clear();
     }
 
     /// Brings the cache to a newly listed state after history was lost. What happened in between nobody can tell, so
@@ -231,11 +245,22 @@ impl Cache {
         state.objects = items.into_iter().map(|object| (object.key().clone(), object)).collect();
         state.ring = Ring::starting_at(revision);
         state.revision = revision;
+        state.early = None;
         state.watchers.clear();
     }
 }
 
 impl State {
+    /// Takes over changes but those that it already has.
+    fn apply(&mut self, events: &[storage::Event], decoded: Vec<Option<Arc<Object>>>) {
+        let known = self.revision;
+        for (event, new) in events.iter().zip(decoded) {
+            if event.revision > known {
+                self.change(&event.key, event.revision, new);
+            }
+        }
+    }
+
     fn change(&mut self, key: &Key, revision: u64, new: Option<Arc<Object>>) {
         let old = match &new {
             Some(object) => self.objects.insert(key.clone(), Arc::clone(object)),

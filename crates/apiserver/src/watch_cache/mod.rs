@@ -26,8 +26,9 @@ pub use ring::{Change, ChangeType};
 pub use selection::Selection;
 pub use subscription::Subscription;
 
-use crate::registry::Strategy;
-use std::collections::HashMap;
+use crate::registry::{Error, Strategy};
+use api::kind::Resource;
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -42,8 +43,10 @@ const BLOCK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The caches of all resources.
 pub struct Caches {
     storage: Arc<dyn Storage>,
-    caches: Vec<Cache>,
-    index: HashMap<String, usize>,
+    /// By what the keys begin with. There are two of a resource while one takes the other's place.
+    fed: ArcSwap<imbl::HashMap<Arc<str>, Vec<Arc<Cache>>>>,
+    /// Held by who adds a cache or lists all anew: neither may miss what the other does.
+    listing: tokio::sync::Mutex<()>,
     revision: watch::Sender<u64>,
     following: AtomicBool,
     ended: AtomicBool,
@@ -52,21 +55,60 @@ pub struct Caches {
 impl Caches {
     /// Empty caches, one a strategy.
     pub(crate) fn new(storage: Arc<dyn Storage>, strategies: &[Arc<dyn Strategy>]) -> Self {
-        let caches: Vec<Cache> = strategies.iter().map(|s| Cache::new(Arc::clone(s))).collect();
-        let index = caches.iter().enumerate().map(|(i, cache)| (cache.prefix().to_owned(), i)).collect();
+        let caches = strategies.iter().map(|strategy| Arc::new(Cache::new(Arc::clone(strategy))));
+        let fed = caches.map(|cache| (cache.shared_prefix(), vec![cache])).collect();
         Self {
             storage,
-            caches,
-            index,
+            fed: ArcSwap::from_pointee(fed),
+            listing: tokio::sync::Mutex::new(()),
             revision: watch::Sender::new(0),
             following: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
     }
 
-    /// The cache of the strategy with this index.
-    pub(crate) fn cache(&self, index: usize) -> &Cache {
-        &self.caches[index]
+    /// The cache of a resource that was there from the beginning.
+    pub(crate) fn cache(&self, resource: &Resource) -> Option<Arc<Cache>> {
+        self.fed.load().get(prefix(resource).as_str())?.last().cloned()
+    }
+
+    /// A cache of one more resource, or the next of one that has another already; complete when this returns.
+    pub(crate) async fn add(&self, strategy: Arc<dyn Strategy>) -> Result<Arc<Cache>, Error> {
+        let _alone = self.listing.lock().await;
+        let cache = Arc::new(Cache::new(strategy));
+        // From here on changes are put aside until what was there before is known.
+        self.change(&cache, |caches| caches.push(Arc::clone(&cache)));
+        let listed = pump::list(self, cache.prefix(), |_, items| {
+            cache.load(items.iter().filter_map(|item| cache.decode(item)).collect());
+        });
+        match listed.await {
+            Ok(revision) => {
+                cache.loaded(revision);
+                Ok(cache)
+            }
+            Err(error) => {
+                self.remove(&cache);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a cache and its watchers.
+    pub(crate) fn remove(&self, cache: &Arc<Cache>) {
+        self.change(cache, |caches| caches.retain(|other| !Arc::ptr_eq(other, cache)));
+        cache.end();
+    }
+
+    fn change(&self, cache: &Arc<Cache>, change: impl Fn(&mut Vec<Arc<Cache>>)) {
+        self.fed.rcu(|fed| {
+            let mut fed = imbl::HashMap::clone(fed);
+            let mut caches = fed.remove(cache.prefix()).unwrap_or_default();
+            change(&mut caches);
+            if !caches.is_empty() {
+                fed.insert(cache.shared_prefix(), caches);
+            }
+            fed
+        });
     }
 
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
@@ -97,11 +139,11 @@ impl Caches {
             current => Err(current),
         }
     }
+}
 
-    /// Which cache a key belongs to: `/registry/<group>/<plural>/…`.
-    fn index_of(&self, key: &str) -> Option<usize> {
-        let plural_start = ROOT.len() + key.get(ROOT.len()..)?.find('/')? + 1;
-        let end = plural_start + key[plural_start..].find('/')? + 1;
-        self.index.get(&key[..end]).copied()
-    }
+/// What the keys of a key's resource begin with: `/registry/<group>/<plural>/`.
+fn prefix_of(key: &str) -> Option<&str> {
+    let plural_start = ROOT.len() + key.get(ROOT.len()..)?.find('/')? + 1;
+    let end = plural_start + key[plural_start..].find('/')? + 1;
+    Some(&key[..end])
 }

@@ -3,16 +3,16 @@
 //! **Contract**: survives a broken watch: it resumes where it was, or, if that history is gone, lists anew and
 //! ends all watchers. It ends when the storage is closed.
 
-use super::{Caches, ROOT};
-use crate::registry::{Error, Object};
+use super::{Caches, ROOT, prefix_of};
+use crate::registry::Error;
 use component_base::Clock;
 use component_base::logging::Chain;
 use futures::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use storage::{Batch, ListOptions, WatchStream};
+use storage::{Batch, KeyValue, ListOptions, WatchStream};
 
 /// Objects read at a time while loading.
 const PAGE: usize = 500;
@@ -28,8 +28,14 @@ pub(crate) struct Pump {
 impl Pump {
     /// Loads every cache; reads are complete when this returns.
     pub(crate) async fn load(caches: Arc<Caches>) -> Result<Self, Error> {
-        let revision = list(&caches, |index, objects| caches.caches[index].load(objects)).await?;
-        caches.caches.iter().for_each(|cache| cache.loaded(revision));
+        let fed = caches.fed.load_full();
+        let feed = |prefix: &str, items: &[KeyValue]| {
+            for cache in fed.get(prefix).into_iter().flatten() {
+                cache.load(items.iter().filter_map(|item| cache.decode(item)).collect());
+            }
+        };
+        let revision = list(&caches, ROOT, feed).await?;
+        fed.values().flatten().for_each(|cache| cache.loaded(revision));
         let watch = caches.storage.watch(ROOT, revision).await.map_err(Error::Load)?;
         caches.revision.send_replace(revision);
         caches.following.store(true, Ordering::Release);
@@ -67,28 +73,29 @@ impl Pump {
     }
 
     fn apply(&self, batch: &Batch) {
-        let caches = &self.caches;
+        let fed = self.caches.fed.load();
+        let apply = |prefix: &str, events: &[storage::Event]| {
+            fed.get(prefix).into_iter().flatten().for_each(|cache| cache.apply(events));
+        };
         match batch.events.as_slice() {
             [] => {}
             [event] => {
-                if let Some(index) = caches.index_of(&event.key) {
-                    caches.caches[index].apply(std::slice::from_ref(event));
+                if let Some(prefix) = prefix_of(&event.key) {
+                    apply(prefix, std::slice::from_ref(event));
                 }
             }
             events => {
                 // One resource's part of a transaction is taken over at once.
-                let mut parts: BTreeMap<usize, Vec<storage::Event>> = BTreeMap::new();
+                let mut parts: BTreeMap<&str, Vec<storage::Event>> = BTreeMap::new();
                 for event in events {
-                    if let Some(index) = caches.index_of(&event.key) {
-                        parts.entry(index).or_default().push(event.clone());
+                    if let Some(prefix) = prefix_of(&event.key) {
+                        parts.entry(prefix).or_default().push(event.clone());
                     }
                 }
-                for (index, events) in parts {
-                    caches.caches[index].apply(&events);
-                }
+                parts.into_iter().for_each(|(prefix, events)| apply(prefix, &events));
             }
         }
-        caches.revision.send_if_modified(|revision| {
+        self.caches.revision.send_if_modified(|revision| {
             let further = batch.revision > *revision;
             *revision = batch.revision.max(*revision);
             further
@@ -119,16 +126,26 @@ impl Pump {
 
     async fn resync(&mut self) -> Result<(), storage::Error> {
         let caches = Arc::clone(&self.caches);
-        let mut listed: Vec<Vec<Arc<Object>>> = caches.caches.iter().map(|_| Vec::new()).collect();
-        let revision = match list(&caches, |index, objects| listed[index].extend(objects)).await {
+        let _alone = caches.listing.lock().await;
+        let fed = caches.fed.load_full();
+        let mut listed: HashMap<Arc<str>, Vec<KeyValue>> = HashMap::new();
+        let keep = |prefix: &str, items: &[KeyValue]| {
+            if fed.contains_key(prefix) {
+                listed.entry(prefix.into()).or_default().extend_from_slice(items);
+            }
+        };
+        let revision = match list(&caches, ROOT, keep).await {
             Ok(revision) => revision,
             Err(Error::Load(error)) => return Err(error),
             Err(Error::Damaged { .. }) => return Err(storage::Error::Closed),
         };
         tracing::warn!(revision, "the storage's history was lost; caches were listed anew");
         self.watch = Some(caches.storage.watch(ROOT, revision).await?);
-        for (cache, objects) in caches.caches.iter().zip(listed) {
-            cache.replace(objects, revision);
+        for (prefix, caches) in fed.iter() {
+            let items = listed.remove(prefix).unwrap_or_default();
+            for cache in caches {
+                cache.replace(items.iter().filter_map(|item| cache.decode(item)).collect(), revision);
+            }
         }
         caches.revision.send_replace(revision);
         Ok(())
@@ -143,20 +160,21 @@ impl Drop for Pump {
     }
 }
 
-/// Lists everything at one revision, page by page.
-async fn list(caches: &Caches, mut take: impl FnMut(usize, Vec<Arc<Object>>)) -> Result<u64, Error> {
+/// Lists everything below a prefix at one revision, page by page, and hands it out by what the keys begin with.
+pub(super) async fn list(
+    caches: &Caches,
+    root: &str,
+    mut take: impl FnMut(&str, &[KeyValue]),
+) -> Result<u64, Error> {
     let mut options = ListOptions { limit: Some(PAGE), ..ListOptions::default() };
     loop {
-        let page = caches.storage.list(ROOT, options.clone()).await.map_err(Error::Load)?;
-        let mut parts: BTreeMap<usize, Vec<Arc<Object>>> = BTreeMap::new();
-        for item in &page.items {
-            if let Some(index) = caches.index_of(&item.key)
-                && let Some(object) = caches.caches[index].decode(item)
-            {
-                parts.entry(index).or_default().push(object);
+        let page = caches.storage.list(root, options.clone()).await.map_err(Error::Load)?;
+        // The items come in the order of their keys.
+        for part in page.items.chunk_by(|a, b| prefix_of(&a.key) == prefix_of(&b.key)) {
+            if let Some(prefix) = part.first().and_then(|item| prefix_of(&item.key)) {
+                take(prefix, part);
             }
         }
-        parts.into_iter().for_each(|(index, objects)| take(index, objects));
         let last = page.items.last().map(|item| item.key.clone());
         if !page.more() || last.is_none() {
             return Ok(page.revision);

@@ -117,9 +117,9 @@ fn field(version: &Version, label: &str) -> Result<Field, Status> {
 }
 
 fn indexed(version: &Version, label: &str, stored: &str) -> Result<Field, Status> {
-    let labels = version.strategy().field_labels();
-    labels.iter().position(|l| *l == stored).map(Field::Indexed).ok_or_else(|| {
-        Status::bad_request(if labels.is_empty() {
+    let strategy = version.strategy();
+    strategy.field_index(stored).map(Field::Indexed).ok_or_else(|| {
+        Status::bad_request(if !strategy.has_fields() {
             format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
         } else {
             format!("field label not supported: {label}")

@@ -84,9 +84,9 @@ impl Subscription {
 
 impl Caches {
     /// Links a watcher that begins with the present state.
-    pub fn subscribe_now(&self, index: usize, selection: &Selection) -> Subscription {
+    pub(crate) fn subscribe_now(&self, cache: &Cache, selection: &Selection) -> Subscription {
         let published = self.revision();
-        let Link { snapshot, receiver, crowd, .. } = self.cache(index).link(None, selection);
+        let Link { snapshot, receiver, crowd, .. } = cache.link(None, selection);
         let initial: Vec<Arc<Object>> = selection.list(&snapshot).cloned().collect();
         let revision = snapshot.revision().max(published);
         let missed = VecDeque::new();
@@ -95,13 +95,12 @@ impl Caches {
 
     /// Links a watcher that wants every change after `since`, which may lie in the future: what comes until then is
     /// left out, as upstream does.
-    pub async fn subscribe_since(
+    pub(crate) async fn subscribe_since(
         &self,
-        index: usize,
+        cache: &Cache,
         selection: &Selection,
         since: u64,
     ) -> Result<Subscription, Status> {
-        let cache = self.cache(index);
         let Link { snapshot, missed, receiver, crowd } = cache.link(Some(since), selection);
         let missed = match missed {
             Some(missed) => missed.into(),

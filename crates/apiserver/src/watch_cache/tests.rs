@@ -80,7 +80,7 @@ async fn watcher(
     rng: Rng,
     end: watch::Receiver<u64>,
 ) -> Model {
-    let store = Arc::clone(registry.store("test.io", "widgets").unwrap());
+    let store = registry.store("test.io", "widgets").unwrap();
     let mut subscription = store.subscribe_now(&selection);
     let mut model: Model = subscription.initial.iter().map(|object| entry(object)).collect();
     let mut seen = subscription.revision;

@@ -70,7 +70,7 @@ impl Columns {
 }
 
 fn column(header: &str, path: &str) -> Result<(String, Template), Error> {
-    let source = jsonpath::relax(path)?;
+    let source = jsonpath::relax(path).map_err(|error| message(error.to_string()))?;
     let template = Template::parse(&source).map_err(|error| message(error.to_string()))?;
     Ok((header.to_owned(), template))
 }

@@ -4,8 +4,6 @@
 
 pub(crate) mod custom_columns;
 pub(crate) mod go_template;
-pub(crate) mod json;
-pub(crate) mod jsonpath;
 pub(crate) mod kyaml;
 pub(crate) mod name;
 pub(crate) mod sort_by;
@@ -13,6 +11,8 @@ pub(crate) mod table;
 pub(crate) mod tabwriter;
 pub(crate) mod yaml;
 
+pub(crate) use api::golang::{self as json, plain};
+pub(crate) use api::jsonpath;
 use serde_json::Value;
 
 use crate::report::{Error, message};
@@ -113,34 +113,6 @@ pub(crate) fn without_managed_fields(object: &mut Value) {
     for item in object.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten() {
         without_managed_fields(item);
     }
-}
-
-/// A value as Go's `fmt.Sprint` shows it: maps as `map[a:1]`, lists as `[1 2]`, null as `<nil>`.
-pub(crate) fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => float(number),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(" ")),
-        Value::Object(map) => {
-            let pairs: Vec<String> =
-                json::sorted(map).into_iter().map(|(key, value)| format!("{key}:{}", plain(value))).collect();
-            format!("map[{}]", pairs.join(" "))
-        }
-    }
-}
-
-/// A number as Go's `%v` shows it.
-fn float(number: &serde_json::Number) -> String {
-    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
-    if float != 0.0 && !(1e-4..1e6).contains(&float.abs()) {
-        let text = format!("{float:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
-        return format!("{mantissa}e{sign}{digits:0>2}");
-    }
-    format!("{float}")
 }
 
 /// A value in Go's syntax (`%#v`), as kubectl shows an object that a template does not fit.

@@ -22,7 +22,7 @@ pub(crate) struct SortBy {
 impl SortBy {
     /// Parses the flag's value, with or without braces.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let field = jsonpath::relax(text)?;
+        let field = jsonpath::relax(text).map_err(|error| message(error.to_string()))?;
         let template = Template::parse(&field).map_err(|error| message(error.to_string()))?;
         Ok(Self { template, field })
     }

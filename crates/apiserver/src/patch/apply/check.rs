@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Refuses what is no configuration for objects of this resource.
-pub(super) fn check(resource: &Resource, config: &Value, shape: Shape) -> Result<(), Status> {
+pub(super) fn check(resource: &Resource, config: &Value, shape: Shape<'_>) -> Result<(), Status> {
     if !config["metadata"]["managedFields"].is_null() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
@@ -40,11 +40,11 @@ pub(super) fn check(resource: &Resource, config: &Value, shape: Shape) -> Result
 }
 
 /// The first thing that is wrong; `path` then says where.
-fn walk(value: &Value, shape: Shape, path: &mut String) -> Result<(), String> {
+fn walk(value: &Value, shape: Shape<'_>, path: &mut String) -> Result<(), String> {
     let length = path.len();
     match (shape, value) {
         (_, Value::Null) | (Shape::Leaf | Shape::Unknown, _) => {}
-        (Shape::Struct(_) | Shape::Map(_), Value::Object(fields)) => {
+        (shape, Value::Object(fields)) if shape.is_map() => {
             for (name, value) in fields {
                 path.push('.');
                 path.push_str(name);
@@ -57,15 +57,14 @@ fn walk(value: &Value, shape: Shape, path: &mut String) -> Result<(), String> {
                 path.truncate(length);
             }
         }
-        (Shape::Struct(_) | Shape::Map(_), _) => return Err("expected map".to_owned()),
-        (Shape::Set | Shape::Keyed(_), Value::Array(items)) => {
+        (shape, _) if shape.is_map() => return Err("expected map".to_owned()),
+        (shape, Value::Array(items)) => {
             let mut seen = HashSet::with_capacity(items.len());
             for (at, item) in items.iter().enumerate() {
                 let element = shape.element(at, item);
                 let printed = super::set::printed(&element);
                 if element.starts_with("i:") {
-                    let Shape::Keyed(field) = shape else { continue };
-                    let keys = field.list_map_keys.join(", ");
+                    let keys = shape.list_keys().join(", ");
                     return Err(format!(
                         "element {at}: associative list with keys has an element that omits key field {keys:?} \
                          (and doesn't have default value)"
@@ -79,7 +78,7 @@ fn walk(value: &Value, shape: Shape, path: &mut String) -> Result<(), String> {
                 path.truncate(length);
             }
         }
-        (Shape::Set | Shape::Keyed(_), _) => return Err("expected list".to_owned()),
+        _ => return Err("expected list".to_owned()),
     }
     Ok(())
 }

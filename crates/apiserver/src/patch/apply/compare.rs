@@ -35,7 +35,7 @@ pub struct Changes {
 }
 
 /// Compares two objects; null is an object without anything.
-pub fn compare(old: &Value, new: &Value, shape: Shape) -> Changes {
+pub fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Changes {
     let empty = Value::Object(Map::new());
     let old = if old.is_null() { &empty } else { old };
     let difference = differ(Some(old), Some(new), shape, false);
@@ -48,14 +48,14 @@ pub fn compare(old: &Value, new: &Value, shape: Shape) -> Changes {
 }
 
 /// The fields that an object names.
-pub fn fields(object: &Value, shape: Shape) -> FieldSet {
+pub fn fields(object: &Value, shape: Shape<'_>) -> FieldSet {
     let mut set = all_fields(object, shape);
     strip(&mut set);
     set
 }
 
 /// The same with those that nobody owns.
-pub(super) fn all_fields(object: &Value, shape: Shape) -> FieldSet {
+pub(super) fn all_fields(object: &Value, shape: Shape<'_>) -> FieldSet {
     FieldSet::of_node(collect(object, shape))
 }
 
@@ -95,7 +95,7 @@ impl Difference {
 }
 
 /// `implied`: the field is always there, so its coming or going is nobody's doing.
-fn differ(old: Option<&Value>, new: Option<&Value>, shape: Shape, implied: bool) -> Difference {
+fn differ(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, implied: bool) -> Difference {
     let empty = Value::Object(Map::new());
     let stand_in = (implied && matches!(shape, Shape::Struct(_))).then_some(&empty);
     let old = old.filter(|v| !v.is_null()).or(stand_in);
@@ -143,7 +143,7 @@ fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn differ_members(old: Option<&Value>, new: Option<&Value>, shape: Shape) -> Difference {
+fn differ_members(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Difference {
     let mut difference = Difference::default();
     let implied = |name: &str| match shape {
         // Where the whole is new, so is each part.
@@ -167,7 +167,7 @@ fn differ_members(old: Option<&Value>, new: Option<&Value>, shape: Shape) -> Dif
     difference
 }
 
-fn differ_items(old: &[Value], new: &[Value], shape: Shape) -> Difference {
+fn differ_items(old: &[Value], new: &[Value], shape: Shape<'_>) -> Difference {
     let mut difference = Difference::default();
     let (old, new) = (index(old, shape), index(new, shape));
     for (element, items) in &new {
@@ -192,7 +192,7 @@ fn differ_items(old: &[Value], new: &[Value], shape: Shape) -> Difference {
     difference
 }
 
-fn index(items: &[Value], shape: Shape) -> HashMap<String, Vec<&Value>> {
+fn index<'a>(items: &'a [Value], shape: Shape<'_>) -> HashMap<String, Vec<&'a Value>> {
     let mut index: HashMap<String, Vec<&Value>> = HashMap::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         index.entry(shape.element(at, item)).or_default().push(item);
@@ -200,7 +200,7 @@ fn index(items: &[Value], shape: Shape) -> HashMap<String, Vec<&Value>> {
     index
 }
 
-fn collect(value: &Value, shape: Shape) -> Node {
+fn collect(value: &Value, shape: Shape<'_>) -> Node {
     if !shape.divides(value) {
         return Some(Map::new());
     }
@@ -211,7 +211,7 @@ fn collect(value: &Value, shape: Shape) -> Node {
                 let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
                 let child = collect(value, shape.member(name).unwrap_or(Shape::Leaf));
                 let child = match shape {
-                    Shape::Struct(_) if !empty => child,
+                    shape if shape.has_field(name) && !empty => child,
                     _ => Some(member(child)),
                 };
                 if let Some(child) = child {

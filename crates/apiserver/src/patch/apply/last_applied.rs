@@ -15,7 +15,7 @@ const MAX: usize = 256 << 10;
 pub(super) const KUBECTL: &str = "kubectl";
 
 /// The fields that the annotation owns: those that the object still has as they were applied.
-pub(super) fn owned(live: &Value, shape: Shape) -> FieldSet {
+pub(super) fn owned(live: &Value, shape: Shape<'_>) -> FieldSet {
     let Some(applied) = read(live) else { return FieldSet::default() };
     let mut owned = fields(&applied, shape);
     let changes = compare(&applied, live, shape);

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 
 /// The object with the configuration merged in.
-pub(super) fn merge(live: &mut Value, applied: &Value, shape: Shape) {
+pub(super) fn merge(live: &mut Value, applied: &Value, shape: Shape<'_>) {
     match (live, applied) {
-        (Value::Object(live), Value::Object(applied)) if divides_objects(shape) => {
+        (Value::Object(live), Value::Object(applied)) if shape.is_map() => {
             for (name, value) in applied {
                 match live.get_mut(name) {
                     Some(old) => merge(old, value, shape.member(name).unwrap_or(Shape::Unknown)),
@@ -20,18 +20,14 @@ pub(super) fn merge(live: &mut Value, applied: &Value, shape: Shape) {
                 }
             }
         }
-        (Value::Array(live), Value::Array(applied)) if matches!(shape, Shape::Set | Shape::Keyed(_)) => {
+        (Value::Array(live), Value::Array(applied)) if shape.is_list() => {
             *live = merge_items(std::mem::take(live), applied, shape);
         }
         (live, applied) => *live = applied.clone(),
     }
 }
 
-fn divides_objects(shape: Shape) -> bool {
-    matches!(shape, Shape::Unknown | Shape::Struct(_) | Shape::Map(_))
-}
-
-fn merge_items(live: Vec<Value>, applied: &[Value], shape: Shape) -> Vec<Value> {
+fn merge_items(live: Vec<Value>, applied: &[Value], shape: Shape<'_>) -> Vec<Value> {
     let elements = |items: &[Value]| -> Vec<String> {
         items.iter().enumerate().map(|(at, item)| shape.element(at, item)).collect()
     };
@@ -77,7 +73,7 @@ fn merge_items(live: Vec<Value>, applied: &[Value], shape: Shape) -> Vec<Value> 
 }
 
 /// Removes what is in `last` and in nobody's present set. What becomes empty thereby goes too.
-pub(super) fn prune(object: &mut Value, last: &FieldSet, owned: &FieldSet, shape: Shape) {
+pub(super) fn prune(object: &mut Value, last: &FieldSet, owned: &FieldSet, shape: Shape<'_>) {
     prune_node(object, last.root(), Some(owned.root()), shape);
 }
 
@@ -90,7 +86,7 @@ fn prune_node(
     value: &mut Value,
     last: &Map<String, Value>,
     owned: Option<&Map<String, Value>>,
-    shape: Shape,
+    shape: Shape<'_>,
 ) -> bool {
     if !shape.divides(value) {
         return false;

@@ -68,14 +68,18 @@ pub fn check(resource: &Resource, config: &Value) -> Result<(), Status> {
 }
 
 /// The shape of a resource's objects.
-pub fn shape(resource: &Resource) -> Shape {
+pub fn shape(resource: &Resource) -> Shape<'static> {
     Shape::of_object(Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind))
 }
 
 /// The object as the configuration wants it, with the entries that follow; `None`: it does not exist yet. Entries in
 /// other versions are taken for entries in this one.
-pub fn apply(resource: &Resource, live: Option<&Value>, apply: &Apply) -> Result<Value, Status> {
-    Merging::new(resource, live, apply)?.finish(BTreeMap::new())
+pub fn apply(
+    (resource, shape): (&Resource, Shape<'_>),
+    live: Option<&Value>,
+    apply: &Apply,
+) -> Result<Value, Status> {
+    Merging::new((resource, shape), live, apply)?.finish(BTreeMap::new())
 }
 
 impl Apply {
@@ -95,7 +99,7 @@ impl Apply {
 #[derive(Debug)]
 pub struct Merging<'a> {
     apply: &'a Apply,
-    shape: Shape,
+    shape: Shape<'a>,
     live: Value,
     object: Value,
     /// The applier's entry as it is to be, and as it was.
@@ -106,8 +110,11 @@ pub struct Merging<'a> {
 
 impl<'a> Merging<'a> {
     /// Merges; all objects are in the resource's version.
-    pub fn new(resource: &Resource, live: Option<&Value>, apply: &'a Apply) -> Result<Self, Status> {
-        let shape = shape(resource);
+    pub fn new(
+        (resource, shape): (&Resource, Shape<'a>),
+        live: Option<&Value>,
+        apply: &'a Apply,
+    ) -> Result<Self, Status> {
         check::check(resource, &apply.config, shape)?;
         let nothing = json!({"kind": &*resource.kind, "apiVersion": resource.api_version(), "metadata": {}});
         let mut managed = live.map(ManagedFields::of).unwrap_or_default();

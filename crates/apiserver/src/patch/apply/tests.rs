@@ -23,11 +23,12 @@ fn by(manager: &str, config: &Value) -> Apply {
 }
 
 fn run(live: Option<&Value>, manager: &str, config: &Value) -> Result<Value, Status> {
-    apply(&deployment(), live, &by(manager, config))
+    apply((&deployment(), shape(&deployment())), live, &by(manager, config))
 }
 
 fn forced(live: &Value, manager: &str, config: &Value) -> Value {
-    apply(&deployment(), Some(live), &Apply { force: true, ..by(manager, config) }).unwrap()
+    apply((&deployment(), shape(&deployment())), Some(live), &Apply { force: true, ..by(manager, config) })
+        .unwrap()
 }
 
 fn owned(object: &Value, manager: &str) -> Value {

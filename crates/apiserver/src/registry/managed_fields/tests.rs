@@ -4,7 +4,7 @@ use super::*;
 use crate::patch::apply::{Shape, compare};
 use api::schema::Schema;
 
-fn shape() -> Shape {
+fn shape() -> Shape<'static> {
     Shape::of_object(Schema::get().type_by_gvk("apps", "v1", "Deployment"))
 }
 

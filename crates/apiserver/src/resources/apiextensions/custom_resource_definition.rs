@@ -4,8 +4,8 @@
 //! **Upstream**: `apiextensions-apiserver/pkg/registry/customresourcedefinition`.
 
 use super::spec;
-use crate::crd;
-use crate::registry::{Strategy, WriteContext};
+use crate::crd::{self, naming};
+use crate::registry::{Strategy, WriteContext, metadata};
 use crate::resources::check;
 use crate::resources::edit::{self, items, text};
 use api::field::{Error, ErrorList, Path};
@@ -222,6 +222,29 @@ impl Strategy for CustomResourceDefinition {
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
         let known = old.map(warnings).unwrap_or_default();
         warnings(object).difference(&known).cloned().collect()
+    }
+
+    fn is_held(&self, object: &Value) -> bool {
+        // A definition goes after its objects; whoever deletes them lets it go.
+        meta::deletion_timestamp(object).is_none()
+    }
+
+    fn prepare_for_delete(&self, object: &mut Value) {
+        if naming::is(object, "Terminating") {
+            return;
+        }
+        let at = api::time::from_value(&object["metadata"]["deletionTimestamp"]).unwrap_or_default();
+        let mut finalizers = metadata::finalizers(object);
+        if !finalizers.iter().any(|name| name == crd::CLEANUP) {
+            finalizers.push(crd::CLEANUP.to_owned());
+            metadata::set_finalizers(object, finalizers);
+        }
+        let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+        naming::set(object, "Terminating", "True", "InstanceDeletionPending", message, at);
+    }
+
+    fn returns_deleted_object(&self) -> bool {
+        true
     }
 
     fn allow_unconditional_update(&self) -> bool {

@@ -1,13 +1,13 @@
-//! `-o json`: four spaces, keys sorted, Go's escapes.
+//! Values as Go prints them: as JSON (keys sorted, Go's escapes, four spaces or none), and as `fmt.Sprint` does.
 //!
-//! **Upstream.** Go's `encoding/json` as `cli-runtime/pkg/printers` uses it.
+//! **Upstream.** Go's `encoding/json` as `cli-runtime/pkg/printers` uses it; Go's `fmt`.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 /// An object as kubectl prints it, with a final newline.
-pub(crate) fn print(value: &Value) -> String {
+pub fn print(value: &Value) -> String {
     let mut out = String::new();
     write(&mut out, value, Some("    "), 0);
     out.push('\n');
@@ -15,14 +15,14 @@ pub(crate) fn print(value: &Value) -> String {
 }
 
 /// An object on one line with sorted keys, as Go's `json.Marshal` gives it.
-pub(crate) fn compact(value: &Value) -> String {
+pub fn compact(value: &Value) -> String {
     let mut out = String::new();
     write(&mut out, value, None, 0);
     out
 }
 
 /// Keys in the order in which Go prints a map.
-pub(crate) fn sorted(map: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
+pub fn sorted(map: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_by(|left, right| left.0.cmp(right.0));
     entries
@@ -74,7 +74,7 @@ fn write(out: &mut String, value: &Value, unit: Option<&str>, depth: usize) {
 }
 
 /// A number as Go's JSON encoder writes it.
-pub(crate) fn number(number: &serde_json::Number) -> String {
+pub fn number(number: &serde_json::Number) -> String {
     let Some(float) = number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()) else {
         return number.to_string();
     };
@@ -108,6 +108,34 @@ fn quote(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+}
+
+/// A value as Go's `fmt.Sprint` shows it: maps as `map[a:1]`, lists as `[1 2]`, null as `<nil>`.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => float(number),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let pairs: Vec<String> =
+                sorted(map).into_iter().map(|(key, value)| format!("{key}:{}", plain(value))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+    }
+}
+
+/// A number as Go's `%v` shows it.
+fn float(number: &serde_json::Number) -> String {
+    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    if float != 0.0 && !(1e-4..1e6).contains(&float.abs()) {
+        let text = format!("{float:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
+        return format!("{mantissa}e{sign}{digits:0>2}");
+    }
+    format!("{float}")
 }
 
 #[cfg(test)]

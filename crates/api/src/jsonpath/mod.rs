@@ -8,13 +8,12 @@
 mod evaluate;
 mod parse;
 
+use crate::golang;
 use serde_json::Value;
-
-use crate::report::{Error, message};
 
 /// A parsed template.
 #[derive(Debug, Clone)]
-pub(crate) struct Template {
+pub struct Template {
     nodes: Vec<Node>,
     allow_missing_keys: bool,
 }
@@ -54,22 +53,22 @@ enum Step {
 /// What is wrong with a template, or why it does not fit an object.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct JsonPathError(pub String);
+pub struct JsonPathError(pub String);
 
 impl Template {
     /// Parses a template.
-    pub(crate) fn parse(text: &str) -> Result<Self, JsonPathError> {
+    pub fn parse(text: &str) -> Result<Self, JsonPathError> {
         Ok(Self { nodes: parse::template(text)?, allow_missing_keys: true })
     }
 
     /// Whether a missing key prints nothing (the default) or fails.
-    pub(crate) fn allow_missing_keys(mut self, allow: bool) -> Self {
+    pub fn allow_missing_keys(mut self, allow: bool) -> Self {
         self.allow_missing_keys = allow;
         self
     }
 
     /// The values that each action of the template finds.
-    pub(crate) fn find(&self, root: &Value) -> Result<Vec<Vec<Value>>, JsonPathError> {
+    pub fn find(&self, root: &Value) -> Result<Vec<Vec<Value>>, JsonPathError> {
         let mut found = Vec::new();
         evaluate::Evaluator { root, allow_missing_keys: self.allow_missing_keys }.nodes(
             &self.nodes,
@@ -82,7 +81,7 @@ impl Template {
     }
 
     /// The template's text for an object.
-    pub(crate) fn render(&self, root: &Value) -> Result<String, JsonPathError> {
+    pub fn render(&self, root: &Value) -> Result<String, JsonPathError> {
         let mut out = String::new();
         for values in self.find(root)? {
             let texts: Vec<String> = values.iter().map(text).collect();
@@ -92,26 +91,26 @@ impl Template {
     }
 
     /// `-o jsonpath-as-json`: the found values as one JSON list.
-    pub(crate) fn render_json(&self, root: &Value) -> Result<String, JsonPathError> {
+    pub fn render_json(&self, root: &Value) -> Result<String, JsonPathError> {
         let mut out = String::new();
         for values in self.find(root)? {
-            out.push_str(&super::json::print(&Value::Array(values)));
+            out.push_str(&golang::print(&Value::Array(values)));
         }
         Ok(out)
     }
 }
 
 /// A found value: strings bare, objects and lists as compact JSON.
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     match value {
-        Value::Object(_) | Value::Array(_) => super::json::compact(value),
+        Value::Object(_) | Value::Array(_) => golang::compact(value),
         Value::Null => "null".to_owned(),
-        other => super::plain(other),
+        other => golang::plain(other),
     }
 }
 
 /// kubectl's relaxed form: `x.y`, `.x.y` and `{x.y}` all mean `{.x.y}`; a text with inner braces stays as it is.
-pub(crate) fn relax(text: &str) -> Result<String, Error> {
+pub fn relax(text: &str) -> Result<String, JsonPathError> {
     if text.is_empty() {
         return Ok(String::new());
     }
@@ -124,9 +123,8 @@ pub(crate) fn relax(text: &str) -> Result<String, Error> {
         None => text,
     };
     if inner.is_empty() {
-        return Err(message(
-            "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'",
-        ));
+        let why = "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'";
+        return Err(JsonPathError(why.to_owned()));
     }
     if text.starts_with('{')
         && (inner.contains(['{', '}'])

@@ -75,7 +75,7 @@ impl Evaluator<'_> {
             Step::Wildcard => match value {
                 Value::Array(items) => out.extend(items.iter().cloned()),
                 Value::Object(map) => {
-                    out.extend(crate::output::json::sorted(map).into_iter().map(|(_, value)| value.clone()))
+                    out.extend(crate::golang::sorted(map).into_iter().map(|(_, value)| value.clone()))
                 }
                 _ => {}
             },
@@ -88,7 +88,7 @@ impl Evaluator<'_> {
                 _ => {
                     return Err(JsonPathError(format!(
                         "{} is not array or slice",
-                        crate::output::plain(value)
+                        crate::golang::plain(value)
                     )));
                 }
             },
@@ -106,7 +106,7 @@ impl Evaluator<'_> {
                     _ => {
                         return Err(JsonPathError(format!(
                             "{} is not array or slice and cannot be filtered",
-                            crate::output::plain(value)
+                            crate::golang::plain(value)
                         )));
                     }
                 };
@@ -164,7 +164,7 @@ fn descend(value: &Value, out: &mut Vec<Value>) {
         }
         Value::Object(map) => {
             out.push(value.clone());
-            for (_, item) in crate::output::json::sorted(map) {
+            for (_, item) in crate::golang::sorted(map) {
                 descend(item, out);
             }
         }
