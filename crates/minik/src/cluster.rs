@@ -17,7 +17,9 @@
 //! **Not here**: profiles, processes, the command line.
 
 mod builder;
+mod dns;
 mod network;
+mod service_range;
 
 use crate::nodes::Nodes;
 use crate::pki::Pki;
@@ -32,6 +34,8 @@ use component_base::logging::chain;
 pub(crate) use network::remove as remove_service_rules;
 use runtime::{ImageService, RuntimeService};
 use runtime_docker::DockerRuntime;
+pub use service_range::Range as ServiceRange;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
@@ -72,6 +76,8 @@ pub struct Cluster {
     interner: client::Interner,
     /// The contexts of everything but the API server, which ends last.
     components: Vec<Context>,
+    /// Its services' addresses are nobody else's.
+    _addresses: Option<service_range::Claim>,
 }
 
 impl Cluster {
@@ -199,6 +205,16 @@ impl Cluster {
         let client = self.client_as("system:kube-proxy", &[]);
         let config = kube_proxy::Config { interner: self.interner.clone(), ..config };
         context.shutdown.spawn_graceful(kube_proxy::run(context.clone(), client, config));
+        self.components.push(context);
+    }
+
+    /// Makes names known to pods.
+    fn start_dns(&mut self, listening: dns::Listening, service: IpAddr) {
+        let context = self.context.child();
+        let client = self.client_as(dns::USER, dns::GROUPS);
+        let task =
+            dns::run(context.clone(), self.client(), client, self.interner.clone(), listening, service);
+        context.shutdown.spawn(task);
         self.components.push(context);
     }
 

@@ -8,6 +8,7 @@
 //!   volumes/      persistent volumes, a folder each
 //! ```
 
+use crate::cluster::ServiceRange;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -60,6 +61,9 @@ pub struct Settings {
     pub etcd_servers: Vec<String>,
     /// Port of the API server; 0: not chosen yet.
     pub api_port: u16,
+    /// Addresses of services; none: kubeadm's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_cluster_ip_range: Option<String>,
     /// Flags of components, `apiserver.audit-policy-file=/path` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
@@ -74,8 +78,17 @@ impl Default for Settings {
             store: StoreKind::default(),
             etcd_servers: Vec::new(),
             api_port: 0,
+            service_cluster_ip_range: None,
             extra_config: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Addresses of services.
+    pub fn service_range(&self) -> Result<ServiceRange> {
+        let parse = |text: &String| text.parse().map_err(|error: String| anyhow!(error));
+        self.service_cluster_ip_range.as_ref().map_or_else(|| Ok(ServiceRange::default()), parse)
     }
 }
 

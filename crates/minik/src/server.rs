@@ -110,6 +110,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .options(options)
         .root_dir(profile.path("kubelet"))
         .volumes_dir(profile.path("volumes"))
+        .service_range(Some(settings.service_range()?))
         .on_step(Arc::new(done.clone()))
         .start()
         .await

@@ -2,7 +2,9 @@
 //!
 //! **Not here**: what a running cluster can be asked ([`Cluster`]).
 
-use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime, network};
+use super::network::{self, Network};
+use super::service_range::Range;
+use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime};
 use crate::nodes::Nodes;
 use crate::pki::{Identity, Pki};
 use anyhow::{Context as _, Result};
@@ -18,9 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::{Location, OpenOptions, Storage};
 use tokio::net::TcpListener;
-
-/// kubeadm's default `--service-cluster-ip-range`.
-const SERVICE_CIDR: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 12);
 
 /// Told the name of each step of a start as it is done.
 pub type OnStep = Arc<dyn Fn(&str) + Send + Sync>;
@@ -42,6 +41,7 @@ pub struct Builder {
     options: Options,
     root_dir: Option<PathBuf>,
     volumes_dir: Option<PathBuf>,
+    service_range: Option<Range>,
     on_step: Option<OnStep>,
     controllers: Option<WrapClient>,
 }
@@ -66,6 +66,7 @@ impl Builder {
             options: Options::default(),
             root_dir: None,
             volumes_dir: None,
+            service_range: None,
             on_step: None,
             controllers: None,
         }
@@ -163,6 +164,14 @@ impl Builder {
         self
     }
 
+    /// Addresses of services. By default kubeadm's, and for a cluster with real containers one that no other cluster on this
+    /// machine has.
+    #[must_use]
+    pub fn service_range(mut self, range: Option<Range>) -> Self {
+        self.service_range = range;
+        self
+    }
+
     /// Told the name of each step as it is done.
     #[must_use]
     pub fn on_step(mut self, on_step: OnStep) -> Self {
@@ -186,10 +195,9 @@ impl Builder {
         let step = self.on_step.unwrap_or_else(|| Arc::new(|_: &str| {}));
         let docker = connect_docker(&self.name, &self.runtime, self.nodes).await?;
         let port = self.listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
-        let for_pods = match (docker.first(), port) {
-            (Some(docker), Some(port)) => listener_for_pods(docker, port).await,
-            _ => None,
-        };
+        let names: Vec<String> = (0..self.nodes).map(|index| node_name(&self.name, index)).collect();
+        let network = network::prepare(&self.name, names, self.service_range, docker.first(), port, &step).await?;
+        let Network { range, claim, for_pods, proxy, dns } = network;
         let listeners = self.listener.into_iter().chain(for_pods).collect();
         let prepare = async {
             match docker.first() {
@@ -198,7 +206,7 @@ impl Builder {
             }
         };
         let (server, ()) = tokio::try_join!(
-            start_server(&context, self.store, self.pki, listeners, self.options, &step),
+            start_server(&context, self.store, self.pki, listeners, self.options, range, &step),
             prepare,
         )?;
         if !docker.is_empty() {
@@ -231,21 +239,21 @@ impl Builder {
             let name = format!("{}-sim-{:03}", self.name, index + 1);
             nodes.push(simulated(&context, name, self.nodes + index));
         }
+        if let Some(dns) = &dns {
+            nodes.iter_mut().for_each(|node| node.cluster_dns.servers = vec![dns.server]);
+        }
         let interner = client::Interner::default();
-        let mut cluster = Cluster { context, server, docker, interner, components: Vec::new() };
+        let mut cluster =
+            Cluster { context, server, docker, interner, components: Vec::new(), _addresses: claim };
         cluster.start_components(self.controllers.as_ref());
         if let Some(root) = self.volumes_dir {
             cluster.start_provisioner(root);
         }
-        if !cluster.docker.is_empty() {
-            let names = (0..self.nodes).map(|index| node_name(&self.name, index));
-            match network::proxy(&self.name, names).await {
-                Ok(proxy) => cluster.start_proxy(proxy),
-                Err(error) => {
-                    tracing::warn!("services do not answer: {}", component_base::logging::chain(&error));
-                    step("Services (without: nftables cannot be used)");
-                }
-            }
+        if let Some(proxy) = proxy {
+            cluster.start_proxy(proxy);
+        }
+        if let Some(dns) = dns {
+            cluster.start_dns(dns, range.dns());
         }
         for node in nodes {
             cluster.start_node(node);
@@ -301,6 +309,7 @@ async fn start_server(
     pki: Option<Pki>,
     listeners: Vec<TcpListener>,
     options: Options,
+    range: Range,
     step: &OnStep,
 ) -> Result<RunningServer> {
     let storage = match store {
@@ -338,7 +347,7 @@ async fn start_server(
         front_proxy_cert_pem: pki.front_proxy.cert.clone(),
         front_proxy_key_pem: pki.front_proxy.key.clone(),
         options,
-        service_cidr: SERVICE_CIDR,
+        service_cidr: range.cidr(),
         advertise_address,
         advertise_port: port,
         nodes: nodes.clone(),
@@ -378,23 +387,4 @@ async fn connect_docker(profile: &str, runtime: &Runtime, nodes: u32) -> Result<
         Ok::<_, runtime::Error>(Arc::new(runtime))
     });
     Ok(futures::future::try_join_all(connect).await?)
-}
-
-/// Pods cannot reach the loopback: the server listens on this machine's address in their network as well, which only
-/// containers and this machine reach. An engine elsewhere (another machine, or rootless) has no such address here.
-async fn listener_for_pods(docker: &DockerRuntime, port: u16) -> Option<TcpListener> {
-    let gateway = match docker.gateway().await {
-        Ok(gateway) => gateway?,
-        Err(error) => {
-            tracing::warn!(%error, "cannot ask for the address of the pods' network");
-            return None;
-        }
-    };
-    match TcpListener::bind((gateway, port)).await {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            tracing::warn!(%error, %gateway, port, "pods cannot reach the API server at this address");
-            None
-        }
-    }
 }

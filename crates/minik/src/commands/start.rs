@@ -3,9 +3,10 @@
 //! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
 
 use super::{CommandContext, status};
+use crate::cluster::ServiceRange;
 use crate::pki::Pki;
 use crate::problem::Problem;
-use crate::profile::{self, RuntimeKind, Settings, StoreKind};
+use crate::profile::{self, Profile, RuntimeKind, Settings, StoreKind};
 use crate::server::{self, Report, Tell};
 use crate::{daemon, preflight};
 use anyhow::{Context as _, Result, bail};
@@ -40,6 +41,9 @@ pub(super) struct Arguments {
     /// Port of the API server on this machine [default: 6443, or a free one for other profiles]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     api_port: Option<u16>,
+    /// Addresses of services [default: 10.96.0.0/12, or free ones for other profiles]
+    #[arg(long, value_name = "CIDR")]
+    service_cluster_ip_range: Option<ServiceRange>,
     /// A flag of a component, as in apiserver.audit-policy-file=/etc/policy.yaml; may be repeated
     #[arg(long, value_name = "COMPONENT.KEY=VALUE")]
     extra_config: Option<Vec<String>>,
@@ -108,7 +112,19 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     }
 
     let saved = read_settings(cx)?;
+    if let (Some(saved), Some(asked)) = (&saved, arguments.service_cluster_ip_range)
+        && saved.service_range()? != asked
+    {
+        return Err(Problem::error(
+            format!("the services of profile {:?} have their addresses already", profile.name),
+            format!("delete it first: minik delete -p {}", profile.name),
+        ));
+    }
+    let is_new = saved.is_none();
     let mut settings = merged(arguments, saved);
+    if is_new && settings.service_cluster_ip_range.is_none() && settings.runtime == RuntimeKind::Docker {
+        settings.service_cluster_ip_range = Some(free_range(cx)?.to_string());
+    }
     if settings.api_port == 0 {
         let default = profile.name == profile::DEFAULT;
         settings.api_port =
@@ -197,6 +213,18 @@ fn read_settings(cx: &CommandContext) -> Result<Option<Settings>> {
     })
 }
 
+/// Addresses for services that neither another profile has nor another cluster that runs.
+fn free_range(cx: &CommandContext) -> Result<ServiceRange> {
+    let others = Profile::all(&cx.home)?.into_iter().filter(|other| other.name != cx.profile.name);
+    let others = others.filter_map(|other| other.settings().ok().flatten());
+    let on_machine = others.filter(|settings| settings.runtime == RuntimeKind::Docker);
+    let taken: Vec<_> = on_machine.filter_map(|settings| settings.service_range().ok()).collect();
+    let preferred = cx.profile.name == profile::DEFAULT;
+    let (range, _) = ServiceRange::free(&cx.profile.name, preferred, &taken)
+        .context("find free addresses for services: give some with --service-cluster-ip-range")?;
+    Ok(range)
+}
+
 fn merged(arguments: &Arguments, saved: Option<Settings>) -> Settings {
     let mut settings = saved.unwrap_or_default();
     if let Some(nodes) = arguments.nodes {
@@ -217,6 +245,9 @@ fn merged(arguments: &Arguments, saved: Option<Settings>) -> Settings {
     }
     if let Some(port) = arguments.api_port {
         settings.api_port = port;
+    }
+    if let Some(range) = arguments.service_cluster_ip_range {
+        settings.service_cluster_ip_range = Some(range.to_string());
     }
     if let Some(config) = &arguments.extra_config {
         settings.extra_config.clone_from(config);

@@ -1,0 +1,90 @@
+//! Packets and streams.
+
+use crate::objects::Objects;
+use crate::responder::Responder;
+use component_base::Context;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+/// The longest question that is read from a packet.
+const PACKET: usize = 4096;
+/// A stream on which nothing is asked for so long ends. **Upstream**: CoreDNS's `tcpIdleTimeout`.
+const IDLE: Duration = Duration::from_secs(8);
+/// Pause after a failed receive or accept.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers packets.
+pub(crate) async fn udp<O: Objects + Send + Sync + 'static>(
+    context: Context,
+    socket: Arc<UdpSocket>,
+    responder: Arc<Responder<O>>,
+) {
+    let mut buffer = vec![0; PACKET];
+    loop {
+        let (length, from) = match socket.recv_from(&mut buffer).await {
+            Ok(received) => received,
+            // An answer that could not be delivered is told here, too.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+            Err(error) => {
+                tracing::warn!(%error, "cannot receive questions");
+                context.clock.sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Some(reply) = responder.begin(&buffer[..length]) else { continue };
+        if reply.is_complete() {
+            if let Some(packet) = reply.packet() {
+                let _ = socket.send_to(&packet, from).await;
+            }
+            continue;
+        }
+        let (responder, socket) = (responder.clone(), socket.clone());
+        context.shutdown.spawn(async move {
+            if let Some(packet) = responder.finish(reply).await.packet() {
+                let _ = socket.send_to(&packet, from).await;
+            }
+        });
+    }
+}
+
+/// Answers on streams.
+pub(crate) async fn tcp<O: Objects + Send + Sync + 'static>(
+    context: Context,
+    listener: TcpListener,
+    responder: Arc<Responder<O>>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (responder, clock) = (responder.clone(), context.clock.clone());
+                context.shutdown.spawn(async move {
+                    let mut stream = stream;
+                    // Ends with the stream, with an error, or when nothing is asked for a while.
+                    loop {
+                        tokio::select! {
+                            answered = answer(&mut stream, &responder) => if answered.is_err() { return },
+                            () = clock.sleep(IDLE) => return,
+                        }
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                context.clock.sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One question and its answer.
+async fn answer<O: Objects>(stream: &mut TcpStream, responder: &Responder<O>) -> io::Result<()> {
+    let length = stream.read_u16().await?;
+    let mut question = vec![0; usize::from(length)];
+    stream.read_exact(&mut question).await?;
+    let reply = responder.begin(&question).ok_or(io::ErrorKind::InvalidData)?;
+    let frame = responder.finish(reply).await.frame().ok_or(io::ErrorKind::InvalidData)?;
+    stream.write_all(&frame).await
+}
