@@ -88,8 +88,12 @@ async fn names_lead_to_services_and_their_pods() {
     assert!(output.contains(&kubernetes.to_string()), "{output}");
     assert!(output.contains("no such name: 1"), "{output}");
     let dns = address(&cluster, "kube-system", "kube-dns").await;
-    let own = format!("nameserver {dns}\nsearch default.svc.cluster.local svc.cluster.local cluster.local");
-    assert!(output.contains(&own) && output.contains("options ndots:5"), "{output}");
+    let server = format!("nameserver {dns}\n");
+    for line in
+        [&server, "search default.svc.cluster.local svc.cluster.local cluster.local", "options ndots:5\n"]
+    {
+        assert!(output.contains(line), "{line}: {output}");
+    }
 
     // From the host, over UDP and TCP.
     for connection in [ConnectionConfig::udp(), ConnectionConfig::tcp()] {
@@ -104,7 +108,9 @@ async fn names_lead_to_services_and_their_pods() {
             (
                 "_http._tcp.members.default.svc.cluster.local.",
                 RecordType::SRV,
-                ["web-1", "web-2"].map(|pod| format!("0 50 8080 {pod}.members.default.svc.cluster.local.")).into(),
+                ["web-1", "web-2"]
+                    .map(|pod| format!("0 50 8080 {pod}.members.default.svc.cluster.local."))
+                    .into(),
             ),
         ] {
             eventually(DEADLINE, async || lookup(&resolver, name, kind).await == expected).await;
@@ -120,7 +126,8 @@ async fn names_lead_to_services_and_their_pods() {
     eventually(DEADLINE, async || members().await == 1).await;
     let services: Api<Service> = Api::default_namespaced(cluster.client());
     services.delete("web", &Default::default()).await.expect("deleted");
-    eventually(DEADLINE, async || lookup(&resolver, &format!("{target}."), RecordType::A).await.is_empty()).await;
+    eventually(DEADLINE, async || lookup(&resolver, &format!("{target}."), RecordType::A).await.is_empty())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +143,8 @@ async fn the_service_of_dns_stays() {
     let resolver = resolver(dns, ConnectionConfig::udp());
     let kubernetes = address(&cluster, "default", "kubernetes").await.to_string();
     eventually(DEADLINE, async || {
-        lookup(&resolver, "kubernetes.default.svc.cluster.local.", RecordType::A).await == [kubernetes.clone()]
+        lookup(&resolver, "kubernetes.default.svc.cluster.local.", RecordType::A).await
+            == [kubernetes.clone()]
     })
     .await;
 }

@@ -76,8 +76,9 @@ impl Objects for Live {
 
     fn slices_with(&self, address: IpAddr) -> Vec<(Arc<Service>, Arc<EndpointSlice>)> {
         let slices = self.slices_by_address.get(&address.to_string());
-        let with_service =
-            slices.into_iter().filter_map(|slice| Some((self.services.get_key(&service_of(&slice)?)?, slice)));
+        let with_service = slices
+            .into_iter()
+            .filter_map(|slice| Some((self.services.get_key(&service_of(&slice)?)?, slice)));
         with_service.collect()
     }
 }

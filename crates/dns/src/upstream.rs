@@ -107,7 +107,9 @@ impl Upstream {
             return false;
         };
         if !servers.circle.swap(true, Ordering::Relaxed) {
-            tracing::error!("the host's resolvers ask the cluster's DNS server: names outside cannot be resolved");
+            tracing::error!(
+                "the host's resolvers ask the cluster's DNS server: names outside cannot be resolved"
+            );
         }
         true
     }

@@ -171,7 +171,9 @@ impl Zone {
         match labels {
             [] if headless => match members() {
                 members if members.is_empty() => Found::nothing(),
-                members if kind == RecordType::SRV => self.srv_of_members(name, service, &members, |_, _| true),
+                members if kind == RecordType::SRV => {
+                    self.srv_of_members(name, service, &members, |_, _| true)
+                }
                 members => Found::answers(addresses(name, kind, members.iter().map(|member| member.address))),
             },
             [] if kind == RecordType::SRV => self.srv(name, service, spec, |_, _| true),
@@ -181,15 +183,19 @@ impl Zone {
                 Found::exists(ports.any(|port| is(protocol, protocol_of(port.protocol.as_deref()))))
             }
             [host] => {
-                let found: Vec<IpAddr> =
-                    members().iter().filter(|member| member.host == *host).map(|member| member.address).collect();
+                let found: Vec<IpAddr> = members()
+                    .iter()
+                    .filter(|member| member.host == *host)
+                    .map(|member| member.address)
+                    .collect();
                 match found.is_empty() {
                     true => Found::nothing(),
                     false => Found::answers(addresses(name, kind, found)),
                 }
             }
             [protocol, port] => {
-                let wanted = |found: &str, over: &str| is(protocol, over) && is(port, found) && !found.is_empty();
+                let wanted =
+                    |found: &str, over: &str| is(protocol, over) && is(port, found) && !found.is_empty();
                 let found = match headless {
                     true => self.srv_of_members(name, service, &members(), wanted),
                     false => self.srv(name, service, spec, wanted),
@@ -227,7 +233,10 @@ impl Zone {
         });
         let ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port.port).ok()).collect();
         let additionals = of_any_family(&target, cluster_addresses(spec));
-        Found { additionals, ..Found::answers(shares(name, ports.into_iter().map(|port| (port, target.clone())))) }
+        Found {
+            additionals,
+            ..Found::answers(shares(name, ports.into_iter().map(|port| (port, target.clone()))))
+        }
     }
 
     /// The ports of each endpoint.

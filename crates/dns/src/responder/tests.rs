@@ -49,8 +49,15 @@ async fn names_of_the_cluster_are_answered_at_once_and_others_asked() {
         let asked = question(name, RecordType::A);
         let answer = ask(&responder, &asked).await;
         let answers: Vec<String> = answer.answers.iter().map(|record| record.data.to_string()).collect();
-        assert_eq!((answer.metadata.response_code, answers), (code, data.iter().map(|s| s.to_string()).collect()));
-        assert_eq!((answer.metadata.authoritative, answer.metadata.recursion_available), (own, true), "{name}");
+        assert_eq!(
+            (answer.metadata.response_code, answers),
+            (code, data.iter().map(|s| s.to_string()).collect())
+        );
+        assert_eq!(
+            (answer.metadata.authoritative, answer.metadata.recursion_available),
+            (own, true),
+            "{name}"
+        );
         let soa = answer.authorities.iter().any(|record| matches!(record.data, RData::SOA(_)));
         assert_eq!(soa, code == ResponseCode::NXDomain, "{name}");
         assert_eq!(answer.queries, asked.queries);

@@ -81,7 +81,10 @@ pub(crate) fn objects() -> Fixed {
         service("none", json!({"clusterIP": "None"})),
         service("ext", json!({"type": "ExternalName", "externalName": "example.com"})),
         service("alias", json!({"type": "ExternalName", "externalName": "web.default.svc.cluster.local"})),
-        service("circle", json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"})),
+        service(
+            "circle",
+            json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"}),
+        ),
     ];
     let slices = vec![
         slice("web", "IPv4", json!([{"addresses": ["10.1.0.5"], "conditions": {"ready": true}}])),

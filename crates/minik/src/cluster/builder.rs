@@ -196,7 +196,8 @@ impl Builder {
         let docker = connect_docker(&self.name, &self.runtime, self.nodes).await?;
         let port = self.listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
         let names: Vec<String> = (0..self.nodes).map(|index| node_name(&self.name, index)).collect();
-        let network = network::prepare(&self.name, names, self.service_range, docker.first(), port, &step).await?;
+        let network =
+            network::prepare(&self.name, names, self.service_range, docker.first(), port, &step).await?;
         let Network { range, claim, for_pods, proxy, dns } = network;
         let listeners = self.listener.into_iter().chain(for_pods).collect();
         let prepare = async {

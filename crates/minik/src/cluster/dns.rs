@@ -221,7 +221,10 @@ mod tests {
     fn what_people_add_is_no_reason_to_write() {
         let wanted = json!({"kind": "Service", "metadata": {"name": "n"}, "ports": [{"port": 1}]});
         for (found, covered) in [
-            (json!({"metadata": {"name": "n", "labels": {"a": "b"}}, "ports": [{"port": 1, "more": 2}]}), true),
+            (
+                json!({"metadata": {"name": "n", "labels": {"a": "b"}}, "ports": [{"port": 1, "more": 2}]}),
+                true,
+            ),
             (json!({"metadata": {"name": "n"}, "ports": [{"port": 2}]}), false),
             (json!({"metadata": {"name": "n"}, "ports": [{"port": 1}, {"port": 2}]}), false),
             (json!(null), false),

@@ -45,7 +45,10 @@ impl FromStr for Range {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(network, bits)| Some((network.parse().ok()?, bits.parse().ok()?)));
+        let parsed = |(network, bits): (&str, &str)| {
+            Some((network.parse::<Ipv4Addr>().ok()?, bits.parse::<u8>().ok()?))
+        };
+        let parts = text.split_once('/').and_then(parsed);
         let Some((network, bits)) = parts.filter(|(_, bits)| *bits <= 32) else {
             return Err(format!("invalid CIDR address: {text}"));
         };
@@ -84,9 +87,12 @@ impl Range {
     pub(crate) fn claim(self) -> io::Result<Claim> {
         let bits = self.bits.min(BLOCK);
         let first = u32::from(self.network) & mask(bits);
-        let blocks = (0..1_u32 << (BLOCK - bits)).map(|block| Ipv4Addr::from(first + (block << (32 - BLOCK))));
+        let blocks =
+            (0..1_u32 << (BLOCK - bits)).map(|block| Ipv4Addr::from(first + (block << (32 - BLOCK))));
         // A name in the abstract namespace is the network namespace's, as the rules are, and goes with its process.
-        let claim = |block| UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("minik-services-{block}"))?);
+        let claim = |block| {
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("minik-services-{block}"))?)
+        };
         blocks.map(claim).collect::<io::Result<_>>().map(|sockets| Claim { _sockets: sockets })
     }
 
