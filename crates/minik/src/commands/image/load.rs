@@ -17,7 +17,10 @@ pub(super) struct Arguments {
 pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: &Arguments) -> Result<()> {
     for what in &arguments.what {
         let said = if what == "-" {
-            engine.load_images(standard(std::io::stdin())?).await.context("load images from standard input")?
+            engine
+                .load_images(standard(std::io::stdin())?)
+                .await
+                .context("load images from standard input")?
         } else if Path::new(what).is_file() {
             let file = tokio::fs::File::open(what).await.with_context(|| format!("open {what}"))?;
             engine.load_images(file).await.with_context(|| format!("load images from {what}"))?
