@@ -15,11 +15,13 @@ pub mod pod;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;
+pub mod scheduling;
 pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
 pub mod version;
+pub mod volume;
 pub mod well_known;
 
 pub use k8s_openapi;

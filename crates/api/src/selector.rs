@@ -194,6 +194,19 @@ impl LabelSelector {
         Ok(Self { requirements, nothing: false })
     }
 
+    /// From a `metav1.LabelSelector` as components have it: absent, or what validation refuses, selects nothing.
+    pub fn from_object(
+        selector: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>,
+    ) -> Self {
+        let value = selector.and_then(|selector| serde_json::to_value(selector).ok());
+        value.and_then(|value| Self::from_json(&value).ok()).unwrap_or_else(Self::nothing)
+    }
+
+    /// Whether an object with these labels is selected.
+    pub fn selects(&self, labels: Option<&std::collections::BTreeMap<String, String>>) -> bool {
+        self.matches(|key| labels.and_then(|labels| labels.get(key)).map(String::as_str))
+    }
+
     /// From a plain map of labels, as a Service has it; an empty map selects nothing.
     pub fn from_map(labels: &Value) -> Self {
         let requirements: Vec<_> = labels

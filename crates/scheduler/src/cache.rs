@@ -4,74 +4,67 @@
 //! forgotten when its binding failed.
 //! **Upstream**: `pkg/scheduler/backend/cache`.
 
-use crate::framework::{ClusterEvent, NodeInfo, PodInfo};
-use api::k8s_openapi::api::core::v1::{Node, Pod};
+use crate::framework::{ClusterEvent, PodInfo, Snapshot};
+use api::k8s_openapi::api::core::v1::Node;
 use api::pod::{is_terminal, node_name};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Nodes by name, and where each pod is.
+/// The snapshot, and where each pod is.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    nodes: BTreeMap<String, NodeInfo>,
-    /// Node of every pod that counts, by pod UID.
-    placed: HashMap<String, String>,
+    pub(crate) snapshot: Snapshot,
+    /// Every pod that counts, by its UID.
+    placed: HashMap<String, Placed>,
+}
+
+#[derive(Debug)]
+struct Placed {
+    node: String,
+    /// Decided, and not yet shown by the API.
+    assumed: bool,
 }
 
 impl Cache {
-    /// All nodes that exist.
-    pub(crate) fn nodes(&self) -> Vec<&NodeInfo> {
-        self.nodes.values().filter(|n| n.node.is_some()).collect()
-    }
-
     /// A node is new or changed; says what may help pods that wait.
-    pub(crate) fn set_node(&mut self, node: Arc<Node>) -> Vec<ClusterEvent> {
-        let info = self.nodes.entry(node.metadata.name.clone().unwrap_or_default()).or_default();
-        let events = match &info.node {
-            None => vec![ClusterEvent::NodeAdded],
-            Some(old) => node_events(old, &node),
-        };
-        info.set_node(node);
-        events
+    pub(crate) fn set_node(&mut self, node: Arc<Node>) -> ClusterEvent {
+        match self.snapshot.set_node(node.clone()) {
+            None => ClusterEvent::NodeAdded(node),
+            Some(old) => ClusterEvent::NodeUpdated { old, new: node },
+        }
     }
 
     /// A node is gone; its pods count until they are gone too.
-    pub(crate) fn remove_node(&mut self, name: &str) {
-        if let Some(info) = self.nodes.get_mut(name) {
-            info.node = None;
-            if info.pods().next().is_none() {
-                self.nodes.remove(name);
-            }
-        }
+    pub(crate) fn remove_node(&mut self, name: &str) -> Option<ClusterEvent> {
+        self.snapshot.remove_node(name).map(ClusterEvent::NodeDeleted)
     }
 
-    /// A pod with a node is new or changed. Says whether room became free.
-    pub(crate) fn set_pod(&mut self, pod: &Arc<Pod>) -> bool {
-        if is_terminal(pod) {
-            return self.remove_pod(pod.metadata.uid.as_deref().unwrap_or_default());
+    /// A pod with a node is new or changed; says what may help pods that wait.
+    pub(crate) fn set_pod(&mut self, pod: Arc<PodInfo>) -> Option<ClusterEvent> {
+        if is_terminal(&pod.pod) {
+            return self.remove_pod(pod.uid());
         }
-        let info = PodInfo::new(pod.clone());
-        let (uid, node) = (info.uid().to_owned(), node_name(pod).to_owned());
-        let moved = self.placed.get(&uid).filter(|at| **at != node).cloned();
-        if let Some(at) = &moved {
-            self.take_off(&uid, at);
-        }
-        self.nodes.entry(node.clone()).or_default().add_pod(info);
-        self.placed.insert(uid, node);
-        moved.is_some()
+        let node = node_name(&pod.pod).to_owned();
+        let known = self.placed.get(pod.uid()).map(|placed| placed.assumed);
+        let old = known.and_then(|_| self.take_off(pod.uid()));
+        self.snapshot.add_pod(&pod, &node);
+        self.placed.insert(pod.uid().to_owned(), Placed { node, assumed: false });
+        Some(match (old, known) {
+            (Some(old), Some(false)) => ClusterEvent::AssignedPodUpdated { old, new: pod },
+            _ => ClusterEvent::AssignedPodAdded(pod),
+        })
     }
 
-    /// A pod is gone, or its assumption failed. Says whether it counted.
-    pub(crate) fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some(node) = self.placed.remove(uid) else { return false };
-        self.take_off(uid, &node);
-        true
+    /// A pod is gone, or its assumption failed; says what may help pods that wait.
+    pub(crate) fn remove_pod(&mut self, uid: &str) -> Option<ClusterEvent> {
+        self.take_off(uid).map(ClusterEvent::AssignedPodDeleted)
     }
 
     /// Counts a pod on a node before its binding is known.
-    pub(crate) fn assume(&mut self, pod: PodInfo, node: &str) {
-        self.placed.insert(pod.uid().to_owned(), node.to_owned());
-        self.nodes.entry(node.to_owned()).or_default().add_pod(pod);
+    pub(crate) fn assume(&mut self, pod: &Arc<PodInfo>, node: &str) {
+        self.snapshot.add_pod(pod, node);
+        let placed = Placed { node: node.to_owned(), assumed: true };
+        self.placed.insert(pod.uid().to_owned(), placed);
     }
 
     /// Whether a pod counts on some node.
@@ -79,30 +72,10 @@ impl Cache {
         self.placed.contains_key(uid)
     }
 
-    fn take_off(&mut self, uid: &str, node: &str) {
-        if let Some(info) = self.nodes.get_mut(node) {
-            info.remove_pod(uid);
-            if info.node.is_none() && info.pods().next().is_none() {
-                self.nodes.remove(node);
-            }
-        }
+    fn take_off(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let placed = self.placed.remove(uid)?;
+        self.snapshot.remove_pod(uid, &placed.node)
     }
-}
-
-fn node_events(old: &Node, new: &Node) -> Vec<ClusterEvent> {
-    let mut events = Vec::new();
-    let allocatable = |n: &Node| n.status.as_ref().and_then(|s| s.allocatable.clone());
-    let barriers = |n: &Node| n.spec.as_ref().map(|s| (s.taints.clone(), s.unschedulable));
-    if allocatable(old) != allocatable(new) {
-        events.push(ClusterEvent::NodeAllocatable);
-    }
-    if old.metadata.labels != new.metadata.labels {
-        events.push(ClusterEvent::NodeLabels);
-    }
-    if barriers(old) != barriers(new) {
-        events.push(ClusterEvent::NodeTaints);
-    }
-    events
 }
 
 #[cfg(test)]
@@ -110,61 +83,78 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn node(cpu: &str, unschedulable: bool) -> Arc<Node> {
+    fn node(zone: &str, name: &str) -> Arc<Node> {
         Arc::new(
             serde_json::from_value(json!({
-                "metadata": {"name": "n"}, "spec": {"unschedulable": unschedulable},
-                "status": {"allocatable": {"cpu": cpu}}
+                "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone}},
+                "status": {"allocatable": {"cpu": "4"}}
             }))
             .expect("a node"),
         )
     }
 
-    fn pod(uid: &str, node: &str, phase: &str) -> Arc<Pod> {
-        Arc::new(
-            serde_json::from_value(json!({
-                "metadata": {"name": uid, "namespace": "ns", "uid": uid}, "status": {"phase": phase},
-                "spec": {"nodeName": node, "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}
-            }))
-            .expect("a pod"),
-        )
+    fn pod(uid: &str, node: &str, phase: &str) -> Arc<PodInfo> {
+        let pod = json!({
+            "metadata": {"name": uid, "namespace": "ns", "uid": uid}, "status": {"phase": phase},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}
+        });
+        Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).expect("a pod"))))
     }
 
     fn requested(cache: &Cache) -> i64 {
-        cache.nodes()[0].requested.milli_cpu
+        cache.snapshot.node("n").expect("the node").requested.milli_cpu
     }
 
     #[test]
     fn an_assumed_pod_counts_once_when_it_is_confirmed() {
         let mut cache = Cache::default();
-        cache.set_node(node("4", false));
-        cache.assume(PodInfo::new(pod("a", "", "Pending")), "n");
+        cache.set_node(node("a", "n"));
+        cache.assume(&pod("a", "", "Pending"), "n");
         assert_eq!(requested(&cache), 1000);
-        cache.set_pod(&pod("a", "n", "Running"));
+        assert!(matches!(cache.set_pod(pod("a", "n", "Running")), Some(ClusterEvent::AssignedPodAdded(_))));
         assert_eq!(requested(&cache), 1000);
-        assert!(cache.set_pod(&pod("a", "n", "Succeeded")));
+        assert!(matches!(
+            cache.set_pod(pod("a", "n", "Running")),
+            Some(ClusterEvent::AssignedPodUpdated { .. })
+        ));
+        assert!(matches!(
+            cache.set_pod(pod("a", "n", "Succeeded")),
+            Some(ClusterEvent::AssignedPodDeleted(_))
+        ));
         assert_eq!(requested(&cache), 0);
+        assert_eq!(cache.snapshot.classes().count(), 0);
     }
 
     #[test]
     fn a_forgotten_pod_counts_no_more() {
         let mut cache = Cache::default();
-        cache.set_node(node("4", false));
-        cache.assume(PodInfo::new(pod("a", "", "Pending")), "n");
-        assert!(cache.remove_pod("a"));
+        cache.set_node(node("a", "n"));
+        cache.assume(&pod("a", "", "Pending"), "n");
+        assert!(cache.remove_pod("a").is_some());
         assert_eq!((requested(&cache), cache.is_placed("a")), (0, false));
     }
 
     #[test]
-    fn tells_what_changed_about_a_node() {
+    fn nodes_come_zone_by_zone_in_turn_and_slots_are_used_again() {
         let mut cache = Cache::default();
-        assert_eq!(cache.set_node(node("4", false)), [ClusterEvent::NodeAdded]);
-        assert_eq!(cache.set_node(node("4", false)), []);
-        assert_eq!(
-            cache.set_node(node("5", true)),
-            [ClusterEvent::NodeAllocatable, ClusterEvent::NodeTaints]
-        );
-        cache.remove_node("n");
-        assert!(cache.nodes().is_empty());
+        for (zone, name) in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1")] {
+            assert!(matches!(cache.set_node(node(zone, name)), ClusterEvent::NodeAdded(_)));
+        }
+        let order = |cache: &mut Cache| -> Vec<String> {
+            cache.snapshot.refresh();
+            cache.snapshot.nodes().map(|node| node.name().to_owned()).collect()
+        };
+        assert_eq!(order(&mut cache), ["a1", "b1", "a2", "a3"]);
+        cache.remove_node("a1");
+        assert_eq!(order(&mut cache), ["a2", "b1", "a3"]);
+        cache.set_node(node("b", "b2"));
+        assert_eq!(cache.snapshot.slots(), 4);
+        assert_eq!(cache.snapshot.topology("topology.kubernetes.io/zone").size, 2);
+        // A pod on a node that is gone keeps the slot until it is gone too.
+        cache.set_pod(pod("p", "a2", "Running"));
+        cache.remove_node("a2");
+        assert_eq!(order(&mut cache).len(), 3);
+        cache.set_node(node("a", "a2"));
+        assert_eq!(cache.snapshot.node("a2").expect("it is back").pods().len(), 1);
     }
 }

@@ -1,165 +1,294 @@
 //! One scheduling cycle: from a pod and the nodes to a node, or to the reasons why there is none.
 //!
-//! **Contract**: pure but for the random choice among equals.
+//! **Contract**: pure but for the random choice among equals. Its cost grows with the nodes that are looked at, never
+//! faster.
 //! **Upstream**: `schedulePod` of `pkg/scheduler/schedule_one.go`.
 
-use crate::framework::{CycleState, NodeInfo, Plugin, PodInfo, Rejection};
+use crate::framework::{Change, NodeInfo, PodInfo, PreFilter, Rejection, Remedy, Snapshot, State, View};
+use crate::profile::Profile;
 use component_base::Rng;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// With fewer nodes than this, all are looked at (`minFeasibleNodesToFind`).
 const MIN_FEASIBLE: usize = 100;
 /// Never fewer than this percentage of the nodes (`minFeasibleNodesPercentageToFind`).
 const MIN_PERCENT: usize = 5;
 
-/// Why no node can take a pod.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unschedulable {
-    /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
-    pub(crate) message: String,
-    /// The plugins that said so.
-    pub(crate) rejected_by: BTreeSet<&'static str>,
+/// How a cycle ended.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    /// The slot of the chosen node.
+    pub(crate) chosen: Option<usize>,
+    /// Why nodes cannot take the pod.
+    pub(crate) diagnosis: Diagnosis,
+    /// How good those that can are; none if there was no choice.
+    pub(crate) scores: Option<Scores>,
 }
 
-/// The node for a pod. `start` is where the search begins, so that large clusters are searched all round.
-pub(crate) fn schedule(
-    plugins: &[Box<dyn Plugin>],
-    pod: &PodInfo,
-    nodes: &[&NodeInfo],
+/// Why nodes cannot take a pod.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnosis {
+    /// How many nodes there are.
+    pub(crate) nodes: usize,
+    /// By slot.
+    pub(crate) rejected: Vec<(usize, Rejection)>,
+    /// Why no other node was looked at.
+    pub(crate) others: Option<Rejection>,
+    /// Whether that was so before any node was looked at.
+    pub(crate) before: bool,
+}
+
+/// The scores of the nodes that can take a pod.
+#[derive(Debug)]
+pub(crate) struct Scores {
+    /// Slots of the nodes.
+    pub(crate) nodes: Vec<usize>,
+    /// By plugin: its weight, and what it gives each node.
+    pub(crate) plugins: Vec<(&'static str, i64, Vec<i64>)>,
+    /// The weighted sums.
+    pub(crate) totals: Vec<i64>,
+}
+
+impl Diagnosis {
+    /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
+    pub(crate) fn message(&self) -> String {
+        if self.nodes == 0 {
+            return "no nodes available to schedule pods".to_owned();
+        }
+        let mut text = format!("0/{} nodes are available:", self.nodes);
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for reason in self.rejected.iter().flat_map(|(_, r)| &r.reasons) {
+            *counts.entry(reason).or_default() += 1;
+        }
+        if let Some(others) = &self.others {
+            if self.before {
+                text.push_str(&format!(" {}.", others.reasons.join(", ")));
+                return text;
+            }
+            for reason in others.reasons.iter().filter(|_| self.rejected.len() < self.nodes) {
+                *counts.entry(reason).or_default() += self.nodes - self.rejected.len();
+            }
+        }
+        let mut reasons: Vec<String> =
+            counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        reasons.sort();
+        if !reasons.is_empty() {
+            text.push_str(&format!(" {}.", reasons.join(", ")));
+        }
+        text
+    }
+
+    /// The plugins that said so.
+    pub(crate) fn plugins(&self) -> BTreeSet<&'static str> {
+        let others = self.others.iter().map(|r| r.plugin);
+        self.rejected.iter().map(|(_, r)| r.plugin).chain(others).collect()
+    }
+}
+
+/// The filters of one cycle, with what they have computed about the pod.
+pub(crate) struct Cycle<'a> {
+    pub(crate) profile: &'a Profile,
+    pub(crate) pod: &'a Arc<PodInfo>,
+    pub(crate) cluster: &'a Snapshot,
+    /// Index of the plugin, and its state.
+    filters: Vec<(usize, State)>,
+    /// The only nodes that can do, and who says so.
+    only: Option<(BTreeSet<String>, Vec<&'static str>)>,
+}
+
+/// Looks for the node for a pod. `start` is where the search begins, so that large clusters are searched all round.
+pub(crate) fn schedule<'a>(
+    profile: &'a Profile,
+    pod: &'a Arc<PodInfo>,
+    cluster: &'a Snapshot,
     start: &mut usize,
     rng: &Rng,
-) -> Result<String, Unschedulable> {
-    if nodes.is_empty() {
-        let message = "no nodes available to schedule pods".to_owned();
-        return Err(Unschedulable { message, rejected_by: BTreeSet::new() });
+) -> (Decision, Option<Cycle<'a>>) {
+    let mut diagnosis = Diagnosis { nodes: cluster.len(), ..Diagnosis::default() };
+    if cluster.is_empty() {
+        return (Decision { chosen: None, diagnosis, scores: None }, None);
     }
-    let mut state = CycleState::default();
-    for plugin in plugins {
-        if let Err(rejection) = plugin.pre_filter(&mut state, pod) {
-            return Err(unschedulable(nodes.len(), &[rejection]));
+    let mut cycle = match Cycle::begin(profile, pod, cluster) {
+        Ok(cycle) => cycle,
+        Err(rejection) => {
+            diagnosis.others = Some(rejection);
+            diagnosis.before = true;
+            return (Decision { chosen: None, diagnosis, scores: None }, None);
+        }
+    };
+    let feasible = cycle.feasible(start, &mut diagnosis);
+    let (chosen, scores) = match feasible.as_slice() {
+        [] => (None, None),
+        [only] => (Some(only.slot), None),
+        many => {
+            let scores = cycle.scores(many);
+            (Some(best(&scores, rng)), Some(scores))
+        }
+    };
+    (Decision { chosen, diagnosis, scores }, Some(cycle))
+}
+
+impl<'a> Cycle<'a> {
+    fn begin(
+        profile: &'a Profile,
+        pod: &'a Arc<PodInfo>,
+        cluster: &'a Snapshot,
+    ) -> Result<Self, Rejection> {
+        let mut cycle = Self { profile, pod, cluster, filters: Vec::new(), only: None };
+        for (index, enabled) in profile.plugins.iter().enumerate().filter(|(_, enabled)| enabled.filters) {
+            match enabled.plugin.pre_filter(pod, cluster)? {
+                PreFilter::Skip => {}
+                PreFilter::Run(state) => cycle.filters.push((index, state)),
+                PreFilter::Only(names, state) => {
+                    cycle.filters.push((index, state));
+                    cycle.narrow(names, enabled.plugin.name())?;
+                }
+            }
+        }
+        Ok(cycle)
+    }
+
+    fn narrow(&mut self, names: BTreeSet<String>, plugin: &'static str) -> Result<(), Rejection> {
+        let (left, plugins) = match self.only.take() {
+            None => (names, vec![plugin]),
+            Some((left, mut plugins)) => {
+                plugins.push(plugin);
+                (left.intersection(&names).cloned().collect(), plugins)
+            }
+        };
+        if left.is_empty() {
+            let text = match plugins.as_slice() {
+                [one] => format!("node(s) didn't satisfy plugin {one}"),
+                all => format!("node(s) didn't satisfy plugin(s) [{}] simultaneously", all.join(" ")),
+            };
+            return Err(Rejection::unresolvable(plugin, text));
+        }
+        self.only = Some((left, plugins));
+        Ok(())
+    }
+
+    /// The nodes that can take the pod: enough of them to choose from.
+    fn feasible(&mut self, start: &mut usize, diagnosis: &mut Diagnosis) -> Vec<&'a NodeInfo> {
+        let cluster = self.cluster;
+        // Room was made for it there.
+        if let Some(nominated) = cluster.node(self.pod.nominated_node())
+            && self.only.as_ref().is_none_or(|(names, _)| names.contains(nominated.name()))
+            && self.passes(nominated).is_ok()
+        {
+            return vec![nominated];
+        }
+        let mut feasible = Vec::new();
+        if let Some((names, plugins)) = self.only.clone() {
+            let text = format!("node(s) didn't satisfy plugin(s) [{}]", plugins.join(" "));
+            diagnosis.others = Some(Rejection::unresolvable(plugins[0], text));
+            for node in names.iter().filter_map(|name| cluster.node(name)) {
+                match self.passes(node) {
+                    Ok(()) => feasible.push(node),
+                    Err(rejection) => diagnosis.rejected.push((node.slot, rejection)),
+                }
+            }
+            return feasible;
+        }
+        let all = cluster.len();
+        let enough = feasible_nodes_to_find(all, self.profile.percentage);
+        for offset in 0..all {
+            let node = cluster.nth((*start + offset) % all);
+            match self.passes(node) {
+                Ok(()) => feasible.push(node),
+                Err(rejection) => diagnosis.rejected.push((node.slot, rejection)),
+            }
+            if feasible.len() == enough {
+                break;
+            }
+        }
+        *start = (*start + feasible.len() + diagnosis.rejected.len()) % all;
+        feasible
+    }
+
+    /// Whether a node can take the pod, also when those come for which room was made there.
+    ///
+    /// Both with and without them: a pod may need one of them near, and they may never come.
+    pub(crate) fn passes(&mut self, node: &NodeInfo) -> Result<(), Rejection> {
+        let nominated = self.cluster.nominated(node.name());
+        let before: Vec<Arc<PodInfo>> = nominated
+            .iter()
+            .filter(|other| other.priority() >= self.pod.priority() && other.uid() != self.pod.uid())
+            .cloned()
+            .collect();
+        if before.is_empty() {
+            return self.filter(node);
+        }
+        let mut crowded = node.clone();
+        for other in &before {
+            crowded.add_pod(other.clone());
+            self.changed(other, &crowded, Change::Added);
+        }
+        let passed = self.filter(&crowded);
+        for other in &before {
+            self.changed(other, &crowded, Change::Removed);
+        }
+        passed.and_then(|()| self.filter(node))
+    }
+
+    fn filter(&self, node: &NodeInfo) -> Result<(), Rejection> {
+        self.filters.iter().try_for_each(|(index, state)| {
+            let view = View { pod: self.pod, cluster: self.cluster, state: &**state };
+            self.profile.plugins[*index].plugin.filter(&view, node)
+        })
+    }
+
+    /// Another pod comes to a node or goes, in imagination.
+    pub(crate) fn changed(&mut self, other: &PodInfo, node: &NodeInfo, change: Change) {
+        for (index, state) in &mut self.filters {
+            let plugin = &self.profile.plugins[*index].plugin;
+            plugin.pod_changed(&mut **state, self.pod, self.cluster, other, node, change);
         }
     }
-    let mut feasible = Vec::new();
-    let mut rejections = Vec::new();
-    let enough = feasible_nodes_to_find(nodes.len());
-    for offset in 0..nodes.len() {
-        let node = nodes[(*start + offset) % nodes.len()];
-        match plugins.iter().try_for_each(|plugin| plugin.filter(&state, pod, node)) {
-            Ok(()) => feasible.push(node),
-            Err(rejection) => rejections.push(rejection),
+
+    fn scores(&self, nodes: &[&NodeInfo]) -> Scores {
+        let mut totals = vec![0; nodes.len()];
+        let mut plugins = Vec::new();
+        for enabled in self.profile.plugins.iter().filter(|enabled| enabled.weight > 0) {
+            let plugin = &enabled.plugin;
+            let Some(state) = plugin.pre_score(self.pod, self.cluster, nodes) else { continue };
+            let view = View { pod: self.pod, cluster: self.cluster, state: &*state };
+            let mut scores: Vec<i64> = nodes.iter().map(|node| plugin.score(&view, node)).collect();
+            plugin.normalize(&view, nodes, &mut scores);
+            for (total, score) in totals.iter_mut().zip(&scores) {
+                *total += score * enabled.weight;
+            }
+            plugins.push((plugin.name(), enabled.weight, scores));
         }
-        if feasible.len() == enough {
-            break;
-        }
-    }
-    *start = (*start + feasible.len() + rejections.len()) % nodes.len();
-    match feasible.as_slice() {
-        [] => Err(unschedulable(nodes.len(), &rejections)),
-        [only] => Ok(only.name().to_owned()),
-        many => Ok(best(plugins, &state, pod, many, rng).to_owned()),
+        Scores { nodes: nodes.iter().map(|node| node.slot).collect(), plugins, totals }
     }
 }
 
 /// How many nodes that can take the pod are enough to choose from: all of a small cluster, a sample of a large one.
-fn feasible_nodes_to_find(all: usize) -> usize {
+fn feasible_nodes_to_find(all: usize, percentage: usize) -> usize {
     if all < MIN_FEASIBLE {
         return all;
     }
-    let percent = 50_usize.saturating_sub(all / 125).max(MIN_PERCENT);
+    let percent = match percentage {
+        0 => 50_usize.saturating_sub(all / 125).max(MIN_PERCENT),
+        set => set,
+    };
     (all * percent / 100).max(MIN_FEASIBLE)
 }
 
-fn best<'a>(
-    plugins: &[Box<dyn Plugin>],
-    state: &CycleState,
-    pod: &PodInfo,
-    nodes: &[&'a NodeInfo],
-    rng: &Rng,
-) -> &'a str {
-    let mut totals = vec![0; nodes.len()];
-    for plugin in plugins.iter().filter(|p| p.weight() > 0) {
-        let mut scores: Vec<i64> = nodes.iter().map(|node| plugin.score(state, pod, node)).collect();
-        plugin.normalize(&mut scores);
-        for (total, score) in totals.iter_mut().zip(scores) {
-            *total += score * plugin.weight();
-        }
-    }
-    let most = totals.iter().copied().max().unwrap_or(0);
-    let winners: Vec<&'a str> =
-        nodes.iter().zip(&totals).filter(|(_, total)| **total == most).map(|(node, _)| node.name()).collect();
+/// One of those with the most points.
+fn best(scores: &Scores, rng: &Rng) -> usize {
+    let most = scores.totals.iter().copied().max().unwrap_or(0);
+    let winners: Vec<usize> =
+        scores.nodes.iter().zip(&scores.totals).filter(|(_, t)| **t == most).map(|(slot, _)| *slot).collect();
     let chosen = rng.below(winners.len() as u64);
     winners[usize::try_from(chosen).unwrap_or(0)]
 }
 
-fn unschedulable(nodes: usize, rejections: &[Rejection]) -> Unschedulable {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in rejections.iter().flat_map(|r| &r.reasons) {
-        *counts.entry(reason).or_default() += 1;
-    }
-    let mut reasons: Vec<String> =
-        counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    reasons.sort();
-    let message = format!("0/{nodes} nodes are available: {}.", reasons.join(", "));
-    Unschedulable { message, rejected_by: rejections.iter().map(|r| r.plugin).collect() }
+/// Whether room on the node could help.
+pub(crate) fn is_resolvable(rejection: &Rejection) -> bool {
+    rejection.remedy == Remedy::Preemption
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plugins;
-    use serde_json::{Value, json};
-    use std::sync::Arc;
-
-    fn node(name: &str, cpu: &str, unschedulable: bool) -> NodeInfo {
-        let mut info = NodeInfo::default();
-        let node = json!({
-            "metadata": {"name": name}, "spec": {"unschedulable": unschedulable},
-            "status": {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "110"}}
-        });
-        info.set_node(Arc::new(serde_json::from_value(node).expect("a node")));
-        info
-    }
-
-    fn pod(requests: Value) -> PodInfo {
-        let pod = json!({
-            "metadata": {"name": "p", "uid": "p"},
-            "spec": {"containers": [{"name": "c", "resources": {"requests": requests}}]}
-        });
-        PodInfo::new(Arc::new(serde_json::from_value(pod).expect("a pod")))
-    }
-
-    fn run(pod: &PodInfo, nodes: &[NodeInfo]) -> Result<String, Unschedulable> {
-        let nodes: Vec<&NodeInfo> = nodes.iter().collect();
-        schedule(&plugins::all(), pod, &nodes, &mut 0, &Rng::seeded(1))
-    }
-
-    #[test]
-    fn the_node_with_most_room_is_chosen() {
-        let nodes = [node("a", "2", false), node("b", "8", false), node("c", "4", false)];
-        assert_eq!(run(&pod(json!({"cpu": "1"})), &nodes), Ok("b".to_owned()));
-    }
-
-    #[test]
-    fn the_message_counts_nodes_by_reason() {
-        let nodes = [node("a", "2", true), node("b", "1", false), node("c", "1", false)];
-        let failure = run(&pod(json!({"cpu": "3"})), &nodes).expect_err("no room");
-        assert_eq!(
-            failure.message,
-            "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu."
-        );
-        assert_eq!(failure.rejected_by, BTreeSet::from(["NodeResourcesFit", "NodeUnschedulable"]));
-    }
-
-    #[test]
-    fn without_nodes_it_says_so() {
-        let failure = run(&pod(json!({})), &[]).expect_err("no nodes");
-        assert_eq!(failure.message, "no nodes available to schedule pods");
-    }
-
-    #[test]
-    fn a_large_cluster_is_sampled() {
-        for (all, enough) in [(50, 50), (100, 100), (1000, 420), (5000, 500), (6000, 300)] {
-            assert_eq!(feasible_nodes_to_find(all), enough);
-        }
-    }
-}
+mod tests;

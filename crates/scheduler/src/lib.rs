@@ -5,13 +5,18 @@
 //! **Not here**: whether a node takes the pod in the end (the kubelet).
 //! **Upstream**: `pkg/scheduler`.
 
+mod binding;
 mod cache;
 mod cycle;
 mod error;
 pub mod framework;
 mod plugins;
+mod pod_status;
+mod preemption;
+mod profile;
 mod queue;
 mod scheduler;
+mod watches;
 
 pub use error::Error;
 pub use scheduler::{Config, run};

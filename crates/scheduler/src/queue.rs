@@ -10,17 +10,38 @@ use client::Key;
 use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-/// `podInitialBackoffSeconds`, `podMaxBackoffSeconds`.
-const BACKOFF: SignedDuration = SignedDuration::from_secs(1);
-const BACKOFF_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// `DefaultPodMaxInUnschedulablePodsDuration`.
 const UNSCHEDULABLE_MAX: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a pod is held back after its first attempt, and at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    /// `podInitialBackoffSeconds`.
+    pub(crate) initial: SignedDuration,
+    /// `podMaxBackoffSeconds`.
+    pub(crate) max: SignedDuration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { initial: SignedDuration::from_secs(1), max: SignedDuration::from_secs(10) }
+    }
+}
+
+impl Backoff {
+    /// Doubling with each attempt.
+    fn after(self, attempts: u32) -> SignedDuration {
+        let doubled = self.initial.checked_mul(1 << attempts.saturating_sub(1).min(30));
+        doubled.unwrap_or(self.max).min(self.max)
+    }
+}
 
 /// A pod in the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
-    pub(crate) info: PodInfo,
+    pub(crate) info: Arc<PodInfo>,
     /// How often it was tried.
     pub(crate) attempts: u32,
     /// When it came, for the order among equals.
@@ -32,11 +53,24 @@ pub(crate) struct Waiting {
 /// The order of turns: higher priority first, then who came first (`PrioritySort`).
 type Turn = (Reverse<i32>, Timestamp, u64);
 
+/// Why a pod is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    /// Something may have helped it meanwhile: it may go earlier if nobody else is there to be tried
+    /// (`SchedulerPopFromBackoffQ`).
+    Helped,
+    /// Something of ours failed: it is not tried before its time.
+    Failed,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
+    backoff: Backoff,
     active: BTreeMap<Turn, Waiting>,
-    backoff: BTreeMap<(Timestamp, u64), Waiting>,
+    held: BTreeMap<(Held, Timestamp, u64), Waiting>,
     unschedulable: HashMap<Key, (Timestamp, Waiting)>,
+    /// When pods became unschedulable, in that order.
+    parked: BTreeSet<(Timestamp, Key)>,
     /// Where a pod is, if it is in one of the ordered places.
     places: HashMap<Key, Place>,
     sequence: u64,
@@ -45,29 +79,38 @@ pub(crate) struct Queue {
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Active(Turn),
-    Backoff((Timestamp, u64)),
+    Held((Held, Timestamp, u64)),
 }
 
 impl Queue {
-    /// A pod is new or changed. A change may be what it was waiting for.
-    pub(crate) fn set(&mut self, info: PodInfo, now: Timestamp) {
+    /// An empty queue.
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        Self { backoff, ..Self::default() }
+    }
+
+    /// A pod is new or changed. A change may be what it was waiting for: `helps` says whether one plugin's rejection
+    /// may be undone by it.
+    pub(crate) fn set(
+        &mut self,
+        info: Arc<PodInfo>,
+        helps: impl Fn(&str, &PodInfo, &ClusterEvent) -> bool,
+        now: Timestamp,
+    ) {
         let key = info.key();
-        if let Some(Place::Active(_) | Place::Backoff(_)) = self.places.get(&key) {
-            if let Some(waiting) = self.waiting_mut(&key) {
-                waiting.info = info;
-            }
+        if let Some(waiting) = self.waiting_mut(&key) {
+            waiting.info = info;
             return;
         }
-        match self.unschedulable.remove(&key) {
+        match self.take_parked(&key) {
             Some((parked, mut waiting)) => {
+                let old = std::mem::replace(&mut waiting.info, info);
                 // Its own status, which we write ourselves, changes nothing for it.
-                let same = waiting.info.pod.spec == info.pod.spec
-                    && waiting.info.pod.metadata.labels == info.pod.metadata.labels;
-                waiting.info = info;
-                if same {
-                    self.unschedulable.insert(key, (parked, waiting));
+                let same = old.pod.spec == waiting.info.pod.spec && old.labels() == waiting.info.labels();
+                let event = ClusterEvent::PodUpdated(old);
+                if !same && is_helped(&waiting, &event, &helps) {
+                    self.release(parked, waiting, now);
                 } else {
-                    self.activate(waiting);
+                    self.keep(parked, waiting);
                 }
             }
             None => {
@@ -81,15 +124,18 @@ impl Queue {
     pub(crate) fn remove(&mut self, key: &Key) {
         match self.places.remove(key) {
             Some(Place::Active(turn)) => drop(self.active.remove(&turn)),
-            Some(Place::Backoff(at)) => drop(self.backoff.remove(&at)),
-            None => drop(self.unschedulable.remove(key)),
+            Some(Place::Held(at)) => drop(self.held.remove(&at)),
+            None => drop(self.take_parked(key)),
         }
     }
 
     /// Whose turn it is.
     pub(crate) fn pop(&mut self, now: Timestamp) -> Option<Waiting> {
         self.flush(now);
-        let (_, mut waiting) = self.active.pop_first()?;
+        let mut waiting = match self.active.pop_first() {
+            Some((_, waiting)) => waiting,
+            None => self.held.first_entry().filter(|entry| entry.key().0 == Held::Helped)?.remove(),
+        };
         self.places.remove(&waiting.info.key());
         waiting.attempts += 1;
         Some(waiting)
@@ -98,35 +144,33 @@ impl Queue {
     /// A pod that no node could take, and who said so.
     pub(crate) fn park(&mut self, mut waiting: Waiting, rejected_by: BTreeSet<&'static str>, now: Timestamp) {
         waiting.rejected_by = rejected_by;
-        self.unschedulable.insert(waiting.info.key(), (now, waiting));
+        self.keep(now, waiting);
     }
 
     /// A pod whose try failed for a reason of ours: it comes again after its back-off.
     pub(crate) fn hold_back(&mut self, waiting: Waiting, now: Timestamp) {
-        let until = now + backoff(waiting.attempts);
-        self.sequence += 1;
-        let at = (until, self.sequence);
-        self.places.insert(waiting.info.key(), Place::Backoff(at));
-        self.backoff.insert(at, waiting);
+        let until = now + self.backoff.after(waiting.attempts);
+        self.hold(Held::Failed, until, waiting);
+    }
+
+    /// A parked pod is to be tried again, whatever it waits for.
+    pub(crate) fn retry(&mut self, key: &Key) {
+        if let Some((_, waiting)) = self.take_parked(key) {
+            self.activate(waiting);
+        }
     }
 
     /// Something happened: whoever may be helped by it comes again.
     pub(crate) fn happened(
         &mut self,
-        event: ClusterEvent,
-        may_help: impl Fn(&str, ClusterEvent) -> bool,
+        event: &ClusterEvent,
+        helps: impl Fn(&str, &PodInfo, &ClusterEvent) -> bool,
         now: Timestamp,
     ) {
-        let helped: Vec<Key> = self
-            .unschedulable
-            .iter()
-            .filter(|(_, (_, waiting))| {
-                waiting.rejected_by.is_empty() || waiting.rejected_by.iter().any(|p| may_help(p, event))
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
+        let helped = self.unschedulable.iter().filter(|(_, (_, waiting))| is_helped(waiting, event, &helps));
+        let helped: Vec<Key> = helped.map(|(key, _)| key.clone()).collect();
         for key in helped {
-            if let Some((parked, waiting)) = self.unschedulable.remove(&key) {
+            if let Some((parked, waiting)) = self.take_parked(&key) {
                 self.release(parked, waiting, now);
             }
         }
@@ -134,8 +178,8 @@ impl Queue {
 
     /// When `pop` may have something that it has not now.
     pub(crate) fn next_at(&self) -> Option<Timestamp> {
-        let held = self.backoff.keys().next().map(|(at, _)| *at);
-        let parked = self.unschedulable.values().map(|(at, _)| *at + UNSCHEDULABLE_MAX).min();
+        let held = self.held.keys().map(|(_, at, _)| *at).next();
+        let parked = self.parked.first().map(|(at, _)| *at + UNSCHEDULABLE_MAX);
         match (held, parked) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, other) => one.or(other),
@@ -143,33 +187,35 @@ impl Queue {
     }
 
     fn flush(&mut self, now: Timestamp) {
-        while let Some(entry) = self.backoff.first_entry().filter(|e| e.key().0 <= now) {
-            let waiting = entry.remove();
-            self.activate(waiting);
-        }
-        let old: Vec<Key> = self
-            .unschedulable
-            .iter()
-            .filter(|(_, (at, _))| *at + UNSCHEDULABLE_MAX <= now)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in old {
-            if let Some((_, waiting)) = self.unschedulable.remove(&key) {
-                self.activate(waiting);
+        for held in [Held::Helped, Held::Failed] {
+            let due = (held, Timestamp::MIN, 0)..=(held, now, u64::MAX);
+            let due: Vec<_> = self.held.range(due).map(|(at, _)| *at).collect();
+            for at in due {
+                if let Some(waiting) = self.held.remove(&at) {
+                    self.activate(waiting);
+                }
             }
+        }
+        while let Some((_, key)) = self.parked.first().filter(|(at, _)| *at + UNSCHEDULABLE_MAX <= now).cloned() {
+            self.retry(&key);
         }
     }
 
     /// Out of the unschedulable pods: at once if its back-off is over, else when it is.
     fn release(&mut self, parked: Timestamp, waiting: Waiting, now: Timestamp) {
-        if parked + backoff(waiting.attempts) <= now {
+        let until = parked + self.backoff.after(waiting.attempts);
+        if until <= now {
             self.activate(waiting);
         } else {
-            self.sequence += 1;
-            let at = (parked + backoff(waiting.attempts), self.sequence);
-            self.places.insert(waiting.info.key(), Place::Backoff(at));
-            self.backoff.insert(at, waiting);
+            self.hold(Held::Helped, until, waiting);
         }
+    }
+
+    fn hold(&mut self, why: Held, until: Timestamp, waiting: Waiting) {
+        self.sequence += 1;
+        let at = (why, until, self.sequence);
+        self.places.insert(waiting.info.key(), Place::Held(at));
+        self.held.insert(at, waiting);
     }
 
     fn activate(&mut self, waiting: Waiting) {
@@ -179,74 +225,111 @@ impl Queue {
         self.active.insert(turn, waiting);
     }
 
+    fn keep(&mut self, parked: Timestamp, waiting: Waiting) {
+        let key = waiting.info.key();
+        self.parked.insert((parked, key.clone()));
+        self.unschedulable.insert(key, (parked, waiting));
+    }
+
+    fn take_parked(&mut self, key: &Key) -> Option<(Timestamp, Waiting)> {
+        let (parked, waiting) = self.unschedulable.remove(key)?;
+        self.parked.remove(&(parked, key.clone()));
+        Some((parked, waiting))
+    }
+
     fn waiting_mut(&mut self, key: &Key) -> Option<&mut Waiting> {
         match self.places.get(key)? {
             Place::Active(turn) => self.active.get_mut(turn),
-            Place::Backoff(at) => self.backoff.get_mut(at),
+            Place::Held(at) => self.held.get_mut(at),
         }
     }
 }
 
-/// One second, doubling with each attempt, up to ten.
-fn backoff(attempts: u32) -> SignedDuration {
-    let doublings = attempts.saturating_sub(1).min(10);
-    (BACKOFF * 2_i32.pow(doublings)).min(BACKOFF_MAX)
+fn is_helped(
+    waiting: &Waiting,
+    event: &ClusterEvent,
+    helps: &impl Fn(&str, &PodInfo, &ClusterEvent) -> bool,
+) -> bool {
+    waiting.rejected_by.is_empty() || waiting.rejected_by.iter().any(|plugin| helps(plugin, &waiting.info, event))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::testing::full;
     use serde_json::json;
-    use std::sync::Arc;
 
     fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("in range")
+        Timestamp::from_second(1_767_225_600 + second).expect("a time")
     }
 
-    fn pod(name: &str, priority: i32, label: &str) -> PodInfo {
-        let pod = json!({
-            "metadata": {"name": name, "namespace": "ns", "uid": name, "labels": {"l": label}},
-            "spec": {"priority": priority, "containers": []}
-        });
-        PodInfo::new(Arc::new(serde_json::from_value(pod).expect("a pod")))
+    fn pod(name: &str, priority: i32, label: &str) -> Arc<PodInfo> {
+        full(json!({"metadata": {"name": name, "labels": {"l": label}}, "spec": {"priority": priority}}))
     }
 
     fn pop(queue: &mut Queue, second: i64) -> Option<String> {
-        queue.pop(at(second)).and_then(|w| w.info.pod.metadata.name.clone())
+        queue.pop(at(second)).map(|waiting| waiting.info.name().to_owned())
+    }
+
+    fn never(_: &str, _: &PodInfo, _: &ClusterEvent) -> bool {
+        false
+    }
+
+    fn fits(plugin: &str, _: &PodInfo, event: &ClusterEvent) -> bool {
+        plugin == "NodeResourcesFit" && matches!(event, ClusterEvent::AssignedPodDeleted(_))
+    }
+
+    /// A queue in which `a` was tried at second 0 and rejected by a plugin.
+    fn parked(plugin: &'static str) -> Queue {
+        let mut queue = Queue::default();
+        queue.set(pod("a", 0, "x"), never, at(0));
+        let waiting = queue.pop(at(0)).expect("its turn");
+        queue.park(waiting, BTreeSet::from([plugin]), at(0));
+        queue
     }
 
     #[test]
     fn higher_priority_goes_first_then_who_came_first() {
         let mut queue = Queue::default();
         for (name, priority, second) in [("b", 0, 1), ("a", 0, 2), ("c", 5, 3)] {
-            queue.set(pod(name, priority, ""), at(second));
+            queue.set(pod(name, priority, ""), never, at(second));
         }
         let order: Vec<_> = std::iter::from_fn(|| pop(&mut queue, 9)).collect();
         assert_eq!(order, ["c", "b", "a"]);
     }
 
     #[test]
-    fn a_parked_pod_comes_back_only_when_it_may_be_helped_and_after_its_back_off() {
-        let mut queue = Queue::default();
-        queue.set(pod("a", 0, ""), at(0));
-        let waiting = queue.pop(at(0)).expect("its turn");
-        queue.park(waiting, BTreeSet::from(["NodeResourcesFit"]), at(0));
-        let fits =
-            |plugin: &str, event| plugin == "NodeResourcesFit" && event == ClusterEvent::AssignedPodGone;
-        queue.happened(ClusterEvent::NodeTaints, fits, at(5));
+    fn a_parked_pod_comes_back_only_when_it_may_be_helped() {
+        let mut queue = parked("NodeResourcesFit");
+        queue.happened(&ClusterEvent::NamespaceChanged, fits, at(5));
         assert_eq!(pop(&mut queue, 5), None);
-        queue.happened(ClusterEvent::AssignedPodGone, fits, at(0));
-        assert_eq!(pop(&mut queue, 0), None);
+        queue.happened(&ClusterEvent::AssignedPodDeleted(pod("b", 0, "")), fits, at(5));
+        assert_eq!(pop(&mut queue, 5).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn back_off_lets_others_go_first_and_ends_early_where_there_are_none() {
+        let mut queue = parked("NodeResourcesFit");
+        queue.happened(&ClusterEvent::AssignedPodDeleted(pod("b", 0, "")), fits, at(0));
+        queue.set(pod("c", 0, ""), never, at(0));
         assert_eq!(queue.next_at(), Some(at(1)));
+        assert_eq!(pop(&mut queue, 0).as_deref(), Some("c"));
+        assert_eq!(pop(&mut queue, 0).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_pod_whose_try_failed_is_not_tried_before_its_time() {
+        let mut queue = Queue::default();
+        queue.set(pod("a", 0, ""), never, at(0));
+        let waiting = queue.pop(at(0)).expect("its turn");
+        queue.hold_back(waiting, at(0));
+        assert_eq!((pop(&mut queue, 0), queue.next_at()), (None, Some(at(1))));
         assert_eq!(pop(&mut queue, 1).as_deref(), Some("a"));
     }
 
     #[test]
     fn a_parked_pod_comes_back_after_five_minutes_anyway() {
-        let mut queue = Queue::default();
-        queue.set(pod("a", 0, ""), at(0));
-        let waiting = queue.pop(at(0)).expect("its turn");
-        queue.park(waiting, BTreeSet::from(["NodeName"]), at(0));
+        let mut queue = parked("NodeName");
         assert_eq!(queue.next_at(), Some(at(300)));
         assert_eq!(pop(&mut queue, 299), None);
         assert_eq!(pop(&mut queue, 300).as_deref(), Some("a"));
@@ -254,19 +337,21 @@ mod tests {
 
     #[test]
     fn a_parked_pod_that_was_changed_comes_back_but_not_for_its_status() {
-        let mut queue = Queue::default();
-        queue.set(pod("a", 0, "x"), at(0));
-        let waiting = queue.pop(at(0)).expect("its turn");
-        queue.park(waiting, BTreeSet::from(["NodeAffinity"]), at(0));
-        queue.set(pod("a", 0, "x"), at(1));
+        let updated = |_: &str, _: &PodInfo, event: &ClusterEvent| matches!(event, ClusterEvent::PodUpdated(_));
+        let mut queue = parked("NodeAffinity");
+        queue.set(pod("a", 0, "x"), updated, at(1));
         assert_eq!(pop(&mut queue, 1), None);
-        queue.set(pod("a", 0, "y"), at(2));
+        queue.set(pod("a", 0, "y"), never, at(2));
+        assert_eq!(pop(&mut queue, 2), None);
+        queue.set(pod("a", 0, "z"), updated, at(2));
         assert_eq!(pop(&mut queue, 2).as_deref(), Some("a"));
+        queue.remove(&pod("a", 0, "").key());
+        assert_eq!(queue.next_at(), None);
     }
 
     #[test]
     fn back_off_doubles_up_to_ten_seconds() {
-        let delays: Vec<_> = (1..7).map(|n| backoff(n).as_secs()).collect();
+        let delays: Vec<_> = (1..7).map(|n| Backoff::default().after(n).as_secs()).collect();
         assert_eq!(delays, [1, 2, 4, 8, 10, 10]);
     }
 }

@@ -1,81 +1,90 @@
 //! The loop: watches feed cache and queue, each pod whose turn it is gets a cycle, and its binding a task.
 //!
-//! **Contract**: decisions are made one after the other on one task; bindings run beside it. A failed binding gives the
-//! room back and holds the pod back.
-//! **Upstream**: `pkg/scheduler/schedule_one.go`, `eventhandlers.go`.
+//! **Contract**: decisions are made one after the other on one task; bindings and preemptions are carried out beside it.
+//! A failed binding gives the room back and holds the pod back.
+//! **Upstream**: `pkg/scheduler/schedule_one.go`.
 
-use crate::Error;
+use crate::binding::Binder;
 use crate::cache::Cache;
-use crate::cycle::{Unschedulable, schedule};
-use crate::framework::{ClusterEvent, Plugin, PodInfo};
-use crate::plugins;
+use crate::cycle::schedule;
+use crate::framework::{ClusterEvent, PodInfo, Preparation};
+use crate::preemption::{Candidate, Preemption, preempt};
+use crate::profile::Profile;
 use crate::queue::{Queue, Waiting};
-use api::k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod, PodCondition};
-use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use api::pod::{condition, is_terminal, is_terminating, node_name};
+use crate::{Error, plugins, pod_status, watches};
+use api::k8s_openapi::api::core::v1::Pod;
+use api::pod::is_terminating;
 use client::events::Type;
-use client::{Delta, Informers, Interner, Key, Recorder};
+use client::{Informer, Informers, Interner, Recorder};
 use component_base::Context;
 use component_base::logging::chain;
 use jiff::Timestamp;
-use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Preconditions};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// `VolumeBindingArgs.bindTimeoutSeconds`.
+const BIND_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// What the launcher decides about a scheduler.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Only pods with this `spec.schedulerName` are scheduled.
-    pub name: String,
     /// What other components of the process keep of the same objects.
     pub interner: Interner,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self { name: "default-scheduler".to_owned(), interner: Interner::default() }
-    }
-}
+/// Something that is to be done with the scheduler's state, on its own task.
+pub(crate) type Act = Box<dyn FnOnce(&mut Scheduler) + Send>;
 
 /// Schedules pods until the context ends.
 pub async fn run(context: Context, client: kube::Client, config: Config) -> Result<(), Error> {
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
-    let mut nodes = informers.of::<Node>().subscribe();
-    let mut pods = informers.of::<Pod>().subscribe();
-    let recorder = Recorder::new(client.clone(), &config.name, None, &context);
-    let (failed, mut failures) = mpsc::unbounded_channel();
+    let profiles = vec![plugins::default_profile()];
+    let (acts, mut changes) = mpsc::unbounded_channel();
+    let kinds = watches::start(&informers, &context, &acts);
+    let recorders =
+        profiles.iter().map(|profile| Recorder::new(client.clone(), &profile.name, None, &context)).collect();
     let mut scheduler = Scheduler {
+        binder: Binder {
+            context: context.clone(),
+            client: client.clone(),
+            claims: informers.of(),
+            timeout: BIND_TIMEOUT,
+        },
         context: context.clone(),
         client,
-        config,
-        recorder,
-        plugins: plugins::all(),
+        recorders,
+        profiles,
         cache: Cache::default(),
         queue: Queue::default(),
+        pods: informers.of(),
+        preempting: HashSet::new(),
         start: 0,
-        failed,
         synced: 0,
+        acts,
     };
     loop {
         let next = scheduler.queue.next_at();
         tokio::select! {
             biased;
             () = context.shutdown.requested() => return Ok(()),
-            delta = nodes.recv() => scheduler.node_changed(delta.ok_or(Error::WatchEnded("nodes"))?),
-            delta = pods.recv() => scheduler.pod_changed(delta.ok_or(Error::WatchEnded("pods"))?),
-            Some(waiting) = failures.recv() => scheduler.binding_failed(waiting),
+            act = changes.recv() => act.ok_or(Error::WatchEnded("everything"))?(&mut scheduler),
             () = alarm(&context, next) => {}
         }
         // Everything that is known comes before the next decision.
-        while let Some(delta) = nodes.try_recv() {
-            scheduler.node_changed(delta);
+        while let Ok(act) = changes.try_recv() {
+            act(&mut scheduler);
         }
-        while let Some(delta) = pods.try_recv() {
-            scheduler.pod_changed(delta);
+        // A decision on half of the nodes, or without the pods on them, would be wrong.
+        if scheduler.synced < kinds {
+            continue;
         }
-        scheduler.schedule_all();
+        scheduler.cache.snapshot.refresh();
+        while let Some(waiting) = scheduler.queue.pop(context.clock.now()) {
+            scheduler.schedule_one(waiting);
+        }
     }
 }
 
@@ -89,201 +98,216 @@ async fn alarm(context: &Context, at: Option<Timestamp>) {
     }
 }
 
-struct Scheduler {
+/// All of a scheduler's state.
+pub(crate) struct Scheduler {
     context: Context,
     client: kube::Client,
-    config: Config,
-    recorder: Recorder,
-    plugins: Vec<Box<dyn Plugin>>,
-    cache: Cache,
-    queue: Queue,
+    binder: Binder,
+    /// One a profile, in the same order.
+    recorders: Vec<Recorder>,
+    pub(crate) profiles: Vec<Profile>,
+    pub(crate) cache: Cache,
+    pub(crate) queue: Queue,
+    pods: Informer<Pod>,
+    /// Pods for which others are being told to leave.
+    preempting: HashSet<String>,
     start: usize,
-    failed: mpsc::UnboundedSender<Waiting>,
-    /// How many of the two watches have told everything that existed.
-    synced: u8,
+    /// How many of the watches have told everything that existed.
+    pub(crate) synced: usize,
+    acts: mpsc::UnboundedSender<Act>,
 }
 
 impl Scheduler {
-    fn schedule_all(&mut self) {
-        // A decision on half of the nodes, or without the pods on them, would be wrong.
-        if self.synced < 2 {
+    /// One pod: choose, assume, bind; or make room; or say why not.
+    fn schedule_one(&mut self, waiting: Waiting) {
+        let pod = waiting.info.clone();
+        let Some(at) = self.profile_of(&pod) else { return };
+        let profile = &self.profiles[at];
+        let (snapshot, rng, now) = (&self.cache.snapshot, &self.context.rng, self.context.clock.now());
+        let (decision, cycle) = schedule(profile, &pod, snapshot, &mut self.start, rng);
+        if let Some(slot) = decision.chosen {
+            let node = snapshot.at(slot);
+            let plugins = profile.plugins.iter().filter(|enabled| enabled.filters);
+            let preparations: Vec<Preparation> =
+                plugins.flat_map(|enabled| enabled.plugin.prepare(&pod, snapshot, node)).collect();
+            let node = node.name().to_owned();
+            self.bind(waiting, at, node, preparations);
             return;
         }
-        while let Some(waiting) = self.queue.pop(self.context.clock.now()) {
-            self.schedule_one(waiting);
-        }
+        let args = profile.preemption.as_ref().filter(|_| !snapshot.is_empty());
+        let preemption = args
+            .filter(|_| !self.preempting.contains(pod.uid()))
+            .map(|args| preempt(cycle, &pod, &decision.diagnosis, args, now, rng));
+        let mut message = decision.diagnosis.message();
+        let nominated = match preemption {
+            Some(Preemption::Nominate(candidate)) => {
+                let node = candidate.node.clone();
+                self.make_room(&pod, at, candidate);
+                Some(node)
+            }
+            Some(Preemption::Hopeless(why)) => {
+                message.push_str(&format!(" preemption: {why}"));
+                self.cache.snapshot.remove_nomination(pod.uid());
+                Some(String::new())
+            }
+            Some(Preemption::NotEligible(why)) => {
+                message.push_str(&format!(" preemption: {why}"));
+                None
+            }
+            None => None,
+        };
+        self.recorders[at].on(&*pod.pod, Type::Warning, "FailedScheduling", message.clone());
+        self.explain(&pod.pod, "Unschedulable", &message, nominated.as_deref());
+        self.queue.park(waiting, decision.diagnosis.plugins(), now);
     }
 
-    /// One pod: choose, assume, bind; or say why not.
-    fn schedule_one(&mut self, waiting: Waiting) {
-        let nodes = self.cache.nodes();
-        match schedule(&self.plugins, &waiting.info, &nodes, &mut self.start, &self.context.rng) {
-            Ok(node) => {
-                self.cache.assume(waiting.info.clone(), &node);
-                self.bind(waiting, node);
-            }
-            Err(Unschedulable { message, rejected_by }) => {
-                self.recorder.on(&*waiting.info.pod, Type::Warning, "FailedScheduling", message.clone());
-                self.explain(&waiting.info.pod, "Unschedulable", message);
-                self.queue.park(waiting, rejected_by, self.context.clock.now());
-            }
-        }
-    }
-
-    fn bind(&self, waiting: Waiting, node: String) {
-        let pod = waiting.info.pod.clone();
-        let (client, recorder, failed) = (self.client.clone(), self.recorder.clone(), self.failed.clone());
+    /// Counts the pod on its node from now on, and tells the API.
+    fn bind(&mut self, waiting: Waiting, profile: usize, node: String, preparations: Vec<Preparation>) {
+        self.cache.assume(&waiting.info, &node);
+        self.cache.snapshot.volumes.assume(&preparations);
+        self.cache.snapshot.remove_nomination(waiting.info.uid());
+        let (binder, recorder, acts) =
+            (self.binder.clone(), self.recorders[profile].clone(), self.acts.clone());
         self.context.shutdown.spawn(async move {
-            let key = Key::of(&*pod);
-            match bind(client, &pod, &node).await {
+            let pod = waiting.info.pod.clone();
+            let done: Act = match binder.run(&pod, &node, &preparations).await {
                 Ok(()) => {
+                    let key = waiting.info.key();
                     let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
                     recorder.on(&*pod, Type::Normal, "Scheduled", text);
+                    if preparations.is_empty() {
+                        return;
+                    }
+                    Box::new(move |scheduler| scheduler.cache.snapshot.volumes.forget(&preparations))
                 }
-                Err(error) => {
-                    tracing::warn!(pod = %key.name, "bind: {}", chain(&error));
-                    let text = format!("running Bind plugin: {error}");
-                    recorder.on(&*pod, Type::Warning, "FailedScheduling", text);
-                    // Without a receiver the scheduler has ended, and the next one starts from the API.
-                    let _ = failed.send(waiting);
+                Err(failure) => {
+                    tracing::warn!(pod = %waiting.info.key(), "{failure}");
+                    recorder.on(&*pod, Type::Warning, "FailedScheduling", failure.to_string());
+                    let message = failure.to_string();
+                    Box::new(move |scheduler| {
+                        scheduler.cache.snapshot.volumes.forget(&preparations);
+                        scheduler.binding_failed(waiting, &message);
+                    })
                 }
-            }
+            };
+            // Without a receiver the scheduler has ended, and the next one starts from the API.
+            let _ = acts.send(done);
         });
     }
 
-    fn binding_failed(&mut self, waiting: Waiting) {
-        let uid = waiting.info.uid().to_owned();
-        if self.cache.remove_pod(&uid) {
-            self.happened(ClusterEvent::AssignedPodGone);
+    fn binding_failed(&mut self, waiting: Waiting, message: &str) {
+        if let Some(event) = self.cache.remove_pod(waiting.info.uid()) {
+            self.happened(&event);
         }
-        self.queue.hold_back(waiting, self.context.clock.now());
+        // It may be gone, or somebody else has bound it.
+        let Some(pod) = self.pods.get_key(&waiting.info.key()) else { return };
+        if pod.metadata.uid == waiting.info.pod.metadata.uid && api::pod::node_name(&pod).is_empty() {
+            self.explain(&pod, "SchedulerError", message, None);
+            self.queue.hold_back(waiting, self.context.clock.now());
+        }
     }
 
-    /// Writes why a pod is not scheduled into its `PodScheduled` condition.
-    fn explain(&self, pod: &Arc<Pod>, reason: &'static str, message: String) {
-        if let Some(old) = condition(pod, "PodScheduled")
-            && old.status == "False"
-            && old.reason.as_deref() == Some(reason)
-            && old.message.as_deref() == Some(message.as_str())
-        {
+    /// Keeps room on a node for a pod, and tells those who must leave.
+    fn make_room(&mut self, pod: &Arc<PodInfo>, profile: usize, candidate: Candidate) {
+        let Candidate { node, victims, .. } = candidate;
+        let nominated = self.cache.snapshot.nominated(&node);
+        let less: Vec<Arc<PodInfo>> =
+            nominated.iter().filter(|other| other.priority() < pod.priority()).cloned().collect();
+        for other in &less {
+            self.cache.snapshot.remove_nomination(other.uid());
+        }
+        self.cache.snapshot.nominate(pod.clone(), &node);
+        let victims: Vec<_> = victims.into_iter().filter(|victim| !is_terminating(&victim.pod)).collect();
+        if victims.is_empty() && less.is_empty() {
             return;
         }
-        let (pod, client) = (pod.clone(), self.client.clone());
-        let now = Time(self.context.clock.now());
+        self.preempting.insert(pod.uid().to_owned());
+        let (client, recorder, acts) = (self.client.clone(), self.recorders[profile].clone(), self.acts.clone());
+        let (pod, name) = (pod.clone(), self.profiles[profile].name.clone());
+        let clock = self.context.clock.clone();
         self.context.shutdown.spawn(async move {
-            if let Err(error) = patch_condition(client, &pod, reason, message, now).await {
-                tracing::debug!(pod = pod.metadata.name, "update the pod's condition: {}", chain(&error));
+            let clear = serde_json::json!({"nominatedNodeName": null});
+            for other in less {
+                if let Err(error) = pod_status::write(client.clone(), &other.pod, clear.clone()).await {
+                    tracing::debug!(pod = %other.key(), "clear the nominated node: {}", chain(&error));
+                }
+            }
+            let mut failed = false;
+            for victim in victims {
+                match evict(client.clone(), &victim, &name, clock.now()).await {
+                    Ok(()) => {
+                        let text = format!("Preempted by pod {} on node {node}", pod.uid());
+                        recorder.on(&*victim.pod, Type::Normal, "Preempted", text);
+                    }
+                    Err(error) => {
+                        failed = true;
+                        tracing::warn!(pod = %victim.key(), "preempt: {}", chain(&error));
+                    }
+                }
+            }
+            let done: Act = Box::new(move |scheduler| {
+                scheduler.preempting.remove(pod.uid());
+                if failed {
+                    scheduler.queue.retry(&pod.key());
+                }
+            });
+            let _ = acts.send(done);
+        });
+    }
+
+    /// Writes why a pod is not scheduled into its status, and where room is kept for it if that is said.
+    pub(crate) fn explain(&self, pod: &Arc<Pod>, reason: &str, message: &str, nominated: Option<&str>) {
+        let now = self.context.clock.now();
+        let Some(change) = pod_status::unscheduled(pod, reason, message, nominated, now) else { return };
+        let (pod, client) = (pod.clone(), self.client.clone());
+        self.context.shutdown.spawn(async move {
+            if let Err(error) = pod_status::write(client, &pod, change).await {
+                tracing::debug!(pod = pod.metadata.name, "update the pod's status: {}", chain(&error));
             }
         });
     }
 
-    fn node_changed(&mut self, delta: Delta<Node>) {
-        match delta {
-            Delta::Synced => self.synced += 1,
-            Delta::Deleted(node) => self.cache.remove_node(node.metadata.name.as_deref().unwrap_or_default()),
-            Delta::Added(node) | Delta::Updated { new: node, .. } => {
-                for event in self.cache.set_node(node) {
-                    self.happened(event);
-                }
-            }
-        }
+    /// The profile by whose rules a pod is scheduled; none if it is not ours.
+    pub(crate) fn profile_of(&self, pod: &PodInfo) -> Option<usize> {
+        let name = pod.spec()?.scheduler_name.as_deref()?;
+        self.profiles.iter().position(|profile| profile.name == name)
     }
 
-    fn pod_changed(&mut self, delta: Delta<Pod>) {
-        match delta {
-            Delta::Synced => self.synced += 1,
-            Delta::Deleted(pod) => {
-                self.queue.remove(&Key::of(&*pod));
-                if self.cache.remove_pod(pod.metadata.uid.as_deref().unwrap_or_default()) {
-                    self.happened(ClusterEvent::AssignedPodGone);
-                }
-            }
-            Delta::Added(pod) | Delta::Updated { new: pod, .. } => self.pod_is(pod),
-        }
+    /// A pod waits for its turn, or has changed while it does.
+    pub(crate) fn enqueue(&mut self, pod: Arc<PodInfo>, profile: usize) {
+        let profile = &self.profiles[profile];
+        self.queue.set(pod, |name, pod, event| helps(profile, name, pod, event), self.context.clock.now());
     }
 
-    fn pod_is(&mut self, pod: Arc<Pod>) {
-        if !node_name(&pod).is_empty() {
-            self.queue.remove(&Key::of(&*pod));
-            if self.cache.set_pod(&pod) {
-                self.happened(ClusterEvent::AssignedPodGone);
-            }
-            return;
-        }
-        let spec = pod.spec.as_ref();
-        let ours = spec.and_then(|s| s.scheduler_name.as_deref()) == Some(self.config.name.as_str());
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        if !ours || is_terminal(&pod) || is_terminating(&pod) {
-            self.queue.remove(&Key::of(&*pod));
-            return;
-        }
-        // Assumed: its binding is under way.
-        if self.cache.is_placed(uid) {
-            return;
-        }
-        let info = PodInfo::new(pod);
-        let gate = self.plugins.iter().find_map(|plugin| plugin.pre_enqueue(&info).err());
-        match gate {
-            Some(rejection) => self.explain(&info.pod, "SchedulingGated", rejection.reasons.join(", ")),
-            None => self.queue.set(info, self.context.clock.now()),
-        }
-    }
-
-    fn happened(&mut self, event: ClusterEvent) {
-        let plugins = &self.plugins;
-        let helps = |name: &str, event| plugins.iter().any(|p| p.name() == name && p.may_help(event));
+    /// Something happened that may help pods that wait.
+    pub(crate) fn happened(&mut self, event: &ClusterEvent) {
+        let profiles = &self.profiles;
+        let helps = |name: &str, pod: &PodInfo, event: &ClusterEvent| {
+            let wanted = pod.spec().and_then(|spec| spec.scheduler_name.as_deref());
+            let profile = profiles.iter().find(|profile| Some(profile.name.as_str()) == wanted);
+            profile.is_some_and(|profile| helps(profile, name, pod, event))
+        };
         self.queue.happened(event, helps, self.context.clock.now());
     }
 }
 
-async fn bind(client: kube::Client, pod: &Pod, node: &str) -> Result<(), kube::Error> {
-    let binding = Binding {
-        metadata: ObjectMeta {
-            name: pod.metadata.name.clone(),
-            namespace: pod.metadata.namespace.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectMeta::default()
-        },
-        target: ObjectReference {
-            kind: Some("Node".to_owned()),
-            name: Some(node.to_owned()),
-            ..ObjectReference::default()
-        },
-    };
-    let pods = Api::<Pod>::namespaced(client, pod.metadata.namespace.as_deref().unwrap_or_default());
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let answer = pods.create_subresource("binding", name, &PostParams::default(), &binding).await;
-    answer.map(|_: serde_json::Value| ())
+fn helps(profile: &Profile, plugin: &str, pod: &PodInfo, event: &ClusterEvent) -> bool {
+    profile.plugin(plugin).is_none_or(|plugin| plugin.may_help(pod, event))
 }
 
-async fn patch_condition(
-    client: kube::Client,
-    pod: &Pod,
-    reason: &str,
-    message: String,
-    now: Time,
-) -> Result<(), kube::Error> {
-    let mut conditions = pod.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
-    let since = conditions
-        .iter()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False")
-        .and_then(|c| c.last_transition_time.clone());
-    conditions.retain(|c| c.type_ != "PodScheduled");
-    conditions.push(PodCondition {
-        type_: "PodScheduled".to_owned(),
-        status: "False".to_owned(),
-        reason: Some(reason.to_owned()),
-        message: Some(message),
-        last_transition_time: since.or(Some(now)),
-        observed_generation: pod.metadata.generation,
-        ..PodCondition::default()
-    });
-    // The version makes sure that nobody's newer conditions are lost; who came before us is seen by the watch.
-    let body = serde_json::json!({
-        "metadata": {"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version},
-        "status": {"conditions": conditions}
-    });
-    let pods = Api::<Pod>::namespaced(client, pod.metadata.namespace.as_deref().unwrap_or_default());
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(body)).await.map(drop)
+/// Marks a pod as having to make room, and deletes it with its own grace; one that is gone already is no error.
+async fn evict(client: kube::Client, victim: &PodInfo, scheduler: &str, now: Timestamp) -> Result<(), kube::Error> {
+    let gone = |error: &kube::Error| matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
+    let change = pod_status::disrupted(&victim.pod, scheduler, now);
+    match pod_status::write(client.clone(), &victim.pod, change).await {
+        Err(error) if !gone(&error) => return Err(error),
+        _ => {}
+    }
+    let same = Preconditions { uid: victim.pod.metadata.uid.clone(), resource_version: None };
+    let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
+    let (pods, name) = pod_status::pods(client, &victim.pod);
+    match pods.delete(name, &params).await {
+        Err(error) if !gone(&error) => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -7,7 +7,6 @@
 //! **Upstream**: `pkg/controller/controller_utils.go`, `controller_ref_manager.go`, `history`.
 
 pub(crate) mod availability;
-pub(crate) mod fit;
 pub(crate) mod hash;
 pub(crate) mod owned;
 pub(crate) mod pod_control;

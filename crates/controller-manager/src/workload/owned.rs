@@ -61,8 +61,7 @@ pub(crate) fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String,
 pub(crate) fn selector(
     selector: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
 ) -> LabelSelector {
-    let value = serde_json::to_value(selector).expect("a selector can be written as JSON");
-    LabelSelector::from_json(&value).unwrap_or_else(|_| LabelSelector::nothing())
+    LabelSelector::from_object(Some(selector))
 }
 
 /// What is to become of an object that an owner might control.

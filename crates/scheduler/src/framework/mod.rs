@@ -1,42 +1,59 @@
 //! The extension points of a scheduling cycle, and what plugins see of pods and nodes.
 //!
-//! **Contract**: plugins are pure: no I/O, no clock, no state across cycles but what the cache holds. A filter's reason
-//! is what users read, counted over nodes.
+//! **Contract**: plugins are pure: no I/O, no clock, no state across cycles but what the snapshot holds. A filter's
+//! reason is what users read, counted over nodes.
 //!
 //! ```text
-//! pre_enqueue → (queue) → pre_filter → filter per node → score per node → normalize → reserve → bind
+//! pre_enqueue → (queue) → pre_filter → filter per node → pre_score → score per node → normalize → prepare → bind
+//!                                          └ none fits: preemption (crate::preemption)
 //! ```
 //!
 //! **Upstream**: `pkg/scheduler/framework/interface.go`.
 
+mod affinity;
+mod classes;
+mod event;
+mod images;
 mod node_info;
+mod nominated;
+mod owners;
 mod pod_info;
 mod resources;
+mod snapshot;
+mod topology;
+mod volumes;
 
+pub(crate) use affinity::with_label_keys;
+pub use affinity::{Namespaces, PodAffinity, Term};
+pub use classes::PodClass;
+pub use event::ClusterEvent;
+pub use images::normalized as normalized_image;
 pub use node_info::NodeInfo;
+pub(crate) use owners::equal_to;
 pub use pod_info::PodInfo;
 pub use resources::Resources;
+pub use snapshot::Snapshot;
+pub use topology::Topology;
+pub(crate) use volumes::is_bound;
+pub use volumes::{Preparation, Volumes};
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// The highest score of a node, after normalisation (`MaxNodeScore`).
 pub const MAX_NODE_SCORE: i64 = 100;
 
-/// What a plugin computed before filtering, for its own later extension points in the same cycle.
-#[derive(Default)]
-pub struct CycleState(HashMap<&'static str, Box<dyn Any>>);
+/// What a plugin computed for its own later extension points in the same cycle.
+pub type State = Box<dyn Any + Send>;
 
-impl CycleState {
-    /// Keeps a value under a plugin's name.
-    pub fn write<T: Any>(&mut self, plugin: &'static str, value: T) {
-        self.0.insert(plugin, Box::new(value));
-    }
-
-    /// What the plugin has kept.
-    pub fn read<T: Any>(&self, plugin: &'static str) -> Option<&T> {
-        self.0.get(plugin)?.downcast_ref()
-    }
+/// Whether room made on the node could change a rejection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// `Unschedulable`: fewer pods on the node may help.
+    Preemption,
+    /// `UnschedulableAndUnresolvable`: they would not.
+    None,
 }
 
 /// Why a node, or every node, cannot take a pod.
@@ -45,31 +62,68 @@ pub struct Rejection {
     /// The plugin that says so.
     pub plugin: &'static str,
     /// In upstream's words; several if several resources are short.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Cow<'static, str>>,
+    /// What could help.
+    pub remedy: Remedy,
 }
 
 impl Rejection {
-    /// One reason.
-    pub fn new(plugin: &'static str, reason: impl Into<String>) -> Self {
-        Self { plugin, reasons: vec![reason.into()] }
+    /// One reason, which fewer pods on the node may take away.
+    pub fn new(plugin: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { plugin, reasons: vec![reason.into()], remedy: Remedy::Preemption }
+    }
+
+    /// One reason, which no preemption takes away.
+    pub fn unresolvable(plugin: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { remedy: Remedy::None, ..Self::new(plugin, reason) }
     }
 }
 
-/// Something happened that may let a pod be scheduled that could not be.
+/// What a plugin says of a pod before any node is looked at.
+pub enum PreFilter {
+    /// It has nothing to say about any node.
+    Skip,
+    /// Every node is to be asked about.
+    Run(State),
+    /// Only nodes of these names can do.
+    Only(BTreeSet<String>, State),
+}
+
+impl PreFilter {
+    /// Every node is to be asked about; nothing to remember.
+    pub fn run() -> Self {
+        Self::Run(Box::new(()))
+    }
+}
+
+/// Whether another pod comes to a node or goes, in a cycle's imagination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClusterEvent {
-    /// A node is new.
-    NodeAdded,
-    /// A node's allocatable amounts changed.
-    NodeAllocatable,
-    /// A node's labels changed.
-    NodeLabels,
-    /// A node's taints, or its being unschedulable, changed.
-    NodeTaints,
-    /// A pod left its node, or asks for less there.
-    AssignedPodGone,
-    /// The waiting pod itself was changed.
-    PodUpdated,
+pub enum Change {
+    /// It comes.
+    Added,
+    /// It goes.
+    Removed,
+}
+
+/// What a plugin is asked about: a pod, in a cluster, with what it has computed in this cycle.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The pod to be scheduled.
+    pub pod: &'a PodInfo,
+    /// Everything else.
+    pub cluster: &'a Snapshot,
+    /// What the plugin's `pre_filter` or `pre_score` has left.
+    pub state: &'a (dyn Any + Send),
+}
+
+impl<'a> View<'a> {
+    /// What the plugin has computed before.
+    ///
+    /// # Panics
+    /// If that is of another type: a plugin reads only what itself has written.
+    pub fn state<T: Any>(&self) -> &'a T {
+        self.state.downcast_ref().expect("a plugin's state is of the plugin's type")
+    }
 }
 
 /// A plugin; it overrides the extension points at which it has something to say.
@@ -83,30 +137,52 @@ pub trait Plugin: Send + Sync {
     }
 
     /// Looks at the pod once, before any node.
-    fn pre_filter(&self, _state: &mut CycleState, _pod: &PodInfo) -> Result<(), Rejection> {
-        Ok(())
+    fn pre_filter(&self, _pod: &PodInfo, _cluster: &Snapshot) -> Result<PreFilter, Rejection> {
+        Ok(PreFilter::Skip)
     }
 
     /// Whether this node can take the pod.
-    fn filter(&self, _state: &CycleState, _pod: &PodInfo, _node: &NodeInfo) -> Result<(), Rejection> {
+    fn filter(&self, _view: &View<'_>, _node: &NodeInfo) -> Result<(), Rejection> {
         Ok(())
     }
 
-    /// How much the plugin counts in the sum of scores; 0: it does not score.
-    fn weight(&self) -> i64 {
+    /// Adapts what `pre_filter` has computed to another pod that comes to a node or goes.
+    fn pod_changed(
+        &self,
+        _state: &mut (dyn Any + Send),
+        _pod: &PodInfo,
+        _cluster: &Snapshot,
+        _other: &PodInfo,
+        _node: &NodeInfo,
+        _change: Change,
+    ) {
+    }
+
+    /// How much the plugin counts in the sum of scores by default; 0: it does not score.
+    fn default_weight(&self) -> i64 {
         0
     }
 
+    /// Looks at all nodes that can take the pod; none if the plugin has no preference this time.
+    fn pre_score(&self, _pod: &PodInfo, _cluster: &Snapshot, _nodes: &[&NodeInfo]) -> Option<State> {
+        None
+    }
+
     /// How good this node is, in the plugin's own measure.
-    fn score(&self, _state: &CycleState, _pod: &PodInfo, _node: &NodeInfo) -> i64 {
+    fn score(&self, _view: &View<'_>, _node: &NodeInfo) -> i64 {
         0
     }
 
     /// Brings the scores of all nodes into 0..=[`MAX_NODE_SCORE`].
-    fn normalize(&self, _scores: &mut [i64]) {}
+    fn normalize(&self, _view: &View<'_>, _nodes: &[&NodeInfo], _scores: &mut [i64]) {}
+
+    /// What is to be done before the pod is bound to the chosen node.
+    fn prepare(&self, _pod: &PodInfo, _cluster: &Snapshot, _node: &NodeInfo) -> Vec<Preparation> {
+        Vec::new()
+    }
 
     /// Whether a pod that this plugin rejected may pass after this event.
-    fn may_help(&self, event: ClusterEvent) -> bool;
+    fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool;
 }
 
 /// Scales scores so that the highest is 100; `reverse`: then turns them round, so that the lowest is best.

@@ -1,9 +1,9 @@
 //! A node with the pods on it, and what they take together.
 
-use super::{PodInfo, Resources};
+use super::{PodInfo, Resources, normalized_image};
 use api::k8s_openapi::api::core::v1::{Node, Taint};
 use api::pod::{HostPort, parse_quantity};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A node as the scheduler sees it.
@@ -11,13 +11,17 @@ use std::sync::Arc;
 pub struct NodeInfo {
     /// The node; none if only pods of it are known yet.
     pub node: Option<Arc<Node>>,
+    /// Its place in the snapshot.
+    pub slot: usize,
     /// What pods may use together.
     pub allocatable: Resources,
     /// What the pods on it request.
     pub requested: Resources,
     /// The same for scores.
     pub scored_requested: Resources,
-    pods: BTreeMap<String, PodInfo>,
+    /// Sizes of the images that it has, by name.
+    pub images: Arc<HashMap<String, i64>>,
+    pods: Vec<Arc<PodInfo>>,
 }
 
 impl NodeInfo {
@@ -26,33 +30,44 @@ impl NodeInfo {
         let list = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
         let list = list.into_iter().flatten().map(|(name, q)| (name.clone(), parse_quantity(q))).collect();
         self.allocatable = Resources::from_list(&list);
+        let images = |node: &Node| node.status.as_ref().and_then(|s| s.images.clone()).unwrap_or_default();
+        let known = self.node.as_deref().map(images).unwrap_or_default();
+        let present = images(&node);
+        if known != present {
+            let names = present.iter().flat_map(|image| {
+                let size = image.size_bytes.unwrap_or(0);
+                image.names.iter().flatten().map(move |name| (normalized_image(name), size))
+            });
+            self.images = Arc::new(names.collect());
+        }
         self.node = Some(node);
     }
 
     /// Puts a pod on it; one that is there is replaced.
-    pub fn add_pod(&mut self, pod: PodInfo) {
+    pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.remove_pod(pod.uid());
         self.requested.add(&pod.requests);
         self.scored_requested.add(&pod.scored_requests);
-        self.pods.insert(pod.uid().to_owned(), pod);
+        self.pods.push(pod);
     }
 
     /// Takes a pod off it.
-    pub fn remove_pod(&mut self, uid: &str) {
-        if let Some(pod) = self.pods.remove(uid) {
-            self.requested.remove(&pod.requests);
-            self.scored_requested.remove(&pod.scored_requests);
-        }
+    pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let at = self.pods.iter().position(|pod| pod.uid() == uid)?;
+        let pod = self.pods.swap_remove(at);
+        self.requested.remove(&pod.requests);
+        self.scored_requested.remove(&pod.scored_requests);
+        Some(pod)
     }
 
     /// The pods on it, assumed ones too.
-    pub fn pods(&self) -> impl Iterator<Item = &PodInfo> {
-        self.pods.values()
+    pub fn pods(&self) -> &[Arc<PodInfo>] {
+        &self.pods
     }
 
     /// The ports that its pods claim.
     pub fn used_ports(&self) -> impl Iterator<Item = &HostPort> {
-        self.pods.values().flat_map(|p| &p.host_ports)
+        self.pods.iter().flat_map(|p| &p.host_ports)
     }
 
     /// Its name.

@@ -1,14 +1,26 @@
 //! A pod with what every plugin would compute from it anew.
 
-use super::Resources;
-use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
-use api::pod::{HostPort, host_ports, requests};
+use super::{PodAffinity, Resources};
+use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodSpec, Toleration};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use api::pod::{HostPort, host_ports, is_terminating, requests};
 use client::Key;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a container without requests counts as in scores: `DefaultMilliCPURequest`, `DefaultMemoryRequest`.
 const DEFAULT_MILLI_CPU: i64 = 100;
 const DEFAULT_MEMORY: i64 = 200 << 20;
+
+/// A claim that a pod mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimUse {
+    /// The claim's name.
+    pub name: String,
+    /// Whether the pod's own volume asks for it (`ephemeral`), so that a controller makes it.
+    pub ephemeral: bool,
+}
 
 /// A pod as the scheduler sees it.
 #[derive(Clone, Debug)]
@@ -21,6 +33,12 @@ pub struct PodInfo {
     pub scored_requests: Resources,
     /// The ports it claims on its node.
     pub host_ports: Vec<HostPort>,
+    /// Its affinity to other pods.
+    pub affinity: Option<PodAffinity>,
+    /// The claims that it mounts.
+    pub claims: Vec<ClaimUse>,
+    /// What it has in common with pods that are treated alike.
+    pub class: String,
 }
 
 impl PodInfo {
@@ -38,12 +56,30 @@ impl PodInfo {
             scored.memory += if lacks("memory") { DEFAULT_MEMORY } else { 0 };
         }
         let host_ports = host_ports(spec);
-        Self { requests: own, scored_requests: scored, host_ports, pod }
+        let affinity = PodAffinity::of(&pod);
+        let class = class(&pod, affinity.is_some());
+        let claims = claims(&pod, spec);
+        Self { requests: own, scored_requests: scored, host_ports, affinity, claims, class, pod }
     }
 
     /// Namespace and name.
     pub fn key(&self) -> Key {
         Key::of(&*self.pod)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.pod.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        self.pod.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.pod.metadata.labels.as_ref()
     }
 
     /// Identity.
@@ -60,4 +96,61 @@ impl PodInfo {
     pub fn spec(&self) -> Option<&PodSpec> {
         self.pod.spec.as_ref()
     }
+
+    /// What taints it bears.
+    pub fn tolerations(&self) -> &[Toleration] {
+        self.spec().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default()
+    }
+
+    /// The node that a preemption made room on for it; empty if none.
+    pub fn nominated_node(&self) -> &str {
+        self.pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether it mounts this claim.
+    pub fn mounts(&self, claim: &PersistentVolumeClaim) -> bool {
+        claim.metadata.namespace.as_deref() == Some(self.namespace())
+            && self.claims.iter().any(|used| Some(&used.name) == claim.metadata.name.as_ref())
+    }
+
+    /// What controls it.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+    }
+
+    /// Since when it runs; none if it does not yet.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0)
+    }
+}
+
+fn class(pod: &Pod, affine: bool) -> String {
+    let mut class = String::new();
+    for (key, value) in pod.metadata.labels.iter().flatten() {
+        class.push_str(key);
+        class.push('=');
+        class.push_str(value);
+        class.push(',');
+    }
+    if is_terminating(pod) {
+        class.push('-');
+    }
+    if affine && let Some(affinity) = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()) {
+        class.push_str(&serde_json::to_string(affinity).expect("an affinity can be written as JSON"));
+    }
+    class
+}
+
+fn claims(pod: &Pod, spec: &PodSpec) -> Vec<ClaimUse> {
+    let pod = pod.metadata.name.as_deref().unwrap_or_default();
+    let volumes = spec.volumes.iter().flatten();
+    volumes
+        .filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => Some(ClaimUse { name: claim.claim_name.clone(), ephemeral: false }),
+            (None, Some(_)) => {
+                Some(ClaimUse { name: format!("{pod}-{}", volume.name), ephemeral: true })
+            }
+            (None, None) => None,
+        })
+        .collect()
 }

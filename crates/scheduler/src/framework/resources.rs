@@ -39,6 +39,17 @@ impl Resources {
         resources
     }
 
+    /// The amount of one resource.
+    pub fn amount(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.milli_cpu,
+            "memory" => self.memory,
+            "ephemeral-storage" => self.ephemeral_storage,
+            "pods" => self.pods,
+            name => self.other.get(name).copied().unwrap_or(0),
+        }
+    }
+
     /// Adds another's amounts.
     pub fn add(&mut self, more: &Self) {
         self.combine(more, 1);

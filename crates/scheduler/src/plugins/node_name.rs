@@ -1,8 +1,8 @@
 //! A pod that names its node goes nowhere else.
 
-use crate::framework::{ClusterEvent, CycleState, NodeInfo, Plugin, PodInfo, Rejection};
+use crate::framework::{ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Snapshot, View};
 
-const NAME: &str = "NodeName";
+pub(super) const NAME: &str = "NodeName";
 
 pub(crate) struct NodeName;
 
@@ -11,22 +11,27 @@ impl Plugin for NodeName {
         NAME
     }
 
-    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        let wanted = api::pod::node_name(&pod.pod);
-        if wanted.is_empty() || wanted == node.name() {
-            return Ok(());
-        }
-        Err(Rejection::new(NAME, "node(s) didn't match the requested node name"))
+    fn pre_filter(&self, pod: &PodInfo, _: &Snapshot) -> Result<PreFilter, Rejection> {
+        let named = !api::pod::node_name(&pod.pod).is_empty();
+        Ok(if named { PreFilter::run() } else { PreFilter::Skip })
     }
 
-    fn may_help(&self, event: ClusterEvent) -> bool {
-        event == ClusterEvent::NodeAdded
+    fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
+        if api::pod::node_name(&view.pod.pod) == node.name() {
+            return Ok(());
+        }
+        Err(Rejection::unresolvable(NAME, "node(s) didn't match the requested node name"))
+    }
+
+    fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        let wanted = api::pod::node_name(&pod.pod);
+        matches!(event, ClusterEvent::NodeAdded(node) if node.metadata.name.as_deref() == Some(wanted))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{node, pod};
+    use super::super::testing::{node, pod, refusal};
     use super::*;
     use serde_json::json;
 
@@ -35,8 +40,7 @@ mod tests {
         for (spec, takes) in
             [(json!({}), true), (json!({"nodeName": "n"}), true), (json!({"nodeName": "m"}), false)]
         {
-            let got = NodeName.filter(&CycleState::default(), &pod(spec), &node(json!({})));
-            assert_eq!(got.is_ok(), takes);
+            assert_eq!(refusal(&NodeName, &pod(spec), &node(json!({}))).is_none(), takes);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Two pods cannot claim the same port of a node.
 
-use crate::framework::{ClusterEvent, CycleState, NodeInfo, Plugin, PodInfo, Rejection};
+use crate::framework::{ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Snapshot, View};
 
-const NAME: &str = "NodePorts";
+pub(super) const NAME: &str = "NodePorts";
 
 pub(crate) struct NodePorts;
 
@@ -11,32 +11,46 @@ impl Plugin for NodePorts {
         NAME
     }
 
-    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    fn pre_filter(&self, pod: &PodInfo, _: &Snapshot) -> Result<PreFilter, Rejection> {
+        Ok(if pod.host_ports.is_empty() { PreFilter::Skip } else { PreFilter::run() })
+    }
+
+    fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let taken = |wanted| node.used_ports().any(|used| used.conflicts_with(wanted));
-        if pod.host_ports.iter().any(taken) {
+        if view.pod.host_ports.iter().any(taken) {
             return Err(Rejection::new(NAME, "node(s) didn't have free ports for the requested pod ports"));
         }
         Ok(())
     }
 
-    fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::AssignedPodGone)
+    fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::NodeAdded(_) => true,
+            ClusterEvent::AssignedPodDeleted(other) => {
+                other.host_ports.iter().any(|port| pod.host_ports.iter().any(|own| own.conflicts_with(port)))
+            }
+            _ => false,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{node, pod};
+    use super::super::testing::{named, node, refusal};
     use super::*;
     use serde_json::json;
 
     #[test]
     fn a_port_is_taken_by_address_and_protocol() {
-        let with = |port: serde_json::Value| pod(json!({"containers": [{"name": "c", "ports": [port]}]}));
+        let with = |name: &str, port: serde_json::Value| {
+            named(name, json!({"containers": [{"name": "c", "ports": [port]}]}))
+        };
         let mut busy = node(json!({}));
-        busy.add_pod(with(
+        let holder = with(
+            "holder",
             json!({"containerPort": 80, "hostPort": 80, "hostIP": "127.0.0.1", "protocol": "TCP"}),
-        ));
+        );
+        busy.add_pod(holder.clone());
         for (port, takes) in [
             (json!({"containerPort": 80, "hostPort": 80}), false),
             (json!({"containerPort": 80, "hostPort": 80, "hostIP": "127.0.0.2"}), true),
@@ -44,8 +58,10 @@ mod tests {
             (json!({"containerPort": 80, "hostPort": 81}), true),
             (json!({"containerPort": 80}), true),
         ] {
-            let got = NodePorts.filter(&CycleState::default(), &with(port.clone()), &busy);
-            assert_eq!(got.is_ok(), takes, "{port}");
+            let pod = with("p", port.clone());
+            assert_eq!(refusal(&NodePorts, &pod, &busy).is_none(), takes, "{port}");
+            let gone = ClusterEvent::AssignedPodDeleted(holder.clone());
+            assert_eq!(NodePorts.may_help(&pod, &gone), !takes, "{port}");
         }
     }
 }

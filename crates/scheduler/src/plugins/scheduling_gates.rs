@@ -2,7 +2,7 @@
 
 use crate::framework::{ClusterEvent, Plugin, PodInfo, Rejection};
 
-const NAME: &str = "SchedulingGates";
+pub(super) const NAME: &str = "SchedulingGates";
 
 pub(crate) struct SchedulingGates;
 
@@ -17,10 +17,11 @@ impl Plugin for SchedulingGates {
         if names.is_empty() {
             return Ok(());
         }
-        Err(Rejection::new(NAME, format!("waiting for scheduling gates: [{}]", names.join(" "))))
+        let reason = format!("waiting for scheduling gates: [{}]", names.join(" "));
+        Err(Rejection::unresolvable(NAME, reason))
     }
 
-    fn may_help(&self, event: ClusterEvent) -> bool {
-        event == ClusterEvent::PodUpdated
+    fn may_help(&self, _: &PodInfo, event: &ClusterEvent) -> bool {
+        matches!(event, ClusterEvent::PodUpdated(_))
     }
 }

@@ -1,9 +1,11 @@
 //! A node's taints keep away the pods that do not tolerate them.
 
-use crate::framework::{ClusterEvent, CycleState, NodeInfo, Plugin, PodInfo, Rejection, default_normalize};
-use api::k8s_openapi::api::core::v1::{Taint, Toleration};
+use crate::framework::{
+    ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Snapshot, State, View, default_normalize,
+};
+use api::scheduling::{DO_NOT_SCHEDULE, tolerates, untolerated};
 
-const NAME: &str = "TaintToleration";
+pub(super) const NAME: &str = "TaintToleration";
 
 pub(crate) struct TaintToleration;
 
@@ -12,91 +14,74 @@ impl Plugin for TaintToleration {
         NAME
     }
 
-    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        let hard = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
-        if node.taints().filter(hard).all(|taint| tolerates(pod, taint)) {
-            return Ok(());
-        }
-        Err(Rejection::new(NAME, "node(s) had untolerated taint(s)"))
+    fn pre_filter(&self, _: &PodInfo, _: &Snapshot) -> Result<PreFilter, Rejection> {
+        Ok(PreFilter::run())
     }
 
-    fn weight(&self) -> i64 {
+    fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
+        let Some(object) = &node.node else { return Ok(()) };
+        if untolerated(view.pod.tolerations(), object, &DO_NOT_SCHEDULE).is_none() {
+            return Ok(());
+        }
+        Err(Rejection::unresolvable(NAME, "node(s) had untolerated taint(s)"))
+    }
+
+    fn default_weight(&self) -> i64 {
         3
     }
 
-    /// The number of `PreferNoSchedule` taints that the pod does not tolerate; fewer is better.
-    fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        let soft = node.taints().filter(|taint| taint.effect == "PreferNoSchedule");
-        soft.filter(|taint| !tolerates(pod, taint)).count() as i64
+    fn pre_score(&self, _: &PodInfo, _: &Snapshot, _: &[&NodeInfo]) -> Option<State> {
+        Some(Box::new(()))
     }
 
-    fn normalize(&self, scores: &mut [i64]) {
+    /// The number of `PreferNoSchedule` taints that the pod does not tolerate; fewer is better.
+    fn score(&self, view: &View<'_>, node: &NodeInfo) -> i64 {
+        let soft = node.taints().filter(|taint| taint.effect == "PreferNoSchedule");
+        let tolerations = view.pod.tolerations();
+        soft.filter(|taint| !tolerations.iter().any(|t| tolerates(t, taint))).count() as i64
+    }
+
+    fn normalize(&self, _: &View<'_>, _: &[&NodeInfo], scores: &mut [i64]) {
         default_normalize(scores, true);
     }
 
-    fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeTaints | ClusterEvent::PodUpdated)
-    }
-}
-
-/// Whether one of the pod's tolerations covers the taint.
-pub(super) fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
-    let tolerations = pod.spec().and_then(|s| s.tolerations.as_ref());
-    tolerations.into_iter().flatten().any(|toleration| covers(toleration, taint))
-}
-
-/// **Upstream**: `Toleration.ToleratesTaint`.
-fn covers(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if !effect.is_empty() && effect != taint.effect {
-        return false;
-    }
-    if !key.is_empty() && key != taint.key {
-        return false;
-    }
-    match text(&toleration.operator).as_str() {
-        "Exists" => true,
-        "" | "Equal" => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-        _ => false,
+    fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::PodUpdated(old) => old.tolerations() != pod.tolerations(),
+            event => event
+                .node_taints()
+                .is_some_and(|node| untolerated(pod.tolerations(), node, &DO_NOT_SCHEDULE).is_none()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{node, pod};
+    use super::super::testing::{Cluster, node, pod, refusal};
     use super::*;
     use serde_json::json;
 
     #[test]
-    fn tolerations_cover_taints_as_documented() {
-        for (toleration, takes) in [
-            (json!(null), false),
-            (json!({"operator": "Exists"}), true),
-            (json!({"key": "k", "operator": "Exists"}), true),
-            (json!({"key": "k", "value": "v"}), true),
-            (json!({"key": "k", "operator": "Equal", "value": "w"}), false),
-            (json!({"key": "k", "value": "v", "effect": "NoSchedule"}), true),
-            (json!({"key": "k", "value": "v", "effect": "NoExecute"}), false),
-            (json!({"key": "other", "operator": "Exists"}), false),
-        ] {
-            let tainted =
-                node(json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}}));
-            let tolerations = if toleration.is_null() { json!([]) } else { json!([toleration]) };
-            let got = TaintToleration.filter(
-                &CycleState::default(),
-                &pod(json!({"tolerations": tolerations})),
-                &tainted,
-            );
-            assert_eq!(got.is_ok(), takes, "{toleration}");
+    fn only_taints_that_forbid_count_in_the_filter() {
+        for (effect, taken) in
+            [("NoSchedule", false), ("NoExecute", false), ("PreferNoSchedule", true)]
+        {
+            let tainted = node(json!({"spec": {"taints": [{"key": "k", "effect": effect}]}}));
+            assert_eq!(refusal(&TaintToleration, &pod(json!({})), &tainted).is_none(), taken, "{effect}");
+            let tolerant = pod(json!({"tolerations": [{"key": "k", "operator": "Exists"}]}));
+            assert!(refusal(&TaintToleration, &tolerant, &tainted).is_none(), "{effect}");
         }
     }
 
     #[test]
-    fn a_preference_only_counts_in_the_score() {
-        let tainted = node(json!({"spec": {"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}}));
-        let state = CycleState::default();
-        assert!(TaintToleration.filter(&state, &pod(json!({})), &tainted).is_ok());
-        assert_eq!(TaintToleration.score(&state, &pod(json!({})), &tainted), 1);
+    fn fewer_unwelcoming_taints_are_better() {
+        let soft = |name: &str, keys: &[&str]| {
+            let taint = |key: &&str| json!({"key": key, "effect": "PreferNoSchedule"});
+            let taints: Vec<_> = keys.iter().map(taint).collect();
+            json!({"metadata": {"name": name}, "spec": {"taints": taints}})
+        };
+        let cluster = Cluster::of(&[soft("a", &["k", "l"]), soft("b", &["k"]), soft("c", &[])]);
+        let scores = cluster.scores(&TaintToleration, &pod(json!({})));
+        assert_eq!(scores, Some(vec![("a".to_owned(), 0), ("b".to_owned(), 50), ("c".to_owned(), 100)]));
     }
 }

@@ -4,7 +4,8 @@
 
 use crate::workload::availability::is_available;
 use crate::workload::scaled::{Round, scaled};
-use crate::workload::{fit, pod_control};
+use crate::workload::pod_control;
+use api::scheduling::{selects_node, untolerated};
 use api::pod;
 use api::well_known::taint;
 use jiff::Timestamp;
@@ -172,14 +173,14 @@ impl View<'_> {
             spec.node_name.as_deref().is_some_and(|wanted| !wanted.is_empty() && wanted != name(node));
         // The template's own affinity counts; the one to the node's name is only how the pod gets there.
         let template = self::spec(self.set).template.spec.clone().unwrap_or_default();
-        if elsewhere || !fit::selects_node(&template, node) {
+        if elsewhere || !selects_node(&template, node) {
             return Fit { run: false, keep: false };
         }
         let tolerations = spec.tolerations.unwrap_or_default();
-        if fit::untolerated(&tolerations, node, &["NoExecute"]).is_some() {
+        if untolerated(&tolerations, node, &["NoExecute"]).is_some() {
             return Fit { run: false, keep: false };
         }
-        Fit { run: fit::untolerated(&tolerations, node, &["NoSchedule"]).is_none(), keep: true }
+        Fit { run: untolerated(&tolerations, node, &["NoSchedule"]).is_none(), keep: true }
     }
 
     fn is_updated(&self, pod: &Pod) -> bool {

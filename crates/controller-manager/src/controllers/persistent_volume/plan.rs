@@ -3,27 +3,20 @@
 //! **Upstream**: `pkg/controller/volume/persistentvolume` (`pv_controller.go`, `index.go`),
 //! `component-helpers/storage/volume`.
 
-use crate::workload::{fit, owned};
-use api::pod::parse_quantity;
-use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, NodeSelector, PodSpec};
-use k8s_openapi::api::core::v1::{
-    Node, NodeSelectorTerm, ObjectReference, PersistentVolume, PersistentVolumeClaim,
-};
+use crate::workload::owned;
+use api::volume::{NO_PROVISIONER, SELECTED_NODE, capacity, class_of, is_for, misfit, reaches};
+pub(super) use api::volume::{BIND_COMPLETED, BOUND_BY_CONTROLLER};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Resource;
 use std::sync::Arc;
 
-pub(super) const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-pub(super) const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// The annotations that tell a provisioner to work, the older one second.
 pub(super) const PROVISIONER: [&str; 2] =
     ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
-const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const DEFAULT_CLASS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 /// Something to tell: whether it is a warning, reason, message.
 pub(super) type Told = (bool, &'static str, String);
@@ -69,11 +62,6 @@ fn name<K: Resource>(object: &K) -> &str {
     object.meta().name.as_deref().unwrap_or_default()
 }
 
-/// The class that a claim asks for; none if it leaves that open.
-pub(super) fn class_of(claim: &PersistentVolumeClaim) -> Option<&str> {
-    annotation(claim, BETA_CLASS).or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref())
-}
-
 /// The volume that a claim names.
 pub(super) fn volume_name(claim: &PersistentVolumeClaim) -> &str {
     claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default()
@@ -81,15 +69,6 @@ pub(super) fn volume_name(claim: &PersistentVolumeClaim) -> &str {
 
 pub(super) fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
     volume.spec.as_ref()?.claim_ref.as_ref()
-}
-
-/// Whether a volume is for this claim, already or by somebody's wish.
-pub(super) fn is_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    claim_ref(volume).is_some_and(|of| {
-        of.name == claim.metadata.name
-            && of.namespace == claim.metadata.namespace
-            && (of.uid.is_none() || of.uid == claim.metadata.uid)
-    })
 }
 
 /// Decides on a claim.
@@ -208,50 +187,6 @@ fn best(claim: &PersistentVolumeClaim, waits: bool, view: &View<'_>) -> Option<A
             && node.as_ref().is_none_or(|node| reaches(volume, node))
     });
     free.min_by_key(|volume| (capacity(volume), name(volume.as_ref()).to_owned())).cloned()
-}
-
-fn capacity(volume: &PersistentVolume) -> i64 {
-    let amounts = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref());
-    amounts.and_then(|amounts| amounts.get("storage")).map_or(0, |amount| parse_quantity(amount).value())
-}
-
-/// Whether a volume can be used on a node.
-fn reaches(volume: &PersistentVolume, node: &Node) -> bool {
-    let required = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()?.required.clone());
-    let terms: Vec<NodeSelectorTerm> =
-        required.map(|required| required.node_selector_terms).unwrap_or_default();
-    if terms.is_empty() {
-        return true;
-    }
-    let node_affinity = NodeAffinity {
-        required_during_scheduling_ignored_during_execution: Some(NodeSelector {
-            node_selector_terms: terms,
-        }),
-        ..NodeAffinity::default()
-    };
-    let affinity = Affinity { node_affinity: Some(node_affinity), ..Affinity::default() };
-    fit::selects_node(&PodSpec { affinity: Some(affinity), ..PodSpec::default() }, node)
-}
-
-/// Why a volume will not do for a claim.
-fn misfit(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Option<&'static str> {
-    let (wanted, has) = (claim.spec.as_ref()?, volume.spec.as_ref()?);
-    let requests = wanted.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    let size =
-        requests.and_then(|requests| requests.get("storage")).map_or(0, |size| parse_quantity(size).value());
-    if size > capacity(volume) {
-        return Some("requested PV is too small");
-    }
-    if class_of(claim).unwrap_or_default() != has.storage_class_name.as_deref().unwrap_or_default() {
-        return Some("storageClassName does not match");
-    }
-    let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".to_owned());
-    if mode(&wanted.volume_mode) != mode(&has.volume_mode) {
-        return Some("incompatible volumeMode");
-    }
-    let modes = has.access_modes.as_deref().unwrap_or_default();
-    let all = wanted.access_modes.iter().flatten().all(|mode| modes.contains(mode));
-    (!all).then_some("incompatible accessMode")
 }
 
 /// Decides on a volume; `claim` is what has the name of its claim.

@@ -2,7 +2,7 @@
 //!
 //! **Upstream**: `pkg/controller/tainteviction`.
 
-use crate::workload::fit::tolerates;
+use api::scheduling::tolerates;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
