@@ -13,6 +13,7 @@ mod pods;
 mod process;
 mod report;
 mod sample;
+mod scheduler;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ enum What {
     Start(StartArgs),
     /// GET, LIST, CREATE, WATCH and memory of the API server; needs Docker.
     Api(api::Args),
+    /// Decisions of the scheduler a second, by the size of the cluster; needs nothing.
+    Scheduler(scheduler::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +75,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     let binaries = match &args.what {
+        What::Scheduler(args) => {
+            let table = scheduler::run(args)?;
+            println!("{}\n{table}", report::machine());
+            return Ok(());
+        }
         What::Start(args) => {
             docker::check(&args.image)?;
             &args.binaries
@@ -87,6 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         match &args.what {
             What::Start(args) => start(args, &minik).await,
             What::Api(args) => api::run(args, &minik).await,
+            What::Scheduler(_) => bail!("it needs no cluster"),
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

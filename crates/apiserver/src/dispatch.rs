@@ -62,6 +62,10 @@ pub(crate) async fn dispatch(
         }
         _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),
         ["healthz" | "livez" | "readyz", ..] => health::serve(server, info),
+        ["debug", page @ ..] => {
+            let found = server.context.pages.read(page);
+            found.map(|page| respond::json(200, &page)).ok_or_else(Status::no_such_path)
+        }
         ["version"] => Ok(respond::json(200, &version::version())),
         ["metrics"] => Ok(metrics::respond(&server.context.metrics, request.headers())),
         ["openid", "v1", "jwks"] => openid::keys(server),

@@ -8,12 +8,14 @@ mod clock;
 pub mod health;
 pub mod logging;
 pub mod metrics;
+mod pages;
 mod rng;
 mod shutdown;
 
 pub use clock::Clock;
 pub use health::Health;
 pub use metrics::Metrics;
+pub use pages::Pages;
 pub use rng::Rng;
 pub use shutdown::Shutdown;
 
@@ -30,6 +32,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Where the component registers its health checks.
     pub health: Health,
+    /// Where the component registers what it tells about itself.
+    pub pages: Pages,
 }
 
 impl Context {
@@ -50,6 +54,7 @@ impl Context {
             shutdown: Shutdown::default(),
             metrics: Metrics::default(),
             health: Health::default(),
+            pages: Pages::default(),
         }
     }
 

@@ -149,10 +149,14 @@ impl Cluster {
         Ok(())
     }
 
-    fn start_components(&mut self, controllers: Option<&WrapClient>) {
+    fn start_components(
+        &mut self,
+        controllers: Option<&WrapClient>,
+        configuration: scheduler::Configuration,
+    ) {
         let context = self.context.child();
         let client = self.client_as("system:kube-scheduler", &[]);
-        let config = scheduler::Config { interner: self.interner.clone(), ..scheduler::Config::default() };
+        let config = scheduler::Config { configuration, interner: self.interner.clone() };
         spawn("scheduler", &context, scheduler::run(context.clone(), client, config));
         self.components.push(context);
 

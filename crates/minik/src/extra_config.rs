@@ -1,16 +1,25 @@
 //! `--extra-config=COMPONENT.KEY=VALUE`: flags of components, by upstream's names.
 //!
-//! **Upstream**: minikube's flag of the same name. Only the API server takes flags so far.
+//! **Upstream**: minikube's flag of the same name. The API server takes its flags, the scheduler the file of its
+//! configuration (`--config`).
 
 use crate::problem::Problem;
 use anyhow::Result;
 use apiserver::config::Options;
+use scheduler::Configuration;
 
-const COMPONENT: &str = "apiserver";
+const COMPONENTS: &str = "apiserver and scheduler";
 
-/// What the settings say to the API server.
-pub(crate) fn apiserver(settings: &[String]) -> Result<Options> {
-    let mut options = Options::default();
+/// What the settings say to components.
+#[derive(Debug, Default)]
+pub(crate) struct ExtraConfig {
+    pub(crate) apiserver: Options,
+    pub(crate) scheduler: Configuration,
+}
+
+/// Reads the settings, and the files that they name.
+pub(crate) fn read(settings: &[String]) -> Result<ExtraConfig> {
+    let mut config = ExtraConfig::default();
     for setting in settings {
         let refused = |why: &str| {
             Problem::error(
@@ -20,12 +29,23 @@ pub(crate) fn apiserver(settings: &[String]) -> Result<Options> {
         };
         let (key, value) = setting.split_once('=').ok_or_else(|| refused("there is no ="))?;
         let (component, flag) = key.split_once('.').ok_or_else(|| refused("there is no component"))?;
-        if component != COMPONENT {
-            return Err(refused(&format!("unknown component {component:?}: only {COMPONENT} takes flags")));
+        match (component, flag) {
+            ("apiserver", flag) => {
+                config.apiserver.set(flag, value).map_err(|error| refused(&error.to_string()))?;
+            }
+            ("scheduler", "config") => {
+                let text = std::fs::read_to_string(value).map_err(|error| refused(&format!("{value}: {error}")))?;
+                config.scheduler =
+                    Configuration::parse(&text).map_err(|error| refused(&format!("{value}: {error}")))?;
+            }
+            ("scheduler", flag) => return Err(refused(&format!("unknown flag: --{flag}"))),
+            _ => {
+                let why = format!("unknown component {component:?}: only {COMPONENTS} take flags");
+                return Err(refused(&why));
+            }
         }
-        options.set(flag, value).map_err(|error| refused(&error.to_string()))?;
     }
-    Ok(options)
+    Ok(config)
 }
 
 #[cfg(test)]
@@ -34,16 +54,27 @@ mod tests {
 
     #[test]
     fn flags_reach_the_api_server_and_mistakes_are_named() {
-        let set = |text: &str| apiserver(&[text.to_owned()]);
-        let options = set("apiserver.audit-log-path=/var/log/a=b").expect("a flag");
+        let set = |text: &str| read(&[text.to_owned()]);
+        let options = set("apiserver.audit-log-path=/var/log/a=b").expect("a flag").apiserver;
         assert_eq!(options.audit.log_path, Some("/var/log/a=b".into()));
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            format!("scheduler.config={}", path.display())
+        };
+        let head = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n";
+        set(&file("good", head)).expect("a configuration");
         for (text, why) in [
-            ("apiserver.audit-log-path", "there is no ="),
-            ("audit-log-path=x", "there is no component"),
-            ("scheduler.config=x", "unknown component \"scheduler\""),
-            ("apiserver.nonsense=x", "unknown flag: --nonsense"),
+            ("apiserver.audit-log-path".to_owned(), "there is no ="),
+            ("audit-log-path=x".to_owned(), "there is no component"),
+            ("kubelet.config=x".to_owned(), "unknown component \"kubelet\""),
+            ("apiserver.nonsense=x".to_owned(), "unknown flag: --nonsense"),
+            ("scheduler.nonsense=x".to_owned(), "unknown flag: --nonsense"),
+            ("scheduler.config=/nowhere".to_owned(), "/nowhere: No such file"),
+            (file("bad", &format!("{head}nonsense: 1")), "unknown field `nonsense`"),
         ] {
-            let error = set(text).expect_err("refused").to_string();
+            let error = set(&text).expect_err("refused").to_string();
             assert!(error.contains(why), "{error}");
         }
     }

@@ -21,7 +21,7 @@ pub(crate) fn docker_host() -> String {
 
 /// Everything that can be known before the server starts.
 pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
-    extra_config::apiserver(&settings.extra_config)?;
+    extra_config::read(&settings.extra_config)?;
     folder(profile)?;
     disk(profile)?;
     if settings.runtime == RuntimeKind::Docker && settings.nodes > 0 {

@@ -71,7 +71,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
 
-    let options = extra_config::apiserver(&settings.extra_config)?;
+    let extra = extra_config::read(&settings.extra_config)?;
     let _claim = profile.claim()?;
     let pki = Pki::load_or_generate(&profile.path("pki"), context.clock.now(), &context.rng)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.api_port))
@@ -107,7 +107,8 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .store(location)
         .pki(pki)
         .listener(listener)
-        .options(options)
+        .options(extra.apiserver)
+        .scheduler(extra.scheduler)
         .root_dir(profile.path("kubelet"))
         .volumes_dir(profile.path("volumes"))
         .service_range(Some(settings.service_range()?))

@@ -23,8 +23,6 @@ pub(crate) struct Binder {
     pub(crate) context: Context,
     pub(crate) client: kube::Client,
     pub(crate) claims: Informer<PersistentVolumeClaim>,
-    /// `VolumeBindingArgs.bindTimeoutSeconds`.
-    pub(crate) timeout: Duration,
 }
 
 /// Why a pod was not bound.
@@ -39,11 +37,13 @@ pub(crate) enum Failure {
 }
 
 impl Binder {
+    /// `timeout`: how long volumes may take.
     pub(crate) async fn run(
         &self,
         pod: &Pod,
         node: &str,
         preparations: &[Preparation],
+        timeout: Duration,
     ) -> Result<(), Failure> {
         if !preparations.is_empty() {
             // Subscribed first, so that no change is missed.
@@ -53,7 +53,7 @@ impl Binder {
             }
             tokio::select! {
                 bound = bound => bound.map_err(Failure::Volumes)?,
-                () = self.context.clock.sleep(self.timeout) => {
+                () = self.context.clock.sleep(timeout) => {
                     return Err(Failure::Volumes("context deadline exceeded".to_owned()));
                 }
             }

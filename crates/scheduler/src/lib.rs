@@ -7,7 +7,9 @@
 
 mod binding;
 mod cache;
+mod configuration;
 mod cycle;
+mod decisions;
 mod error;
 pub mod framework;
 mod plugins;
@@ -16,7 +18,10 @@ mod preemption;
 mod profile;
 mod queue;
 mod scheduler;
+mod simulation;
 mod watches;
 
+pub use configuration::{Configuration, ConfigurationError};
 pub use error::Error;
 pub use scheduler::{Config, run};
+pub use simulation::{Outcome, Simulation};

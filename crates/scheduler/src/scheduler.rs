@@ -7,11 +7,12 @@
 use crate::binding::Binder;
 use crate::cache::Cache;
 use crate::cycle::schedule;
+use crate::decisions::Decisions;
 use crate::framework::{ClusterEvent, PodInfo, Preparation};
 use crate::preemption::{Candidate, Preemption, preempt};
 use crate::profile::Profile;
 use crate::queue::{Queue, Waiting};
-use crate::{Error, plugins, pod_status, watches};
+use crate::{Configuration, Error, pod_status, watches};
 use api::k8s_openapi::api::core::v1::Pod;
 use api::pod::is_terminating;
 use client::events::Type;
@@ -25,12 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// `VolumeBindingArgs.bindTimeoutSeconds`.
-const BIND_TIMEOUT: Duration = Duration::from_secs(600);
-
 /// What the launcher decides about a scheduler.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// What its users have configured.
+    pub configuration: Configuration,
     /// What other components of the process keep of the same objects.
     pub interner: Interner,
 }
@@ -41,7 +41,11 @@ pub(crate) type Act = Box<dyn FnOnce(&mut Scheduler) + Send>;
 /// Schedules pods until the context ends.
 pub async fn run(context: Context, client: kube::Client, config: Config) -> Result<(), Error> {
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
-    let profiles = vec![plugins::default_profile()];
+    let profiles = config.configuration.profiles();
+    let timeouts = profiles.iter().map(|profile| config.configuration.bind_timeout(&profile.name)).collect();
+    let decisions = Decisions::default();
+    let told = decisions.clone();
+    context.pages.register("scheduler/decisions", move |path| told.page(path));
     let (acts, mut changes) = mpsc::unbounded_channel();
     let kinds = watches::start(&informers, &context, &acts);
     let recorders =
@@ -51,16 +55,17 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
             context: context.clone(),
             client: client.clone(),
             claims: informers.of(),
-            timeout: BIND_TIMEOUT,
         },
+        timeouts,
         context: context.clone(),
         client,
         recorders,
         profiles,
         cache: Cache::default(),
-        queue: Queue::default(),
+        queue: Queue::new(config.configuration.backoff()),
         pods: informers.of(),
         preempting: HashSet::new(),
+        decisions,
         start: 0,
         synced: 0,
         acts,
@@ -105,12 +110,15 @@ pub(crate) struct Scheduler {
     binder: Binder,
     /// One a profile, in the same order.
     recorders: Vec<Recorder>,
+    /// How long volumes may take, by profile.
+    timeouts: Vec<Duration>,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) cache: Cache,
     pub(crate) queue: Queue,
     pods: Informer<Pod>,
     /// Pods for which others are being told to leave.
     preempting: HashSet<String>,
+    decisions: Decisions,
     start: usize,
     /// How many of the watches have told everything that existed.
     pub(crate) synced: usize,
@@ -131,6 +139,9 @@ impl Scheduler {
             let preparations: Vec<Preparation> =
                 plugins.flat_map(|enabled| enabled.plugin.prepare(&pod, snapshot, node)).collect();
             let node = node.name().to_owned();
+            drop(cycle);
+            let text = format!("Successfully assigned {} to {node}", pod.key());
+            self.decisions.record(pod.key(), decision, text, snapshot, now);
             self.bind(waiting, at, node, preparations);
             return;
         }
@@ -159,6 +170,7 @@ impl Scheduler {
         self.recorders[at].on(&*pod.pod, Type::Warning, "FailedScheduling", message.clone());
         self.explain(&pod.pod, "Unschedulable", &message, nominated.as_deref());
         self.queue.park(waiting, decision.diagnosis.plugins(), now);
+        self.decisions.record(pod.key(), decision, message, &self.cache.snapshot, now);
     }
 
     /// Counts the pod on its node from now on, and tells the API.
@@ -168,9 +180,10 @@ impl Scheduler {
         self.cache.snapshot.remove_nomination(waiting.info.uid());
         let (binder, recorder, acts) =
             (self.binder.clone(), self.recorders[profile].clone(), self.acts.clone());
+        let timeout = self.timeouts[profile];
         self.context.shutdown.spawn(async move {
             let pod = waiting.info.pod.clone();
-            let done: Act = match binder.run(&pod, &node, &preparations).await {
+            let done: Act = match binder.run(&pod, &node, &preparations, timeout).await {
                 Ok(()) => {
                     let key = waiting.info.key();
                     let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);

@@ -202,10 +202,9 @@ fn pod_is(scheduler: &mut Scheduler, pod: Arc<PodInfo>, nominated: bool) {
     if scheduler.cache.is_placed(pod.uid()) {
         return;
     }
+    // The API server has written that it is gated.
     let gates = scheduler.profiles[profile].plugins.iter().filter(|enabled| enabled.enqueues);
-    let gate = gates.map(|enabled| &enabled.plugin).find_map(|plugin| plugin.pre_enqueue(&pod).err());
-    if let Some(rejection) = gate {
-        scheduler.explain(&pod.pod, "SchedulingGated", &rejection.reasons.join(", "), None);
+    if gates.map(|enabled| &enabled.plugin).any(|plugin| plugin.pre_enqueue(&pod).is_err()) {
         return;
     }
     if nominated {

@@ -43,6 +43,7 @@ mod taint;
 mod top;
 mod version;
 mod wait;
+mod why;
 
 use std::ffi::OsString;
 
@@ -114,6 +115,7 @@ const COMMANDS: &[Command] = &[
     top::COMMAND,
     version::COMMAND,
     wait::COMMAND,
+    why::COMMAND,
 ];
 
 /// What a command works with; connection, configuration and discovery are made when first asked for.

@@ -39,6 +39,7 @@ pub struct Builder {
     pki: Option<Pki>,
     listener: Option<TcpListener>,
     options: Options,
+    scheduler: scheduler::Configuration,
     root_dir: Option<PathBuf>,
     volumes_dir: Option<PathBuf>,
     service_range: Option<Range>,
@@ -64,6 +65,7 @@ impl Builder {
             pki: None,
             listener: None,
             options: Options::default(),
+            scheduler: scheduler::Configuration::default(),
             root_dir: None,
             volumes_dir: None,
             service_range: None,
@@ -147,6 +149,13 @@ impl Builder {
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// How pods are scheduled; upstream's defaults by default.
+    #[must_use]
+    pub fn scheduler(mut self, configuration: scheduler::Configuration) -> Self {
+        self.scheduler = configuration;
         self
     }
 
@@ -246,7 +255,7 @@ impl Builder {
         let interner = client::Interner::default();
         let mut cluster =
             Cluster { context, server, docker, interner, components: Vec::new(), _addresses: claim };
-        cluster.start_components(self.controllers.as_ref());
+        cluster.start_components(self.controllers.as_ref(), self.scheduler);
         if let Some(root) = self.volumes_dir {
             cluster.start_provisioner(root);
         }

@@ -1,3 +1,5 @@
+//! Cycles of the default profile over small clusters: the choice, the messages, the sample.
+
 use super::*;
 use crate::plugins;
 use crate::plugins::testing::{Cluster, named, pod};

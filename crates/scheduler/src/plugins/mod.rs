@@ -22,11 +22,12 @@ mod volume_zone;
 use crate::framework::Plugin;
 use crate::preemption::PreemptionArgs;
 use crate::profile::{Enabled, Profile};
+use std::time::Duration;
 
 pub(crate) use inter_pod_affinity::InterPodAffinity;
 pub(crate) use node_affinity::NodeAffinity;
 pub(crate) use node_resources_balanced_allocation::NodeResourcesBalancedAllocation;
-pub(crate) use node_resources_fit::NodeResourcesFit;
+pub(crate) use node_resources_fit::{NodeResourcesFit, Strategy};
 pub(crate) use pod_topology_spread::PodTopologySpread;
 
 /// What plugins are told by configuration; each has upstream's defaults.
@@ -37,6 +38,8 @@ pub(crate) struct PluginArgs {
     pub(crate) node_resources_balanced_allocation: NodeResourcesBalancedAllocation,
     pub(crate) node_resources_fit: NodeResourcesFit,
     pub(crate) pod_topology_spread: PodTopologySpread,
+    /// `VolumeBindingArgs.bindTimeoutSeconds`.
+    pub(crate) bind_timeout: Option<Duration>,
 }
 
 /// A row of THE LIST.

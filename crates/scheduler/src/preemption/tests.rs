@@ -1,3 +1,5 @@
+//! Who leaves which node for an important pod, and what is said where nobody does.
+
 use super::*;
 use crate::cycle::schedule;
 use crate::plugins;

@@ -1,3 +1,5 @@
+//! Affinity between pods in zones of three nodes.
+
 use super::super::testing::{Cluster, full, labelled};
 use super::*;
 use serde_json::{Value, json};

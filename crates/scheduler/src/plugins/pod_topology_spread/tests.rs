@@ -1,3 +1,5 @@
+//! Spreading over zones, some of whose nodes have matching pods.
+
 use super::super::testing::{Cluster, full, labelled};
 use super::*;
 use client::Key;

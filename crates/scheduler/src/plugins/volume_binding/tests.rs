@@ -1,3 +1,5 @@
+//! Claims in every state, and what two nodes in two zones say to them.
+
 use super::super::testing::{Cluster, pod};
 use super::testing::{claim, volume};
 use super::*;

@@ -9,7 +9,9 @@ mod update;
 use crate::registry::{Cell, Column, Deletion, Strategy, WriteContext};
 use crate::resources::edit;
 use crate::resources::edit::{items, text};
-use crate::resources::pod_spec::{check_pod_spec, default_pod_spec, sync_service_account};
+use crate::resources::pod_spec::{
+    apply_label_keys, check_pod_spec, default_pod_spec, sync_service_account,
+};
 use api::field::{Error, ErrorList, Path};
 use api::k8s_openapi::api::core::v1::PodSpec;
 use api::kind::{Resource, Scope};
@@ -67,6 +69,7 @@ impl Strategy for Pod {
             sync_service_account(spec);
             default_pod_spec(spec);
         }
+        apply_label_keys(object);
         let mut status = json!({"phase": "Pending", "qosClass": qos_class(object).as_str()});
         if !items(&object["spec"], "schedulingGates").is_empty() {
             status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",

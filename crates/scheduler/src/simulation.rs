@@ -1,0 +1,78 @@
+//! The scheduler's decisions without a cluster: its cache and its cycle, fed by hand.
+//!
+//! **Contract**: what it decides is what [`crate::run`] decides on the same nodes and pods; nothing is bound or evicted
+//! but in its own memory. For measurements (`cargo xtask bench scheduler`) and what-if questions.
+
+use crate::cache::Cache;
+use crate::cycle::schedule;
+use crate::framework::PodInfo;
+use crate::preemption::{Preemption, preempt};
+use crate::profile::Profile;
+use crate::{Configuration, framework};
+use api::k8s_openapi::api::core::v1::{Node, Pod};
+use component_base::Rng;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// What became of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on this node.
+    Scheduled(String),
+    /// It is on this node, and so many pods have left that for it.
+    Preempted(String, usize),
+    /// No node takes it, and why.
+    Unschedulable(String),
+}
+
+/// Nodes and pods in memory.
+pub struct Simulation {
+    cache: Cache,
+    profile: Profile,
+    rng: Rng,
+    start: usize,
+}
+
+impl Simulation {
+    /// Of these nodes, under the first profile of a configuration.
+    pub fn new(configuration: &Configuration, nodes: impl IntoIterator<Item = Node>, rng: Rng) -> Self {
+        let mut cache = Cache::default();
+        for node in nodes {
+            cache.set_node(Arc::new(node));
+        }
+        cache.snapshot.refresh();
+        let profile = configuration.profiles().remove(0);
+        Self { cache, profile, rng, start: 0 }
+    }
+
+    /// Decides on a pod and counts it on its node.
+    pub fn schedule(&mut self, pod: Pod, now: Timestamp) -> Outcome {
+        let pod = Arc::new(PodInfo::new(Arc::new(pod)));
+        let snapshot = &self.cache.snapshot;
+        let (decision, cycle) = schedule(&self.profile, &pod, snapshot, &mut self.start, &self.rng);
+        if let Some(slot) = decision.chosen {
+            let node = snapshot.at(slot).name().to_owned();
+            drop(cycle);
+            self.cache.assume(&pod, &node);
+            return Outcome::Scheduled(node);
+        }
+        let args = self.profile.preemption.as_ref();
+        let preemption =
+            args.map(|args| preempt(cycle, &pod, &decision.diagnosis, args, now, &self.rng));
+        match preemption {
+            Some(Preemption::Nominate(candidate)) => {
+                for victim in &candidate.victims {
+                    self.cache.remove_pod(victim.uid());
+                }
+                self.cache.assume(&pod, &candidate.node);
+                Outcome::Preempted(candidate.node, candidate.victims.len())
+            }
+            _ => Outcome::Unschedulable(decision.diagnosis.message()),
+        }
+    }
+
+    /// The nodes with what is on them.
+    pub fn nodes(&self) -> impl Iterator<Item = &framework::NodeInfo> {
+        self.cache.snapshot.nodes()
+    }
+}
