@@ -3,9 +3,7 @@
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{
-    Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition,
-};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::serde::Serialize;
@@ -16,10 +14,27 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use testkit::{eventually, eventually_some};
-use tests::workloads::{DEADLINE, cluster, create, selected, template};
+use tests::workloads::{DEADLINE, create, selected, template};
 
 /// The extended resource of the official suite.
 const FOO: &str = "scheduling.k8s.io/foo";
+
+/// A cluster of so many simulated nodes that take pods.
+async fn cluster(nodes: u32) -> Cluster {
+    let cluster = tests::workloads::cluster(nodes).await;
+    untainted(&cluster).await;
+    cluster
+}
+
+/// Waits until the controllers have taken the taints off the nodes that are Ready.
+async fn untainted(cluster: &Cluster) {
+    let nodes = Api::<Node>::all(cluster.client());
+    eventually(DEADLINE, async || {
+        let all = nodes.list(&ListParams::default()).await.expect("nodes").items;
+        all.iter().all(|node| node.spec.as_ref().is_none_or(|spec| spec.taints.is_none()))
+    })
+    .await;
+}
 
 fn pods(cluster: &Cluster) -> Api<Pod> {
     Api::default_namespaced(cluster.client())
@@ -196,7 +211,10 @@ async fn validates_basic_preemption_works() {
     assert!(pods(&cluster).get_opt("low").await.expect("an answer").is_none());
     assert!(pods(&cluster).get_opt("medium").await.expect("an answer").is_some());
     let event = told(&cluster, "low", "Preempted").await;
-    assert!(event.starts_with("Preempted by pod ") && event.ends_with(&format!(" on node {node}")), "{event}");
+    assert!(
+        event.starts_with("Preempted by pod ") && event.ends_with(&format!(" on node {node}")),
+        "{event}"
+    );
     cluster.stop().await;
 }
 
@@ -204,8 +222,11 @@ async fn validates_basic_preemption_works() {
 async fn validates_lower_priority_pod_preemption_by_critical_pod() {
     let cluster = crowded().await;
     let node = bound(&cluster, "low").await;
-    let mut critical = pod("critical", json!({"containers": takes(FOO, "4"),
-        "priorityClassName": "system-cluster-critical"}));
+    let mut critical = pod(
+        "critical",
+        json!({"containers": takes(FOO, "4"),
+        "priorityClassName": "system-cluster-critical"}),
+    );
     critical["metadata"]["namespace"] = json!("kube-system");
     let system: Api<Pod> = Api::namespaced(cluster.client(), "kube-system");
     let critical: Pod = serde_json::from_value(critical).expect("a pod");
@@ -307,7 +328,9 @@ async fn spread(cluster: &Cluster, app: &str, replicas: usize) -> BTreeMap<Strin
     eventually(DEADLINE, async || on_nodes(cluster, app).await == replicas).await;
     let mut counts = BTreeMap::new();
     for pod in selected::<Pod>(cluster, app).await {
-        *counts.entry(api::pod::node_name(&pod).to_owned()).or_default() += 1;
+        if !api::pod::node_name(&pod).is_empty() {
+            *counts.entry(api::pod::node_name(&pod).to_owned()).or_default() += 1;
+        }
     }
     counts
 }
@@ -322,19 +345,21 @@ fn deployment(name: &str, replicas: i32, spec: Value) -> Value {
 #[tokio::test(start_paused = true)]
 async fn replicas_keep_apart_or_together_as_their_affinity_says() {
     let cluster = cluster(3).await;
-    let term = |app: &str| {
-        json!([{"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": "kubernetes.io/hostname"}])
-    };
+    let term = |app: &str| json!([{"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": "kubernetes.io/hostname"}]);
     let apart = json!({"affinity": {"podAntiAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": term("apart")}}});
     create::<Deployment>(&cluster, deployment("apart", 4, apart)).await;
     assert!(spread(&cluster, "apart", 3).await.values().all(|count| *count == 1));
     let waiting = eventually_some(DEADLINE, async || {
         let all = selected::<Pod>(&cluster, "apart").await;
-        all.iter().find_map(|pod| condition(pod, "PodScheduled").filter(|c| c.status == "False")?.message.clone())
+        all.iter()
+            .find_map(|pod| condition(pod, "PodScheduled").filter(|c| c.status == "False")?.message.clone())
     });
     let why = waiting.await;
-    assert!(why.starts_with("0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules."), "{why}");
+    assert!(
+        why.starts_with("0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules."),
+        "{why}"
+    );
     let together = json!({"affinity": {"podAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": term("together")}}});
     create::<Deployment>(&cluster, deployment("together", 4, together)).await;
@@ -374,10 +399,7 @@ async fn a_gated_pod_waits_until_its_last_gate_is_gone() {
     let cluster = cluster(1).await;
     let gates = json!({"schedulingGates": [{"name": "example.com/a"}, {"name": "example.com/b"}]});
     create::<Pod>(&cluster, pod("gated", gates)).await;
-    assert_eq!(
-        refused(&cluster, "gated").await,
-        "Scheduling is blocked due to non-empty scheduling gates"
-    );
+    assert_eq!(refused(&cluster, "gated").await, "Scheduling is blocked due to non-empty scheduling gates");
     let open = Patch::Merge(json!({"spec": {"schedulingGates": null}}));
     pods(&cluster).patch("gated", &PatchParams::default(), &open).await.expect("patched");
     bound(&cluster, "gated").await;
@@ -403,11 +425,14 @@ async fn a_claim_that_waits_for_its_pod_gets_a_volume_where_the_pod_can_run() {
             "resources": {"requests": {"storage": "1Gi"}}}})
     };
     create::<PersistentVolumeClaim>(&cluster, claim("data")).await;
-    let mounts = |claim: &str| json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]});
+    let mounts =
+        |claim: &str| json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]});
     create::<Pod>(&cluster, pod("db", mounts("data"))).await;
     let why = refused(&cluster, "db").await;
     assert!(
-        why.starts_with("0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."),
+        why.starts_with(
+            "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."
+        ),
         "{why}"
     );
     let on = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [
@@ -509,6 +534,7 @@ profiles:
     let builder = Cluster::builder().context(context).nodes(0).simulated_nodes(3).scheduler(configuration);
     let cluster = builder.start().await.expect("it starts");
     tests::workloads::ready(&cluster, 3).await;
+    untainted(&cluster).await;
     let mut nodes = Vec::new();
     for (index, scheduler) in ["packing", "packing", "packing", "default-scheduler"].iter().enumerate() {
         let name = format!("p{index}");
@@ -520,7 +546,8 @@ profiles:
     assert_ne!(nodes[3], nodes[0]);
     let events: Api<Event> = Api::default_namespaced(cluster.client());
     let about = ListParams::default().fields("involvedObject.name=p0,reason=Scheduled");
-    let event = eventually_some(DEADLINE, async || events.list(&about).await.expect("events").items.pop()).await;
+    let event =
+        eventually_some(DEADLINE, async || events.list(&about).await.expect("events").items.pop()).await;
     assert_eq!(event.source.and_then(|source| source.component).as_deref(), Some("packing"));
     // Nobody is called that.
     create::<Pod>(&cluster, pod("nobodys", json!({"schedulerName": "nobody"}))).await;

@@ -113,7 +113,11 @@ mod tests {
             ("nothing asked", spec(json!({"containers": []})), true),
             ("label", spec(json!({"containers": [], "nodeSelector": {"disk": "ssd"}})), true),
             ("other label", spec(json!({"containers": [], "nodeSelector": {"disk": "hdd"}})), false),
-            ("every label", spec(json!({"containers": [], "nodeSelector": {"disk": "ssd", "a": "b"}})), false),
+            (
+                "every label",
+                spec(json!({"containers": [], "nodeSelector": {"disk": "ssd", "a": "b"}})),
+                false,
+            ),
             ("in", expression("In", "disk", json!(["hdd", "ssd"])), true),
             ("not in", expression("NotIn", "disk", json!(["ssd"])), false),
             ("not in, absent", expression("NotIn", "zone", json!(["a"])), true),

@@ -34,7 +34,8 @@ pub(crate) fn read(settings: &[String]) -> Result<ExtraConfig> {
                 config.apiserver.set(flag, value).map_err(|error| refused(&error.to_string()))?;
             }
             ("scheduler", "config") => {
-                let text = std::fs::read_to_string(value).map_err(|error| refused(&format!("{value}: {error}")))?;
+                let text =
+                    std::fs::read_to_string(value).map_err(|error| refused(&format!("{value}: {error}")))?;
                 config.scheduler =
                     Configuration::parse(&text).map_err(|error| refused(&format!("{value}: {error}")))?;
             }

@@ -16,15 +16,21 @@ const LIMIT: Duration = Duration::from_secs(5);
 const ZONES: usize = 3;
 
 /// Upstream's scheduler_perf workloads, by their names there.
-const WORKLOADS: [&str; 5] =
-    ["SchedulingBasic", "TopologySpreading", "SchedulingPodAntiAffinity", "SchedulingPodAffinity", "Preemption"];
+const WORKLOADS: [&str; 5] = [
+    "SchedulingBasic",
+    "TopologySpreading",
+    "SchedulingPodAntiAffinity",
+    "SchedulingPodAffinity",
+    "Preemption",
+];
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     for workload in WORKLOADS {
         for nodes in &sizes {
             let (pods, elapsed) = measure(workload, *nodes);
-            let line = json!({"workload": workload, "nodes": nodes, "pods": pods, "seconds": elapsed.as_secs_f64()});
+            let line =
+                json!({"workload": workload, "nodes": nodes, "pods": pods, "seconds": elapsed.as_secs_f64()});
             println!("{line}");
         }
     }

@@ -116,9 +116,12 @@ impl Configuration {
             errors.push(invalid(&Path::new("leaderElection").child("leaderElect"), true, why));
         }
         if !file.extenders.is_empty() {
-            errors.push(FieldError::forbidden(&Path::new("extenders"), "extenders are not supported").to_string());
+            errors.push(
+                FieldError::forbidden(&Path::new("extenders"), "extenders are not supported").to_string(),
+            );
         }
-        let percentage = percentage(&Path::new("percentageOfNodesToScore"), file.percentage_of_nodes_to_score, errors);
+        let percentage =
+            percentage(&Path::new("percentageOfNodesToScore"), file.percentage_of_nodes_to_score, errors);
         let initial = file.pod_initial_backoff_seconds.unwrap_or(1);
         let max = file.pod_max_backoff_seconds.unwrap_or(10);
         if initial <= 0 {

@@ -7,7 +7,7 @@
 use crate::framework::{Change, NodeInfo, PodInfo, PreFilter, Rejection, Remedy, Snapshot, State, View};
 use crate::profile::Profile;
 use component_base::Rng;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// With fewer nodes than this, all are looked at (`minFeasibleNodesToFind`).
@@ -57,9 +57,10 @@ impl Diagnosis {
             return "no nodes available to schedule pods".to_owned();
         }
         let mut text = format!("0/{} nodes are available:", self.nodes);
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        // Few different ones, however many nodes.
+        let mut counts: Vec<(&str, usize)> = Vec::new();
         for reason in self.rejected.iter().flat_map(|(_, r)| &r.reasons) {
-            *counts.entry(reason).or_default() += 1;
+            add(&mut counts, reason, 1);
         }
         if let Some(others) = &self.others {
             if self.before {
@@ -67,7 +68,7 @@ impl Diagnosis {
                 return text;
             }
             for reason in others.reasons.iter().filter(|_| self.rejected.len() < self.nodes) {
-                *counts.entry(reason).or_default() += self.nodes - self.rejected.len();
+                add(&mut counts, reason, self.nodes - self.rejected.len());
             }
         }
         let mut reasons: Vec<String> =
@@ -83,6 +84,13 @@ impl Diagnosis {
     pub(crate) fn plugins(&self) -> BTreeSet<&'static str> {
         let others = self.others.iter().map(|r| r.plugin);
         self.rejected.iter().map(|(_, r)| r.plugin).chain(others).collect()
+    }
+}
+
+fn add<'a>(counts: &mut Vec<(&'a str, usize)>, reason: &'a str, nodes: usize) {
+    match counts.iter_mut().find(|(known, _)| *known == reason) {
+        Some((_, count)) => *count += nodes,
+        None => counts.push((reason, nodes)),
     }
 }
 
@@ -130,11 +138,7 @@ pub(crate) fn schedule<'a>(
 }
 
 impl<'a> Cycle<'a> {
-    fn begin(
-        profile: &'a Profile,
-        pod: &'a Arc<PodInfo>,
-        cluster: &'a Snapshot,
-    ) -> Result<Self, Rejection> {
+    fn begin(profile: &'a Profile, pod: &'a Arc<PodInfo>, cluster: &'a Snapshot) -> Result<Self, Rejection> {
         let mut cycle = Self { profile, pod, cluster, filters: Vec::new(), only: None };
         for (index, enabled) in profile.plugins.iter().enumerate().filter(|(_, enabled)| enabled.filters) {
             match enabled.plugin.pre_filter(pod, cluster)? {

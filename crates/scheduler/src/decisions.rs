@@ -91,7 +91,8 @@ impl Kept {
 impl Record {
     fn to_json(&self) -> Value {
         let name = |node: &Arc<Node>| node.metadata.name.clone().unwrap_or_default();
-        let by_slot: HashMap<usize, &Arc<Node>> = self.nodes.iter().map(|(slot, node)| (*slot, node)).collect();
+        let by_slot: HashMap<usize, &Arc<Node>> =
+            self.nodes.iter().map(|(slot, node)| (*slot, node)).collect();
         let named = |slot: &usize| by_slot.get(slot).map(|node| name(node)).unwrap_or_default();
         let mut nodes: Vec<Value> = self
             .diagnosis
@@ -103,9 +104,7 @@ impl Record {
             .collect();
         if let Some(scores) = &self.scores {
             for (at, slot) in scores.nodes.iter().enumerate() {
-                let of = |(plugin, weight, all): &(&str, i64, Vec<i64>)| {
-                    json!({"plugin": plugin, "weight": weight, "score": all[at]})
-                };
+                let of = |(plugin, weight, all): &(&str, i64, Vec<i64>)| json!({"plugin": plugin, "weight": weight, "score": all[at]});
                 let each: Vec<Value> = scores.plugins.iter().map(of).collect();
                 nodes.push(json!({"name": named(slot), "scores": each, "total": scores.totals[at]}));
             }
@@ -131,9 +130,7 @@ mod tests {
 
     #[test]
     fn tells_each_nodes_reasons_and_scores() {
-        let node = |name: &str, cpu: &str| {
-            json!({"metadata": {"name": name}, "status": {"allocatable": {"cpu": cpu, "memory": "1Gi", "pods": "9"}}})
-        };
+        let node = |name: &str, cpu: &str| json!({"metadata": {"name": name}, "status": {"allocatable": {"cpu": cpu, "memory": "1Gi", "pods": "9"}}});
         let cluster = Cluster::of(&[node("big", "8"), node("middle", "4"), node("small", "1")]);
         let profile = plugins::default_profile();
         let pod = pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]}));

@@ -196,7 +196,9 @@ impl Queue {
                 }
             }
         }
-        while let Some((_, key)) = self.parked.first().filter(|(at, _)| *at + UNSCHEDULABLE_MAX <= now).cloned() {
+        while let Some((_, key)) =
+            self.parked.first().filter(|(at, _)| *at + UNSCHEDULABLE_MAX <= now).cloned()
+        {
             self.retry(&key);
         }
     }
@@ -250,7 +252,8 @@ fn is_helped(
     event: &ClusterEvent,
     helps: &impl Fn(&str, &PodInfo, &ClusterEvent) -> bool,
 ) -> bool {
-    waiting.rejected_by.is_empty() || waiting.rejected_by.iter().any(|plugin| helps(plugin, &waiting.info, event))
+    waiting.rejected_by.is_empty()
+        || waiting.rejected_by.iter().any(|plugin| helps(plugin, &waiting.info, event))
 }
 
 #[cfg(test)]
@@ -337,7 +340,8 @@ mod tests {
 
     #[test]
     fn a_parked_pod_that_was_changed_comes_back_but_not_for_its_status() {
-        let updated = |_: &str, _: &PodInfo, event: &ClusterEvent| matches!(event, ClusterEvent::PodUpdated(_));
+        let updated =
+            |_: &str, _: &PodInfo, event: &ClusterEvent| matches!(event, ClusterEvent::PodUpdated(_));
         let mut queue = parked("NodeAffinity");
         queue.set(pod("a", 0, "x"), updated, at(1));
         assert_eq!(pop(&mut queue, 1), None);

@@ -51,11 +51,7 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
     let recorders =
         profiles.iter().map(|profile| Recorder::new(client.clone(), &profile.name, None, &context)).collect();
     let mut scheduler = Scheduler {
-        binder: Binder {
-            context: context.clone(),
-            client: client.clone(),
-            claims: informers.of(),
-        },
+        binder: Binder { context: context.clone(), client: client.clone(), claims: informers.of() },
         timeouts,
         context: context.clone(),
         client,
@@ -208,7 +204,7 @@ impl Scheduler {
         });
     }
 
-    fn binding_failed(&mut self, waiting: Waiting, message: &str) {
+    fn binding_failed(&mut self, mut waiting: Waiting, message: &str) {
         if let Some(event) = self.cache.remove_pod(waiting.info.uid()) {
             self.happened(&event);
         }
@@ -216,6 +212,7 @@ impl Scheduler {
         let Some(pod) = self.pods.get_key(&waiting.info.key()) else { return };
         if pod.metadata.uid == waiting.info.pod.metadata.uid && api::pod::node_name(&pod).is_empty() {
             self.explain(&pod, "SchedulerError", message, None);
+            waiting.info = Arc::new(PodInfo::new(pod));
             self.queue.hold_back(waiting, self.context.clock.now());
         }
     }
@@ -235,7 +232,8 @@ impl Scheduler {
             return;
         }
         self.preempting.insert(pod.uid().to_owned());
-        let (client, recorder, acts) = (self.client.clone(), self.recorders[profile].clone(), self.acts.clone());
+        let (client, recorder, acts) =
+            (self.client.clone(), self.recorders[profile].clone(), self.acts.clone());
         let (pod, name) = (pod.clone(), self.profiles[profile].name.clone());
         let clock = self.context.clock.clone();
         self.context.shutdown.spawn(async move {
@@ -309,8 +307,14 @@ fn helps(profile: &Profile, plugin: &str, pod: &PodInfo, event: &ClusterEvent) -
 }
 
 /// Marks a pod as having to make room, and deletes it with its own grace; one that is gone already is no error.
-async fn evict(client: kube::Client, victim: &PodInfo, scheduler: &str, now: Timestamp) -> Result<(), kube::Error> {
-    let gone = |error: &kube::Error| matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
+async fn evict(
+    client: kube::Client,
+    victim: &PodInfo,
+    scheduler: &str,
+    now: Timestamp,
+) -> Result<(), kube::Error> {
+    let gone =
+        |error: &kube::Error| matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
     let change = pod_status::disrupted(&victim.pod, scheduler, now);
     match pod_status::write(client.clone(), &victim.pod, change).await {
         Err(error) if !gone(&error) => return Err(error),

@@ -57,8 +57,7 @@ impl Simulation {
             return Outcome::Scheduled(node);
         }
         let args = self.profile.preemption.as_ref();
-        let preemption =
-            args.map(|args| preempt(cycle, &pod, &decision.diagnosis, args, now, &self.rng));
+        let preemption = args.map(|args| preempt(cycle, &pod, &decision.diagnosis, args, now, &self.rng));
         match preemption {
             Some(Preemption::Nominate(candidate)) => {
                 for victim in &candidate.victims {
@@ -74,5 +73,30 @@ impl Simulation {
     /// The nodes with what is on them.
     pub fn nodes(&self) -> impl Iterator<Item = &framework::NodeInfo> {
         self.cache.snapshot.nodes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_fill_nodes_and_then_push_others_out() {
+        let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "9"}}});
+        let nodes = [serde_json::from_value(node).expect("a node")];
+        let mut simulation = Simulation::new(&Configuration::default(), nodes, Rng::seeded(1));
+        let mut schedule = |name: &str, priority: i32| {
+            let pod = json!({"metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"priority": priority,
+                "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}});
+            simulation.schedule(serde_json::from_value(pod).expect("a pod"), Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(schedule("a", 0), Outcome::Scheduled("n".to_owned()));
+        assert_eq!(schedule("b", 0), Outcome::Scheduled("n".to_owned()));
+        let why = "0/1 nodes are available: 1 Insufficient cpu.".to_owned();
+        assert_eq!(schedule("c", 0), Outcome::Unschedulable(why));
+        assert_eq!(schedule("d", 1), Outcome::Preempted("n".to_owned(), 1));
+        let names: Vec<&str> = simulation.nodes().map(framework::NodeInfo::name).collect();
+        assert_eq!(names, ["n"]);
     }
 }

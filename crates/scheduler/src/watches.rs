@@ -4,8 +4,8 @@
 //! that existed.
 //! **Upstream**: `pkg/scheduler/eventhandlers.go`.
 
-use crate::scheduler::{Act, Scheduler};
 use crate::framework::{ClusterEvent, PodInfo};
+use crate::scheduler::{Act, Scheduler};
 use api::k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use api::k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
@@ -87,35 +87,55 @@ pub(crate) fn start(informers: &Informers, context: &Context, acts: &mpsc::Unbou
         let Some((object, there)) = state(&delta) else { return };
         let name = object.metadata.name.clone().unwrap_or_default();
         let all = &mut scheduler.cache.snapshot.volumes.volumes;
-        if there { drop(all.insert(name, object.clone())) } else { drop(all.remove(&name)) }
+        if there {
+            drop(all.insert(name, object.clone()))
+        } else {
+            drop(all.remove(&name))
+        }
         storage_changed(scheduler, there);
     });
     watch!(StorageClass, |scheduler, delta| {
         let Some((object, there)) = state(&delta) else { return };
         let name = object.metadata.name.clone().unwrap_or_default();
         let all = &mut scheduler.cache.snapshot.volumes.classes;
-        if there { drop(all.insert(name, object.clone())) } else { drop(all.remove(&name)) }
+        if there {
+            drop(all.insert(name, object.clone()))
+        } else {
+            drop(all.remove(&name))
+        }
         storage_changed(scheduler, there);
     });
     watch!(CSINode, |scheduler, delta| {
         let Some((object, there)) = state(&delta) else { return };
         let name = object.metadata.name.clone().unwrap_or_default();
         let all = &mut scheduler.cache.snapshot.volumes.csi_nodes;
-        if there { drop(all.insert(name, object.clone())) } else { drop(all.remove(&name)) }
+        if there {
+            drop(all.insert(name, object.clone()))
+        } else {
+            drop(all.remove(&name))
+        }
         storage_changed(scheduler, true);
     });
     watch!(CSIDriver, |scheduler, delta| {
         let Some((object, there)) = state(&delta) else { return };
         let name = object.metadata.name.clone().unwrap_or_default();
         let all = &mut scheduler.cache.snapshot.volumes.drivers;
-        if there { drop(all.insert(name, object.clone())) } else { drop(all.remove(&name)) }
+        if there {
+            drop(all.insert(name, object.clone()))
+        } else {
+            drop(all.remove(&name))
+        }
         storage_changed(scheduler, true);
     });
     watch!(CSIStorageCapacity, |scheduler, delta| {
         let Some((object, there)) = state(&delta) else { return };
         let key = Key::of(object.as_ref());
         let all = &mut scheduler.cache.snapshot.volumes.capacities;
-        if there { drop(all.insert(key, object.clone())) } else { drop(all.remove(&key)) }
+        if there {
+            drop(all.insert(key, object.clone()))
+        } else {
+            drop(all.remove(&key))
+        }
         storage_changed(scheduler, there);
     });
     count
@@ -156,7 +176,9 @@ fn storage_changed(scheduler: &mut Scheduler, may_help: bool) {
 fn node(scheduler: &mut Scheduler, delta: Delta<Node>) {
     let event = match delta {
         Delta::Synced => None,
-        Delta::Deleted(node) => scheduler.cache.remove_node(node.metadata.name.as_deref().unwrap_or_default()),
+        Delta::Deleted(node) => {
+            scheduler.cache.remove_node(node.metadata.name.as_deref().unwrap_or_default())
+        }
         Delta::Added(node) | Delta::Updated { new: node, .. } => Some(scheduler.cache.set_node(node)),
     };
     if let Some(event) = event {

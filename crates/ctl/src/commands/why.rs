@@ -131,9 +131,7 @@ mod tests {
 
     #[test]
     fn a_decision_shows_scores_and_reasons_of_each_node() {
-        let score = |plugin: &str, weight: i64, score: i64| {
-            json!({"plugin": plugin, "weight": weight, "score": score})
-        };
+        let score = |plugin: &str, weight: i64, score: i64| json!({"plugin": plugin, "weight": weight, "score": score});
         let page = json!({"node": "b", "message": "", "nodesInCluster": 5, "others": null, "nodes": [
             {"name": "c", "plugin": "NodeResourcesFit", "reasons": ["Insufficient cpu", "Insufficient memory"]},
             {"name": "a", "total": 390, "scores": [score("TaintToleration", 3, 100), score("NodeResourcesFit", 1, 90)]},
@@ -165,7 +163,8 @@ Pod ns/p found no node 1m ago:
 Every other node: VolumeBinding: no claim
 ";
         assert_eq!(render(&page, "ns/p", "1m"), expected);
-        let gated = json!({"status": {"conditions": [{"reason": "SchedulingGated", "message": "waiting for x"}]}});
+        let gated =
+            json!({"status": {"conditions": [{"reason": "SchedulingGated", "message": "waiting for x"}]}});
         assert!(nothing(&gated, "ns", "p").ends_with("ns/p: waiting for x"));
     }
 }

@@ -200,7 +200,11 @@ impl Reader {
         for (index, point) in shape.iter().enumerate() {
             let at = path.index(index);
             if !(0..=100).contains(&point.utilization) {
-                self.errors.push(invalid(&at.child("utilization"), point.utilization, "not in valid range [0-100]"));
+                self.errors.push(invalid(
+                    &at.child("utilization"),
+                    point.utilization,
+                    "not in valid range [0-100]",
+                ));
             } else if point.utilization <= before {
                 let why = "utilization values must be sorted in increasing order";
                 self.errors.push(invalid(&at.child("utilization"), point.utilization, why));
@@ -244,10 +248,15 @@ impl Reader {
         for (index, constraint) in read.default_constraints.iter().enumerate() {
             let at = path.index(index);
             if constraint.max_skew <= 0 {
-                self.errors.push(invalid(&at.child("maxSkew"), constraint.max_skew, "not in valid range (0, inf)"));
+                self.errors.push(invalid(
+                    &at.child("maxSkew"),
+                    constraint.max_skew,
+                    "not in valid range (0, inf)",
+                ));
             }
             if constraint.topology_key.is_empty() {
-                self.errors.push(FieldError::required(&at.child("topologyKey"), "can not be empty").to_string());
+                self.errors
+                    .push(FieldError::required(&at.child("topologyKey"), "can not be empty").to_string());
             }
             if constraint.label_selector.is_some() {
                 let why = "constraint must not define a selector, as they deduced for each pod";

@@ -7,11 +7,8 @@ use crate::profile::Enabled;
 use serde::Deserialize;
 
 /// Plugins that are no file of their own here, and their points.
-const BUILT_IN: [(&str, &[&str]); 3] = [
-    ("PrioritySort", &["queueSort"]),
-    ("DefaultPreemption", &["postFilter"]),
-    ("DefaultBinder", &["bind"]),
-];
+const BUILT_IN: [(&str, &[&str]); 3] =
+    [("PrioritySort", &["queueSort"]), ("DefaultPreemption", &["postFilter"]), ("DefaultBinder", &["bind"])];
 
 /// What a profile says about plugins, point by point.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -137,8 +134,9 @@ impl PluginSets {
             ));
         }
         if !self.has("DefaultBinder", "bind") {
-            problems
-                .push(format!("at least one bind plugin is needed for profile with scheduler name {profile:?}"));
+            problems.push(format!(
+                "at least one bind plugin is needed for profile with scheduler name {profile:?}"
+            ));
         }
         // A claim's volume cannot be chosen and then not be bound.
         for point in ["reserve", "preBind"] {
@@ -159,9 +157,8 @@ impl PluginSets {
         let rows = PLUGINS.iter().map(|row| {
             let plugin = (row.make)(args);
             let weight = |set: &Set| set.enables(row.name)?.weight.filter(|weight| *weight > 0);
-            let weight = weight(&self.score)
-                .or_else(|| weight(&self.multi_point))
-                .unwrap_or(plugin.default_weight());
+            let weight =
+                weight(&self.score).or_else(|| weight(&self.multi_point)).unwrap_or(plugin.default_weight());
             Enabled {
                 enqueues: self.has(row.name, "preEnqueue"),
                 filters: self.has(row.name, "filter"),

@@ -58,24 +58,63 @@ fn mistakes_are_named() {
     for (fields, why) in [
         ("nonsense: 1".to_owned(), "strict decoding error: unknown field `nonsense`"),
         (profile("  nonsense: 1"), "strict decoding error: unknown field `nonsense`"),
-        ("percentageOfNodesToScore: 101".to_owned(), "percentageOfNodesToScore: Invalid value: 101: not in valid range [0-100]"),
-        ("podInitialBackoffSeconds: 0".to_owned(), "podInitialBackoffSeconds: Invalid value: 0: must be greater than 0"),
+        (
+            "percentageOfNodesToScore: 101".to_owned(),
+            "percentageOfNodesToScore: Invalid value: 101: not in valid range [0-100]",
+        ),
+        (
+            "podInitialBackoffSeconds: 0".to_owned(),
+            "podInitialBackoffSeconds: Invalid value: 0: must be greater than 0",
+        ),
         ("podMaxBackoffSeconds: 0".to_owned(), "must be greater than or equal to PodInitialBackoffSeconds"),
         ("leaderElection: {leaderElect: true}".to_owned(), "leaderElection.leaderElect: Invalid value: true"),
-        ("extenders: [{urlPrefix: http://x}]".to_owned(), "extenders: Forbidden: extenders are not supported"),
-        ("profiles: [{schedulerName: a}, {schedulerName: a}]".to_owned(), "profiles[1].schedulerName: Duplicate value: \"a\""),
+        (
+            "extenders: [{urlPrefix: http://x}]".to_owned(),
+            "extenders: Forbidden: extenders are not supported",
+        ),
+        (
+            "profiles: [{schedulerName: a}, {schedulerName: a}]".to_owned(),
+            "profiles[1].schedulerName: Duplicate value: \"a\"",
+        ),
         ("profiles: [{schedulerName: a}, {}]".to_owned(), "profiles[1].schedulerName: Required value"),
         (profile("  plugins: {filter: {enabled: [{name: Foo}]}}"), "FilterPlugin \"Foo\" does not exist"),
-        (profile("  plugins: {multiPoint: {enabled: [{name: Foo}]}}"), "MultiPointPlugin \"Foo\" does not exist"),
-        (profile("  plugins: {filter: {enabled: [{name: ImageLocality}]}}"), "plugin \"ImageLocality\" does not extend FilterPlugin plugin"),
-        (profile("  plugins: {bind: {disabled: [{name: '*'}]}}"), "at least one bind plugin is needed for profile with scheduler name \"s\""),
+        (
+            profile("  plugins: {multiPoint: {enabled: [{name: Foo}]}}"),
+            "MultiPointPlugin \"Foo\" does not exist",
+        ),
+        (
+            profile("  plugins: {filter: {enabled: [{name: ImageLocality}]}}"),
+            "plugin \"ImageLocality\" does not extend FilterPlugin plugin",
+        ),
+        (
+            profile("  plugins: {bind: {disabled: [{name: '*'}]}}"),
+            "at least one bind plugin is needed for profile with scheduler name \"s\"",
+        ),
         (args("Foo", "{}"), "profiles[0].pluginConfig[0].name: Invalid value: \"Foo\""),
-        (args("InterPodAffinity", "{hardPodAffinityWeight: 101}"), "profiles[0].pluginConfig[0].args.hardPodAffinityWeight: Invalid value: 101: not in valid range [0-100]"),
+        (
+            args("InterPodAffinity", "{hardPodAffinityWeight: 101}"),
+            "profiles[0].pluginConfig[0].args.hardPodAffinityWeight: Invalid value: 101: not in valid range [0-100]",
+        ),
         (args("InterPodAffinity", "{hard: 1}"), "strict decoding error: unknown field `hard`"),
-        (args("InterPodAffinity", "{kind: OtherArgs}"), "args.kind: Invalid value: \"OtherArgs\": must be InterPodAffinityArgs"),
-        (args("NodeResourcesFit", "{scoringStrategy: {type: Foo}}"), "scoringStrategy.type: Unsupported value: \"Foo\""),
-        (args("PodTopologySpread", "{defaultingType: List, defaultConstraints: [{maxSkew: 0, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}]}"), "defaultConstraints[0].maxSkew: Invalid value: 0"),
-        (args("DefaultPreemption", "{minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}"), "cannot be zero"),
+        (
+            args("InterPodAffinity", "{kind: OtherArgs}"),
+            "args.kind: Invalid value: \"OtherArgs\": must be InterPodAffinityArgs",
+        ),
+        (
+            args("NodeResourcesFit", "{scoringStrategy: {type: Foo}}"),
+            "scoringStrategy.type: Unsupported value: \"Foo\"",
+        ),
+        (
+            args(
+                "PodTopologySpread",
+                "{defaultingType: List, defaultConstraints: [{maxSkew: 0, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}]}",
+            ),
+            "defaultConstraints[0].maxSkew: Invalid value: 0",
+        ),
+        (
+            args("DefaultPreemption", "{minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}"),
+            "cannot be zero",
+        ),
     ] {
         let error = parse(&fields).expect_err(&fields);
         assert!(error.contains(why), "{fields}: {error}");

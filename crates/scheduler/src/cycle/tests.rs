@@ -76,9 +76,15 @@ fn room_that_was_made_for_others_is_theirs_unless_they_matter_less() {
 
 #[test]
 fn a_large_cluster_is_sampled() {
-    for (all, percentage, enough) in
-        [(50, 0, 50), (100, 0, 100), (1000, 0, 420), (5000, 0, 500), (6000, 0, 300), (1000, 70, 700), (50, 10, 50)]
-    {
+    for (all, percentage, enough) in [
+        (50, 0, 50),
+        (100, 0, 100),
+        (1000, 0, 420),
+        (5000, 0, 500),
+        (6000, 0, 300),
+        (1000, 70, 700),
+        (50, 10, 50),
+    ] {
         assert_eq!(feasible_nodes_to_find(all, percentage), enough);
     }
 }

@@ -87,17 +87,18 @@ impl PodAffinity {
     /// Of this pod; none if it has no term.
     pub fn of(pod: &Pod) -> Option<Self> {
         let affinity = pod.spec.as_ref()?.affinity.as_ref()?;
-        let required =
-            |terms: Option<&Vec<PodAffinityTerm>>| terms.into_iter().flatten().map(|t| Term::new(pod, t)).collect();
+        let required = |terms: Option<&Vec<PodAffinityTerm>>| {
+            terms.into_iter().flatten().map(|t| Term::new(pod, t)).collect()
+        };
         let weighted = |terms: Option<&Vec<WeightedPodAffinityTerm>>, sign: i64| {
             let terms = terms.into_iter().flatten();
-            terms.map(|t| (sign * i64::from(t.weight), Term::new(pod, &t.pod_affinity_term))).collect::<Vec<_>>()
+            terms
+                .map(|t| (sign * i64::from(t.weight), Term::new(pod, &t.pod_affinity_term)))
+                .collect::<Vec<_>>()
         };
         let (near, far) = (affinity.pod_affinity.as_ref(), affinity.pod_anti_affinity.as_ref());
-        let mut preferred = weighted(
-            near.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()),
-            1,
-        );
+        let mut preferred =
+            weighted(near.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()), 1);
         preferred.extend(weighted(
             far.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()),
             -1,

@@ -56,10 +56,7 @@ impl Classes {
         match classes.get_mut(&pod.class) {
             Some(class) => class.add(slot),
             None => {
-                classes.insert(
-                    pod.class.clone(),
-                    PodClass { example: pod.clone(), nodes: vec![(slot, 1)] },
-                );
+                classes.insert(pod.class.clone(), PodClass { example: pod.clone(), nodes: vec![(slot, 1)] });
                 if pod.affinity.is_some() {
                     self.with_terms.insert((pod.namespace().to_owned(), pod.class.clone()));
                 }

@@ -147,9 +147,7 @@ fn claims(pod: &Pod, spec: &PodSpec) -> Vec<ClaimUse> {
     volumes
         .filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
             (Some(claim), _) => Some(ClaimUse { name: claim.claim_name.clone(), ephemeral: false }),
-            (None, Some(_)) => {
-                Some(ClaimUse { name: format!("{pod}-{}", volume.name), ephemeral: true })
-            }
+            (None, Some(_)) => Some(ClaimUse { name: format!("{pod}-{}", volume.name), ephemeral: true }),
             (None, None) => None,
         })
         .collect()

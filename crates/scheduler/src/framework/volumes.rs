@@ -89,8 +89,7 @@ impl Volumes {
             match self.assumed.get(name) {
                 Some(taken) => *taken == key,
                 None => {
-                    volume.spec.as_ref().is_some_and(|spec| spec.claim_ref.is_none())
-                        || is_for(volume, claim)
+                    volume.spec.as_ref().is_some_and(|spec| spec.claim_ref.is_none()) || is_for(volume, claim)
                 }
             }
         })

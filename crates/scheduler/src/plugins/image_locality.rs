@@ -70,7 +70,8 @@ mod tests {
             node("one", &[("web:1", 500)]),
             node("none", &[("other:1", 900)]),
         ]);
-        let asks = pod(json!({"containers": [{"name": "a", "image": "web:1"}, {"name": "b", "image": "side"}]}));
+        let asks =
+            pod(json!({"containers": [{"name": "a", "image": "web:1"}, {"name": "b", "image": "side"}]}));
         // web is on two of three nodes, side on one.
         let both = 100 * ((500 * MB * 2 / 3 + 250 * MB / 3) - MIN) / (2 * MAX - MIN);
         let one = 100 * (500 * MB * 2 / 3 - MIN) / (2 * MAX - MIN);

@@ -4,8 +4,8 @@
 //! **Upstream**: `pkg/scheduler/framework/plugins/interpodaffinity`.
 
 use crate::framework::{
-    Change, ClusterEvent, MAX_NODE_SCORE, NodeInfo, Plugin, PodAffinity, PodClass, PodInfo, PreFilter, Rejection,
-    Snapshot, State, Term, Topology, View,
+    Change, ClusterEvent, MAX_NODE_SCORE, NodeInfo, Plugin, PodAffinity, PodClass, PodInfo, PreFilter,
+    Rejection, Snapshot, State, Term, Topology, View,
 };
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -249,14 +249,12 @@ impl Plugin for InterPodAffinity {
     fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         let own = pod.affinity.as_ref();
         // Namespace selectors are judged by the cycle: here everything that may be meant counts.
-        let meant = |terms: &[Term], other: &PodInfo| {
-            terms.iter().any(|term| term.may_select(other.labels()))
-        };
+        let meant =
+            |terms: &[Term], other: &PodInfo| terms.iter().any(|term| term.may_select(other.labels()));
         let attracts = |other: &PodInfo| own.is_some_and(|own| meant(&own.required, other));
         let repelled = |other: &PodInfo| own.is_some_and(|own| meant(&own.required_anti, other));
-        let repels = |other: &PodInfo| {
-            other.affinity.as_ref().is_some_and(|theirs| meant(&theirs.required_anti, pod))
-        };
+        let repels =
+            |other: &PodInfo| other.affinity.as_ref().is_some_and(|theirs| meant(&theirs.required_anti, pod));
         match event {
             ClusterEvent::AssignedPodAdded(other) => attracts(other),
             ClusterEvent::AssignedPodDeleted(other) => repelled(other) || repels(other),

@@ -32,10 +32,9 @@ impl NodeAffinity {
 
     fn preferred<'a>(&'a self, pod: &'a PodInfo) -> impl Iterator<Item = &'a PreferredSchedulingTerm> {
         let own = pod.spec().and_then(|s| s.affinity.as_ref()?.node_affinity.as_ref());
-        [own, self.added.as_ref()]
-            .into_iter()
-            .flatten()
-            .flat_map(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten())
+        [own, self.added.as_ref()].into_iter().flatten().flat_map(|affinity| {
+            affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten()
+        })
     }
 }
 
@@ -137,9 +136,8 @@ mod tests {
 
     #[test]
     fn selectors_and_required_terms_decide() {
-        let zone = |zone: &str| {
-            json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]})
-        };
+        let zone =
+            |zone: &str| json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]});
         for (spec, passing) in [
             (json!({}), vec!["n1", "n2"]),
             (json!({"nodeSelector": {"zone": "a"}}), vec!["n1"]),
@@ -159,7 +157,10 @@ mod tests {
             Ok(_) => Ok(None),
             Err(rejection) => Err(rejection.reasons[0].clone().into_owned()),
         };
-        assert_eq!(narrowed(json!([by_name(&["a"]), by_name(&["b"])])), Ok(Some(vec!["a".into(), "b".into()])));
+        assert_eq!(
+            narrowed(json!([by_name(&["a"]), by_name(&["b"])])),
+            Ok(Some(vec!["a".into(), "b".into()]))
+        );
         assert_eq!(narrowed(json!([by_name(&["a"]), {"matchExpressions": []}])), Ok(None));
         let both = json!([{"matchFields": [
             {"key": "metadata.name", "operator": "In", "values": ["a"]},
@@ -184,7 +185,8 @@ mod tests {
                 {"key": key, "operator": "In", "values": [value]}]}})
         };
         let terms = [term(2, "zone", "a"), term(3, "zone", "b"), term(1, "kubernetes.io/hostname", "n2")];
-        let spec = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": terms}}});
+        let spec =
+            json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": terms}}});
         let scores = cluster().scores(&NodeAffinity::default(), &pod(spec));
         assert_eq!(scores, Some(vec![("n1".to_owned(), 50), ("n2".to_owned(), 100)]));
         assert_eq!(cluster().scores(&NodeAffinity::default(), &pod(json!({}))), None);

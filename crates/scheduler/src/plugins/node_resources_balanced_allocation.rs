@@ -62,10 +62,9 @@ mod tests {
 
     #[test]
     fn like_shares_are_best() {
-        let node = |name: &str, cpu: &str, memory: &str| {
-            json!({"metadata": {"name": name}, "status": {"allocatable": {"cpu": cpu, "memory": memory}}})
-        };
-        let cluster = Cluster::of(&[node("even", "4", "4Gi"), node("odd", "4", "16Gi"), node("bare", "4", "0")]);
+        let node = |name: &str, cpu: &str, memory: &str| json!({"metadata": {"name": name}, "status": {"allocatable": {"cpu": cpu, "memory": memory}}});
+        let cluster =
+            Cluster::of(&[node("even", "4", "4Gi"), node("odd", "4", "16Gi"), node("bare", "4", "0")]);
         let asks = pod(json!({"containers": [
             {"name": "c", "resources": {"requests": {"cpu": "2", "memory": "2Gi"}}}]}));
         let plugin = NodeResourcesBalancedAllocation::default();

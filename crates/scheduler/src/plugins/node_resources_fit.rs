@@ -1,8 +1,8 @@
 //! A pod needs a node with room for what it requests; how full a node should be is the strategy's business.
 
 use crate::framework::{
-    ClusterEvent, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Remedy, Resources, Snapshot,
-    State, View,
+    ClusterEvent, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Remedy, Resources,
+    Snapshot, State, View,
 };
 use api::k8s_openapi::api::core::v1::Node;
 use api::pod::parse_quantity;
@@ -52,7 +52,12 @@ impl NodeResourcesFit {
     }
 
     /// What is short, and whether the node has not even enough when it is empty.
-    fn shortages(&self, wants: &Resources, used: &Resources, has: &Resources) -> (Vec<Cow<'static, str>>, bool) {
+    fn shortages(
+        &self,
+        wants: &Resources,
+        used: &Resources,
+        has: &Resources,
+    ) -> (Vec<Cow<'static, str>>, bool) {
         let (mut reasons, mut hopeless) = (Vec::new(), false);
         if used.pods + 1 > has.pods {
             reasons.push(Cow::Borrowed("Too many pods"));
@@ -213,14 +218,14 @@ mod tests {
     #[test]
     fn strategies_score_as_documented() {
         let ratio = Strategy::RequestedToCapacityRatio(vec![(0, 0), (100, 10)]);
-        for (strategy, expected) in [
-            (Strategy::LeastAllocated, (75 + 100) / 2),
-            (Strategy::MostAllocated, 25 / 2),
-            (ratio, 25 / 2),
-        ] {
+        for (strategy, expected) in
+            [(Strategy::LeastAllocated, (75 + 100) / 2), (Strategy::MostAllocated, 25 / 2), (ratio, 25 / 2)]
+        {
             let plugin = NodeResourcesFit { strategy: strategy.clone(), ..NodeResourcesFit::default() };
-            let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}});
-            let scores = Cluster::of(&[node]).scores(&plugin, &wants("p", json!({"cpu": "500m", "memory": "0"})));
+            let node =
+                json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}});
+            let scores =
+                Cluster::of(&[node]).scores(&plugin, &wants("p", json!({"cpu": "500m", "memory": "0"})));
             assert_eq!(scores, Some(vec![("n".to_owned(), expected)]), "{strategy:?}");
         }
         assert_eq!(along(&[(0, 10), (50, 0)], 25), 50);
@@ -239,6 +244,8 @@ mod tests {
         assert!(!plugin.may_help(&pod, &ClusterEvent::NodeAdded(with("1"))));
         let same = ClusterEvent::NodeUpdated { old: with("2"), new: with("2") };
         assert!(!plugin.may_help(&pod, &same));
-        assert!(plugin.may_help(&pod, &ClusterEvent::AssignedPodDeleted(super::super::testing::pod(json!({})))));
+        assert!(
+            plugin.may_help(&pod, &ClusterEvent::AssignedPodDeleted(super::super::testing::pod(json!({}))))
+        );
     }
 }

@@ -1,8 +1,6 @@
 //! A driver can attach only so many volumes to a node.
 
-use crate::framework::{
-    ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Snapshot, View,
-};
+use crate::framework::{ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Snapshot, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const NAME: &str = "NodeVolumeLimits";

@@ -91,7 +91,7 @@ impl Constraint {
             spec.node_selector.is_some()
                 || spec.affinity.as_ref().is_some_and(|affinity| affinity.node_affinity.is_some())
         });
-        !(self.honors_affinity && choosy) && !self.honors_taints
+        !(self.honors_taints || self.honors_affinity && choosy)
     }
 
     fn counts(&self, pod: &PodInfo, other: &PodInfo) -> bool {
@@ -136,8 +136,7 @@ impl Domains {
         let all = constraint.includes_all(pod);
         let counts = |slot: usize| {
             has_all(constraints, slot)
-                && (all
-                    || cluster.at(slot).node.as_ref().is_some_and(|node| constraint.includes(pod, node)))
+                && (all || cluster.at(slot).node.as_ref().is_some_and(|node| constraint.includes(pod, node)))
         };
         let mut by_domain = vec![None; constraint.topology.size];
         let mut included = vec![false; cluster.slots()];
@@ -204,8 +203,7 @@ impl Plugin for PodTopologySpread {
         let hard = view.state::<Hard>();
         for (constraint, counts) in hard.constraints.iter().zip(&hard.counts) {
             let Some(domain) = constraint.topology.domain(node.slot) else {
-                let reason =
-                    "node(s) didn't match pod topology spread constraints (missing required label)";
+                let reason = "node(s) didn't match pod topology spread constraints (missing required label)";
                 return Err(Rejection::unresolvable(NAME, reason));
             };
             let there = counts.by_domain[domain].unwrap_or(0);
@@ -263,7 +261,8 @@ impl Plugin for PodTopologySpread {
     }
 
     fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        let constraints = pod.spec().and_then(|s| s.topology_spread_constraints.as_deref()).unwrap_or_default();
+        let constraints =
+            pod.spec().and_then(|s| s.topology_spread_constraints.as_deref()).unwrap_or_default();
         let constraints = if constraints.is_empty() { self.defaults.as_slice() } else { constraints };
         let defaulted = constraints.iter().any(|c| c.label_selector.is_none());
         let matters = |other: &PodInfo| {

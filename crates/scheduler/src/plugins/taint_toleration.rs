@@ -63,9 +63,7 @@ mod tests {
 
     #[test]
     fn only_taints_that_forbid_count_in_the_filter() {
-        for (effect, taken) in
-            [("NoSchedule", false), ("NoExecute", false), ("PreferNoSchedule", true)]
-        {
+        for (effect, taken) in [("NoSchedule", false), ("NoExecute", false), ("PreferNoSchedule", true)] {
             let tainted = node(json!({"spec": {"taints": [{"key": "k", "effect": effect}]}}));
             assert_eq!(refusal(&TaintToleration, &pod(json!({})), &tainted).is_none(), taken, "{effect}");
             let tolerant = pod(json!({"tolerations": [{"key": "k", "operator": "Exists"}]}));

@@ -6,9 +6,7 @@
 use crate::framework::{
     ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Preparation, Rejection, Snapshot, View, is_bound,
 };
-use api::k8s_openapi::api::core::v1::{
-    Node, PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm,
-};
+use api::k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm};
 use api::k8s_openapi::api::storage::v1::{CSIStorageCapacity, StorageClass};
 use api::pod::parse_quantity;
 use api::selector::LabelSelector;
@@ -157,7 +155,7 @@ fn existing(
             && misfit(claim, volume).is_none()
             && reaches(volume, node)
             && (is_for(volume, claim)
-                || (matches!(phase, None | Some("Available"))
+                || (phase == Some("Available")
                     && selector.as_ref().is_none_or(|s| s.selects(volume.metadata.labels.as_ref()))))
     };
     let best = cluster

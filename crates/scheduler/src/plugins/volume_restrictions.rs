@@ -79,8 +79,7 @@ impl Plugin for VolumeRestrictions {
             return Err(Rejection::new(NAME, "node(s) had no available disk"));
         }
         if view.state::<Exclusive>().conflicts > 0 {
-            let reason =
-                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+            let reason = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
             return Err(Rejection::new(NAME, reason));
         }
         Ok(())
@@ -97,7 +96,8 @@ impl Plugin for VolumeRestrictions {
     ) {
         let Some(exclusive) = state.downcast_mut::<Exclusive>() else { return };
         if other.namespace() == pod.namespace() {
-            let shared = other.claims.iter().filter(|used| exclusive.claims.contains(&used.name)).count() as i64;
+            let shared =
+                other.claims.iter().filter(|used| exclusive.claims.contains(&used.name)).count() as i64;
             exclusive.conflicts += if change == Change::Added { shared } else { -shared };
         }
     }
@@ -129,12 +129,9 @@ mod tests {
 
     #[test]
     fn a_disk_that_is_written_to_is_one_pods() {
-        let gce = |name: &str, read_only: bool| {
-            json!({"name": "v", "gcePersistentDisk": {"pdName": name, "readOnly": read_only}})
-        };
-        let rbd = |monitor: &str, image: &str| {
-            json!({"name": "v", "rbd": {"monitors": [monitor], "image": image}})
-        };
+        let gce = |name: &str, read_only: bool| json!({"name": "v", "gcePersistentDisk": {"pdName": name, "readOnly": read_only}});
+        let rbd =
+            |monitor: &str, image: &str| json!({"name": "v", "rbd": {"monitors": [monitor], "image": image}});
         for (there, wanted, free) in [
             (gce("a", false), gce("a", true), false),
             (gce("a", true), gce("a", true), true),

@@ -1,8 +1,6 @@
 //! A volume that is labelled with a zone or region can be used there only.
 
-use crate::framework::{
-    ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Snapshot, View,
-};
+use crate::framework::{ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Snapshot, View};
 use api::well_known::label;
 
 pub(super) const NAME: &str = "VolumeZone";
@@ -32,7 +30,8 @@ impl Plugin for VolumeZone {
     fn pre_filter(&self, pod: &PodInfo, cluster: &Snapshot) -> Result<PreFilter, Rejection> {
         let mut places = Vec::new();
         for used in &pod.claims {
-            let claim = cluster.volumes.claim(pod, used).and_then(|claim| claim.spec.as_ref()?.volume_name.clone());
+            let claim =
+                cluster.volumes.claim(pod, used).and_then(|claim| claim.spec.as_ref()?.volume_name.clone());
             let volume = claim.and_then(|name| cluster.volumes.volume(&name));
             let labels = volume.and_then(|volume| volume.metadata.labels.as_ref());
             for (key, newer) in KEYS {

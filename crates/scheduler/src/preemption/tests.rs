@@ -124,7 +124,8 @@ fn budgets_are_kept_if_possible_and_hurt_if_not() {
     let got = outcome(&one, &important("2", json!({})));
     assert_eq!(got, Ok(("n".to_owned(), vec!["b".to_owned()])));
     // Of two nodes the one without a budget.
-    let mut two = Cluster::of(&[node("m"), node("n")]).with("m", low("a", 1, "4")).with("n", low("b", 9, "4"));
+    let mut two =
+        Cluster::of(&[node("m"), node("n")]).with("m", low("a", 1, "4")).with("n", low("b", 9, "4"));
     budget(&mut two, "a", 0);
     assert_eq!(outcome(&two, &important("4", json!({}))).expect("a node").0, "n");
     // A budget that allows it is no obstacle.

@@ -58,7 +58,8 @@ pub(crate) fn apply_label_keys(pod: &mut Value) {
 /// A selector that is absent selects nothing, and stays so.
 fn narrow(term: &mut Value, labels: &Value) {
     for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
-        let keys: Vec<String> = items(term, field).iter().filter_map(|k| k.as_str().map(str::to_owned)).collect();
+        let keys: Vec<String> =
+            items(term, field).iter().filter_map(|k| k.as_str().map(str::to_owned)).collect();
         let Some(selector) = edit::child(term, "labelSelector") else { return };
         for key in keys {
             let Some(value) = labels[&key].as_str() else { continue };
@@ -170,8 +171,7 @@ pub(super) fn check_spread(errors: &mut ErrorList, path: &Path, spec: &Value) {
                 errors.push(Error::invalid(&path, domains, "must be greater than zero"));
             }
             if let action @ "ScheduleAnyway" = text(constraint, "whenUnsatisfiable") {
-                let why =
-                    format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
+                let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
                 errors.push(Error::invalid(&path, domains, &why));
             }
         }
@@ -215,9 +215,7 @@ mod tests {
             check_spread(&mut errors, &Path::new("c"), &json!({"topologySpreadConstraints": [constraint]}));
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
-        let with = |field: &str, value: Value| {
-            json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", field: value})
-        };
+        let with = |field: &str, value: Value| json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", field: value});
         for (field, value, why) in [
             ("maxSkew", json!(1), ""),
             ("minDomains", json!(0), "c[0].minDomains: Invalid value: 0: must be greater than zero"),

@@ -3,10 +3,10 @@
 //! **Upstream**: `pkg/controller/daemon` (`daemon_controller.go`, `update.go`, `util/daemonset_util.go`).
 
 use crate::workload::availability::is_available;
-use crate::workload::scaled::{Round, scaled};
 use crate::workload::pod_control;
-use api::scheduling::{selects_node, untolerated};
+use crate::workload::scaled::{Round, scaled};
 use api::pod;
+use api::scheduling::{selects_node, untolerated};
 use api::well_known::taint;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus, RollingUpdateDaemonSet};

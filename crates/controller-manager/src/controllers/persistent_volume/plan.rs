@@ -4,8 +4,8 @@
 //! `component-helpers/storage/volume`.
 
 use crate::workload::owned;
-use api::volume::{NO_PROVISIONER, SELECTED_NODE, capacity, class_of, is_for, misfit, reaches};
 pub(super) use api::volume::{BIND_COMPLETED, BOUND_BY_CONTROLLER};
+use api::volume::{NO_PROVISIONER, SELECTED_NODE, capacity, class_of, is_for, misfit, reaches};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Resource;

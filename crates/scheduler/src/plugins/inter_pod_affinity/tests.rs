@@ -55,10 +55,7 @@ fn reasons_are_upstreams() {
     };
     let with_db = zones().with("a1", plain("db", "db"));
     let far = affinity(FAR, json!([term("db", "zone")]));
-    assert_eq!(
-        reason(&with_db, &web(far)).as_deref(),
-        Some("node(s) didn't match pod anti-affinity rules")
-    );
+    assert_eq!(reason(&with_db, &web(far)).as_deref(), Some("node(s) didn't match pod anti-affinity rules"));
     let near = affinity(NEAR, json!([term("x", "zone")]));
     assert_eq!(reason(&with_db, &web(near)).as_deref(), Some("node(s) didn't match pod affinity rules"));
     let shy = labelled("shy", json!({"app": "shy"}), affinity(FAR, json!([term("web", "zone")])));
@@ -79,7 +76,8 @@ fn existing_pods_keep_others_away() {
 
 #[test]
 fn namespaces_are_the_pods_own_unless_named_or_selected() {
-    let elsewhere = full(json!({"metadata": {"name": "db", "namespace": "other", "labels": {"app": "db"}}, "spec": {}}));
+    let elsewhere =
+        full(json!({"metadata": {"name": "db", "namespace": "other", "labels": {"app": "db"}}, "spec": {}}));
     let mut cluster = zones().with("a1", elsewhere);
     cluster.snapshot.namespaces.insert("other".into(), [("team".to_owned(), "x".to_owned())].into());
     let with = |extra: Value| {

@@ -77,7 +77,8 @@ fn policies_say_which_nodes_count() {
     let mut tainted = cluster();
     for name in ["b1", "b2"] {
         let mut node = (**tainted.snapshot.node(name).expect("it").node.as_ref().expect("a node")).clone();
-        node.spec = serde_json::from_value(json!({"taints": [{"key": "k", "effect": "NoSchedule"}]})).expect("a spec");
+        node.spec = serde_json::from_value(json!({"taints": [{"key": "k", "effect": "NoSchedule"}]}))
+            .expect("a spec");
         tainted.snapshot.set_node(Arc::new(node));
     }
     assert_eq!(passing(json!({}), json!({}), &tainted), ["b1", "b2"]);
@@ -101,7 +102,10 @@ fn emptier_domains_score_higher() {
     let scores = cluster().scores(&plugin, &pod("web", &[soft], json!({}))).expect("scores");
     let of = |name: &str| scores.iter().find(|(n, _)| n == name).map(|(_, score)| *score);
     // 3 × ln 4 = 4, 1 × ln 4 = 1; a node without the label counts for nothing.
-    assert_eq!([of("a1"), of("a2"), of("b1"), of("b2"), of("z")], [Some(25), Some(25), Some(100), Some(100), Some(0)]);
+    assert_eq!(
+        [of("a1"), of("a2"), of("b1"), of("b2"), of("z")],
+        [Some(25), Some(25), Some(100), Some(100), Some(0)]
+    );
 }
 
 #[test]

@@ -17,7 +17,6 @@ pub(crate) fn claim(name: &str, fields: Value, annotations: Value) -> Arc<Persis
 pub(crate) fn volume(name: &str, fields: Value) -> Arc<PersistentVolume> {
     let mut spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}});
     spec.as_object_mut().expect("a spec").extend(fields.as_object().expect("fields").clone());
-    let volume =
-        json!({"metadata": {"name": name}, "spec": spec, "status": {"phase": "Available"}});
+    let volume = json!({"metadata": {"name": name}, "spec": spec, "status": {"phase": "Available"}});
     Arc::new(serde_json::from_value(volume).expect("a volume"))
 }

@@ -63,7 +63,8 @@ fn claims_that_are_not_ready_are_told_by_name() {
     let mut lost = (*claim("lost", json!({"volumeName": "v"}), json!({}))).clone();
     lost.status = serde_json::from_value(json!({"phase": "Lost"})).expect("a status");
     let mut going = (*claim("going", json!({}), json!({}))).clone();
-    going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("a time");
+    going.metadata.deletion_timestamp =
+        serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("a time");
     let cluster = cluster(&[Arc::new(lost), Arc::new(going), of_class("early", "now")], &[]);
     for (name, reason) in [
         ("none", "persistentvolumeclaim \"none\" not found"),
@@ -74,7 +75,8 @@ fn claims_that_are_not_ready_are_told_by_name() {
         let told = cluster.filter(&VolumeBinding, &mounting(&[name]));
         assert!(told.iter().all(|(_, why)| why.as_deref() == Some(reason)), "{told:?}");
     }
-    let ephemeral = pod(json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]}));
+    let ephemeral =
+        pod(json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]}));
     let told = cluster.filter(&VolumeBinding, &ephemeral);
     let reason = "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-v\"";
     assert_eq!(told[0].1.as_deref(), Some(reason));
@@ -84,8 +86,11 @@ fn claims_that_are_not_ready_are_told_by_name() {
 fn nodes_are_judged_by_what_they_can_reach_or_be_made_for() {
     let bound = claim("bound", json!({"volumeName": "in-a"}), json!({COMPLETE: "yes"}));
     let orphan = claim("orphan", json!({"volumeName": "gone"}), json!({COMPLETE: "yes"}));
-    let chosen =
-        claim("chosen", json!({"storageClassName": "made"}), json!({"volume.kubernetes.io/selected-node": "n2"}));
+    let chosen = claim(
+        "chosen",
+        json!({"storageClassName": "made"}),
+        json!({"volume.kubernetes.io/selected-node": "n2"}),
+    );
     let large = claim(
         "large",
         json!({"storageClassName": "tracked", "resources": {"requests": {"storage": "3Gi"}}}),

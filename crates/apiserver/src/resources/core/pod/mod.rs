@@ -9,9 +9,7 @@ mod update;
 use crate::registry::{Cell, Column, Deletion, Strategy, WriteContext};
 use crate::resources::edit;
 use crate::resources::edit::{items, text};
-use crate::resources::pod_spec::{
-    apply_label_keys, check_pod_spec, default_pod_spec, sync_service_account,
-};
+use crate::resources::pod_spec::{apply_label_keys, check_pod_spec, default_pod_spec, sync_service_account};
 use api::field::{Error, ErrorList, Path};
 use api::k8s_openapi::api::core::v1::PodSpec;
 use api::kind::{Resource, Scope};
