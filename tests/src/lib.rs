@@ -9,8 +9,10 @@ pub mod engine;
 pub mod kinds;
 pub mod kubectl;
 pub mod profile;
+pub mod raw;
 pub mod registry;
 pub mod served;
+pub mod tls_server;
 pub mod workloads;
 
 use k8s_openapi::api::core::v1::Pod;

@@ -65,12 +65,27 @@ pub struct Status {
     pub details: Option<Box<Details>>,
     /// Set on an expired list: a token with which the client may go on inconsistently.
     pub continue_token: Option<String>,
+    /// The whole object, if somebody else (a webhook) has worded it.
+    pub of_others: Option<Box<Value>>,
 }
 
 impl Status {
     /// A failure with code, reason and message.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, continue_token: None }
+        Self { code, reason, message: message.into(), details: None, continue_token: None, of_others: None }
+    }
+
+    /// A failure as somebody else has worded it: a `Status` with `code` and `message`, sent as it is.
+    pub fn of_others(status: Value) -> Self {
+        let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+        let message = status["message"].as_str().unwrap_or_default().to_owned();
+        Self { of_others: Some(Box::new(status)), ..Self::new(code, "", message) }
+    }
+
+    /// Machine-readable reason, whoever worded it.
+    pub fn reason(&self) -> &str {
+        let others = self.of_others.as_ref().and_then(|status| status["reason"].as_str());
+        others.unwrap_or(self.reason)
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Self {
@@ -254,6 +269,9 @@ impl Status {
 
     /// The object that goes over the wire.
     pub fn to_json(&self) -> Value {
+        if let Some(status) = &self.of_others {
+            return (**status).clone();
+        }
         let mut metadata = json!({});
         if let Some(token) = &self.continue_token {
             metadata["continue"] = json!(token);

@@ -10,7 +10,9 @@ mod facts;
 mod legacy;
 
 pub use facts::{ResourceFacts, SubresourceFacts, facts};
+pub(crate) use facts::is_built_in;
 
+use crate::aggregation::{self, Aggregator};
 use crate::body::{Request, Response, empty};
 use crate::negotiate::Encoding;
 use crate::request::RequestInfo;
@@ -28,22 +30,50 @@ pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<R
     if !matches!(info.verb, "get" | "head") {
         return Err(dispatch::method_not_allowed());
     }
-    answer(&info.path, request.headers(), &facts(server))?.ok_or_else(Status::no_such_path)
+    let others = Others { aggregator: server.aggregator.as_deref() };
+    answer(&info.path, request.headers(), &facts(server), &others)?.ok_or_else(Status::no_such_path)
+}
+
+/// What other servers add to the documents.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Others<'a> {
+    aggregator: Option<&'a Aggregator>,
+}
+
+impl Others<'_> {
+    fn add(&self, add: impl FnOnce(&Aggregator, &mut Value), mut document: Value) -> Value {
+        if let Some(aggregator) = self.aggregator {
+            add(aggregator, &mut document);
+        }
+        document
+    }
 }
 
 /// The answer to a GET; `None` if nothing is there, 406 if it is there in no form that the client accepts.
-pub fn answer(path: &str, headers: &HeaderMap, facts: &[ResourceFacts]) -> Result<Option<Response>, Status> {
+pub(crate) fn answer(
+    path: &str,
+    headers: &HeaderMap,
+    facts: &[ResourceFacts],
+    others: &Others<'_>,
+) -> Result<Option<Response>, Status> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
         ["api"] if wants_aggregated(headers) => {
             return Ok(Some(with_etag(&aggregated::core(facts), headers)));
         }
         ["apis"] if wants_aggregated(headers) => {
-            return Ok(Some(with_etag(&aggregated::groups(facts), headers)));
+            let groups = others.add(aggregation::add_groups, aggregated::groups(facts));
+            return Ok(Some(with_etag(&groups, headers)));
         }
         _ => {}
     }
-    let Some(mut document) = legacy(&segments, headers, facts) else { return Ok(None) };
+    let local = legacy(&segments, headers, facts);
+    let merged = match (segments.as_slice(), local, others.aggregator) {
+        (["apis"], Some(document), _) => Some(others.add(aggregation::add_legacy_groups, document)),
+        (["apis", group], local, Some(aggregator)) => aggregation::group(aggregator, local, group),
+        (_, local, _) => local,
+    };
+    let Some(mut document) = merged else { return Ok(None) };
     let encoding = negotiate::plain(headers)?;
     if encoding == Encoding::Protobuf {
         // Upstream leaves it out of some documents, but not of its envelope.

@@ -8,10 +8,11 @@ use crate::request::RequestInfo;
 use crate::server::Server;
 use crate::subresources::CustomScale;
 use crate::{
-    body, catalog, discovery, handlers, health, metrics, openapi, openid, request, respond, version,
+    aggregation, body, catalog, discovery, handlers, health, metrics, openapi, openid, request, respond,
+    version,
 };
 use api::status::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The paths that `/` lists, besides those of the API groups.
@@ -45,14 +46,36 @@ pub(crate) async fn dispatch(
     if let Some(escape) = request::invalid_escape(&info.path) {
         return Err(Status::bad_request(format!("invalid URL escape {escape:?}")));
     }
+    let path = info.path.trim_end_matches('/');
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let group_version = match segments.as_slice() {
+        _ if info.is_resource => Some((&*info.group, &*info.version)),
+        ["apis", group, version] => Some((*group, *version)),
+        ["openapi", ..] => aggregation::document_group_version(path),
+        _ => None,
+    };
+    let others = server.aggregator.as_deref().filter(|aggregator| aggregator.has_remotes());
+    if let (Some((group, version)), Some(aggregator)) = (group_version, others)
+        && let Some(remote) = aggregator.remote(group, version)
+        && let Some(remote) = &*remote
+    {
+        return aggregation::pass_on(server, aggregator, remote, &user, request).await;
+    }
     if info.is_resource {
         return resource(server, info, user, request).await;
     }
-    let path = info.path.trim_end_matches('/');
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
         [] => Ok(index(server)),
         ["api" | "apis", ..] => discovery::serve(server, info, &request),
+        ["openapi", "v3"] if others.is_some() && matches!(info.verb, "get" | "head") => {
+            let facts = catalog::resources(server);
+            let add = |index: &mut Value| {
+                if let Some(others) = others {
+                    aggregation::add_paths(others, index);
+                }
+            };
+            Ok(openapi::index(request.headers(), &facts, &add).map(body::full))
+        }
         ["openapi", ..] if matches!(info.verb, "get" | "head") => {
             let facts = catalog::resources(server);
             let query = request.uri().query();

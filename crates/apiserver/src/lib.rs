@@ -10,11 +10,13 @@
 //! **Upstream**: `k8s.io/apiserver`, `pkg/registry`.
 
 pub mod admission;
+mod aggregation;
 pub mod audit;
 pub mod auth;
 pub mod body;
 mod bootstrap;
 mod catalog;
+pub(crate) mod cel;
 mod chain;
 pub mod config;
 mod crd;
@@ -43,6 +45,7 @@ pub mod reviews;
 mod serve;
 pub mod server;
 mod service_addresses;
+mod service_dialer;
 pub mod subresources;
 mod upkeep;
 pub mod version;

@@ -4,7 +4,8 @@
 //! bootstrap objects exist and requests are served; the server ends with `context.shutdown`.
 //! **Not here**: how connections are accepted (`serve`), what a request passes through (`chain`).
 
-use crate::admission::{Chain, plugins};
+use crate::admission::{self, Chain, plugins};
+use crate::aggregation::Aggregator;
 use crate::audit::Audit;
 use crate::auth::configuration::{self, Authentication};
 use crate::auth::token::Tokens;
@@ -14,11 +15,13 @@ use crate::error::Error;
 use crate::flowcontrol::{self, FlowControl};
 use crate::limits::Limits;
 use crate::metrics::ServerMetrics;
+use crate::outbound::Dial;
 use crate::registry::Registry;
 use crate::resources;
 use crate::reviews::{self, ReviewKind};
+use crate::service_dialer::ServiceDialer;
 use crate::subresources::{self, NodeDialer, Subresource};
-use crate::{bootstrap, crd, serve, service_addresses};
+use crate::{aggregation, bootstrap, crd, serve, service_addresses};
 use component_base::Context;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +40,8 @@ pub struct Server {
     pub authorizer: Arc<dyn Authorizer>,
     /// What looks at more than the object itself before it is written.
     pub admission: Chain,
+    /// The servers of other group-versions.
+    pub(crate) aggregator: Option<Arc<Aggregator>>,
     /// Paths below an object that are no plain reads or writes of it.
     pub subresources: Vec<Arc<dyn Subresource>>,
     /// Kinds that are questions: created, answered, never stored.
@@ -82,9 +87,17 @@ impl Server {
             Arc::new(FlowControl::new(clock.clone(), &context.metrics, total, options.request_timeout))
         });
         let limits = Limits::new(options.max_reading as usize, options.max_mutating as usize);
+        let services: Arc<dyn Dial> = Arc::new(ServiceDialer {
+            registry: Arc::clone(&registry),
+            nodes: Arc::clone(&config.nodes),
+            rng: context.rng.clone(),
+        });
+        let outsiders = admission::outsiders(&registry, &services, &authorizer);
+        let aggregator = Aggregator::new(&registry, &config, &services).map(Arc::new);
         let server = Arc::new(Self {
+            aggregator,
             authenticator: Authenticator::new(Arc::new(tokens), objects, clock.clone(), authentication),
-            admission: plugins::chain(&authorizer, &config.options.admission)
+            admission: plugins::chain(&authorizer, &config.options.admission, outsiders)
                 .map_err(|error| Error::Configuration(error.to_string()))?,
             authorizer,
             subresources: subresources::all(),
@@ -102,6 +115,9 @@ impl Server {
         bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
         bootstrap::follow(&server);
         service_addresses::follow(&server);
+        if let Some(aggregator) = &server.aggregator {
+            aggregation::follow(&server, aggregator);
+        }
         if let Some(flow) = &server.flow {
             flowcontrol::keeper::start(flow, &server.registry, &server.context);
         }

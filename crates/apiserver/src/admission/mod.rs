@@ -1,26 +1,34 @@
 //! Admission: what looks at more than the object itself before it is written.
 //!
 //! **Contract**: plugins run in the order of THE LIST, mutating ones first; each sees the others' changes. A plugin
-//! reads other objects through [`Lookup`] only (the watch cache: no storage read on the write path).
+//! reads other objects through [`Lookup`] only (the watch cache: no storage read on the write path). Those that objects
+//! configure ([`Outsider`]: webhooks and policies) may wait, and see an object as the request's client does ([`Forms`]).
 //! **Upstream**: `k8s.io/apiserver/pkg/admission`.
 
 mod always_pull_images;
 mod certificates;
 mod chain;
+pub(crate) mod conditions;
+mod configured;
 mod default_storage_class;
 mod default_toleration_seconds;
 mod deny_service_external_ips;
 mod extended_resource_toleration;
+mod form;
 mod limit_pod_hard_anti_affinity_topology;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
 pub mod plugins;
 mod pod_security;
 mod pod_topology_labels;
+pub(crate) mod policies;
 mod priority;
 mod refusal;
+mod reinvocation;
+mod request;
 mod resource_quota;
 mod role_escalation;
 mod runtime_class;
@@ -30,17 +38,38 @@ mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
-pub use chain::Chain;
+pub use chain::{Chain, Part};
+pub(crate) use configured::Configured;
+pub use form::{Alone, Form, Forms, Shown};
 pub use pod_security::Exemptions;
+pub use request::Sent;
 
-use crate::auth::UserInfo;
+use crate::auth::{Authorizer, UserInfo};
+use crate::outbound::Dial;
+use crate::registry::Registry;
 use api::kind::{Resource, Scope};
 use api::status::Status;
+use async_trait::async_trait;
 use component_base::Rng;
 use jiff::Timestamp;
+use reinvocation::Reinvocation;
 use serde_json::Value;
 use std::sync::Arc;
+
+/// The plugins that objects configure, in upstream's order: policies before webhooks, mutating ones first.
+pub(crate) fn outsiders(
+    registry: &Arc<Registry>,
+    services: &Arc<dyn Dial>,
+    authorizer: &Arc<dyn Authorizer>,
+) -> Vec<Arc<dyn Outsider>> {
+    let policies = policies::policies(registry, authorizer);
+    let webhooks = webhooks::webhooks(registry, services, authorizer);
+    let [mutating, validating] = [0, 1]
+        .map(|half| policies.iter().chain(&webhooks).map(|pair| Arc::clone(&pair[half])).collect::<Vec<_>>());
+    mutating.into_iter().chain(validating).collect()
+}
 
 /// What the request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +82,18 @@ pub enum Operation {
     Delete,
     /// An exec, attach, port-forward or proxy.
     Connect,
+}
+
+impl Operation {
+    /// Upstream's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 /// Reads of other objects, from memory.
@@ -87,6 +128,14 @@ pub struct Attributes<'a> {
     pub lookup: &'a dyn Lookup,
     /// The object as it was.
     pub old: Option<&'a Value>,
+    /// The revision of which the change is made; 0: there is none.
+    pub revision: u64,
+    /// How others than the plugins see the object.
+    pub forms: &'a dyn Forms,
+    /// The options that came with the request.
+    pub sent: Sent<'a>,
+    /// What is to be asked again because others have changed the object since.
+    pub reinvocation: Reinvocation,
     /// What plugins have to say besides yes or no.
     pub outcome: Outcome,
 }
@@ -148,6 +197,34 @@ pub trait Plugin: Send + Sync {
 
     /// Accepts or refuses the final object (`None` for a deletion).
     fn validate(&self, _attributes: &mut Attributes<'_>, _object: Option<&Value>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// A plugin that objects configure, and that may have to wait for somebody's answer.
+#[async_trait]
+pub trait Outsider: Send + Sync {
+    /// Upstream's name: `MutatingAdmissionWebhook`.
+    fn name(&self) -> &'static str;
+
+    /// Whether nothing is configured, so that nothing is to be done about any request.
+    fn is_idle(&self) -> bool;
+
+    /// Changes the object before validation (`None` for a deletion).
+    async fn mutate(
+        &self,
+        _attributes: &mut Attributes<'_>,
+        _object: Option<&mut Value>,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Accepts or refuses the final object (`None` for a deletion).
+    async fn validate(
+        &self,
+        _attributes: &mut Attributes<'_>,
+        _object: Option<&Value>,
+    ) -> Result<(), Status> {
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::always_pull_images::AlwaysPullImages;
 use super::certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction};
+use super::chain::Step;
 use super::default_storage_class::{DefaultIngressClass, DefaultStorageClass};
 use super::default_toleration_seconds::DefaultTolerationSeconds;
 use super::deny_service_external_ips::DenyServiceExternalIPs;
@@ -20,7 +21,7 @@ use super::runtime_class::RuntimeClass;
 use super::service_account::ServiceAccount;
 use super::storage_object_in_use_protection::StorageObjectInUseProtection;
 use super::taint_nodes_by_condition::TaintNodesByCondition;
-use super::{Chain, Exemptions, Plugin};
+use super::{Chain, Exemptions, Outsider, Plugin};
 use crate::auth::Authorizer;
 use std::sync::Arc;
 
@@ -59,12 +60,17 @@ pub enum ChoiceError {
     Overlapped(String),
 }
 
-/// The plugins of a server whose rights are told by this authorizer.
+/// The plugins of a server whose rights are told by this authorizer; `outsiders` are those that objects configure, in
+/// their order.
 ///
 /// # Errors
 /// If the choice names what there is not.
-pub fn chain(authorizer: &Arc<dyn Authorizer>, choice: &Choice) -> Result<Chain, ChoiceError> {
-    let mut list: Vec<Arc<dyn Plugin>> = vec![
+pub fn chain(
+    authorizer: &Arc<dyn Authorizer>,
+    choice: &Choice,
+    outsiders: Vec<Arc<dyn Outsider>>,
+) -> Result<Chain, ChoiceError> {
+    let plugins: Vec<Arc<dyn Plugin>> = vec![
         Arc::new(NamespaceLifecycle),
         Arc::new(LimitPodHardAntiAffinityTopology),
         Arc::new(LimitRanger),
@@ -86,8 +92,10 @@ pub fn chain(authorizer: &Arc<dyn Authorizer>, choice: &Choice) -> Result<Chain,
         Arc::new(DefaultIngressClass),
         Arc::new(DenyServiceExternalIPs),
         Arc::new(PodTopologyLabels),
-        Arc::new(ResourceQuota),
     ];
+    let mut list: Vec<Step> = plugins.into_iter().map(Step::Plugin).collect();
+    list.extend(outsiders.into_iter().map(Step::Outsider));
+    list.push(Step::Plugin(Arc::new(ResourceQuota)));
     let flags =
         [("enable-admission-plugins", &choice.enabled), ("disable-admission-plugins", &choice.disabled)];
     for (flag, names) in flags {
@@ -107,6 +115,6 @@ pub fn chain(authorizer: &Arc<dyn Authorizer>, choice: &Choice) -> Result<Chain,
     // No plugin of upstream's: there it is a layer of the store, and always on.
     let before_quota =
         list.len() - usize::from(list.last().is_some_and(|last| last.name() == "ResourceQuota"));
-    list.insert(before_quota, Arc::new(RoleEscalation::new(Arc::clone(authorizer))));
+    list.insert(before_quota, Step::Plugin(Arc::new(RoleEscalation::new(Arc::clone(authorizer)))));
     Ok(Chain::new(list))
 }

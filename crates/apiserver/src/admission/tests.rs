@@ -7,6 +7,7 @@ use super::*;
 use crate::auth::rbac::PolicyRule;
 use crate::auth::{Action, Authorizer, Decision};
 use api::kind::Scope;
+use futures::FutureExt;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -106,16 +107,21 @@ impl<'a> Case<'a> {
             rng: &rng,
             lookup: &self.lookup,
             old: self.old.as_ref(),
+            revision: 0,
+            forms: &Alone(Form::of(&self.resource)),
+            sent: Sent::Nothing,
+            reinvocation: Reinvocation::default(),
             outcome: Outcome::default(),
         };
         let authorizer: Arc<dyn Authorizer> = Arc::new(Reader);
         let choice = plugins::Choice { enabled: self.enabled.clone(), ..plugins::Choice::default() };
-        let chain = plugins::chain(&authorizer, &choice).unwrap();
+        let chain = plugins::chain(&authorizer, &choice, Vec::new()).unwrap();
         let mut object = object;
-        if let Some(object) = &mut object {
-            chain.mutate(&mut attributes, object)?;
+        let now = "plugins do not wait";
+        if object.is_some() {
+            chain.mutate(Part::All, &mut attributes, object.as_mut()).now_or_never().expect(now)?;
         }
-        chain.validate(&mut attributes, object.as_ref())?;
+        chain.validate(Part::All, &mut attributes, object.as_ref()).now_or_never().expect(now)?;
         Ok((object.unwrap_or_default(), attributes.outcome))
     }
 

@@ -44,6 +44,17 @@ pub fn annotate(key: &str, value: impl Into<String>) {
     });
 }
 
+/// The same, for what repeats the body of the request: it is kept only where bodies are.
+pub fn annotate_bodies(key: &str, value: impl Into<String>) {
+    let _ = ANNOTATIONS.try_with(|annotations| {
+        let mut annotations = annotations.lock().unwrap_or_else(PoisonError::into_inner);
+        annotations.insert(format!("{BODIES}{key}"), Value::String(value.into()));
+    });
+}
+
+/// Marks annotations that repeat bodies, until they are written.
+pub(super) const BODIES: &str = "\0";
+
 /// The audit log of a server.
 pub(crate) struct Audit {
     policy: Policy,

@@ -140,7 +140,7 @@ impl Record {
     pub(crate) fn answered_with(&mut self, status: &Status) {
         let mut told = json!({ "metadata": {}, "status": "Failure" });
         told["message"] = json!(status.message);
-        told["reason"] = json!(status.reason);
+        told["reason"] = json!(status.reason());
         if let Some(details) = &status.details {
             told["details"] = serde_json::to_value(details).unwrap_or_default();
         }
@@ -187,8 +187,14 @@ impl Record {
         let now = self.audit.clock.now();
         event.insert("stageTimestamp".to_owned(), api::time::format_micro(now).into());
         let annotations = self.annotations.lock().unwrap_or_else(PoisonError::into_inner);
-        if !annotations.is_empty() {
-            event.insert("annotations".to_owned(), Value::Object(annotations.clone()));
+        let bodies = self.verdict.level >= Level::Request;
+        let told = annotations.iter().filter_map(|(key, value)| match key.strip_prefix(super::BODIES) {
+            Some(key) => bodies.then(|| (key.to_owned(), value.clone())),
+            None => Some((key.clone(), value.clone())),
+        });
+        let told: Map<String, Value> = told.collect();
+        if !told.is_empty() {
+            event.insert("annotations".to_owned(), Value::Object(told));
         }
         drop(annotations);
         let mut line = Value::Object(event).to_string();

@@ -124,6 +124,7 @@ impl Webhook {
         let tls = TlsOptions {
             ca_pem: read(&cluster, "certificate-authority-data", "certificate-authority")?,
             identity: certificate.zip(key),
+            insecure: false,
         };
         let outbound = Outbound::new(&tls).map_err(|error| Chain(&error).to_string())?;
         Ok(Self { server, authorization, outbound, timeout, clock })

@@ -150,6 +150,11 @@ const GROUPS: [&str; 20] = [
     "flowcontrol.apiserver.k8s.io",
 ];
 
+/// Whether a group is one of upstream's.
+pub(crate) fn is_built_in(group: &str) -> bool {
+    GROUPS.contains(&group)
+}
+
 /// The groups but the core one, in upstream's order; those it does not know follow by name.
 pub(super) fn groups(facts: &[ResourceFacts]) -> Vec<Name> {
     let mut groups: Vec<Name> =

@@ -6,6 +6,7 @@ use super::decode::{self, Media};
 use super::options::{ListOptions, integer, invalid, validate_dry_run};
 use super::respond::success;
 use super::{Call, list, read_body};
+use crate::admission::Sent;
 use crate::body::{Request, Response};
 use crate::registry::DeleteOptions;
 use crate::request::Query;
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub(super) async fn delete(call: &Call<'_>, request: Request) -> Result<Response, Status> {
     let (delete, dry_run) = read_options(call, request).await?;
     let mut options = call.write_options(dry_run);
+    options.sent = Sent::Delete(&delete);
     warn(call, &delete, &mut options.warnings);
     let name = call.info.name.as_str();
     let deleted = call.store.delete(&mut options, call.namespace, name, &delete).await?;
@@ -46,6 +48,7 @@ pub(super) async fn delete_collection(call: &Call<'_>, request: Request) -> Resu
             .named(&call.info.name);
     let page = list::page(call.store, &selection, &query).await?;
     let mut options = call.write_options(dry_run);
+    options.sent = Sent::Delete(&delete);
     warn(call, &delete, &mut options.warnings);
     for object in &page.objects {
         let result = call.store.delete(&mut options, object.namespace(), object.name(), &delete).await;

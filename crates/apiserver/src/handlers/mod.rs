@@ -24,7 +24,7 @@ mod watch;
 
 pub use respond::{error, json};
 
-use crate::admission::Chain;
+use crate::admission::{Chain, Part, Sent};
 use crate::auth::UserInfo;
 use crate::body::{self, ReadError, Request, Response};
 use crate::negotiate::{Negotiated, Protobuf, Target, negotiate};
@@ -160,7 +160,10 @@ impl<'a> Call<'a> {
             user: self.user,
             admission: Some((self.admission, &**self.registry)),
             dry_run,
+            part: Part::All,
+            sent: Sent::of(&self.info.query),
             subresource: &self.info.subresource,
+            shown: None,
             version: (!self.version.is_stored()).then_some(self.version),
             tracking: Tracking::Update(&self.manager),
             warnings: Vec::new(),

@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Changes whenever the same resources give other documents, so that clients drop theirs.
@@ -84,6 +85,24 @@ pub fn serve(
         "/openapi/v3" => Some(document(headers, &hash(facts), "application/json", || v3::root(facts))),
         path => serve_v3(path.strip_prefix("/openapi/v3/")?, headers, query, facts, now),
     }
+}
+
+/// Answers a GET of `/openapi/v3`; `add` adds documents of others to the index.
+pub(crate) fn index(
+    headers: &HeaderMap,
+    facts: &[ResourceFacts],
+    add: &dyn Fn(&mut Value),
+) -> Response<Bytes> {
+    let mut index: Value = serde_json::from_slice(&v3::root(facts)).unwrap_or_default();
+    let own = index.clone();
+    add(&mut index);
+    let hash = hash(facts);
+    let hash = if index == own { hash } else { format!("{hash}-{}", digest(index.to_string().as_bytes())) };
+    document(headers, &hash, "application/json", || index.to_string().into())
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn serve_v2(headers: &HeaderMap, facts: &[ResourceFacts]) -> Response<Bytes> {

@@ -43,6 +43,34 @@ pub fn apply(operations: &Operations, object: &mut Value) -> Result<(), Status> 
     Ok(())
 }
 
+/// The same for patches of whom the reason helps.
+pub fn apply_telling(operations: &Operations, object: &mut Value) -> Result<(), String> {
+    let mut changed = object.clone();
+    json_patch::patch(&mut changed, operations).map_err(|error| error.to_string())?;
+    *object = changed;
+    Ok(())
+}
+
+/// Why a patch was not applied.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A test of its own did not hold.
+    Test,
+    /// Something else, in words.
+    Other(String),
+}
+
+/// The same for patches whose tests are questions.
+pub fn apply_tested(operations: &Operations, object: &mut Value) -> Result<(), Failure> {
+    let mut changed = object.clone();
+    json_patch::patch(&mut changed, operations).map_err(|error| match error.kind {
+        json_patch::PatchErrorKind::TestFailed => Failure::Test,
+        _ => Failure::Other(error.to_string()),
+    })?;
+    *object = changed;
+    Ok(())
+}
+
 /// What upstream says of a patch that cannot be applied; it keeps the reason to itself.
 fn rejected() -> Status {
     let mut status =

@@ -5,7 +5,7 @@
 //! **Upstream**: `rest.BeforeDelete`, `Store.Delete` and `updateForGracefulDeletionAndFinalizers`.
 
 use super::error::storage_status;
-use super::store::Phase;
+use super::store::{Admitting, Phase};
 use super::{Deletion, Object, Propagation, Store, WriteOptions, metadata};
 use crate::admission::Operation;
 use crate::registry::object::encode;
@@ -73,7 +73,10 @@ impl Store {
             let existing = self.get(namespace, name).await?;
             let mut old = existing.to_value();
             check_preconditions(self.resource(), &old, delete)?;
-            self.admit(options, Operation::Delete, namespace, None, Some(&old), Phase::Validate)?;
+            let revision = existing.revision();
+            let write = Admitting { operation: Operation::Delete, namespace, old: Some(&old), revision };
+            self.admit(options, &write, None, Phase::Mutate).await?;
+            self.admit(options, &write, None, Phase::Validate).await?;
             metadata::of(&mut old).shift_remove("resourceVersion");
             let plan = self.plan(&old, delete, self.context.clock.now());
             let (txn, marked) = match plan {

@@ -11,6 +11,7 @@ mod ensure;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod forms;
 #[cfg(test)]
 mod history_tests;
 pub mod managed_fields;

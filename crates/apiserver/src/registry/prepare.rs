@@ -32,7 +32,7 @@ pub(super) fn default(strategy: &dyn Strategy, object: &mut Value) {
 }
 
 /// Gives an object without a name the one that it asks for; tells whether it did.
-pub(super) fn generate_name(object: &mut Value, rng: &Rng) -> bool {
+fn generate_name(object: &mut Value, rng: &Rng) -> bool {
     let base = meta::generate_name(object);
     if base.is_empty() || !meta::name(object).is_empty() {
         return false;
@@ -46,17 +46,13 @@ pub(super) fn generate_name(object: &mut Value, rng: &Rng) -> bool {
     true
 }
 
-/// Sets what a creator may not choose.
-pub(super) fn create(
-    strategy: &dyn Strategy,
-    object: &mut Value,
-    namespace: &str,
-    rng: &Rng,
-    now: Timestamp,
-) {
+/// Drops what a creator may not choose, and puts the object into the namespace of the request.
+pub(super) fn create(strategy: &dyn Strategy, object: &mut Value, namespace: &str) {
     let namespaced = strategy.resource().namespaced();
     let metadata = metadata::of(object);
     for field in [
+        "uid",
+        "creationTimestamp",
         "resourceVersion",
         "selfLink",
         "managedFields",
@@ -71,12 +67,28 @@ pub(super) fn create(
     } else {
         metadata.shift_remove("namespace");
     }
+    tidy(object);
+}
+
+/// Sets what the server chooses, after others have had their say about the rest. Tells whether it chose the name.
+pub(super) fn identify(
+    strategy: &dyn Strategy,
+    object: &mut Value,
+    namespace: &str,
+    rng: &Rng,
+    now: Timestamp,
+) -> bool {
+    let generated = generate_name(object, rng);
+    let managed = metadata::of(object).shift_remove("managedFields");
+    create(strategy, object, namespace);
+    let metadata = metadata::of(object);
     metadata.insert("uid".to_owned(), rng.uuid().into());
     metadata.insert("creationTimestamp".to_owned(), api::time::format(now).into());
     if strategy.has_generation() {
         metadata.insert("generation".to_owned(), 1.into());
     }
-    tidy(object);
+    metadata.extend(managed.map(|entries| ("managedFields".to_owned(), entries)));
+    generated
 }
 
 /// Carries over what an updater may leave out, and drops what nobody stores.

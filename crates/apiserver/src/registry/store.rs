@@ -11,9 +11,10 @@
 
 use super::companion::{Patience, accompany, is_companion};
 use super::error::storage_status;
+use super::forms::StoredForms;
 use super::object::encode;
 use super::{Object, Strategy, Tracking, Version, WriteContext, managed_fields, metadata, prepare};
-use crate::admission::{Attributes, Chain, Companion, Lookup, Operation, Outcome};
+use crate::admission::{Attributes, Chain, Companion, Lookup, Operation, Outcome, Part, Sent, Shown};
 use crate::auth::UserInfo;
 use crate::watch_cache::{Cache, Caches, Selection, Snapshot, Subscription};
 use api::field::{Error as FieldError, ErrorList, Path};
@@ -46,8 +47,14 @@ pub struct WriteOptions<'a> {
     pub admission: Option<(&'a Chain, &'a dyn Lookup)>,
     /// Whether nothing is to be stored.
     pub dry_run: bool,
+    /// Which of the chain's plugins are asked.
+    pub part: Part,
+    /// The options of the request, as others are told of them.
+    pub sent: Sent<'a>,
     /// The subresource that is written through, or empty.
     pub subresource: &'a str,
+    /// How clients of the subresource see the object, if otherwise than it is.
+    pub shown: Option<&'a dyn Shown>,
     /// The version that the writer speaks, if it is not the one that is stored.
     pub version: Option<&'a Version>,
     /// Whose fields the write changes.
@@ -63,7 +70,10 @@ impl<'a> WriteOptions<'a> {
             user,
             admission: None,
             dry_run: false,
+            part: Part::All,
+            sent: Sent::Nothing,
             subresource: "",
+            shown: None,
             version: None,
             tracking: Tracking::None,
             warnings: Vec::new(),
@@ -260,8 +270,7 @@ impl Store {
         loop {
             options.warnings.truncate(warned);
             let mut candidate = object.clone();
-            let generated = prepare::generate_name(&mut candidate, &self.context.rng);
-            let companions = self.prepare_create(options, namespace, &mut candidate).await?;
+            let (generated, companions) = self.prepare_create(options, namespace, &mut candidate).await?;
             let name = meta::name(&candidate).to_owned();
             let key = Key::from(self.key(namespace, &name));
             if options.dry_run {
@@ -360,7 +369,8 @@ impl Store {
             let mut object = change.change(Some(&old)).await?;
             self.check_preconditions(&existing, &old, &object)?;
             metadata::of(&mut old).shift_remove("resourceVersion");
-            let companions = self.prepare_update(options, what, &mut object, &old).await?;
+            let revision = existing.revision();
+            let companions = self.prepare_update(options, what, &mut object, (&old, revision)).await?;
             if object == old {
                 return Ok(Updated { object: existing, created: false });
             }
@@ -430,14 +440,16 @@ impl Store {
         options: &mut WriteOptions<'_>,
         namespace: &str,
         object: &mut Value,
-    ) -> Result<Vec<Companion>, Status> {
+    ) -> Result<(bool, Vec<Companion>), Status> {
         let now = self.context.clock.now();
         let strategy = &*self.strategy;
         let sent = managed_fields::take(object);
-        prepare::create(strategy, object, namespace, &self.context.rng, now);
+        prepare::create(strategy, object, namespace);
         prepare::default_in(strategy, options.version, object);
         self.track(options, &Value::Null, object, sent.as_ref()).await?;
-        self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Mutate)?;
+        let write = Admitting { operation: Operation::Create, namespace, old: None, revision: 0 };
+        self.admit(options, &write, Some(object), Phase::Mutate).await?;
+        let generated = prepare::identify(strategy, object, namespace, &self.context.rng, now);
         prepare::default_in(strategy, options.version, object);
         let context = WriteContext { now, rng: &self.context.rng, user: options.user };
         strategy.prepare_for_create(&context, object);
@@ -454,7 +466,8 @@ impl Store {
             return Err(self.invalid(name, &errors));
         }
         options.warnings.extend(strategy.warnings(object, None));
-        self.admit(options, Operation::Create, namespace, Some(object), None, Phase::Validate)
+        let companions = self.admit(options, &write, Some(object), Phase::Validate).await?;
+        Ok((generated, companions))
     }
 
     async fn prepare_update(
@@ -462,7 +475,7 @@ impl Store {
         options: &mut WriteOptions<'_>,
         what: UpdateOptions,
         object: &mut Value,
-        old: &Value,
+        (old, revision): (&Value, u64),
     ) -> Result<Vec<Companion>, Status> {
         let strategy = &*self.strategy;
         let (namespace, name) = (meta::namespace(old), meta::name(old));
@@ -479,7 +492,8 @@ impl Store {
         }
         prepare::default_in(strategy, options.version, object);
         self.track(options, old, object, sent.as_ref()).await?;
-        self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Mutate)?;
+        let write = Admitting { operation: Operation::Update, namespace, old: Some(old), revision };
+        self.admit(options, &write, Some(object), Phase::Mutate).await?;
         let mut errors = ErrorList::new();
         match what {
             UpdateOptions::Object => {
@@ -512,37 +526,40 @@ impl Store {
         if what == UpdateOptions::Object {
             options.warnings.extend(strategy.warnings(object, Some(old)));
         }
-        self.admit(options, Operation::Update, namespace, Some(object), Some(old), Phase::Validate)
+        self.admit(options, &write, Some(object), Phase::Validate).await
     }
 
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &self,
         options: &mut WriteOptions<'_>,
-        operation: Operation,
-        namespace: &str,
+        write: &Admitting<'_>,
         object: Option<&mut Value>,
-        old: Option<&Value>,
         phase: Phase,
     ) -> Result<Vec<Companion>, Status> {
         let Some((chain, lookup)) = options.admission else { return Ok(Vec::new()) };
-        let name = object.as_deref().or(old).map(|o| meta::name(o).to_owned()).unwrap_or_default();
+        let name = object.as_deref().or(write.old).map(|o| meta::name(o).to_owned()).unwrap_or_default();
+        let forms = StoredForms { store: self, requested: options.version, shown: options.shown };
         let mut attributes = Attributes {
-            operation,
+            operation: write.operation,
             resource: self.resource(),
             subresource: options.subresource,
-            namespace,
+            namespace: write.namespace,
             name: &name,
             user: options.user,
             dry_run: options.dry_run,
             now: self.context.clock.now(),
             rng: &self.context.rng,
             lookup,
-            old,
+            old: write.old,
+            revision: write.revision,
+            forms: &forms,
+            sent: options.sent,
+            reinvocation: Default::default(),
             outcome: Outcome::default(),
         };
-        let result = match (phase, object) {
-            (Phase::Mutate, Some(object)) => chain.mutate(&mut attributes, object),
-            (_, object) => chain.validate(&mut attributes, object.as_deref()),
+        let result = match phase {
+            Phase::Mutate => chain.mutate(options.part, &mut attributes, object).await,
+            Phase::Validate => chain.validate(options.part, &mut attributes, object.as_deref()).await,
         };
         let Outcome { warnings, companions } = attributes.outcome;
         options.warnings.extend(warnings);
@@ -587,6 +604,15 @@ impl Store {
         }
         status
     }
+}
+
+/// A write as admission is told of it.
+pub(super) struct Admitting<'a> {
+    pub(super) operation: Operation,
+    pub(super) namespace: &'a str,
+    pub(super) old: Option<&'a Value>,
+    /// That of `old`.
+    pub(super) revision: u64,
 }
 
 /// Which half of admission.

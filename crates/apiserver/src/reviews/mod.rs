@@ -10,6 +10,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use crate::admission::{Operation, Part};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::request::RequestInfo;
@@ -79,8 +80,10 @@ pub(crate) async fn serve(
     // Questions have no table form; whoever takes nothing else gets 406.
     let encoding = negotiate::plain(request.headers())?;
     let resource = review.resource();
-    let question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
+    let mut question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
     let dry_run = subresources::dry_run(info)?;
+    let what = (Operation::Create, Part::Outsiders);
+    subresources::admit_as(server, info, user, what, resource, dry_run, &mut question).await?;
     review.carry_out(server, user, &info.namespace, &question, dry_run).await?;
     let answer = review.answer(server, user, &info.namespace, question).await?;
     Ok(respond::object(201, &answer, encoding))

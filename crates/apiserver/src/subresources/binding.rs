@@ -3,6 +3,7 @@
 //! **Upstream**: `pkg/registry/core/pod/storage` (`BindingREST`).
 
 use super::{Facts, Subresource, dry_run, success};
+use crate::admission::{Operation, Part};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode::{self, text};
@@ -42,8 +43,12 @@ impl Subresource for Binding {
         request: Request,
     ) -> Result<Response, Status> {
         let encoding = negotiate::plain(request.headers())?;
-        let binding = decode::object_of(request, "v1", "Binding").await?;
-        bind(server, user, (&info.namespace, &info.name), &binding, dry_run(info)?).await?;
+        let mut binding = decode::object_of(request, "v1", "Binding").await?;
+        let pods = super::store(server, "", "pods")?;
+        // Others are asked about the binding; plugins about the pod that it makes.
+        let (what, dry) = ((Operation::Create, Part::Outsiders), dry_run(info)?);
+        super::admit_as(server, info, user, what, pods.resource(), dry, &mut binding).await?;
+        bind(server, user, (&info.namespace, &info.name), &binding, dry).await?;
         Ok(success(201, encoding))
     }
 }
@@ -61,6 +66,7 @@ pub(crate) async fn bind(
     let now = api::time::format(server.context.clock.now());
     let mut options = WriteOptions {
         admission: Some((&server.admission, &*server.registry)),
+        part: Part::Plugins,
         dry_run,
         subresource: "binding",
         ..WriteOptions::new(user)

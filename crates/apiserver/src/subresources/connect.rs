@@ -73,7 +73,7 @@ impl Subresource for Connect {
         let mut options = (self.options)(&info.query)?;
         options["kind"] = self.kind.into();
         options["apiVersion"] = "v1".into();
-        admit(server, info, user, Operation::Connect, false, Some(&mut options))?;
+        admit(server, info, user, Operation::Connect, false, &mut options).await?;
         may_create(server, info, user)?;
         let pod = super::store(server, "", "pods")?.get(&info.namespace, &info.name).await?.to_value();
         let mut path = format!("/{}/{}/{}", self.path, info.namespace, info.name);

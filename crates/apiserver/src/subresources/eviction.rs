@@ -73,7 +73,8 @@ impl Subresource for Eviction {
         };
         let asks_dry_run = delete["dryRun"].as_array().is_some_and(|list| !list.is_empty());
         let dry_run = dry_run(info)? || asks_dry_run;
-        admit(server, info, user, Operation::Create, dry_run, Some(&mut eviction))?;
+        (eviction["kind"], eviction["apiVersion"]) = ("Eviction".into(), "policy/v1".into());
+        admit(server, info, user, Operation::Create, dry_run, &mut eviction).await?;
         let evicting = Evicting { server, user, namespace: &info.namespace, name: &info.name, dry_run };
         evicting.evict(&wanted).await?;
         Ok(success(201, encoding))

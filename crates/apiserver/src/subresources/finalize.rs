@@ -3,6 +3,7 @@
 //! **Upstream**: `pkg/registry/core/namespace/storage` (`FinalizeREST`).
 
 use super::{Facts, Subresource, dry_run};
+use crate::admission::Sent;
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode;
@@ -52,6 +53,7 @@ impl Subresource for Finalize {
             admission: Some((&server.admission, &*server.registry)),
             dry_run: dry_run(info)?,
             subresource: "finalize",
+            sent: Sent::of(&info.query),
             tracking: Tracking::Update(&manager),
             ..WriteOptions::new(user)
         };

@@ -76,12 +76,20 @@ pub(super) async fn target(server: &Server, node: &str) -> Result<NodeTarget, St
 }
 
 /// A connection to an address in the cluster, in time.
-pub(super) async fn connect(server: &Server, host: &str, port: u16) -> Result<Box<dyn NodeStream>, String> {
-    let dialled = match tokio::time::timeout(DIAL_TIMEOUT, server.nodes.connect(host, port)).await {
-        Ok(dialled) => dialled.map_err(|error| why(&error)),
-        Err(_) => Err("i/o timeout".to_owned()),
-    };
-    dialled.map_err(|why| format!("dial tcp {}: {why}", join(host, port)))
+pub(crate) async fn connect(
+    nodes: &dyn NodeDialer,
+    host: &str,
+    port: u16,
+) -> Result<Box<dyn NodeStream>, String> {
+    match tokio::time::timeout(DIAL_TIMEOUT, nodes.connect(host, port)).await {
+        Ok(dialled) => dialled.map_err(|error| dial_error(host, port, &error)),
+        Err(_) => Err(format!("dial tcp {}: i/o timeout", join(host, port))),
+    }
+}
+
+/// A failed connection in the words of Go's net package.
+pub(crate) fn dial_error(host: &str, port: u16, error: &io::Error) -> String {
+    format!("dial tcp {}: {}", join(host, port), why(error))
 }
 
 /// `host:port`, with brackets where they are needed.
@@ -89,7 +97,7 @@ pub(super) fn join(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// A failed connection in the words of Go's net package.
+/// Why a connection failed, in the words of Go's net package.
 fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
@@ -101,7 +109,7 @@ fn why(error: &io::Error) -> String {
 }
 
 /// Notes for a backend where a request comes from, behind those who have passed it on before.
-pub(super) fn append_forwarded_for(headers: &mut HeaderMap, extensions: &Extensions) {
+pub(crate) fn append_forwarded_for(headers: &mut HeaderMap, extensions: &Extensions) {
     let Some(address) = extensions.get::<Arc<Peer>>().and_then(|peer| peer.address) else { return };
     let before = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
     let all: Vec<String> = before.map(str::to_owned).chain([address.to_string()]).collect();

@@ -24,16 +24,25 @@ mod view;
 
 pub use kubelet::{NodeDialer, NodeStream, NodeTarget};
 pub(crate) use scale::CustomScale;
+pub(crate) use kubelet::{connect, dial_error};
+pub(crate) use proxy::{AnyCertificate, ReadyAddress, ready_addresses};
 
-use crate::admission::{Attributes, Operation, Outcome};
+/// What every request that is passed on to somebody else goes through.
+pub(crate) mod passing {
+    pub(crate) use super::kubelet::append_forwarded_for;
+    pub(crate) use super::proxy::remove_hop_by_hop;
+    pub(crate) use super::tunnel::{is_upgrade, open as upgrade};
+}
+
+use crate::admission::{Alone, Attributes, Form, Operation, Outcome, Part, Sent};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::negotiate::Encoding;
 use crate::registry::Store;
 use crate::request::RequestInfo;
-use crate::respond;
 use crate::server::Server;
-use api::kind::GroupVersionKind;
+use crate::{decode, respond};
+use api::kind::{GroupVersionKind, Resource, parse_api_version};
 use api::status::Status;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -109,36 +118,62 @@ fn store(server: &Server, group: &str, plural: &str) -> Result<Arc<Store>, Statu
 }
 
 /// Asks the admission plugins about something that is no write of a stored object.
-fn admit(
+async fn admit(
     server: &Server,
     info: &RequestInfo,
     user: &UserInfo,
     operation: Operation,
     dry_run: bool,
-    object: Option<&mut Value>,
+    object: &mut Value,
 ) -> Result<(), Status> {
-    let store = store(server, &info.group, &info.resource)?;
+    let mut resource = store(server, &info.group, &info.resource)?.resource().clone();
+    resource.version = info.version.clone().into();
+    admit_as(server, info, user, (operation, Part::All), &resource, dry_run, object).await
+}
+
+/// The same about a resource that is given, by some of the plugins.
+pub(crate) async fn admit_as(
+    server: &Server,
+    info: &RequestInfo,
+    user: &UserInfo,
+    (operation, part): (Operation, Part),
+    resource: &Resource,
+    dry_run: bool,
+    object: &mut Value,
+) -> Result<(), Status> {
+    let (group, version) = parse_api_version(decode::text(&object["apiVersion"]));
+    let kind = GroupVersionKind {
+        group: group.to_owned().into(),
+        version: version.to_owned().into(),
+        kind: decode::text(&object["kind"]).to_owned().into(),
+    };
+    let name = match &*info.name {
+        "" => api::meta::name(object).to_owned(),
+        name => name.to_owned(),
+    };
     let mut attributes = Attributes {
         operation,
-        resource: store.resource(),
+        resource,
         subresource: &info.subresource,
         namespace: &info.namespace,
-        name: &info.name,
+        name: &name,
         user,
         dry_run,
         now: server.context.clock.now(),
         rng: &server.context.rng,
         lookup: &*server.registry,
         old: None,
+        revision: 0,
+        forms: &Alone(Form::with_kind(resource, kind)),
+        sent: match operation {
+            Operation::Connect => Sent::Nothing,
+            _ => Sent::of(&info.query),
+        },
+        reinvocation: Default::default(),
         outcome: Outcome::default(),
     };
-    match object {
-        None => server.admission.validate(&mut attributes, None),
-        Some(object) => {
-            server.admission.mutate(&mut attributes, object)?;
-            server.admission.validate(&mut attributes, Some(object))
-        }
-    }
+    server.admission.mutate(part, &mut attributes, Some(object)).await?;
+    server.admission.validate(part, &mut attributes, Some(object)).await
 }
 
 /// `?dryRun=All`

@@ -12,6 +12,10 @@ mod rewrite;
 mod tests;
 mod tls;
 
+pub(crate) use endpoint::{ReadyAddress, ready_addresses};
+pub(crate) use forward::remove_hop_by_hop;
+pub(crate) use tls::AnyCertificate;
+
 use super::{Facts, NodeStream, NodeTarget, Subresource, admit, kubelet, tunnel};
 use crate::admission::Operation;
 use crate::auth::UserInfo;
@@ -75,7 +79,7 @@ impl Subresource for Proxy {
         let (_, kind, singular) = self.names();
         let (prefix, path) = split_path(&info.path);
         let mut options = json!({"kind": kind, "apiVersion": "v1", "path": path});
-        admit(server, info, user, Operation::Connect, false, Some(&mut options))?;
+        admit(server, info, user, Operation::Connect, false, &mut options).await?;
         let id = Id::parse(&info.name)
             .ok_or_else(|| Status::bad_request(format!("invalid {singular} request {:?}", info.name)))?;
         let destination = match self {
@@ -156,7 +160,7 @@ impl Destination {
         match self {
             Self::Kubelet(target) => server.nodes.dial(target).await.map_err(|error| error.to_string()),
             Self::Address { https, host, port } => {
-                let stream = kubelet::connect(server, host, *port).await?;
+                let stream = kubelet::connect(&*server.nodes, host, *port).await?;
                 if *https { tls::wrap(stream, host).await } else { Ok(stream) }
             }
         }

@@ -3,8 +3,8 @@
 //! **Not here**: signing and checking (`auth::token`).
 //! **Upstream**: `pkg/registry/core/serviceaccount/storage/token.go`.
 
-use super::{Facts, Subresource};
-use crate::admission::{Attributes, Lookup, Operation, Outcome};
+use super::{Facts, Subresource, admit};
+use crate::admission::{Lookup, Operation};
 use crate::audit::annotate;
 use crate::auth::UserInfo;
 use crate::auth::token::{Claims, Private, Reference, user_name};
@@ -57,7 +57,8 @@ impl Subresource for Token {
     ) -> Result<Response, Status> {
         let encoding = negotiate::plain(request.headers())?;
         let mut review = decode::object_of(request, "authentication.k8s.io/v1", "TokenRequest").await?;
-        admit(server, info, user, &review)?;
+        let dry_run = super::dry_run(info)?;
+        admit(server, info, user, Operation::Create, dry_run, &mut review).await?;
         let store = super::store(server, "", "serviceaccounts")?;
         let account = store.get(&info.namespace, &info.name).await?.to_value();
         let options = &server.config.options;
@@ -112,25 +113,6 @@ impl Subresource for Token {
         review["status"] = json!({ "token": token, "expirationTimestamp": api::time::format(end) });
         Ok(respond::object(201, &review, encoding))
     }
-}
-
-fn admit(server: &Server, info: &RequestInfo, user: &UserInfo, review: &Value) -> Result<(), Status> {
-    let resource = resource("ServiceAccount", "serviceaccounts");
-    let mut attributes = Attributes {
-        operation: Operation::Create,
-        resource: &resource,
-        subresource: "token",
-        namespace: &info.namespace,
-        name: &info.name,
-        user,
-        dry_run: false,
-        now: server.context.clock.now(),
-        rng: &server.context.rng,
-        lookup: &*server.registry,
-        old: None,
-        outcome: Outcome::default(),
-    };
-    server.admission.validate(&mut attributes, Some(review))
 }
 
 fn resource(kind: &'static str, plural: &'static str) -> Resource {

@@ -15,13 +15,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 /// Whether a request asks for another protocol on its connection.
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::CONNECTION).iter();
     values.filter_map(|v| v.to_str().ok()).any(|v| v.to_ascii_lowercase().contains("upgrade"))
 }
 
 /// Passes a request to upgrade on to a backend, at this path and query, and joins the connections if it agrees.
-pub(super) async fn open(
+pub(crate) async fn open(
     server: &Server,
     backend: Box<dyn NodeStream>,
     mut request: Request,

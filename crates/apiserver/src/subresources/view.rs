@@ -3,6 +3,7 @@
 //! **Contract**: a patch is a patch of the view; it is tried again when another writer was faster.
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`Getter`, `Updater`).
 
+use crate::admission::{Sent, Shown};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode;
@@ -14,7 +15,7 @@ use crate::registry::{Tracking, UpdateOptions, WriteOptions};
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Server;
-use api::kind::{Resource, Scope};
+use api::kind::{GroupVersionKind, Resource, Scope};
 use api::meta;
 use api::status::Status;
 use serde_json::{Value, json};
@@ -43,6 +44,24 @@ pub(super) trait View: Send + Sync {
 
     /// Whether the store looks at what changed as if the object itself had been written.
     fn what(&self) -> UpdateOptions;
+}
+
+/// A view as admission sees the object.
+struct Seen<'a>(&'a dyn View);
+
+impl Shown for Seen<'_> {
+    fn kind(&self) -> GroupVersionKind {
+        let (group, version, kind) = self.0.kind();
+        GroupVersionKind::new(group, version, kind)
+    }
+
+    fn show(&self, object: &Value) -> Value {
+        self.0.show(object)
+    }
+
+    fn take(&self, object: &Value, view: &Value) -> Result<Value, Status> {
+        self.0.take(object, view)
+    }
 }
 
 /// What a client wants the view to be.
@@ -118,10 +137,13 @@ pub(super) async fn serve(
         Wish::Whole(_) | Wish::Patch(_) => None,
     };
     let tracking = if apply.is_some() { Tracking::Applied } else { Tracking::Update(&manager) };
+    let seen = Seen(view);
     let mut options = WriteOptions {
         admission: Some((&server.admission, &*server.registry)),
         dry_run: super::dry_run(info)?,
         subresource: &info.subresource,
+        sent: Sent::of(&info.query),
+        shown: Some(&seen),
         tracking,
         ..WriteOptions::new(user)
     };

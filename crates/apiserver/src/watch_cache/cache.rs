@@ -8,7 +8,7 @@ use crate::registry::{Object, Strategy};
 use api::kind::Resource;
 use imbl::OrdMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::{Key, KeyValue};
 use tokio::sync::mpsc;
@@ -86,6 +86,8 @@ pub struct Cache {
     strategy: Arc<dyn Strategy>,
     prefix: Arc<str>,
     state: Mutex<State>,
+    /// Grows with each change of an object.
+    changes: AtomicU64,
 }
 
 struct State {
@@ -133,7 +135,7 @@ impl Cache {
             watchers: Vec::new(),
             crowd: Arc::default(),
         };
-        Self { strategy, prefix, state: Mutex::new(state) }
+        Self { strategy, prefix, state: Mutex::new(state), changes: AtomicU64::new(0) }
     }
 
     /// What the keys of this resource begin with.
@@ -166,6 +168,11 @@ impl Cache {
             namespaced: self.strategy.resource().namespaced(),
             revision: state.revision,
         }
+    }
+
+    /// A number that grows with each change, so that who has worked something out knows whether it still holds.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The number of watchers.
@@ -212,6 +219,7 @@ impl Cache {
             Some(early) => early.extend_from_slice(events),
             None => state.apply(events, decoded),
         }
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Fills the empty cache.
@@ -220,6 +228,7 @@ impl Cache {
         for object in items {
             state.objects.insert(object.key().clone(), object);
         }
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Declares the loaded state complete up to `revision`.
@@ -247,6 +256,7 @@ impl Cache {
         state.revision = revision;
         state.early = None;
         state.watchers.clear();
+        self.changes.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -202,7 +202,7 @@ fn plugins_are_chosen_by_name() {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
         let choice =
             plugins::Choice { enabled: names(enabled), disabled: names(disabled), ..Default::default() };
-        plugins::chain(&authorizer, &choice)
+        plugins::chain(&authorizer, &choice, Vec::new())
             .map(|chain| chain.names().len())
             .map_err(|error| error.to_string())
     };

@@ -199,7 +199,7 @@ impl Authentication {
 type Mistake = (&'static str, String);
 
 fn outbound(ca_pem: Option<String>) -> Result<Outbound, String> {
-    Outbound::new(&TlsOptions { ca_pem, identity: None }).map_err(|error| Chain(&error).to_string())
+    Outbound::new(&TlsOptions { ca_pem, ..TlsOptions::default() }).map_err(|error| Chain(&error).to_string())
 }
 
 fn issuer(jwt: Jwt, clock: &Clock) -> Result<Issuer, Mistake> {

@@ -27,6 +27,28 @@ pub(super) fn merge(live: &mut Value, applied: &Value, shape: Shape<'_>) {
     }
 }
 
+/// The paths of a configuration's lists, maps and structs that only change as a whole.
+pub(super) fn atomics(config: &Value, shape: Shape<'_>, path: &str, found: &mut Vec<String>) {
+    match config {
+        Value::Object(_) | Value::Array(_) if !shape.divides(config) => found.push(path.to_owned()),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let member = shape.member(name).unwrap_or(Shape::Unknown);
+                atomics(value, member, &format!("{path}.{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                // An item of a set is one thing, whatever it is.
+                if !matches!(shape, Shape::Set) {
+                    atomics(item, shape.item(), &format!("{path}[{index}]"), found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 fn merge_items(live: Vec<Value>, applied: &[Value], shape: Shape<'_>) -> Vec<Value> {
     let elements = |items: &[Value]| -> Vec<String> {
         items.iter().enumerate().map(|(at, item)| shape.element(at, item)).collect()

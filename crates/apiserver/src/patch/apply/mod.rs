@@ -22,7 +22,7 @@ pub use shape::Shape;
 
 use crate::handlers::decode::{self, Media};
 use crate::registry::managed_fields::{Entry, ManagedFields, Operation, Written};
-use api::kind::Resource;
+use api::kind::{GroupVersionKind, Resource};
 use api::schema::Schema;
 use api::status::Status;
 use conflict::Conflict;
@@ -70,6 +70,20 @@ pub fn check(resource: &Resource, config: &Value) -> Result<(), Status> {
 /// The shape of a resource's objects.
 pub fn shape(resource: &Resource) -> Shape<'static> {
     Shape::of_object(Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind))
+}
+
+/// The shape of objects of a built-in kind.
+pub fn shape_of(kind: &GroupVersionKind) -> Shape<'static> {
+    Shape::of_object(Schema::get().type_by_gvk(&kind.group, &kind.version, &kind.kind))
+}
+
+/// Merges a configuration that nobody owns into an object. What it says of values that only change as a whole is told,
+/// by path, and then nothing is to be made of the object.
+pub fn merge_configuration(object: &mut Value, config: &Value, shape: Shape<'_>) -> Vec<String> {
+    let mut atomic = Vec::new();
+    merge::atomics(config, shape, "", &mut atomic);
+    merge::merge(object, config, shape);
+    atomic
 }
 
 /// The object as the configuration wants it, with the entries that follow; `None`: it does not exist yet. Entries in

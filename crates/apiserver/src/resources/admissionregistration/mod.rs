@@ -1,6 +1,6 @@
 //! `admissionregistration.k8s.io`: who else is asked before something is written.
 //!
-//! **Contract**: stored and validated; nobody asks yet, and expressions are not compiled.
+//! **Contract**: expressions are compiled when an object is written; who is asked what, and when, is for `admission`.
 //! **Upstream**: `pkg/apis/admissionregistration/validation`.
 
 pub(crate) mod policy;

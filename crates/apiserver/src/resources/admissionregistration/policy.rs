@@ -3,6 +3,8 @@
 //! **Upstream**: `validateValidatingAdmissionPolicySpec`, `validateMutatingAdmissionPolicySpec`.
 
 use super::rules;
+use crate::admission::policies;
+use crate::cel::{Environment, Kind};
 use crate::registry::{Cell, Column, Strategy, WriteContext};
 use crate::resources::edit::{items, text};
 use crate::resources::{cells, check, edit};
@@ -46,7 +48,8 @@ fn check_parameters(errors: &mut ErrorList, path: &Path, kind: &Value) {
     }
 }
 
-fn check_variables(errors: &mut ErrorList, path: &Path, spec: &Value) {
+/// Adds what is declared to what later expressions may refer to.
+fn check_variables(errors: &mut ErrorList, path: &Path, spec: &Value, environment: &mut Environment) {
     let variables = items(spec, "variables");
     for (i, variable) in variables.iter().enumerate() {
         let path = path.child("variables").index(i);
@@ -60,7 +63,9 @@ fn check_variables(errors: &mut ErrorList, path: &Path, spec: &Value) {
         if variables[..i].iter().any(|other| other["name"] == variable["name"]) {
             errors.push(Error::duplicate(&path.child("name"), name));
         }
-        rules::check_expression(errors, &path.child("expression"), &variable["expression"]);
+        let at = path.child("expression");
+        rules::check_expression(errors, &at, &variable["expression"], environment, Kind::Any);
+        environment.composed.insert(name.to_owned());
     }
 }
 
@@ -69,7 +74,7 @@ fn is_identifier(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value) {
+fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value, environment: &Environment) {
     let spec = &object["spec"];
     let (validations, annotations) = (items(spec, "validations"), items(spec, "auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
@@ -79,7 +84,18 @@ fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value) {
     }
     for (i, validation) in validations.iter().enumerate() {
         let path = path.child("validations").index(i);
-        rules::check_expression(errors, &path.child("expression"), &validation["expression"]);
+        let at = path.child("expression");
+        rules::check_expression(errors, &at, &validation["expression"], environment, Kind::Bool);
+        if !text(validation, "messageExpression").trim().is_empty() {
+            let at = path.child("messageExpression");
+            rules::check_expression(
+                errors,
+                &at,
+                &validation["messageExpression"],
+                &without_authorizer(environment),
+                Kind::String,
+            );
+        }
         let message = text(validation, "message");
         if !validation["message"].is_null() && message.trim().is_empty() {
             let detail = "message must be non-empty if specified";
@@ -104,11 +120,19 @@ fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value) {
         if annotations[..i].iter().any(|other| other["key"] == annotation["key"]) {
             errors.push(Error::duplicate(&path.child("key"), key));
         }
-        rules::check_expression(errors, &path.child("valueExpression"), &annotation["valueExpression"]);
+        let at = path.child("valueExpression");
+        rules::check_expression(errors, &at, &annotation["valueExpression"], environment, Kind::Any);
     }
 }
 
-fn check_mutations(errors: &mut ErrorList, path: &Path, spec: &Value) {
+/// What a message may refer to.
+fn without_authorizer(environment: &Environment) -> Environment {
+    let mut environment = environment.clone();
+    environment.variables.retain(|name| !name.starts_with("authorizer"));
+    environment
+}
+
+fn check_mutations(errors: &mut ErrorList, path: &Path, spec: &Value, environment: &Environment) {
     let mutations = items(spec, "mutations");
     if mutations.is_empty() {
         let detail = "mutations must contain at least one item";
@@ -131,7 +155,7 @@ fn check_mutations(errors: &mut ErrorList, path: &Path, spec: &Value) {
         };
         if mutation[own].is_object() {
             let path = path.child(own).child("expression");
-            rules::check_expression(errors, &path, &mutation[own]["expression"]);
+            rules::check_expression(errors, &path, &mutation[own]["expression"], environment, Kind::Any);
         } else {
             errors.push(Error::required(&path.child(own), "must be specified when patchType is set to it"));
         }
@@ -193,12 +217,13 @@ impl Strategy for Policy {
         } else {
             errors.push(Error::required(&at, ""));
         }
-        rules::check_conditions(&mut errors, &path, spec);
-        check_variables(&mut errors, &path, spec);
+        let mut environment = policies::environment(self.mutating, spec["paramKind"].is_object());
+        rules::check_conditions(&mut errors, &path, spec, &environment);
+        check_variables(&mut errors, &path, spec, &mut environment);
         if self.mutating {
-            check_mutations(&mut errors, &path, spec);
+            check_mutations(&mut errors, &path, spec, &environment);
         } else {
-            check_validations(&mut errors, &path, object);
+            check_validations(&mut errors, &path, object, &environment);
         }
         errors
     }

@@ -2,6 +2,7 @@
 //!
 //! **Upstream**: `validateRule`, `validateRuleWithOperations`, `validateMatchResources`, `validateMatchConditions`.
 
+use crate::cel::{Environment, Expression, Kind};
 use crate::resources::edit::{each, items, text};
 use crate::resources::{check, edit};
 use api::field::{Error, ErrorList, Path};
@@ -89,15 +90,26 @@ pub(super) fn check_match(errors: &mut ErrorList, path: &Path, matching: &Value)
     check_rules(errors, path, matching, "excludeResourceRules");
 }
 
-/// All errors of `matchConditions`; what the expressions mean is not looked at.
-pub(super) fn check_conditions(errors: &mut ErrorList, path: &Path, holder: &Value) {
+/// All errors of `matchConditions`.
+pub(super) fn check_conditions(
+    errors: &mut ErrorList,
+    path: &Path,
+    holder: &Value,
+    environment: &Environment,
+) {
     let (conditions, path) = (items(holder, "matchConditions"), path.child("matchConditions"));
     if conditions.len() > MAX_CONDITIONS {
         errors.push(Error::too_many(&path, conditions.len(), MAX_CONDITIONS));
     }
     for (i, condition) in conditions.iter().enumerate() {
         let path = path.index(i);
-        check_expression(errors, &path.child("expression"), &condition["expression"]);
+        check_expression(
+            errors,
+            &path.child("expression"),
+            &condition["expression"],
+            environment,
+            Kind::Bool,
+        );
         let name = text(condition, "name");
         if name.is_empty() {
             errors.push(Error::required(&path.child("name"), ""));
@@ -110,9 +122,18 @@ pub(super) fn check_conditions(errors: &mut ErrorList, path: &Path, holder: &Val
     }
 }
 
-/// An expression that must be there.
-pub(super) fn check_expression(errors: &mut ErrorList, path: &Path, expression: &Value) {
-    if expression.as_str().unwrap_or("").trim().is_empty() {
+/// An expression that must be there, and compile.
+pub(super) fn check_expression(
+    errors: &mut ErrorList,
+    path: &Path,
+    expression: &Value,
+    environment: &Environment,
+    kind: Kind,
+) {
+    let source = expression.as_str().unwrap_or("").trim();
+    if source.is_empty() {
         errors.push(Error::required(path, "expression is not specified"));
+    } else if let Err(why) = Expression::compile(source, environment, kind) {
+        errors.push(Error::invalid(path, expression.clone(), &why));
     }
 }

@@ -61,14 +61,34 @@ fn port_name(service: &Value, id: &Id<'_>) -> Result<String, Status> {
 }
 
 fn in_slices(slices: &[Arc<Value>], service: &str, port: &str, namespace: &str) -> Vec<Candidate> {
+    let ready = ready_addresses(slices, service, port).into_iter();
+    ready.filter_map(|ready| candidate(ready.address, ready.port, ready.target, namespace)).collect()
+}
+
+/// A ready endpoint of a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadyAddress<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) port: u16,
+    /// What is there: a reference to a pod, or null.
+    target: &'a Value,
+}
+
+/// The ready endpoints of a service's port of this name.
+pub(crate) fn ready_addresses<'a>(
+    slices: &'a [Arc<Value>],
+    service: &str,
+    port: &str,
+) -> Vec<ReadyAddress<'a>> {
     let mut found = Vec::new();
     for slice in slices.iter().filter(|slice| meta::label(slice, SERVICE_NAME) == Some(service)) {
         let Some(port) = number(&slice["ports"], port) else { continue };
         for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
-            // Not said counts as ready.
-            let ready = endpoint["conditions"]["ready"] != false;
             let address = text(&endpoint["addresses"][0]);
-            found.extend(candidate(address, port, &endpoint["targetRef"], namespace).filter(|_| ready));
+            // Not said counts as ready.
+            if endpoint["conditions"]["ready"] != false && !address.is_empty() {
+                found.push(ReadyAddress { address, port, target: &endpoint["targetRef"] });
+            }
         }
     }
     found

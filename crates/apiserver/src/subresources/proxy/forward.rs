@@ -79,7 +79,8 @@ fn cause(error: &dyn std::error::Error) -> String {
     last.to_string()
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what concerns only the connection that the headers came by.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

@@ -1,0 +1,191 @@
+//! CEL as Kubernetes has it: expressions are compiled once, and evaluated within a budget.
+//!
+//! **Contract**: compiling finds what cannot be parsed and what is not declared; the texts are upstream's as far as the
+//! parser allows. Evaluating never panics and never takes longer than its budget of steps allows.
+//! **Not here**: what expressions are about: variables of a request and of policies are in `admission`.
+//! **Upstream**: `k8s.io/apiserver/pkg/cel`; the interpreter is `kube-cel` and its `cel`.
+
+pub(crate) mod authorizer;
+mod convert;
+mod functions;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use convert::{check_constructed, constructed_type, from_json, to_json};
+pub(crate) use kube_cel::cel::{Context, Value};
+
+use kube_cel::cel::ExecutionError;
+use kube_cel::cel::common::ast::IdedExpr;
+use kube_cel::cel::parser::{ParseErrors, Parser};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Steps that one expression may take. **Upstream**: `PerCallLimit`.
+pub(crate) const STEPS_PER_EXPRESSION: u64 = 1_000_000;
+/// Levels of the deepest expression: a thread's stack must hold its evaluation.
+const MAX_DEPTH: usize = 96;
+/// Letters of the longest expression.
+const MAX_LENGTH: usize = 64 * 1024;
+
+/// What an expression may refer to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// Variables: `object`.
+    pub(crate) variables: BTreeSet<String>,
+    /// What is known of `variables`, by name.
+    pub(crate) composed: BTreeSet<String>,
+    /// Whether objects can be made: `Object{…}`, `JSONPatch{…}`.
+    pub(crate) constructs: bool,
+}
+
+impl Environment {
+    /// One with these variables.
+    pub(crate) fn of(variables: &[&str]) -> Self {
+        let variables = variables.iter().map(|name| (*name).to_owned()).collect();
+        Self { variables, ..Self::default() }
+    }
+}
+
+/// What the value of an expression must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Any,
+    Bool,
+    String,
+}
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(crate) struct Expression(IdedExpr);
+
+impl Expression {
+    /// Compiles an expression; what is wrong with it, else.
+    pub(crate) fn compile(source: &str, environment: &Environment, kind: Kind) -> Result<Self, String> {
+        if source.len() > MAX_LENGTH || depth_of_brackets(source) > MAX_DEPTH {
+            return Err("compilation failed: expression is too complex".to_owned());
+        }
+        // The parser is generated code of others.
+        let parser = || Parser::new().enable_optional_syntax(true).parse(source);
+        let parsed = catch_unwind(AssertUnwindSafe(parser)).map_err(|_| unparsed(source, "Syntax error"))?;
+        let parsed = parsed.map_err(|errors| failed_parse(source, &errors))?;
+        let found = rewrite::result_kind(&parsed);
+        let rewritten = rewrite::rewrite(parsed, environment).map_err(|error| match error {
+            rewrite::Error::Undeclared(name) => unparsed_at(
+                source,
+                position(source, &name),
+                &format!("undeclared reference to '{name}' (in container '')"),
+            ),
+            rewrite::Error::TooDeep => "compilation failed: expression is too complex".to_owned(),
+        })?;
+        match (kind, found) {
+            (Kind::Bool, Some(found)) if found != Kind::Bool => Err("must evaluate to bool".to_owned()),
+            (Kind::String, Some(found)) if found != Kind::String => Err("must evaluate to string".to_owned()),
+            _ => Ok(Self(rewritten)),
+        }
+    }
+
+    /// The value in a context that has every variable that may be referred to.
+    pub(crate) fn evaluate(&self, context: &Context<'_>, budget: &Arc<Budget>) -> Result<Value, String> {
+        let mut scope = context.new_inner_scope();
+        scope.add_variable_from_value(functions::BUDGET, Value::Opaque(Arc::new(budget.expression())));
+        let evaluated = catch_unwind(AssertUnwindSafe(|| scope.resolve(&self.0)));
+        evaluated
+            .unwrap_or_else(|_| Err(ExecutionError::function_error("", "evaluation failed")))
+            .map_err(told)
+    }
+}
+
+/// What a group of expressions may cost together.
+#[derive(Debug)]
+pub(crate) struct Budget(Arc<std::sync::atomic::AtomicU64>);
+
+impl Budget {
+    /// So many steps.
+    pub(crate) fn new(steps: u64) -> Arc<Self> {
+        Arc::new(Self(Arc::new(steps.into())))
+    }
+
+    fn expression(&self) -> functions::Meter {
+        functions::Meter::new(Arc::clone(&self.0), STEPS_PER_EXPRESSION)
+    }
+}
+
+/// A context with the functions, to which variables are added.
+pub(crate) fn context() -> Context<'static> {
+    functions::root().new_inner_scope()
+}
+
+/// An error of evaluation in upstream's words.
+fn told(error: ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+        ExecutionError::UndeclaredReference(name) => format!("no such attribute(s): {name}"),
+        ExecutionError::IndexOutOfBounds(Value::Int(index)) => format!("index out of bounds: {index}"),
+        ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
+        ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
+        ExecutionError::Overflow(..) => "integer overflow".to_owned(),
+        ExecutionError::FunctionError { message, .. } => message,
+        _ => "no such overload".to_owned(),
+    }
+}
+
+fn failed_parse(source: &str, errors: &ParseErrors) -> String {
+    let told: Vec<String> = errors
+        .errors
+        .iter()
+        .map(|error| {
+            let message = error.msg.strip_prefix("Syntax error: ").unwrap_or(&error.msg);
+            described(source, error.pos, &format!("Syntax error: {message}"))
+        })
+        .collect();
+    format!("compilation failed: {}", told.join("\n"))
+}
+
+fn unparsed(source: &str, message: &str) -> String {
+    unparsed_at(source, (1, 1), message)
+}
+
+fn unparsed_at(source: &str, position: (isize, isize), message: &str) -> String {
+    format!("compilation failed: {}", described(source, position, message))
+}
+
+fn described(source: &str, (line, column): (isize, isize), message: &str) -> String {
+    let number = usize::try_from(line - 1).unwrap_or(0);
+    let text = source.lines().nth(number).unwrap_or_default();
+    let dots = ".".repeat(usize::try_from(column - 1).unwrap_or(0));
+    format!("ERROR: <input>:{line}:{column}: {message}\n | {text}\n | {dots}^")
+}
+
+/// Line and column of the first mention of a name.
+fn position(source: &str, name: &str) -> (isize, isize) {
+    let name = name.rsplit('.').next().unwrap_or(name);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let whole = |at: &usize| {
+        let before = source[..*at].chars().next_back().is_some_and(is_part);
+        let after = source[at + name.len()..].chars().next().is_some_and(is_part);
+        !before && !after
+    };
+    let at = source.match_indices(name).map(|(at, _)| at).find(whole).unwrap_or(0);
+    let line = source[..at].matches('\n').count() + 1;
+    let column = at - source[..at].rfind('\n').map_or(0, |end| end + 1) + 1;
+    let number = |n: usize| isize::try_from(n).unwrap_or(1);
+    (number(line), number(column))
+}
+
+/// How deep brackets are nested: the parser must not run out of stack.
+fn depth_of_brackets(source: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for c in source.chars() {
+        match c {
+            '(' | '[' | '{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}

@@ -1,0 +1,280 @@
+//! What is done to a parsed expression before it is evaluated.
+//!
+//! **Contract**: names are checked; loops are metered; `a.b` becomes `a['b']` and `a.?b` becomes `a[?'b']`, which the
+//! interpreter answers with upstream's errors; variables with dots (`variables.x`, `authorizer.requestResource`) become
+//! one name; constructed objects become maps.
+
+use super::functions::{self, BUDGET, TICK};
+use super::{Environment, Kind, MAX_DEPTH};
+use kube_cel::cel::common::ast::operators as op;
+use kube_cel::cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue,
+    MapEntryExpr, MapExpr, SelectExpr,
+};
+
+/// Marks what kind of object a constructed map is.
+pub(super) const TYPE_KEY: &str = "@type";
+
+/// Why an expression cannot be evaluated.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Error {
+    Undeclared(String),
+    TooDeep,
+}
+
+/// The expression as it is evaluated.
+pub(super) fn rewrite(expression: IdedExpr, environment: &Environment) -> Result<IdedExpr, Error> {
+    Rewriter { environment, locals: Vec::new() }.expression(expression, 0)
+}
+
+/// What kind of value the expression has, as far as its outermost operator tells.
+pub(super) fn result_kind(expression: &IdedExpr) -> Option<Kind> {
+    match &expression.expr {
+        Expr::Literal(LiteralValue::Boolean(_)) => Some(Kind::Bool),
+        Expr::Literal(LiteralValue::String(_)) => Some(Kind::String),
+        Expr::Literal(_) | Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => Some(Kind::Any),
+        Expr::Select(select) if select.test => Some(Kind::Bool),
+        Expr::Comprehension(loops) => match &loops.accu_init.expr {
+            Expr::Literal(LiteralValue::Boolean(_)) => Some(Kind::Bool),
+            Expr::List(_) => Some(Kind::Any),
+            _ => None,
+        },
+        Expr::Call(call) => match call.func_name.as_str() {
+            op::CONDITIONAL => result_kind(call.args.get(1)?),
+            op::LOGICAL_AND | op::LOGICAL_OR | op::LOGICAL_NOT | op::EQUALS | op::NOT_EQUALS | op::IN => {
+                Some(Kind::Bool)
+            }
+            op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS => Some(Kind::Bool),
+            "startsWith" | "endsWith" | "contains" | "matches" => Some(Kind::Bool),
+            op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO | op::NEGATE | "size" | "int" => {
+                Some(Kind::Any)
+            }
+            op::ADD => call.args.iter().find_map(result_kind),
+            "string" | "format" | "lowerAscii" | "upperAscii" | "trim" | "join" => Some(Kind::String),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+struct Rewriter<'a> {
+    environment: &'a Environment,
+    /// The variables of the loops around.
+    locals: Vec<String>,
+}
+
+fn node(expr: Expr) -> IdedExpr {
+    IdedExpr { id: 0, expr }
+}
+
+fn ident(name: &str) -> IdedExpr {
+    node(Expr::Ident(name.to_owned()))
+}
+
+fn text(text: &str) -> IdedExpr {
+    node(Expr::Literal(LiteralValue::String(text.into())))
+}
+
+fn number(value: usize) -> IdedExpr {
+    node(Expr::Literal(LiteralValue::Int(i64::try_from(value).unwrap_or(i64::MAX).into())))
+}
+
+fn call(name: &str, target: Option<IdedExpr>, args: Vec<IdedExpr>) -> IdedExpr {
+    node(Expr::Call(CallExpr { func_name: name.to_owned(), target: target.map(Box::new), args }))
+}
+
+impl Rewriter<'_> {
+    fn is_local(&self, name: &str) -> bool {
+        self.locals.iter().any(|local| local == name)
+    }
+
+    fn all(&mut self, list: Vec<IdedExpr>, depth: usize) -> Result<Vec<IdedExpr>, Error> {
+        list.into_iter().map(|expression| self.expression(expression, depth)).collect()
+    }
+
+    fn expression(&mut self, expression: IdedExpr, depth: usize) -> Result<IdedExpr, Error> {
+        if depth > MAX_DEPTH {
+            return Err(Error::TooDeep);
+        }
+        let depth = depth + 1;
+        let expr = match expression.expr {
+            Expr::Ident(name) => {
+                let declared = self.is_local(&name)
+                    || self.environment.variables.contains(&name)
+                    || functions::TYPES.contains(&name.as_str());
+                return if declared { Ok(ident(&name)) } else { Err(Error::Undeclared(name)) };
+            }
+            Expr::Select(select) => return self.select(select, depth),
+            Expr::Call(called) => return self.call(called, depth),
+            Expr::List(list) => Expr::List(ListExpr::new_with_optionals(
+                self.all(list.elements, depth)?,
+                list.optional_indices,
+            )),
+            Expr::Map(map) => Expr::Map(MapExpr { entries: self.entries(map.entries, depth)? }),
+            Expr::Struct(object) => {
+                if !self.environment.constructs || !is_constructible(&object.type_name) {
+                    return Err(Error::Undeclared(object.type_name));
+                }
+                let mut entries = self.entries(object.entries, depth)?;
+                entries.push(entry(text(TYPE_KEY), text(&object.type_name), false));
+                Expr::Map(MapExpr { entries })
+            }
+            Expr::Comprehension(loops) => return self.comprehension(*loops, depth),
+            expr @ (Expr::Literal(_) | Expr::Unspecified) => expr,
+        };
+        Ok(IdedExpr { id: expression.id, expr })
+    }
+
+    /// The name of a variable that has a dot in it.
+    fn dotted(&self, select: &SelectExpr) -> Option<String> {
+        let Expr::Ident(holder) = &select.operand.expr else { return None };
+        let name = format!("{holder}.{}", select.field);
+        let known = match holder.as_str() {
+            "variables" => true,
+            "authorizer" => select.field == "requestResource",
+            _ => false,
+        };
+        (known && !self.is_local(holder)).then_some(name)
+    }
+
+    fn select(&mut self, select: SelectExpr, depth: usize) -> Result<IdedExpr, Error> {
+        if let Some(name) = self.dotted(&select) {
+            let declared = self.environment.variables.contains(&name)
+                || name
+                    .strip_prefix("variables.")
+                    .is_some_and(|name| self.environment.composed.contains(name));
+            return match (declared, select.test) {
+                (true, true) => Ok(node(Expr::Literal(LiteralValue::Boolean(true.into())))),
+                (true, false) => Ok(ident(&name)),
+                (false, _) => Err(Error::Undeclared(name)),
+            };
+        }
+        let operand = self.expression(*select.operand, depth)?;
+        if select.test {
+            let operand = Box::new(operand);
+            return Ok(node(Expr::Select(SelectExpr { operand, field: select.field, test: true })));
+        }
+        Ok(call(op::INDEX, None, vec![operand, text(&select.field)]))
+    }
+
+    fn call(&mut self, called: CallExpr, depth: usize) -> Result<IdedExpr, Error> {
+        let name = called.func_name;
+        if let (Some(target), [variable, _]) = (&called.target, called.args.as_slice())
+            && matches!(name.as_str(), "optMap" | "optFlatMap")
+            && let Expr::Ident(variable) = &variable.expr
+        {
+            let (target, variable) = ((**target).clone(), variable.clone());
+            let body = called.args.into_iter().nth(1).unwrap_or_default();
+            return self.optional_map(target, variable, body, name == "optMap", depth);
+        }
+        // Functions with a dot in their name are called as if on a variable.
+        if let Some(target) = &called.target
+            && let Expr::Ident(prefix) = &target.expr
+            && functions::is_qualified(&format!("{prefix}.{name}"))
+            && !self.is_local(prefix)
+        {
+            let args = self.all(called.args, depth)?;
+            return Ok(call(&name, Some(ident(prefix)), args));
+        }
+        if !functions::is_known(&name) {
+            return Err(Error::Undeclared(name));
+        }
+        let target = called.target.map(|target| self.expression(*target, depth)).transpose()?;
+        let args = self.all(called.args, depth)?;
+        let name = if name == op::OPT_SELECT { op::OPT_INDEX } else { &name };
+        Ok(call(name, target, args))
+    }
+
+    /// `a.optMap(x, f)`: `f` of what is in an optional value, if there is something.
+    fn optional_map(
+        &mut self,
+        target: IdedExpr,
+        variable: String,
+        body: IdedExpr,
+        wraps: bool,
+        depth: usize,
+    ) -> Result<IdedExpr, Error> {
+        let target = self.expression(target, depth)?;
+        self.locals.push(variable.clone());
+        let body = self.expression(body, depth);
+        self.locals.pop();
+        let body = body?;
+        let optional = |name: &str, args| call(name, Some(ident("optional")), args);
+        let bound = node(Expr::Comprehension(Box::new(ComprehensionExpr {
+            iter_range: node(Expr::List(ListExpr::default())),
+            iter_var: "@unused".to_owned(),
+            iter_var2: None,
+            accu_var: variable.clone(),
+            accu_init: call("value", Some(target.clone()), Vec::new()),
+            loop_cond: node(Expr::Literal(LiteralValue::Boolean(false.into()))),
+            loop_step: ident(&variable),
+            result: body,
+        })));
+        let some = if wraps { optional("of", vec![bound]) } else { bound };
+        let has = call("hasValue", Some(target), Vec::new());
+        Ok(call(op::CONDITIONAL, None, vec![has, some, optional("none", Vec::new())]))
+    }
+
+    fn entries(&mut self, entries: Vec<IdedEntryExpr>, depth: usize) -> Result<Vec<IdedEntryExpr>, Error> {
+        let rewritten = entries.into_iter().map(|one| {
+            let (key, value, optional) = match one.expr {
+                EntryExpr::MapEntry(one) => (self.expression(one.key, depth)?, one.value, one.optional),
+                EntryExpr::StructField(one) => (text(&one.field), one.value, one.optional),
+            };
+            Ok(entry(key, self.expression(value, depth)?, optional))
+        });
+        rewritten.collect()
+    }
+
+    fn comprehension(&mut self, loops: ComprehensionExpr, depth: usize) -> Result<IdedExpr, Error> {
+        let iter_range = self.expression(loops.iter_range, depth)?;
+        let accu_init = self.expression(loops.accu_init, depth)?;
+        let builds = matches!(accu_init.expr, Expr::List(_));
+        let before = self.locals.len();
+        self.locals.extend([loops.iter_var.clone(), loops.accu_var.clone()]);
+        self.locals.extend(loops.iter_var2.clone());
+        let loop_cond = self.expression(loops.loop_cond, depth)?;
+        let loop_step = self.expression(loops.loop_step, depth)?;
+        let result = self.expression(loops.result, depth)?;
+        self.locals.truncate(before);
+        // A list that is built is copied at each step.
+        let args = vec![ident(BUDGET), number(weight(&loop_step)), number(usize::from(builds))];
+        let metered = call(op::LOGICAL_AND, None, vec![call(TICK, None, args), loop_cond]);
+        Ok(node(Expr::Comprehension(Box::new(ComprehensionExpr {
+            iter_range,
+            iter_var: loops.iter_var,
+            iter_var2: loops.iter_var2,
+            accu_var: loops.accu_var,
+            accu_init,
+            loop_cond: metered,
+            loop_step,
+            result,
+        }))))
+    }
+}
+
+fn entry(key: IdedExpr, value: IdedExpr, optional: bool) -> IdedEntryExpr {
+    IdedEntryExpr { id: 0, expr: EntryExpr::MapEntry(MapEntryExpr { key, value, optional }) }
+}
+
+fn is_constructible(name: &str) -> bool {
+    name == "JSONPatch" || name == "Object" || name.starts_with("Object.")
+}
+
+/// The number of steps that an expression takes, loops within it counted once.
+fn weight(expression: &IdedExpr) -> usize {
+    let of_entry = |one: &IdedEntryExpr| match &one.expr {
+        EntryExpr::MapEntry(one) => weight(&one.key) + weight(&one.value),
+        EntryExpr::StructField(one) => weight(&one.value),
+    };
+    1 + match &expression.expr {
+        Expr::Call(called) => {
+            called.target.as_deref().map_or(0, weight) + called.args.iter().map(weight).sum::<usize>()
+        }
+        Expr::Select(select) => weight(&select.operand),
+        Expr::List(list) => list.elements.iter().map(weight).sum(),
+        Expr::Map(map) => map.entries.iter().map(of_entry).sum(),
+        Expr::Comprehension(loops) => weight(&loops.iter_range) + weight(&loops.result),
+        _ => 0,
+    }
+}
