@@ -203,6 +203,15 @@ impl Webhook {
         self.asked.lock().expect("nobody panicked").clone()
     }
 
+    /// The first request about an object of this name in the default namespace: controllers write, too.
+    ///
+    /// # Panics
+    /// If there was none.
+    pub fn about(&self, name: &str) -> Value {
+        let is_it = |request: &Value| request["name"] == name && request["namespace"] == "default";
+        self.asked().into_iter().find(is_it).expect("it was asked")
+    }
+
     /// A `clientConfig` with the server's address.
     pub fn at(&self, path: &str) -> Value {
         let url = format!("https://localhost:{}{path}", self.server.port);

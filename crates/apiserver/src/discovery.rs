@@ -9,8 +9,8 @@ mod aggregated;
 mod facts;
 mod legacy;
 
-pub use facts::{ResourceFacts, SubresourceFacts, facts};
 pub(crate) use facts::is_built_in;
+pub use facts::{ResourceFacts, SubresourceFacts, facts};
 
 use crate::aggregation::{self, Aggregator};
 use crate::body::{Request, Response, empty};

@@ -44,6 +44,7 @@ pub use chain::{Chain, Part};
 pub(crate) use configured::Configured;
 pub use form::{Alone, Form, Forms, Shown};
 pub use pod_security::Exemptions;
+pub use reinvocation::Reinvocation;
 pub use request::Sent;
 
 use crate::auth::{Authorizer, UserInfo};
@@ -54,7 +55,6 @@ use api::status::Status;
 use async_trait::async_trait;
 use component_base::Rng;
 use jiff::Timestamp;
-use reinvocation::Reinvocation;
 use serde_json::Value;
 use std::sync::Arc;
 

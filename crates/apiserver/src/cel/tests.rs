@@ -1,3 +1,5 @@
+//! What expressions are worth, what they cost and how they fail.
+
 use super::*;
 use serde_json::json;
 

@@ -4,8 +4,8 @@
 //! it (`Store::update`). A repeated deletion may only shorten the grace.
 //! **Upstream**: `rest.BeforeDelete`, `Store.Delete` and `updateForGracefulDeletionAndFinalizers`.
 
+use super::admit::{Admitting, Phase};
 use super::error::storage_status;
-use super::store::{Admitting, Phase};
 use super::{Deletion, Object, Propagation, Store, WriteOptions, metadata};
 use crate::admission::Operation;
 use crate::registry::object::encode;

@@ -22,8 +22,11 @@ impl StoredForms<'_> {
     fn versions(&self) -> impl Iterator<Item = &Version> {
         let requested = self.requested.unwrap_or(&self.store.versions()[0]);
         let own = requested.resource().api_version();
-        let others =
-            self.store.versions().iter().filter(move |version| version.is_served() && version.resource().api_version() != own);
+        let others = self
+            .store
+            .versions()
+            .iter()
+            .filter(move |version| version.is_served() && version.resource().api_version() != own);
         std::iter::once(requested).chain(others)
     }
 

@@ -4,6 +4,7 @@
 //! reads it.
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/generic`.
 
+mod admit;
 mod compaction;
 mod companion;
 mod delete;

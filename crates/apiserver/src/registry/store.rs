@@ -9,12 +9,12 @@
 //! **Not here**: deletion (`delete`), metadata rules (`metadata`, `prepare`), what differs between kinds (strategies).
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/generic/registry/store.go`.
 
+use super::admit::{Admitting, Phase};
 use super::companion::{Patience, accompany, is_companion};
 use super::error::storage_status;
-use super::forms::StoredForms;
 use super::object::encode;
 use super::{Object, Strategy, Tracking, Version, WriteContext, managed_fields, metadata, prepare};
-use crate::admission::{Attributes, Chain, Companion, Lookup, Operation, Outcome, Part, Sent, Shown};
+use crate::admission::{Chain, Companion, Lookup, Operation, Part, Sent, Shown};
 use crate::auth::UserInfo;
 use crate::watch_cache::{Cache, Caches, Selection, Snapshot, Subscription};
 use api::field::{Error as FieldError, ErrorList, Path};
@@ -529,43 +529,6 @@ impl Store {
         self.admit(options, &write, Some(object), Phase::Validate).await
     }
 
-    pub(super) async fn admit(
-        &self,
-        options: &mut WriteOptions<'_>,
-        write: &Admitting<'_>,
-        object: Option<&mut Value>,
-        phase: Phase,
-    ) -> Result<Vec<Companion>, Status> {
-        let Some((chain, lookup)) = options.admission else { return Ok(Vec::new()) };
-        let name = object.as_deref().or(write.old).map(|o| meta::name(o).to_owned()).unwrap_or_default();
-        let forms = StoredForms { store: self, requested: options.version, shown: options.shown };
-        let mut attributes = Attributes {
-            operation: write.operation,
-            resource: self.resource(),
-            subresource: options.subresource,
-            namespace: write.namespace,
-            name: &name,
-            user: options.user,
-            dry_run: options.dry_run,
-            now: self.context.clock.now(),
-            rng: &self.context.rng,
-            lookup,
-            old: write.old,
-            revision: write.revision,
-            forms: &forms,
-            sent: options.sent,
-            reinvocation: Default::default(),
-            outcome: Outcome::default(),
-        };
-        let result = match phase {
-            Phase::Mutate => chain.mutate(options.part, &mut attributes, object).await,
-            Phase::Validate => chain.validate(options.part, &mut attributes, object.as_deref()).await,
-        };
-        let Outcome { warnings, companions } = attributes.outcome;
-        options.warnings.extend(warnings);
-        result.map(|()| companions)
-    }
-
     /// The object of a commit: shared with the cache if nobody changed it since.
     fn written(&self, key: Key, revision: u64, object: &Value) -> Result<Arc<Object>, Status> {
         match self.cache().get(&key) {
@@ -604,22 +567,4 @@ impl Store {
         }
         status
     }
-}
-
-/// A write as admission is told of it.
-pub(super) struct Admitting<'a> {
-    pub(super) operation: Operation,
-    pub(super) namespace: &'a str,
-    pub(super) old: Option<&'a Value>,
-    /// That of `old`.
-    pub(super) revision: u64,
-}
-
-/// Which half of admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The plugins may change the object.
-    Mutate,
-    /// They may only refuse it.
-    Validate,
 }

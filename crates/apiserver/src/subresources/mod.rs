@@ -23,9 +23,9 @@ mod tunnel;
 mod view;
 
 pub use kubelet::{NodeDialer, NodeStream, NodeTarget};
-pub(crate) use scale::CustomScale;
 pub(crate) use kubelet::{connect, dial_error};
 pub(crate) use proxy::{AnyCertificate, ReadyAddress, ready_addresses};
+pub(crate) use scale::CustomScale;
 
 /// What every request that is passed on to somebody else goes through.
 pub(crate) mod passing {

@@ -1,3 +1,5 @@
+//! Which requests match, as tables.
+
 use super::*;
 use crate::admission::{Alone, Lookup, Outcome, Sent};
 use crate::auth::UserInfo;
@@ -48,7 +50,7 @@ fn matched(
         revision: 0,
         forms: &Alone(forms[0].clone()),
         sent: Sent::Nothing,
-        reinvocation: super::super::reinvocation::Reinvocation::default(),
+        reinvocation: crate::admission::Reinvocation::default(),
         outcome: Outcome::default(),
     };
     let criteria = Criteria::of_policy(&criteria);

@@ -174,7 +174,11 @@ impl Mutating {
 }
 
 /// The object with an apply configuration merged in.
-fn configured(value: &cel::Value, (forms, form): (&dyn Forms, usize), object: &Value) -> Result<Value, String> {
+fn configured(
+    value: &cel::Value,
+    (forms, form): (&dyn Forms, usize),
+    object: &Value,
+) -> Result<Value, String> {
     cel::check_constructed(value, "Object").map_err(|why| format!("type mismatch: {why}"))?;
     let config = cel::to_json(value).filter(Value::is_object);
     let config = config.ok_or_else(|| {

@@ -2,6 +2,8 @@
 //!
 //! **Upstream**: `test/e2e/apimachinery/webhook.go`.
 
+mod custom;
+
 use http::Method;
 use kube::Client;
 use minik::Cluster;
@@ -233,7 +235,7 @@ async fn should_mutate_configmap() {
     assert_eq!(made["data"], expected);
     assert_eq!(get(&client, &format!("{MAPS}/m")).await.expect("a map")["data"], expected);
     // They see an object that the server has not identified yet.
-    let request = &webhook.asked()[0];
+    let request = &webhook.about("m");
     assert_eq!(
         (&request["object"]["metadata"]["uid"], &request["options"]["kind"]),
         (&Value::Null, &json!("CreateOptions"))
@@ -457,7 +459,7 @@ async fn a_webhook_with_side_effects_is_not_asked_for_a_trial() {
     create(&client, &format!("{MAPS}?dryRun=All&fieldManager=me"), &map("m", &json!({})))
         .await
         .expect("a trial");
-    let request = &webhook.asked()[0];
+    let request = &webhook.about("m");
     assert_eq!(request["dryRun"], true);
     let options = json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1", "dryRun": ["All"], "fieldManager": "me"});
     assert_eq!(request["options"], options);
