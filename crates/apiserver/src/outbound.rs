@@ -186,10 +186,7 @@ pub(crate) fn in_gos_words(error: &Error) -> String {
     };
     let mut cause: &(dyn std::error::Error + 'static) = &**source;
     loop {
-        // Errors of I/O hide what is in them from `source`.
-        let hidden = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        let tls = hidden.and_then(|error| error.downcast_ref::<rustls::Error>());
-        if let Some(error) = tls.or_else(|| cause.downcast_ref::<rustls::Error>()) {
+        if let Some(error) = of_tls(cause) {
             return tls_failure(error);
         }
         match cause.source() {
@@ -199,6 +196,14 @@ pub(crate) fn in_gos_words(error: &Error) -> String {
             }
             None => return cause.to_string(),
         }
+    }
+}
+
+/// The TLS error that an error is, or that it hides: those of I/O do not tell `source` what is in them.
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => of_tls(error.get_ref()?),
+        None => error.downcast_ref(),
     }
 }
 
