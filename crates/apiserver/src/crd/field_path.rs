@@ -30,6 +30,11 @@ impl<'a> FieldPath<'a> {
     }
 }
 
+/// A path without its first dot, as error messages have it; `None` if there is none.
+pub(crate) fn normalised(text: &str) -> Option<String> {
+    names(text).ok().map(|names| names.join("."))
+}
+
 fn names(text: &str) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     let mut rest = text;

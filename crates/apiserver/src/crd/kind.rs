@@ -7,7 +7,7 @@
 use super::definition::Definition;
 use super::schema::Schema;
 use super::version::CustomVersion;
-use super::{embedded, prune, value};
+use super::{embedded, prune, rules, value};
 use crate::registry::{Conversion, Strategy, WriteContext, encode_as};
 use api::field::{Error, ErrorList, ErrorType, Path};
 use api::kind::Resource;
@@ -97,6 +97,8 @@ fn finish(schema: &Schema, mut errors: ErrorList, object: &Value, old: Option<&V
     if errors.iter().any(blocks) {
         let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         errors.push(Error::invalid(&root, Value::Null, detail));
+    } else {
+        errors.extend(rules::check(schema, object, old));
     }
     errors
 }

@@ -19,6 +19,7 @@ pub(crate) mod naming;
 mod open_api;
 mod prune;
 mod published;
+mod rules;
 mod schema;
 #[cfg(test)]
 mod server_tests;

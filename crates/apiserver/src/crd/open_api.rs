@@ -2,7 +2,9 @@
 //!
 //! **Upstream**: `ValidateCustomResourceDefinitionOpenAPISchema`, `specStandardValidatorV3`, `validateMapListKeysMapSet`.
 
+use super::rules;
 use super::{FieldPath, META_FIELDS, RULES, flag, inner, list, properties, type_of};
+use crate::cel;
 use crate::resources::is_empty;
 use api::field::{Error, ErrorList, Path};
 use serde_json::Value;
@@ -29,6 +31,8 @@ struct Place<'a> {
     root: bool,
     /// Within `metadata`, `kind` or `apiVersion` of a resource.
     in_metadata: bool,
+    /// The list or map whose parts have no old values, if it is in one.
+    uncorrelated: Option<&'a str>,
     /// Why there may be no defaults.
     no_defaults: Option<&'a str>,
 }
@@ -56,14 +60,14 @@ fn check_schema(errors: &mut ErrorList, path: &Path, schema: &Value, place: Plac
         if properties(schema).next().is_some() && *additional != true {
             errors.push(Error::forbidden(&at, "additionalProperties and properties are mutual exclusive"));
         }
-        let mut inside = inside;
+        let mut inside = correlated_if(inside, path, !flag_is_atomic(schema));
         if place.in_metadata {
             inside.no_defaults = Some("inside additionalProperties applying to object metadata");
         }
         check_schema(errors, &at, additional, inside);
     }
     for (name, property) in properties(schema) {
-        let mut inside = inside;
+        let mut inside = correlated_if(inside, path, !flag_is_atomic(schema));
         let reason = format!("in top-level {name}");
         let embedded = flag(schema, "x-kubernetes-embedded-resource");
         if (place.root || embedded) && META_FIELDS.contains(&name.as_str()) {
@@ -80,12 +84,23 @@ fn check_schema(errors: &mut ErrorList, path: &Path, schema: &Value, place: Plac
             check_schema(errors, &path.child(name).index(i), schema, inside);
         }
     }
+    // Only items of maps can be told which was which.
+    let inside = correlated_if(inside, path, schema[LIST_TYPE] == "map");
     check_schema(errors, &path.child("items"), &schema["items"], inside);
     for (i, schema) in list(schema, "items").iter().enumerate() {
         check_schema(errors, &path.child("items").index(i), schema, inside);
     }
     check_merging(errors, path, schema);
-    check_rules(errors, path, schema);
+    check_rules(errors, path, schema, place);
+}
+
+fn flag_is_atomic(schema: &Value) -> bool {
+    schema[MAP_TYPE] == "atomic"
+}
+
+/// A place whose values have old ones only under a condition.
+fn correlated_if<'a>(place: Place<'a>, path: &'a Path, correlated: bool) -> Place<'a> {
+    if correlated { place } else { Place { uncorrelated: place.uncorrelated.or(Some(path.as_str())), ..place } }
 }
 
 fn check_standard(errors: &mut ErrorList, path: &Path, schema: &Value, place: Place<'_>) {
@@ -244,8 +259,31 @@ fn check_identity(errors: &mut ErrorList, path: &Path, schema: &Value, list_type
     }
 }
 
-/// The rules in CEL, as far as can be said without compiling them.
-fn check_rules(errors: &mut ErrorList, path: &Path, schema: &Value) {
+/// Whether the expressions of a rule can be compiled, and may speak of what they speak of.
+fn check_expressions(errors: &mut ErrorList, path: &Path, rule: &Value, place: Place<'_>) {
+    let text = |name: &str| rule[name].as_str().map(str::trim).filter(|text| !text.is_empty());
+    if let Some(source) = text("rule") {
+        let at = path.child("rule");
+        if let Err(why) = rules::compile(source, cel::Kind::Bool) {
+            errors.push(Error::invalid(&at, source, &why));
+        } else if let Some(within) = place.uncorrelated.filter(|_| rules::uses_old(source)) {
+            let detail = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
+            errors.push(Error::invalid(&at, source, &detail));
+        }
+        if let Some(optional) = rule["optionalOldSelf"].as_bool().filter(|_| !rules::uses_old(source)) {
+            let detail = "may not be set if oldSelf is not used in rule";
+            errors.push(Error::invalid(&path.child("optionalOldSelf"), optional, detail));
+        }
+    }
+    if let Some(source) = text("messageExpression")
+        && let Err(why) = rules::compile(source, cel::Kind::String)
+    {
+        errors.push(Error::invalid(&path.child("messageExpression"), source, &format!("messageExpression {why}")));
+    }
+}
+
+/// The rules in CEL.
+fn check_rules(errors: &mut ErrorList, path: &Path, schema: &Value, place: Place<'_>) {
     for (i, rule) in list(schema, RULES).iter().enumerate() {
         let path = path.child(RULES).index(i);
         let text = |name: &str| rule[name].as_str().unwrap_or("");
@@ -265,6 +303,7 @@ fn check_rules(errors: &mut ErrorList, path: &Path, schema: &Value) {
             let detail = "messageExpression must be non-empty if specified";
             errors.push(Error::required(&path.child("messageExpression"), detail));
         }
+        check_expressions(errors, &path, rule, place);
         if let Some(reason) = rule["reason"].as_str().filter(|reason| !REASONS.contains(reason)) {
             errors.push(Error::not_supported(&path.child("reason"), reason, &REASONS));
         }

@@ -5,6 +5,7 @@
 //! **Not here**: what is done by it: `prune`, `fill`, `value`, `lists`, `embedded`, `rules`.
 //! **Upstream**: `apiextensions-apiserver/pkg/apiserver/schema` (`Structural`).
 
+use super::rules::Compiled;
 use super::{RULES, flag, inner, list, type_of};
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -119,7 +120,7 @@ pub(crate) struct Checks {
 }
 
 /// A rule in CEL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) rule: Box<str>,
     pub(crate) message: Box<str>,
@@ -128,6 +129,7 @@ pub(crate) struct Rule {
     pub(crate) field_path: Box<str>,
     /// Whether `oldSelf` is an optional, so that the rule is asked of new values, too.
     pub(crate) optional_old_self: bool,
+    compiled: OnceLock<Compiled>,
 }
 
 /// A schema.
@@ -147,7 +149,6 @@ pub struct Schema {
     pub(crate) items: Option<Box<Schema>>,
     pub(crate) default: Option<Value>,
     pub(crate) checks: Option<Box<Checks>>,
-    #[expect(dead_code, reason = "rules are read by who evaluates them")]
     pub(crate) rules: Box<[Rule]>,
     /// Whether it or a schema inside it has rules.
     pub(crate) has_rules: bool,
@@ -301,7 +302,13 @@ impl Rule {
             reason: text("reason"),
             field_path: text("fieldPath"),
             optional_old_self: rule["optionalOldSelf"] == true,
+            compiled: OnceLock::new(),
         }
+    }
+
+    /// Its expressions, compiled when they are first needed.
+    pub(super) fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| Compiled::of(self))
     }
 }
 
