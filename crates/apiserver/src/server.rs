@@ -111,7 +111,7 @@ impl Server {
             registry,
             context,
         });
-        crd::controller::start(&server.registry, &server.context).await;
+        crd::controller::start(&server.registry, &server.context, &services).await;
         bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
         bootstrap::follow(&server);
         service_addresses::follow(&server);

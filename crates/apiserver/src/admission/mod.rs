@@ -46,6 +46,7 @@ pub use form::{Alone, Form, Forms, Shown};
 pub use pod_security::Exemptions;
 pub use reinvocation::Reinvocation;
 pub use request::Sent;
+pub(crate) use webhooks::webhook_url;
 
 use crate::auth::{Authorizer, UserInfo};
 use crate::outbound::Dial;

@@ -13,6 +13,8 @@ mod review;
 mod tests;
 mod validating;
 
+pub(crate) use hook::url as webhook_url;
+
 use super::conditions::Seen;
 use super::configured::Configured;
 use super::form::{Form, show};

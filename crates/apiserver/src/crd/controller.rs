@@ -5,9 +5,11 @@
 //! **Not here**: which names a definition gets (`naming`), how objects are served (`kind`).
 //! **Upstream**: `apiextensions-apiserver/pkg/controller/{status,establish,finalizer}`.
 
+use super::conversion::Outward;
 use super::definition::{CLEANUP, Definition, Names};
 use super::kind::CustomKind;
 use super::naming::{self, Used};
+use crate::outbound::Dial;
 use crate::registry::metadata;
 use crate::registry::{DeleteOptions, Object, Registry, Store, UpdateOptions, WriteOptions, loopback_user};
 use crate::upkeep::{At, RETRY_PAUSE, amend};
@@ -27,6 +29,7 @@ pub(crate) struct Controller {
     registry: Arc<Registry>,
     definitions: Arc<Store>,
     context: Context,
+    outward: Outward,
     /// What is served, by the definition's name.
     served: BTreeMap<String, Arc<Definition>>,
     /// The names that were given, by the definition's.
@@ -38,12 +41,13 @@ pub(crate) struct Controller {
 }
 
 /// Serves the kinds of the definitions that there are, then follows them.
-pub(crate) async fn start(registry: &Arc<Registry>, context: &Context) {
+pub(crate) async fn start(registry: &Arc<Registry>, context: &Context, services: &Arc<dyn Dial>) {
     let Some(definitions) = registry.store(GROUP, PLURAL) else { return };
     let mut controller = Controller {
         registry: Arc::clone(registry),
         definitions,
         context: context.clone(),
+        outward: Outward { services: Arc::clone(services), rng: context.rng.clone() },
         served: BTreeMap::new(),
         given: BTreeMap::new(),
         refused: BTreeSet::new(),
@@ -164,7 +168,7 @@ impl Controller {
             return;
         }
         let definition = Arc::new(definition);
-        let Some(kind) = CustomKind::new(Arc::clone(&definition)) else { return };
+        let Some(kind) = CustomKind::new(Arc::clone(&definition), &self.outward) else { return };
         match self.registry.install(kind).await {
             Ok(()) => {
                 tracing::debug!(name, generation = definition.generation, "a kind is served");

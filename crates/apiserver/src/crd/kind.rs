@@ -4,6 +4,7 @@
 //! Objects that were stored under an older one are read as this one has them: defaulted, and without what it does not know.
 //! **Upstream**: `apiextensions-apiserver/pkg/registry/customresource`, `pkg/apiserver/customresource_handler.go`.
 
+use super::conversion::{Converter, Outward};
 use super::definition::Definition;
 use super::schema::Schema;
 use super::version::CustomVersion;
@@ -33,9 +34,9 @@ pub(crate) struct CustomKind {
 
 impl CustomKind {
     /// The kind of an accepted definition; `None` if it stores nothing.
-    pub(crate) fn new(definition: Arc<Definition>) -> Option<Arc<Self>> {
+    pub(crate) fn new(definition: Arc<Definition>, outward: &Outward) -> Option<Arc<Self>> {
         let stored = definition.versions.iter().position(|version| version.storage)?;
-        let converter = super::conversion::Converter::of(&definition);
+        let converter = Converter::of(&definition, outward);
         let versions: Vec<Arc<CustomVersion>> = (0..definition.versions.len())
             .map(|index| Arc::new(CustomVersion::new(&definition, index, stored, converter.clone())))
             .collect();

@@ -100,7 +100,11 @@ fn flag_is_atomic(schema: &Value) -> bool {
 
 /// A place whose values have old ones only under a condition.
 fn correlated_if<'a>(place: Place<'a>, path: &'a Path, correlated: bool) -> Place<'a> {
-    if correlated { place } else { Place { uncorrelated: place.uncorrelated.or(Some(path.as_str())), ..place } }
+    if correlated {
+        place
+    } else {
+        Place { uncorrelated: place.uncorrelated.or(Some(path.as_str())), ..place }
+    }
 }
 
 fn check_standard(errors: &mut ErrorList, path: &Path, schema: &Value, place: Place<'_>) {
@@ -267,7 +271,8 @@ fn check_expressions(errors: &mut ErrorList, path: &Path, rule: &Value, place: P
         if let Err(why) = rules::compile(source, cel::Kind::Bool) {
             errors.push(Error::invalid(&at, source, &why));
         } else if let Some(within) = place.uncorrelated.filter(|_| rules::uses_old(source)) {
-            let detail = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
+            let detail =
+                format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
             errors.push(Error::invalid(&at, source, &detail));
         }
         if let Some(optional) = rule["optionalOldSelf"].as_bool().filter(|_| !rules::uses_old(source)) {
@@ -278,7 +283,11 @@ fn check_expressions(errors: &mut ErrorList, path: &Path, rule: &Value, place: P
     if let Some(source) = text("messageExpression")
         && let Err(why) = rules::compile(source, cel::Kind::String)
     {
-        errors.push(Error::invalid(&path.child("messageExpression"), source, &format!("messageExpression {why}")));
+        errors.push(Error::invalid(
+            &path.child("messageExpression"),
+            source,
+            &format!("messageExpression {why}"),
+        ));
     }
 }
 

@@ -8,10 +8,10 @@
 use super::schema::{Kind, Rule, Schema};
 use super::{META_FIELDS, field_path};
 use crate::cel::{self, Budget, Environment, Expression};
+use api::field::{Error, ErrorList, Path};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube_cel::cel::objects::{Key, Map, OptionalValue};
-use api::field::{Error, ErrorList, Path};
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
 
@@ -157,7 +157,8 @@ impl Walk {
                 }
                 Err(why) if why.starts_with(TOO_LONG) => {
                     self.over = true;
-                    let what = "no further validation rules will be run due to call cost exceeds limit for rule";
+                    let what =
+                        "no further validation rules will be run due to call cost exceeds limit for rule";
                     self.errors.push(invalid(&format!("'{why}': {what}: {name}")));
                 }
                 Err(why) if why.starts_with("no such overload") => {
@@ -171,10 +172,11 @@ impl Walk {
 
     /// What is said of a broken rule.
     fn message(&self, rule: &Rule, compiled: &Compiled, context: &cel::Context<'_>) -> String {
-        let made = compiled.message.as_ref().and_then(|message| match message.evaluate(context, &self.budget) {
-            Ok(cel::Value::String(text)) => Some(text.trim().to_owned()),
-            _ => None,
-        });
+        let made =
+            compiled.message.as_ref().and_then(|message| match message.evaluate(context, &self.budget) {
+                Ok(cel::Value::String(text)) => Some(text.trim().to_owned()),
+                _ => None,
+            });
         let usable = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');
         made.filter(usable).unwrap_or_else(|| match &*rule.message {
             "" => format!("failed rule: {}", rule.rule.trim()),
@@ -205,7 +207,8 @@ fn variable(value: &Value, schema: &Schema, root: bool) -> cel::Value {
                 let value = match (name.as_str(), schema.member(name)) {
                     ("metadata", _) => {
                         let names = ["name", "generateName"].into_iter();
-                        map(names.filter_map(|name| Some((name.to_owned(), cel::from_json(value.get(name)?)))))
+                        map(names
+                            .filter_map(|name| Some((name.to_owned(), cel::from_json(value.get(name)?)))))
                     }
                     (_, Some(inside)) => variable(value, inside, false),
                     _ => cel::from_json(value),
@@ -215,9 +218,9 @@ fn variable(value: &Value, schema: &Schema, root: bool) -> cel::Value {
         }
         Value::Object(fields) if schema.entries().is_some() => {
             let entry = schema.entries();
-            map(fields.iter().filter_map(|(name, value)| {
-                Some((name.clone(), variable(value, entry?, false)))
-            }))
+            map(fields
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), variable(value, entry?, false)))))
         }
         Value::Object(fields) if schema.has_properties() => map(fields.iter().filter_map(|(name, value)| {
             Some((escaped(name), variable(value, schema.property(name)?, false)))
@@ -237,7 +240,8 @@ fn variable(value: &Value, schema: &Schema, root: bool) -> cel::Value {
         Value::Number(number) if schema.kind == Kind::Number => {
             cel::Value::Float(number.as_f64().unwrap_or(f64::NAN))
         }
-        Value::Number(number) if schema.kind == Kind::Integer && number.is_f64() => {
+        Value::Number(number) if schema.kind == Kind::Integer && number.is_f64() =>
+        {
             #[expect(clippy::cast_possible_truncation, reason = "validation found it to be whole")]
             cel::Value::Int(number.as_f64().unwrap_or_default() as i64)
         }
@@ -262,14 +266,19 @@ fn optional(value: Option<cel::Value>) -> cel::Value {
 fn formatted(text: &str, format: &str) -> cel::Value {
     static CONVERSIONS: LazyLock<[Option<Expression>; 3]> = LazyLock::new(|| {
         let conversions = ["timestamp(text)", "timestamp(text + 'T00:00:00Z')", "duration(text)"];
-        conversions.map(|source| Expression::compile(source, &Environment::of(&["text"]), cel::Kind::Any).ok())
+        conversions
+            .map(|source| Expression::compile(source, &Environment::of(&["text"]), cel::Kind::Any).ok())
     });
     let plain = || cel::Value::String(Arc::new(text.to_owned()));
     let conversion = match format {
         "date-time" | "datetime" => &CONVERSIONS[0],
         "date" => &CONVERSIONS[1],
         "duration" => &CONVERSIONS[2],
-        "byte" => return STANDARD.decode(text).map_or_else(|_| plain(), |bytes| cel::Value::Bytes(Arc::new(bytes))),
+        "byte" => {
+            return STANDARD
+                .decode(text)
+                .map_or_else(|_| plain(), |bytes| cel::Value::Bytes(Arc::new(bytes)));
+        }
         _ => return plain(),
     };
     let mut context = cel::context();
@@ -280,8 +289,27 @@ fn formatted(text: &str, format: &str) -> cel::Value {
 
 /// Words that expressions cannot use as names.
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
-    "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// A property's name as expressions spell it.
@@ -292,7 +320,10 @@ fn escaped(name: &str) -> String {
     if !name.contains(['.', '-', '/']) && !name.contains("__") {
         return name.to_owned();
     }
-    name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
 }
 
 #[cfg(test)]
@@ -302,7 +333,8 @@ mod tests {
 
     fn broken(spec: Value, new: Value, old: Option<Value>) -> Vec<String> {
         let schema = Schema::of(&json!({"type": "object", "properties": {"spec": spec}}));
-        let whole = |spec: Value| json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "n"}, "spec": spec});
+        let whole =
+            |spec: Value| json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "n"}, "spec": spec});
         let (new, old) = (whole(new), old.map(whole));
         check(&schema, &new, old.as_ref()).iter().map(ToString::to_string).collect()
     }
@@ -334,11 +366,27 @@ mod tests {
                 json!({"min": 3, "max": 2}),
                 vec!["spec: Invalid value: \"object\": max is 2"],
             ),
-            (json!([{"rule": "self.x__dash__y == 'a' && self.__in__ == 'b'"}]), json!({"x-y": "a", "in": "b"}), vec![]),
+            (
+                json!([{"rule": "self.x__dash__y == 'a' && self.__in__ == 'b'"}]),
+                json!({"x-y": "a", "in": "b"}),
+                vec![],
+            ),
             (json!([{"rule": "!has(self.min) || self.min > 0"}]), json!({}), vec![]),
-            (json!([{"rule": "self.names.all(n, n.startsWith('a'))"}]), json!({"names": ["ab", "ac"]}), vec![]),
-            (json!([{"rule": "'k' in self.labels && self.labels['k'] == 'v'"}]), json!({"labels": {"k": "v"}}), vec![]),
-            (json!([{"rule": "self.when < duration('1h') && self.ratio == 1.0"}]), json!({"when": "5m", "ratio": 1}), vec![]),
+            (
+                json!([{"rule": "self.names.all(n, n.startsWith('a'))"}]),
+                json!({"names": ["ab", "ac"]}),
+                vec![],
+            ),
+            (
+                json!([{"rule": "'k' in self.labels && self.labels['k'] == 'v'"}]),
+                json!({"labels": {"k": "v"}}),
+                vec![],
+            ),
+            (
+                json!([{"rule": "self.when < duration('1h') && self.ratio == 1.0"}]),
+                json!({"when": "5m", "ratio": 1}),
+                vec![],
+            ),
             (
                 json!([{"rule": "self.min > 0"}]),
                 json!({}),

@@ -1,7 +1,7 @@
 //! Kinds that are added at run time, by a whole server.
 
 use crate::server::Server;
-use crate::server::testing::{Answer, call, root, start};
+use crate::server::testing::{Answer, Service, call, root, start};
 use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -405,4 +405,115 @@ async fn names_of_another_definition_are_not_given_twice() {
     world.delete(&format!("{DEFINITIONS}/widgets.example.com")).await;
     world.until(&crd, |crd| crate::crd::naming::is(crd, "Established")).await;
     assert_eq!(world.get("/apis/example.com/v1/gadgets").await.code, 200);
+}
+
+/// Version 1 has `address`, version 2 has `host` and `port`.
+fn converted(path: &str, review: Value) -> Value {
+    assert_eq!(path, "/convert");
+    let wanted = review["request"]["desiredAPIVersion"].as_str().unwrap().to_owned();
+    let objects = review["request"]["objects"].as_array().unwrap().iter().map(|object| {
+        let mut object = object.clone();
+        object["apiVersion"] = wanted.as_str().into();
+        let spec = object["spec"].take();
+        object["spec"] = if wanted.ends_with("/v2") {
+            let address = spec["address"].as_str().unwrap_or_default().to_owned();
+            let (host, port) = address.split_once(':').unwrap_or((&address, ""));
+            json!({"host": host, "port": port})
+        } else {
+            let text = |name: &str| spec[name].as_str().unwrap_or_default().to_owned();
+            json!({"address": format!("{}:{}", text("host"), text("port"))})
+        };
+        object
+    });
+    let objects: Vec<Value> = objects.collect();
+    let result = match objects.iter().any(|object| object["metadata"]["labels"]["bad"] == "yes") {
+        true => json!({"status": "Failed", "message": "not this one"}),
+        false => json!({"status": "Success"}),
+    };
+    json!({"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
+        "response": {"uid": review["request"]["uid"], "result": result, "convertedObjects": objects}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_converts_between_versions_and_a_list_of_both() {
+    use base64::Engine as _;
+    let webhook = Service::start(|_| Arc::new(converted)).await;
+    let version = |name: &str, storage: bool, fields: &[&str]| {
+        let properties: Value = fields.iter().map(|f| ((*f).to_owned(), json!({"type": "string"}))).collect();
+        json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": {"type": "object",
+            "properties": {"spec": {"type": "object", "required": fields, "properties": properties}}}}})
+    };
+    let mut whole =
+        definition(json!([version("v1", true, &["address"]), version("v2", false, &["host", "port"])]));
+    let ca = base64::engine::general_purpose::STANDARD.encode(webhook.pki.ca.pem());
+    whole["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": format!("{}/convert", webhook.url), "caBundle": ca}}});
+    let world = World::with(whole).await;
+    let second = "/apis/example.com/v2/namespaces/default/widgets";
+    let created = world.post(WIDGETS, widget("a", json!({"address": "x:1"}))).await;
+    assert_eq!((created.code, webhook.asked()), (201, 0), "{}", created.text);
+    let shown = world.get(&format!("{second}/a")).await.json();
+    assert_eq!(
+        (&shown["apiVersion"], &shown["spec"]),
+        (&json!("example.com/v2"), &json!({"host": "x", "port": "1"}))
+    );
+    let mut other = widget("b", json!({"host": "y", "port": "2"}));
+    other["apiVersion"] = "example.com/v2".into();
+    let created = world.post(second, other).await;
+    assert_eq!((created.code, &created.json()["spec"]["host"]), (201, &json!("y")), "{}", created.text);
+    let patch = json!({"spec": {"port": "3"}});
+    assert_eq!(world.patch(&format!("{second}/b"), "application/merge-patch+json", patch).await.code, 200);
+    assert_eq!(world.get(&format!("{WIDGETS}/b")).await.json()["spec"], json!({"address": "y:3"}));
+
+    // What was stored before version 2 became the stored one is converted when it is read.
+    let crd = format!("{DEFINITIONS}/widgets.example.com");
+    let mut changed = world.get(&crd).await.json();
+    changed["spec"]["versions"][0]["storage"] = false.into();
+    changed["spec"]["versions"][1]["storage"] = true.into();
+    assert_eq!(world.put(&crd, changed).await.code, 200);
+    let mut third = widget("c", json!({"host": "z", "port": "4"}));
+    third["apiVersion"] = "example.com/v2".into();
+    assert_eq!(world.post(second, third).await.code, 201);
+    for (path, field, values) in
+        [(second, "host", json!(["x", "y", "z"])), (WIDGETS, "address", json!(["x:1", "y:3", "z:4"]))]
+    {
+        let list = world.get(path).await.json();
+        let found: Vec<Value> =
+            list["items"].as_array().unwrap().iter().map(|item| item["spec"][field].clone()).collect();
+        assert_eq!(Value::from(found), values, "{list}");
+    }
+    let mut bad = widget("d", json!({"host": "q", "port": "5"}));
+    bad["apiVersion"] = "example.com/v2".into();
+    bad["metadata"]["labels"] = json!({"bad": "yes"});
+    assert_eq!(world.post(second, bad).await.code, 201);
+    let refused = world.get(&format!("{WIDGETS}/d")).await;
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (500, "conversion webhook for example.com/v2, Kind=Widget failed: not this one")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_are_asked_when_objects_are_written() {
+    let mut version = version("v1", true);
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = json!([
+        {"rule": "!has(self.size) || self.size < 10", "message": "too large", "fieldPath": ".size"},
+        {"rule": "self.color == oldSelf.color", "messageExpression": "'it stays ' + oldSelf.color", "reason": "FieldValueForbidden"},
+    ]);
+    let world = World::with(definition(json!([version]))).await;
+    let refused = world.post(WIDGETS, widget("a", json!({"size": 10}))).await;
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (422, "Widget.example.com \"a\" is invalid: spec.size: Invalid value: \"object\": too large")
+    );
+    assert_eq!(world.post(WIDGETS, widget("a", json!({"size": 9}))).await.code, 201);
+    let path = format!("{WIDGETS}/a");
+    let painted = world.patch(&path, "application/merge-patch+json", json!({"spec": {"color": "red"}})).await;
+    assert_eq!(painted.message(), "Widget.example.com \"a\" is invalid: spec: Forbidden: it stays grey");
+    let blocked = world.post(WIDGETS, widget("b", json!({"size": "x", "color": "grey"}))).await;
+    assert!(
+        blocked.message().contains("<nil>: Invalid value: null: some validation rules were not checked"),
+        "{}",
+        blocked.text
+    );
 }

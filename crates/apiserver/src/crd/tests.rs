@@ -118,17 +118,25 @@ fn names_what_a_schema_may_not_say() {
 #[test]
 fn rules_must_compile_and_compare_only_what_can_be_compared() {
     let list = |list_type: &str, rule: &str| {
-        object(json!({"l": {"type": "array", "x-kubernetes-list-type": list_type, "x-kubernetes-list-map-keys":
+        object(
+            json!({"l": {"type": "array", "x-kubernetes-list-type": list_type, "x-kubernetes-list-map-keys":
             if list_type == "map" { json!(["k"]) } else { json!([]) }, "items": {"type": "object", "required": ["k"],
-            "properties": {"k": {"type": "string"}}, "x-kubernetes-validations": [{"rule": rule}]}}}))
+            "properties": {"k": {"type": "string"}}, "x-kubernetes-validations": [{"rule": rule}]}}}),
+        )
     };
     assert_eq!(errors(&list("map", "self == oldSelf")), [""; 0]);
     let at = "s.properties[l].items.x-kubernetes-validations[0].rule: Invalid value: ";
     assert_eq!(
         errors(&list("atomic", "self == oldSelf")),
-        [format!("{at}\"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within s.properties[l]")]
+        [format!(
+            "{at}\"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within s.properties[l]"
+        )]
     );
-    for (rule, why) in [("self.k ==", "Syntax error"), ("other.k == 'a'", "undeclared reference to 'other'"), ("1 + 1", "must evaluate to")] {
+    for (rule, why) in [
+        ("self.k ==", "Syntax error"),
+        ("other.k == 'a'", "undeclared reference to 'other'"),
+        ("1 + 1", "must evaluate to"),
+    ] {
         let found = errors(&list("map", rule));
         assert!(found.len() == 1 && found[0].starts_with(at) && found[0].contains(why), "{found:?}");
     }

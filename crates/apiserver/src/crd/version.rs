@@ -223,7 +223,7 @@ impl Conversion for CustomVersion {
         Some(self.columns.definitions())
     }
 
-    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        self.columns.row(object, now)
+    fn row(&self, object: &dyn Fn() -> Value, now: Timestamp) -> Option<Vec<Value>> {
+        Some(self.columns.row(&object(), now))
     }
 }

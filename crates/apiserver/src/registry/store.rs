@@ -365,7 +365,7 @@ impl Store {
                     object => return object.map(|object| Updated { object, created: true }),
                 }
             };
-            let mut old = existing.to_value();
+            let mut old = self.versions[0].upgraded(existing.to_value()).await?;
             let mut object = change.change(Some(&old)).await?;
             self.check_preconditions(&existing, &old, &object)?;
             metadata::of(&mut old).shift_remove("resourceVersion");

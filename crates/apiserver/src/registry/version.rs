@@ -89,8 +89,8 @@ pub trait Conversion: Send + Sync + 'static {
     }
 
     /// The cells of such a table for an object of this version.
-    fn row(&self, _object: &Value, _now: Timestamp) -> Vec<Cell> {
-        Vec::new()
+    fn row(&self, _object: &dyn Fn() -> Value, _now: Timestamp) -> Option<Vec<Cell>> {
+        None
     }
 }
 
@@ -196,10 +196,8 @@ impl Version {
 
     /// The cells of an object, as it is stored and as this version shows it.
     pub fn row(&self, stored: &Object, shown: &Object, now: Timestamp) -> Vec<Cell> {
-        match self.conversion.as_ref().filter(|conversion| conversion.columns().is_some()) {
-            Some(conversion) => conversion.row(&shown.to_value(), now),
-            None => self.strategy.row(&stored.to_value(), now),
-        }
+        let own = self.conversion.as_ref().and_then(|conversion| conversion.row(&|| shown.to_value(), now));
+        own.unwrap_or_else(|| self.strategy.row(&stored.to_value(), now))
     }
 
     /// Fills what is defined as default, if that is for this version alone to say; tells whether it is.
@@ -246,6 +244,14 @@ impl Version {
                 .map(|decoded| decoded.value)
                 .map_err(|error| Status::bad_request(error.to_string())),
             None => Ok(stored),
+        }
+    }
+
+    /// An object as this version has it that was stored when another one was.
+    pub(super) async fn upgraded(&self, object: Value) -> Result<Value, Status> {
+        match self.converting() {
+            Some(conversion) => one(conversion.as_shown(vec![object]).await?),
+            None => Ok(object),
         }
     }
 

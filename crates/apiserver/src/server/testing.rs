@@ -10,9 +10,12 @@ use component_base::Context;
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use storage::{Location, OpenOptions, Storage};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -196,5 +199,64 @@ where
         code: head.status.as_u16(),
         headers: head.headers,
         text: String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+/// Makes an answer of path and body.
+pub(crate) type Handler = Arc<dyn Fn(&str, Value) -> Value + Send + Sync>;
+
+/// A server over TLS that answers with what the handler makes of path and body.
+pub(crate) struct Service {
+    pub(crate) url: String,
+    pub(crate) pki: Pki,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Service {
+    pub(crate) async fn start(handler: impl FnOnce(&str) -> Handler) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let pki = Pki::new();
+        let (certificate, key) = pki.issue("service", "", &["localhost"]);
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let (handler, asked) = (handler(&url), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, handler, count) = (acceptor.clone(), Arc::clone(&handler), Arc::clone(&count));
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let service =
+                        hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| {
+                            let (handler, count) = (Arc::clone(&handler), Arc::clone(&count));
+                            async move {
+                                count.fetch_add(1, Ordering::SeqCst);
+                                let path = request.uri().path().to_owned();
+                                let body = request.into_body().collect().await.unwrap().to_bytes();
+                                let body = serde_json::from_slice(&body).unwrap_or_default();
+                                let answer = Bytes::from(handler(&path, body).to_string());
+                                Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(answer)))
+                            }
+                        });
+                    let connection = hyper::server::conn::http1::Builder::new();
+                    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { url, pki, asked }
+    }
+
+    /// How often it was asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 }

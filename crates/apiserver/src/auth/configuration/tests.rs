@@ -3,94 +3,30 @@
 use crate::auth::{GROUP_AUTHENTICATED, UserInfo};
 use crate::config::{Config, Options};
 use crate::server::Server;
-use crate::server::testing::{Answer, Pki, call, config, exchange, memory, root};
+use crate::server::testing::{Answer, Pki, Service, call, config, exchange, memory, root};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use component_base::Context;
 use http::Method;
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
-type Handler = Arc<dyn Fn(&str, Value) -> Value + Send + Sync>;
-
-/// A server over TLS that answers with what the handler makes of path and body.
-struct Service {
-    url: String,
-    pki: Pki,
-    asked: Arc<AtomicUsize>,
-}
-
-impl Service {
-    async fn start(handler: impl FnOnce(&str) -> Handler) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-        let pki = Pki::new();
-        let (certificate, key) = pki.issue("service", "", &["localhost"]);
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
-        let (handler, asked) = (handler(&url), Arc::new(AtomicUsize::new(0)));
-        let count = Arc::clone(&asked);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, handler, count) = (acceptor.clone(), Arc::clone(&handler), Arc::clone(&count));
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service =
-                        hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| {
-                            let (handler, count) = (Arc::clone(&handler), Arc::clone(&count));
-                            async move {
-                                count.fetch_add(1, Ordering::SeqCst);
-                                let path = request.uri().path().to_owned();
-                                let body = request.into_body().collect().await.unwrap().to_bytes();
-                                let body = serde_json::from_slice(&body).unwrap_or_default();
-                                let answer = Bytes::from(handler(&path, body).to_string());
-                                Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(answer)))
-                            }
-                        });
-                    let connection = hyper::server::conn::http1::Builder::new();
-                    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-        Self { url, pki, asked }
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    /// A kubeconfig that leads to it.
-    fn kubeconfig(&self, folder: &TempDir) -> PathBuf {
-        let path = folder.path().join("webhook.kubeconfig");
-        let ca = STANDARD.encode(self.pki.ca.pem());
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{ "name": "s", "cluster": { "server": self.url, "certificate-authority-data": ca } }],
-            "users": [{ "name": "u", "user": { "token": "secret" } }],
-            "contexts": [{ "name": "c", "context": { "cluster": "s", "user": "u" } }],
-        });
-        fs::write(&path, text.to_string()).unwrap();
-        path
-    }
+/// A kubeconfig that leads to a service.
+fn kubeconfig(service: &Service, folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("webhook.kubeconfig");
+    let ca = STANDARD.encode(service.pki.ca.pem());
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "s", "cluster": { "server": service.url, "certificate-authority-data": ca } }],
+        "users": [{ "name": "u", "user": { "token": "secret" } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "s", "user": "u" } }],
+    });
+    fs::write(&path, text.to_string()).unwrap();
+    path
 }
 
 async fn server(options: Options) -> Arc<Server> {
@@ -195,7 +131,7 @@ async fn a_token_webhook_is_asked_once_for_a_token() {
     .await;
     let folder = tempfile::tempdir().unwrap();
     let mut options = Options::default();
-    let config = service.kubeconfig(&folder);
+    let config = kubeconfig(&service, &folder);
     options.set("authentication-token-webhook-config-file", &config.to_string_lossy()).unwrap();
     let server = server(options).await;
     for _ in 0..3 {
@@ -235,7 +171,7 @@ async fn an_authorization_webhook_allows_refuses_and_leaves_to_others() {
         "authorizers": [
             { "type": "Webhook", "name": "remote", "webhook": {
                 "timeout": "3s", "subjectAccessReviewVersion": "v1", "failurePolicy": "Deny",
-                "connectionInfo": { "type": "KubeConfigFile", "kubeConfigFile": service.kubeconfig(&folder) },
+                "connectionInfo": { "type": "KubeConfigFile", "kubeConfigFile": kubeconfig(&service, &folder) },
             } },
             { "type": "RBAC", "name": "rbac" },
         ],
