@@ -77,7 +77,6 @@ impl Column {
             "string" => api::jsonpath::text(&value).into(),
             "integer" => match value.as_i64() {
                 Some(number) => number.into(),
-                #[expect(clippy::cast_possible_truncation, reason = "as Go's conversion does")]
                 None => value.as_f64().map_or(Value::Null, |number| (number as i64).into()),
             },
             "number" if value.is_number() => value,

@@ -240,9 +240,7 @@ fn variable(value: &Value, schema: &Schema, root: bool) -> cel::Value {
         Value::Number(number) if schema.kind == Kind::Number => {
             cel::Value::Float(number.as_f64().unwrap_or(f64::NAN))
         }
-        Value::Number(number) if schema.kind == Kind::Integer && number.is_f64() =>
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "validation found it to be whole")]
+        Value::Number(number) if schema.kind == Kind::Integer && number.is_f64() => {
             cel::Value::Int(number.as_f64().unwrap_or_default() as i64)
         }
         value => cel::from_json(value),

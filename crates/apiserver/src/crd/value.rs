@@ -147,7 +147,6 @@ fn check_number(errors: &mut ErrorList, at: &At, number: f64, value: &Value, che
         let Some((written, exclusive)) = bound else { continue };
         let limit = written.as_f64().unwrap_or(0.0);
         let beyond = if word == "less" { number > limit } else { number < limit };
-        #[expect(clippy::float_cmp, reason = "a limit is met exactly or not at all")]
         if beyond || (*exclusive && number == limit) {
             let equal = if *exclusive { "" } else { " or equal to" };
             errors.push(at.invalid(value, &format!("should be {word} than{equal} {written}")));
