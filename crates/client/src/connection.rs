@@ -8,10 +8,12 @@
 
 use crate::Error;
 use futures::future::BoxFuture;
+use http::header::RETRY_AFTER;
 use http::uri::{Authority, Parts, Scheme};
-use http::{Request, Uri};
+use http::{Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::io;
@@ -19,7 +21,9 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::sync::Semaphore;
 
 /// Opens one more connection to the server: the near half of a pair whose far half the server already serves.
 pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, io::Result<DuplexStream>> + Send + Sync>;
@@ -30,20 +34,100 @@ const AUTHORITY: &str = "kubernetes.default.svc";
 /// Idle connections that are kept; each watch holds one of its own beside them.
 const IDLE_CONNECTIONS: usize = 4;
 
+/// Requests that a component may have under way at a time; the others wait for their turn. Upstream's clients have a rate
+/// for the same purpose: nobody fills the server's queues alone.
+pub const COMPONENT_REQUESTS: usize = 64;
+
+/// How long connections are kept that a burst of requests has opened.
+const IDLE_TIME: Duration = Duration::from_secs(10);
+
+/// How often a request is sent again that the server was too busy for (client-go: `WithMaxRetries(10)`).
+const RETRIES: u32 = 10;
+
 /// A client over in-memory connections; must be called inside a tokio runtime.
 pub fn in_memory(dial: Dial, default_namespace: &str) -> kube::Client {
-    let connector = tower::service_fn(move |_: Uri| {
-        let stream = dial();
-        Box::pin(async move { Ok::<_, io::Error>(TokioIo::new(InMemory(stream.await?))) })
-    });
-    let pool = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .build::<_, Body>(connector);
+    let pool = pool(dial, IDLE_CONNECTIONS);
     let service = tower::service_fn(move |mut request: Request<Body>| {
         *request.uri_mut() = absolute(request.uri());
         pool.request(request)
     });
     kube::Client::new(service, default_namespace)
+}
+
+/// The same for a component: at most as many requests are under way as `limit` has permits (a watch counts until it is
+/// established), and what the server was too busy for is sent again when it says so. `idle` connections are kept.
+pub fn for_component(
+    dial: Dial,
+    default_namespace: &str,
+    limit: Arc<Semaphore>,
+    idle: usize,
+) -> kube::Client {
+    let pool = pool(dial, idle);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (pool, limit) = (pool.clone(), limit.clone());
+        async move {
+            let (mut head, body) = request.into_parts();
+            head.uri = absolute(&head.uri);
+            let body = body.collect_bytes().await?;
+            for _ in 0..RETRIES {
+                let again = Request::from_parts(head.clone(), Body::from(body.to_vec()));
+                let response = send(&pool, &limit, again).await?;
+                let Some(pause) = busy_for(&response) else { return Ok(response) };
+                tokio::time::sleep(pause).await;
+            }
+            let last = Request::from_parts(head, Body::from(body.to_vec()));
+            send(&pool, &limit, last).await
+        }
+    });
+    kube::Client::new(service, default_namespace)
+}
+
+async fn send(
+    pool: &Pool,
+    limit: &Semaphore,
+    request: Request<Body>,
+) -> Result<Response<Incoming>, tower::BoxError> {
+    let _turn = limit.acquire().await?;
+    Ok(pool.request(request).await?)
+}
+
+/// How long the server wants to be left alone, if it was too busy.
+fn busy_for(response: &Response<Incoming>) -> Option<Duration> {
+    let after =
+        response.headers().get(RETRY_AFTER).filter(|_| response.status() == StatusCode::TOO_MANY_REQUESTS)?;
+    Some(Duration::from_secs(after.to_str().ok()?.parse().ok()?))
+}
+
+type Connect = BoxFuture<'static, io::Result<TokioIo<InMemory>>>;
+type Pool = hyper_util::client::legacy::Client<Connector, Body>;
+
+/// Opens connections for the pool.
+#[derive(Clone)]
+struct Connector(Dial);
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<InMemory>;
+    type Error = io::Error;
+    type Future = Connect;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Connect {
+        let stream = (self.0)();
+        Box::pin(async move { Ok(TokioIo::new(InMemory(stream.await?))) })
+    }
+}
+
+fn pool(dial: Dial, idle: usize) -> Pool {
+    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    builder.pool_max_idle_per_host(idle);
+    if idle > IDLE_CONNECTIONS {
+        // What a burst has opened does not stay for ever; a few are not worth a timer.
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIME);
+    }
+    builder.build::<_, Body>(Connector(dial))
 }
 
 /// A client for a context of a kubeconfig file (its current context if none is named).

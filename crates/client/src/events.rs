@@ -50,7 +50,8 @@ impl Type {
 pub struct Recorder {
     source: EventSource,
     context: Context,
-    sender: mpsc::Sender<Event>,
+    // Boxed: what waits for its first event is small, with a thousand kubelets in a process.
+    sender: mpsc::Sender<Box<Event>>,
 }
 
 impl fmt::Debug for Recorder {
@@ -72,7 +73,7 @@ impl Recorder {
     /// Records that something happened to an object.
     pub fn event(&self, about: &ObjectReference, kind: Type, reason: &str, message: impl Into<String>) {
         let event = self.compose(about, kind, reason, message.into());
-        if self.sender.try_send(event).is_err() {
+        if self.sender.try_send(Box::new(event)).is_err() {
             tracing::debug!(reason, "event dropped: too many are waiting or the component is ending");
         }
     }
@@ -143,12 +144,12 @@ struct Sending {
 }
 
 impl Sending {
-    async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    async fn run(mut self, mut events: mpsc::Receiver<Box<Event>>) {
         while let Some(event) = events.recv().await {
-            match self.correlator.judge(event, self.context.clock.now()) {
+            match self.correlator.judge(*event, self.context.clock.now()) {
                 Verdict::Silence => {}
-                Verdict::Create(event) => self.send(event, None).await,
-                Verdict::Count { event, name } => self.send(event, Some(name)).await,
+                Verdict::Create(event) => Box::pin(self.send(event, None)).await,
+                Verdict::Count { event, name } => Box::pin(self.send(event, Some(name))).await,
             }
         }
     }

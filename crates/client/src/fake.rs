@@ -72,8 +72,13 @@ impl Fake {
     }
 
     pub(crate) fn client(&self) -> kube::Client {
+        crate::connection::in_memory(self.dial(), "default")
+    }
+
+    /// Opens connections to it.
+    pub(crate) fn dial(&self) -> Dial {
         let fake = self.clone();
-        let dial: Dial = Arc::new(move || {
+        Arc::new(move || {
             let (near, far) = tokio::io::duplex(64 * 1024);
             let fake = fake.clone();
             fake.connections.fetch_add(1, Ordering::SeqCst);
@@ -85,8 +90,7 @@ impl Fake {
                     .await;
             });
             Box::pin(async move { Ok(near) })
-        });
-        crate::connection::in_memory(dial, "default")
+        })
     }
 
     async fn serve(
@@ -114,6 +118,7 @@ impl Fake {
         Ok(match reply {
             Reply::Json(code, body) => Response::builder()
                 .status(code)
+                .header("retry-after", "1")
                 .body(Full::new(Bytes::from(body.to_string())).boxed())
                 .unwrap(),
             Reply::Watch(receiver) => {

@@ -39,6 +39,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
+use tokio::sync::Semaphore;
 
 /// The version of Kubernetes that the cluster reports.
 pub const KUBERNETES_VERSION: &str = apiserver::version::GIT_VERSION;
@@ -58,6 +59,9 @@ pub enum Runtime {
 pub trait NodeRuntime: RuntimeService + ImageService {}
 impl<T: RuntimeService + ImageService> NodeRuntime for T {}
 
+/// Requests that the nodes of a cluster may have under way at a time.
+const NODE_REQUESTS: usize = 256;
+
 /// The API server and what belongs to it.
 struct RunningServer {
     api: Arc<Server>,
@@ -74,6 +78,8 @@ pub struct Cluster {
     docker: Vec<Arc<DockerRuntime>>,
     /// Objects that several components watch are in memory once.
     interner: client::Interner,
+    /// Turns of all nodes' requests together: a thousand kubelets must not fill the server's queues.
+    node_requests: Arc<Semaphore>,
     /// The contexts of everything but the API server, which ends last.
     components: Vec<Context>,
     /// Its services' addresses are nobody else's.
@@ -93,13 +99,27 @@ impl Cluster {
 
     /// A client with this identity; what it may do, RBAC decides.
     pub fn client_as(&self, user: &str, groups: &[&str]) -> kube::Client {
+        client::connection::in_memory(self.dial(user, groups), "default")
+    }
+
+    /// A component's client: it waits for its turn, and for a server that is busy.
+    fn client_of(&self, user: &str) -> kube::Client {
+        let limit = Arc::new(Semaphore::new(client::connection::COMPONENT_REQUESTS));
+        client::connection::for_component(
+            self.dial(user, &[]),
+            "default",
+            limit,
+            client::connection::COMPONENT_REQUESTS,
+        )
+    }
+
+    fn dial(&self, user: &str, groups: &[&str]) -> client::Dial {
         let identity = UserInfo::authenticated(user, groups.iter().map(|g| (*g).to_owned()));
         let api = self.server.api.clone();
-        let dial: client::Dial = Arc::new(move || {
+        Arc::new(move || {
             let (api, identity) = (api.clone(), identity.clone());
             Box::pin(async move { Ok(api.connect(identity)) })
-        });
-        client::connection::in_memory(dial, "default")
+        })
     }
 
     /// Keys and certificates.
@@ -155,13 +175,13 @@ impl Cluster {
         configuration: scheduler::Configuration,
     ) {
         let context = self.context.child();
-        let client = self.client_as("system:kube-scheduler", &[]);
+        let client = self.client_of("system:kube-scheduler");
         let config = scheduler::Config { configuration, interner: self.interner.clone() };
         spawn("scheduler", &context, scheduler::run(context.clone(), client, config));
         self.components.push(context);
 
         let context = self.context.child();
-        let client = self.client_as("system:kube-controller-manager", &[]);
+        let client = self.client_of("system:kube-controller-manager");
         let client = controllers.map_or_else(|| client.clone(), |wrap| wrap(client.clone()));
         let config = controller_manager::Config {
             interner: self.interner.clone(),
@@ -196,7 +216,8 @@ impl Cluster {
         let context = self.context.child();
         let config = kubelet::Config { interner: self.interner.clone(), ..config };
         let name = config.node_name.clone();
-        let client = self.client_as(&format!("system:node:{name}"), &["system:nodes"]);
+        let dial = self.dial(&format!("system:node:{name}"), &["system:nodes"]);
+        let client = client::connection::for_component(dial, "default", self.node_requests.clone(), 1);
         let nodes = self.server.nodes.clone();
         let ready = move |server| nodes.insert(name, server);
         spawn("kubelet", &context, kubelet::run(context.clone(), client, config, ready));
@@ -206,7 +227,7 @@ impl Cluster {
     /// Makes services answer.
     fn start_proxy(&mut self, config: kube_proxy::Config) {
         let context = self.context.child();
-        let client = self.client_as("system:kube-proxy", &[]);
+        let client = self.client_of("system:kube-proxy");
         let config = kube_proxy::Config { interner: self.interner.clone(), ..config };
         context.shutdown.spawn_graceful(kube_proxy::run(context.clone(), client, config));
         self.components.push(context);

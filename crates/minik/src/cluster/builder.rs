@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::{Location, OpenOptions, Storage};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// Told the name of each step of a start as it is done.
 pub type OnStep = Arc<dyn Fn(&str) + Send + Sync>;
@@ -253,8 +254,16 @@ impl Builder {
             nodes.iter_mut().for_each(|node| node.cluster_dns.servers = vec![dns.server]);
         }
         let interner = client::Interner::default();
-        let mut cluster =
-            Cluster { context, server, docker, interner, components: Vec::new(), _addresses: claim };
+        let node_requests = Arc::new(Semaphore::new(super::NODE_REQUESTS));
+        let mut cluster = Cluster {
+            context,
+            server,
+            docker,
+            interner,
+            node_requests,
+            components: Vec::new(),
+            _addresses: claim,
+        };
         cluster.start_components(self.controllers.as_ref(), self.scheduler);
         if let Some(root) = self.volumes_dir {
             cluster.start_provisioner(root);
