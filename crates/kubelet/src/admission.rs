@@ -207,7 +207,6 @@ fn container_fields(container: &Container) -> Vec<&'static str> {
             fields.push(field);
         }
     };
-    note(container.volume_devices.iter().flatten().next().is_some(), "volumeDevices");
     let sources = container.env.iter().flatten().filter_map(|e| e.value_from.as_ref());
     let rules = container.restart_policy_rules.iter().flatten();
     note(rules.into_iter().any(|rule| rule.action != "Restart"), "restartPolicyRules[].action");
@@ -236,14 +235,14 @@ mod tests {
     fn names_every_field_it_cannot_honour() {
         let refused = admit(&pod(json!({
             "volumes": [{"name": "v", "emptyDir": {}}, {"name": "n", "nfs": {"server": "s", "path": "/"}}],
-            "containers": [{"name": "a", "volumeDevices": [{"name": "v", "devicePath": "/d"}]}]
+            "containers": [{"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/v", "recursiveReadOnly": "Enabled"}]}]
         })));
         assert_eq!(
             refused,
             Some(Rejection {
                 reason: "PodFeatureUnsupported",
                 message: "this node does not support spec.volumes[n].nfs, \
-                          spec.containers[0].volumeDevices"
+                          spec.containers[0].volumeMounts[].recursiveReadOnly"
                     .to_owned()
             })
         );

@@ -12,7 +12,7 @@ use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use api::quantity::Quantity;
 use runtime::{
-    ContainerConfig, ContainerMetadata, DnsConfig, EnvVar, Mount, NamespaceMode, NamespaceOptions,
+    ContainerConfig, ContainerMetadata, Device, DnsConfig, EnvVar, Mount, NamespaceMode, NamespaceOptions,
     PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, Resources, SecurityContext, StringMap,
 };
 use std::collections::{BTreeMap, HashMap};
@@ -55,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) image: String,
     pub(crate) env: Vec<EnvVar>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Device>,
     pub(crate) security: SecurityContext,
 }
 
@@ -122,7 +123,7 @@ pub(crate) fn container(
     node: &NodeContext,
 ) -> ContainerConfig {
     let spec = pod.spec.clone().unwrap_or_default();
-    let Parts { image, env, mounts, security } = parts;
+    let Parts { image, env, mounts, devices, security } = parts;
     let vars: HashMap<&str, &str> = env.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
     let expand_all = |words: &Option<Vec<String>>| {
         words.iter().flatten().map(|word| expand(word, &vars)).collect::<Vec<_>>()
@@ -137,6 +138,7 @@ pub(crate) fn container(
         args: expand_all(&container.args),
         working_dir: container.working_dir.clone().unwrap_or_default(),
         mounts,
+        devices,
         annotations: StringMap::from([
             (HASH_ANNOTATION.to_owned(), hash(container)),
             (RESOURCES_ANNOTATION.to_owned(), limits::fingerprint(&resources)),

@@ -195,10 +195,11 @@ impl PodWorker {
                 self.retry.clear();
             }
             self.take_eviction(&pod);
+            // Boxed: a worker that waits is small, and there may be ten thousand of them.
             let next = if told.is_ending() || self.has_ended(&pod) {
-                self.terminate(&told).await
+                Box::pin(self.terminate(&told)).await
             } else {
-                self.sync(&pod).await
+                Box::pin(self.sync(&pod)).await
             };
             match next {
                 Next::Done => return self.node.release(&pod),

@@ -11,7 +11,7 @@ use crate::pod_status::Waiting;
 use crate::restart;
 use crate::security;
 use crate::sync_pod::{Plan, Resize, Start, Stop, backoff_key};
-use crate::volumes::container_mounts;
+use crate::volumes::{container_devices, container_mounts};
 use api::k8s_openapi::api::core::v1::{Container, Pod, Secret};
 use api::k8s_openapi::api::node::v1::RuntimeClass;
 use component_base::logging::chain;
@@ -332,7 +332,8 @@ impl PodWorker {
             Some(pod_dir) => self.mounts(pod, container, attempt, &env, &pod_dir, &facts).await?,
             None => Vec::new(),
         };
-        Ok(Parts { image, env, mounts, security })
+        let devices = container_devices(container, self.volumes.mounted())?;
+        Ok(Parts { image, env, mounts, devices, security })
     }
 
     async fn mounts(

@@ -6,8 +6,8 @@
 
 use super::{Mounted, blocking, mount};
 use crate::container_config::expand_strict;
-use api::k8s_openapi::api::core::v1::{Container, VolumeMount};
-use runtime::{EnvVar, Mount, MountPropagation};
+use api::k8s_openapi::api::core::v1::{Container, VolumeDevice, VolumeMount};
+use runtime::{Device, EnvVar, Mount, MountPropagation};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
@@ -28,6 +28,10 @@ pub(crate) async fn container_mounts(
             let name = &container.name;
             return Err(format!("cannot find volume {:?} to mount into container {name:?}", wanted.name));
         };
+        if volume.block {
+            let name = &wanted.name;
+            return Err(format!("volume {name} has volumeMode Block, but is specified in volumeMounts"));
+        }
         let propagation = propagation(wanted);
         if propagation != MountPropagation::Private && may_mount && volume.path.starts_with(pod_dir) {
             let path = volume.path.clone();
@@ -57,6 +61,30 @@ pub(crate) async fn container_mounts(
         });
     }
     Ok(mounts)
+}
+
+/// The devices of a container. `Err`: upstream's message of a `CreateContainerConfigError`.
+pub(crate) fn container_devices(
+    container: &Container,
+    volumes: &BTreeMap<String, Mounted>,
+) -> Result<Vec<Device>, String> {
+    let wanted = container.volume_devices.iter().flatten();
+    let device = |wanted: &VolumeDevice| match volumes.get(&wanted.name) {
+        Some(volume) if volume.block => Ok(Device {
+            container_path: wanted.device_path.clone(),
+            host_path: volume.path.to_string_lossy().into_owned(),
+            permissions: if volume.readonly { "r" } else { "mrw" }.to_owned(),
+        }),
+        Some(_) => {
+            let name = &wanted.name;
+            Err(format!("volume {name} has volumeMode Filesystem, but is specified in volumeDevices"))
+        }
+        None => {
+            let name = &container.name;
+            Err(format!("cannot find volume {:?} to pass into container {name:?}", wanted.name))
+        }
+    };
+    wanted.map(device).collect()
 }
 
 fn propagation(mount: &VolumeMount) -> MountPropagation {

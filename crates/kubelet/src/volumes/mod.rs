@@ -21,7 +21,7 @@ mod secret;
 mod token;
 
 pub(crate) use config_map::data_of as config_map_data;
-pub(crate) use container_mounts::container_mounts;
+pub(crate) use container_mounts::{container_devices, container_mounts};
 pub(crate) use secret::data_of as secret_data;
 
 use ownership::Ownership;
@@ -121,13 +121,15 @@ pub(crate) struct Mounted {
     pub(crate) path: PathBuf,
     /// No container may write, whatever its mount says.
     pub(crate) readonly: bool,
+    /// It is a device, not a folder.
+    pub(crate) block: bool,
     /// When its content must be made anew.
     refresh_at: Option<Timestamp>,
 }
 
 impl Mounted {
     fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), readonly: false, refresh_at: None }
+        Self { path: path.into(), readonly: false, block: false, refresh_at: None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `persistentVolumeClaim` and `ephemeral`: what a claim is bound to, if this node can mount it.
 //!
-//! **Contract**: a claim must be bound and its volume of type hostPath or local. Nodes may not watch claims: one that
+//! **Contract**: a claim must be bound and its volume of type hostPath or local; a device is a local one. Nodes may not watch claims: one that
 //! is not ready is asked about again at the pod's next try.
 //! **Upstream**: `pkg/kubelet/volumemanager/populator`, `pkg/volume/local`.
 
@@ -93,13 +93,13 @@ async fn of_claim(at: &SetUp<'_>, claim: &PersistentVolumeClaim) -> Result<Mount
             claim.metadata.name.as_deref().unwrap_or_default()
         )));
     }
-    if spec.volume_mode.as_deref() == Some("Block") {
-        return Err(Error::Refused(format!(
-            "PV {name} has volumeMode Block, which this node does not support"
-        )));
-    }
+    let block = spec.volume_mode.as_deref() == Some("Block");
     let path = match (&spec.host_path, &spec.local) {
-        (Some(source), _) => {
+        (_, Some(source)) if block => {
+            check(&source.path, "BlockDevice").await?;
+            source.path.clone()
+        }
+        (Some(source), _) if !block => {
             check(&source.path, source.type_.as_deref().unwrap_or_default()).await?;
             source.path.clone()
         }
@@ -111,11 +111,11 @@ async fn of_claim(at: &SetUp<'_>, claim: &PersistentVolumeClaim) -> Result<Mount
             super::blocking("change the owner of", &root.clone(), move || ownership.apply(&root)).await?;
             source.path.clone()
         }
-        (None, None) => {
+        _ => {
             return Err(Error::Refused(format!("no volume plugin matched name: PV {name}")));
         }
     };
     let modes = claim.spec.as_ref().and_then(|s| s.access_modes.clone()).unwrap_or_default();
     let readonly = !modes.is_empty() && modes.iter().all(|mode| mode == "ReadOnlyMany");
-    Ok(Mounted { readonly, ..Mounted::at(path) })
+    Ok(Mounted { readonly, block, ..Mounted::at(path) })
 }
