@@ -1,7 +1,8 @@
 //! A Docker engine of a test's own, which may be killed without harm to anybody's containers.
 //!
-//! **Contract**: its data, its socket and its programs are its own; it leaves the machine's packet filter alone, so its
-//! containers reach this machine and nothing beyond. All of it goes with the value. Needs root and `dockerd`.
+//! **Contract**: its data, its socket, its programs and its network are its own: in a network namespace of its own it can
+//! neither touch the machine's bridge `docker0` nor its packet filter, and nobody outside reaches its containers' addresses.
+//! All of it goes with the value. Needs root and `dockerd`.
 
 use crate::docker::docker_at;
 use std::process::{Child, Command, Stdio};
@@ -38,11 +39,10 @@ impl Engine {
         let at = |name: &str| self.folder.path().join(name);
         let log = std::fs::File::options().create(true).append(true).open(at("log")).expect("a log");
         let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new("dockerd");
+        let mut command = Command::new("unshare");
         command
             .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-            .args(["--host", &self.host(), "--bridge", "none", "--iptables=false", "--ip-forward=false"])
-            .args(["--default-address-pool", "base=10.213.0.0/16,size=24"])
+            .args(["--net", "dockerd", "--host", &self.host()])
             .arg("--data-root")
             .arg(at("data"))
             .arg("--exec-root")

@@ -228,3 +228,35 @@ async fn who_takes_more_than_was_agreed_has_to_go() {
         (&json!("True"), &json!("TerminationByKubelet"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_may_ask_over_http() {
+    let cluster = DockerCluster::start("life-http").await;
+    let main = json!({
+        "livenessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1},
+        "lifecycle": {"preStop": {"httpGet": {"path": "/exit?code=7", "port": 8080}}}});
+    let mut pod = service("p", "exec sleep 1000", json!({}), main);
+    let web = json!({"name": "web", "image": "minik/hello:v1", "imagePullPolicy": "IfNotPresent",
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}});
+    pod["spec"]["containers"].as_array_mut().expect("a list").push(web);
+    cluster.create(pod).await;
+    let last =
+        |pod: &Value| pod["status"]["containerStatuses"][1]["lastState"]["terminated"]["exitCode"].clone();
+    cluster.until("p", move |pod| last(pod) == 7).await;
+    cluster.delete("p", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_class_names_a_runtime_of_the_engine() {
+    let cluster = DockerCluster::start("life-class").await;
+    for (class, handler) in [("plain", "runc"), ("odd", "nowhere")] {
+        cluster
+            .create(json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": class}, "handler": handler}))
+            .await;
+        cluster.create(script(class, "echo up", json!({"runtimeClassName": class}), json!({}))).await;
+    }
+    assert_eq!(cluster.output("plain").await, "up\n");
+    let said = cluster.event("odd", "FailedCreatePodSandBox", "Failed to create pod sandbox: ").await;
+    assert!(said.contains("nowhere"), "{said}");
+    cluster.delete("odd", 0).await;
+}

@@ -5,7 +5,7 @@
 use k8s_openapi::api::authentication::v1::TokenReview;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
-use tests::docker::{DockerCluster, script};
+use tests::docker::{DockerCluster, docker, script};
 
 /// A mount of the volume of this name at `/NAME`.
 fn mounts(names: &[&str]) -> Value {
@@ -266,4 +266,62 @@ async fn the_data_of_a_stateful_set_outlives_its_pods() {
         other => Err(format!("{other} are there")),
     });
     assert!(claims.get_opt("data-set-0").await.expect("the API answers").is_some());
+}
+
+/// A file of this machine as a block device.
+struct Loop(String);
+
+impl Loop {
+    fn of(file: &std::path::Path) -> Self {
+        let output = std::process::Command::new("losetup").args(["--find", "--show"]).arg(file).output();
+        let said = tests::profile::Said::of(output.expect("losetup runs")).ok();
+        Self(said.trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_may_be_a_device() {
+    let cluster = DockerCluster::start("vol-block").await;
+    let file = cluster.root().join("disk");
+    std::fs::write(&file, [b"on the device".as_slice(), &[0; 1 << 20]].concat()).expect("written");
+    let device = Loop::of(&file);
+    let node = cluster.node().await;
+    cluster
+        .create(
+            json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"}, "spec": {
+            "capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "manual",
+            "volumeMode": "Block", "persistentVolumeReclaimPolicy": "Retain", "local": {"path": device.0},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}}}}),
+        )
+        .await;
+    cluster
+        .create(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "disk"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "manual", "volumeMode": "Block",
+            "resources": {"requests": {"storage": "1Mi"}}}}))
+        .await;
+    let spec = json!({"volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}]});
+    let main = json!({"volumeDevices": [{"name": "disk", "devicePath": "/dev/xvda"}]});
+    cluster.create(script("p", "head -c 13 /dev/xvda; printf changed > /dev/xvda", spec.clone(), main)).await;
+    assert_eq!(cluster.output("p").await, "on the device");
+    tests::eventually("it was written to", || {
+        let start = docker(&["run", "--rm", "--device", &device.0, "busybox", "head", "-c", "7", &device.0]);
+        if start == "changed" { Ok(()) } else { Err(start) }
+    });
+
+    cluster.create(script("wrong", "true", spec, mounts(&["disk"]))).await;
+    let state = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["waiting"].clone();
+    let wrong = cluster.until("wrong", move |pod| state(pod)["reason"] == "CreateContainerConfigError").await;
+    assert_eq!(
+        state(&wrong)["message"],
+        "volume disk has volumeMode Block, but is specified in volumeMounts"
+    );
+    cluster.delete("wrong", 0).await;
+    cluster.delete("p", 0).await;
 }
