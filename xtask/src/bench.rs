@@ -9,6 +9,7 @@ mod api;
 mod cluster;
 mod docker;
 mod load;
+mod node;
 mod pods;
 mod process;
 mod report;
@@ -41,6 +42,8 @@ enum What {
     Api(api::Args),
     /// Decisions of the scheduler a second, by the size of the cluster; needs nothing.
     Scheduler(scheduler::Args),
+    /// Pods' starts and ends, many at once, idle ones, and simulated nodes; needs Docker and the image busybox.
+    Node(node::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,6 +88,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             &args.binaries
         }
         What::Api(args) => &args.binaries,
+        What::Node(args) => {
+            docker::check(&args.image)?;
+            &args.binaries
+        }
     };
     let minik = match binaries {
         Some(folder) => folder.join("minik"),
@@ -96,6 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             What::Start(args) => start(args, &minik).await,
             What::Api(args) => api::run(args, &minik).await,
             What::Scheduler(_) => bail!("it needs no cluster"),
+            What::Node(args) => node::run(args, &minik).await,
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

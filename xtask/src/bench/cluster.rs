@@ -51,8 +51,13 @@ impl Cluster {
 
     /// Runs `minik start` and notes when each step is reported.
     pub(super) fn start(&self) -> Result<Steps> {
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(super) fn start_with(&self, arguments: &[&str]) -> Result<Steps> {
         let port = self.port.to_string();
-        let mut command = self.command(&["start", "--api-port", &port]);
+        let mut command = self.command(&[&["start", "--api-port", &port], arguments].concat());
         let before = Instant::now();
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("run minik start")?;
@@ -62,7 +67,7 @@ impl Cluster {
             let line = line.context("read its output")?;
             let step = if line.contains("API server") {
                 &mut api_ready
-            } else if line.contains("Node Ready") {
+            } else if line.contains("Node Ready") || line.contains("Nodes Ready") {
                 &mut node_ready
             } else {
                 continue;

@@ -12,13 +12,23 @@ const WRITERS: usize = 16;
 
 /// Creates a pod of one container and returns it as soon as a watch shows it Running.
 pub(super) async fn create_running(pods: &Api<Pod>, name: &str, image: &str) -> Result<Pod> {
+    create_running_as(pods, name, image, &["sleep", "600"]).await
+}
+
+/// The same with this command.
+pub(super) async fn create_running_as(
+    pods: &Api<Pod>,
+    name: &str,
+    image: &str,
+    command: &[&str],
+) -> Result<Pod> {
     let pod = serde_json::from_value(json!({
         "metadata": {"name": name},
         "spec": {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 0,
             "containers": [{
-                "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"],
+                "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": command,
             }],
         },
     }))?;
@@ -33,7 +43,16 @@ pub(super) async fn create_running(pods: &Api<Pod>, name: &str, image: &str) -> 
 
 /// Deletes a pod and returns when it is gone.
 pub(super) async fn delete(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
-    pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await.context("delete a pod")?;
+    delete_with(pods, pod, &DeleteParams::default().grace_period(0)).await
+}
+
+/// The same with the usual grace.
+pub(super) async fn delete_gracefully(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
+    delete_with(pods, pod, &DeleteParams::default().grace_period(30)).await
+}
+
+async fn delete_with(pods: &Api<Pod>, pod: &Pod, params: &DeleteParams) -> Result<()> {
+    pods.delete(&pod.name_any(), params).await.context("delete a pod")?;
     let gone = |event| match event {
         WatchEvent::Deleted(pod) => Some(pod),
         _ => None,

@@ -35,6 +35,12 @@ pub(super) async fn observe(pid: u32, span: Duration) -> Result<Idle> {
     Ok(Idle { rss_mib: mib(&memory, "Rss:")?, pss_mib: mib(&memory, "Pss:")?, cpu_percent })
 }
 
+/// What a process has in memory now.
+pub(super) fn resident_mib(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    mib(&fs::read_to_string(&path).with_context(|| format!("read {path}"))?, "Rss:")
+}
+
 /// User and system time of a process until now, in steps of 10 ms.
 pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
