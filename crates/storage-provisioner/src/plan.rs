@@ -175,8 +175,9 @@ fn affinity(class: &StorageClass) -> Option<VolumeNodeAffinity> {
             NodeSelectorTerm { match_expressions: Some(requirements.collect()), match_fields: None }
         })
         .collect();
-    (!terms.is_empty())
-        .then(|| VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: terms }) })
+    let is_open = terms.is_empty();
+    let affinity = VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: terms }) };
+    (!is_open).then_some(affinity)
 }
 
 /// A bound claim that asks for more than it has. Whether it may was decided when it was changed.
