@@ -51,10 +51,15 @@ impl DockerCluster {
     /// # Panics
     /// If it does not start.
     pub async fn forget_everything(&mut self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// Ends the whole cluster as it is, containers excepted.
+    pub async fn stop(&mut self) {
         if let Some(cluster) = self.cluster.take() {
             cluster.stop().await;
         }
-        self.start_again().await;
     }
 
     async fn start_again(&mut self) {
@@ -273,8 +278,8 @@ impl Drop for DockerCluster {
                 docker_at(&self.host, &[&["rm", "--force", "--volumes"][..], &ids].concat());
             }
         }
-        let table = format!("minik-{}", self.name);
-        let rules = format!("add table ip {table}; delete table ip {table}");
+        let tables = [format!("minik-{}", self.name), format!("minik-{}-policies", self.name)];
+        let rules = tables.map(|table| format!("add table ip {table}; delete table ip {table};")).concat();
         let _ = std::process::Command::new("nft").arg(rules).env("PATH", "/usr/sbin:/sbin").status();
         let networks = docker_at(&self.host, &["network", "ls", "--quiet", "--filter", &filter]);
         for network in networks.lines() {

@@ -3,17 +3,20 @@
 //! Needs a Docker engine, the images of `tests/images/build`, and the right to change nftables.
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 use testkit::{eventually, eventually_some};
 use tests::DEADLINE;
 use tests::docker::{DockerCluster, script};
+use tests::profile::Said;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 const WAIT: Duration = Duration::from_secs(3);
 
@@ -38,15 +41,19 @@ fn service(name: &str, spec: Value) -> Value {
     service
 }
 
-/// What is answered there, or why nothing is.
+/// The last line of what is answered there, or why nothing is.
 async fn get(address: &str) -> Result<String, std::io::Error> {
+    get_all(address).await.map(|answer| answer.lines().last().unwrap_or_default().to_owned())
+}
+
+async fn get_all(address: &str) -> Result<String, std::io::Error> {
     let address: SocketAddr = address.parse().expect("an address");
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
-        Ok(answer.lines().last().unwrap_or_default().to_owned())
+        Ok(answer)
     };
     tokio::time::timeout(WAIT, exchange).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
@@ -151,4 +158,122 @@ async fn clients_stay_with_their_endpoint_if_asked() {
     for _ in 0..20 {
         assert_eq!(get(&format!("{ip}:8088")).await.expect("an answer"), first);
     }
+}
+
+/// Another machine: a network namespace with a link to this one; gone with its value.
+struct Machine {
+    name: String,
+    /// This machine's address on the link.
+    near: String,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let id = std::process::id();
+        let name = format!("minik-{id}");
+        let network = |host: u32| format!("198.18.{}.{}", id / 64 % 256, id % 64 * 4 + host);
+        let this = Self { near: network(1), name };
+        let name = &this.name;
+        let (near, far) = (format!("{}/30", network(1)), format!("{}/30", network(2)));
+        for words in [
+            format!("netns add {name}"),
+            format!("link add {name} type veth peer name far netns {name}"),
+            format!("addr add {near} dev {name}"),
+            format!("link set {name} up"),
+            format!("-n {name} addr add {far} dev far"),
+            format!("-n {name} link set far up"),
+            format!("-n {name} route add default via {}", this.near),
+        ] {
+            ip(&words).ok();
+        }
+        this
+    }
+
+    /// What is answered there to somebody on this machine.
+    fn get(&self, address: &str) -> String {
+        let (host, port) = address.split_once(':').expect("a port");
+        let talk =
+            format!("exec 3<>/dev/tcp/{host}/{port}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3");
+        let mut command = Command::new("timeout");
+        command.args(["3", "ip", "netns", "exec", &self.name, "bash", "-c", &talk]);
+        let output = command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").output().expect("it runs");
+        Said::of(output).stdout.lines().last().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        ip(&format!("link del {}", self.name));
+        ip(&format!("netns del {}", self.name));
+    }
+}
+
+fn ip(words: &str) -> Said {
+    let mut command = Command::new("ip");
+    Said::of(command.args(words.split(' ')).env("PATH", "/usr/sbin:/sbin").output().expect("ip runs"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_machines_reach_services_and_their_health() {
+    let cluster = DockerCluster::start("outside").await;
+    cluster.create(web("web-1")).await;
+    cluster.create(service("web", json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}))).await;
+    let spec = read(&cluster, "web").await.spec.expect("a spec");
+    let node_port = spec.ports.expect("ports")[0].node_port.expect("a port");
+    let health_port = spec.health_check_node_port.expect("a port");
+    let machine = Machine::new();
+    eventually(DEADLINE, async || machine.get(&format!("{}:{node_port}", machine.near)) == "web-1").await;
+    let health = async || get_all(&format!("127.0.0.1:{health_port}")).await.unwrap_or_default();
+    eventually(DEADLINE, async || health().await.contains("\"localEndpoints\": 1")).await;
+    cluster.delete("web-1", 0).await;
+    eventually(DEADLINE, async || health().await.starts_with("HTTP/1.0 503 ")).await;
+    assert_eq!(machine.get(&format!("{}:{node_port}", machine.near)), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_over_udp_follow_their_service() {
+    let cluster = DockerCluster::start("udp").await;
+    let slices: Api<EndpointSlice> = Api::namespaced(cluster.client(), "kube-system");
+    let near = eventually_some(DEADLINE, async || {
+        let slice = slices.get_opt("kube-dns").await.expect("the API answers")?;
+        Some(slice.endpoints?.first()?.addresses.first()?.clone())
+    })
+    .await;
+    let mut ports = Vec::new();
+    for name in ["one", "two"] {
+        let socket = UdpSocket::bind(format!("{near}:0")).await.expect("a port");
+        ports.push(socket.local_addr().expect("bound").port());
+        tokio::spawn(async move {
+            let mut buffer = [0; 16];
+            loop {
+                let (_, from) = socket.recv_from(&mut buffer).await.expect("received");
+                let _ = socket.send_to(name.as_bytes(), from).await;
+            }
+        });
+    }
+    let port = |number: u16| json!([{"name": "p", "port": number, "protocol": "UDP"}]);
+    cluster
+        .create(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "udp"},
+            "spec": {"ports": [{"name": "p", "port": 9000, "protocol": "UDP"}]}}))
+        .await;
+    cluster
+        .create(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "udp", "labels": {"kubernetes.io/service-name": "udp"}},
+            "endpoints": [{"addresses": [near]}], "ports": port(ports[0])}))
+        .await;
+    // One client, always from the same port: one flow.
+    let client = UdpSocket::bind("0.0.0.0:0").await.expect("a port");
+    client.connect(format!("{}:9000", cluster_ip(&cluster, "udp").await)).await.expect("an address");
+    let answered = async |by: &str| {
+        let mut buffer = [0; 16];
+        let exchange = async {
+            client.send(b"hello").await?;
+            client.recv(&mut buffer).await
+        };
+        let answer = tokio::time::timeout(Duration::from_millis(200), exchange).await;
+        answer.is_ok_and(|length| length.is_ok_and(|length| &buffer[..length] == by.as_bytes()))
+    };
+    eventually(DEADLINE, async || answered("one").await).await;
+    cluster.patch("discovery.k8s.io/v1", "EndpointSlice", "udp", json!({"ports": port(ports[1])})).await;
+    eventually(DEADLINE, async || answered("two").await).await;
 }

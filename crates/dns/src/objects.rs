@@ -1,7 +1,6 @@
 //! What of the API the zone is made of, from shared watches.
 
-use client::{Index, Informer, Informers, Interner, Key};
-use component_base::Context;
+use client::{Index, Informer, Informers, Key};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::net::IpAddr;
@@ -35,8 +34,7 @@ pub struct Live {
 
 impl Live {
     /// Starts to watch, and waits until everything is known.
-    pub(crate) async fn watch(context: &Context, client: kube::Client, interner: &Interner) -> Self {
-        let informers = Informers::new(client, context).sharing(interner);
+    pub(crate) async fn watch(informers: &Informers) -> Self {
         let (namespaces, services) = (informers.of::<Namespace>(), informers.of::<Service>());
         let slices = informers.of::<EndpointSlice>();
         let this = Self {

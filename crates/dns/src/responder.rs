@@ -2,9 +2,11 @@
 //!
 //! **Contract**: [`Responder::begin`] never waits; whatever it is given, it answers or is silent. Errors are answers.
 
+use crate::corefile::Custom;
 use crate::objects::Objects;
 use crate::upstream::{Refusal, Upstream};
-use crate::zone::{Zone, addresses};
+use crate::zone::{Zone, addresses, other_name};
+use arc_swap::ArcSwap;
 use hickory_resolver::proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_resolver::proto::rr::{DNSClass, Name, RecordType};
 use hickory_resolver::proto::serialize::binary::{BinEncodable as _, BinEncoder};
@@ -26,6 +28,7 @@ pub(crate) struct Responder<O> {
     objects: O,
     hosts: HashMap<Name, Vec<IpAddr>>,
     upstream: Upstream,
+    custom: ArcSwap<Custom>,
 }
 
 /// An answer, or the beginning of one.
@@ -51,7 +54,13 @@ impl<O: Objects> Responder<O> {
             Some((name, addresses))
         };
         let hosts = hosts.into_iter().filter_map(named).collect();
-        Self { zone, objects, hosts, upstream }
+        Self { zone, objects, hosts, upstream, custom: ArcSwap::default() }
+    }
+
+    /// Answers as people want it, from now on.
+    pub(crate) fn configure(&self, custom: Custom) {
+        self.upstream.forward(&custom.forwards);
+        self.custom.store(custom.into());
     }
 
     /// What a packet is to be answered; none for what is no question.
@@ -100,8 +109,17 @@ impl<O: Objects> Responder<O> {
             reply.message.metadata.response_code = ResponseCode::ServFail;
             return;
         }
+        let custom = self.custom.load();
         for _ in 0..ALIASES_MAX {
-            if let Some(known) = self.hosts.get(&name) {
+            if let Some(other) = custom.aliases.get(&name) {
+                reply.message.add_answer(other_name(&name, other));
+                if kind == RecordType::CNAME {
+                    return;
+                }
+                name = other.clone();
+                continue;
+            }
+            if let Some(known) = custom.hosts.get(&name).or_else(|| self.hosts.get(&name)) {
                 reply.message.add_answers(addresses(&name, kind, known.iter().copied()));
                 return;
             }

@@ -5,9 +5,11 @@
 //! any more until the file changes.
 //! **Upstream**: CoreDNS's `plugin/forward`, `plugin/cache`, `plugin/loop`.
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use component_base::{Context, Rng, Shutdown};
-use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -28,12 +30,17 @@ const CONCURRENT: usize = 1000;
 const KEPT: Duration = Duration::from_secs(3600);
 const KEPT_NEGATIVE: Duration = Duration::from_secs(30);
 
+/// A zone that nobody has.
+const PROBES: &str = "minik-probe";
+
 /// The host's resolvers.
 pub(crate) struct Upstream {
     read: Read,
     /// Not a server to ask: it is us.
     own: IpAddr,
     current: ArcSwapOption<Servers>,
+    /// Of zones that others answer for, the longest first.
+    forwards: ArcSwap<Vec<(Name, Arc<Servers>)>>,
     under_way: Semaphore,
     rng: Rng,
     shutdown: Shutdown,
@@ -78,6 +85,7 @@ impl Upstream {
             read,
             own,
             current: ArcSwapOption::empty(),
+            forwards: ArcSwap::default(),
             under_way: Semaphore::new(CONCURRENT),
             rng: context.rng.clone(),
             shutdown: context.shutdown.clone(),
@@ -87,6 +95,10 @@ impl Upstream {
     /// Asks, or remembers what was answered.
     pub(crate) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Heard, Refusal> {
         let _under_way = self.under_way.try_acquire().map_err(|_| Refusal::Busy)?;
+        let forwards = self.forwards.load_full();
+        if let Some((_, servers)) = forwards.iter().find(|(zone, _)| zone.zone_of(name)) {
+            return servers.ask(name, kind).await;
+        }
         let known = self.current.load_full();
         let servers = match &known {
             Some(servers) => servers.clone(),
@@ -101,14 +113,35 @@ impl Upstream {
         heard
     }
 
+    /// Asks others about these zones, from now on.
+    pub(crate) fn forward(&self, zones: &[(Name, Vec<SocketAddr>)]) {
+        let mut forwards = Vec::new();
+        for (zone, addresses) in zones {
+            let servers = addresses.iter().filter(|at| at.ip() != self.own).map(|at| {
+                let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+                (udp.port, tcp.port) = (at.port(), at.port());
+                NameServerConfig::new(at.ip(), true, vec![udp, tcp])
+            });
+            let servers = servers.collect();
+            forwards.extend(
+                self.servers(servers, ResolverOpts::default()).map(|servers| (zone.clone(), servers)),
+            );
+        }
+        forwards.sort_by_key(|(zone, _)| std::cmp::Reverse(zone.iter().count()));
+        self.forwards.store(Arc::new(forwards));
+    }
+
     /// Whether this is the name that nobody asks for but we: then what we ask comes back to us.
     pub(crate) fn is_own(&self, name: &Name) -> bool {
-        let Some(servers) = self.current.load_full().filter(|servers| servers.probe == *name) else {
+        if name.iter().next_back() != Some(PROBES.as_bytes()) {
             return false;
-        };
+        }
+        let forwards = self.forwards.load_full();
+        let mut all = forwards.iter().map(|(_, servers)| servers.clone()).chain(self.current.load_full());
+        let Some(servers) = all.find(|servers| servers.probe == *name) else { return false };
         if !servers.circle.swap(true, Ordering::Relaxed) {
             tracing::error!(
-                "the host's resolvers ask the cluster's DNS server: names outside cannot be resolved"
+                "the resolvers ask the cluster's DNS server in turn: they are not asked any more"
             );
         }
         true
@@ -128,16 +161,21 @@ impl Upstream {
         if before.is_some_and(|before| before.addresses == addresses(&servers)) || servers.is_empty() {
             return None;
         }
-        // No name server has this name.
-        let probe = Name::from_ascii(format!("{}.minik-probe.", self.rng.suffix(16))).ok()?;
+        let servers = self.servers(servers, options)?;
+        self.current.store(Some(servers.clone()));
+        Some(servers)
+    }
+
+    /// Servers, of which we learn whether they ask us.
+    fn servers(&self, servers: Vec<NameServerConfig>, options: ResolverOpts) -> Option<Arc<Servers>> {
+        let probe = Name::from_ascii(format!("{}.{PROBES}.", self.rng.suffix(16))).ok()?;
         let servers = match Servers::new(servers, options, probe) {
             Ok(servers) => Arc::new(servers),
             Err(error) => {
-                tracing::warn!(%error, "cannot use the host's resolvers");
+                tracing::warn!(%error, "cannot use resolvers");
                 return None;
             }
         };
-        self.current.store(Some(servers.clone()));
         let probed = servers.clone();
         self.shutdown.spawn(async move {
             let _ = probed.ask(&probed.probe, RecordType::HINFO).await;

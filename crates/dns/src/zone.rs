@@ -307,6 +307,11 @@ pub(crate) fn addresses(
     records
 }
 
+/// A record that a name is another's.
+pub(crate) fn other_name(name: &Name, other: &Name) -> Record {
+    record(name, RData::CNAME(CNAME(other.clone())))
+}
+
 fn of_any_family(name: &Name, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Record> {
     let data = |address| match address {
         IpAddr::V4(address) => RData::A(address.into()),
@@ -335,7 +340,7 @@ fn external(name: &Name, kind: RecordType, target: &str) -> Found {
     let Ok(mut target) = Name::from_ascii(target) else { return Found::nothing() };
     target.set_fqdn(true);
     let alias = (kind != RecordType::CNAME).then(|| target.clone());
-    Found { alias, ..Found::answers([record(name, RData::CNAME(CNAME(target)))]) }
+    Found { alias, ..Found::answers([other_name(name, &target)]) }
 }
 
 fn cluster_addresses(spec: &ServiceSpec) -> Vec<IpAddr> {

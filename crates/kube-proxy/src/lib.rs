@@ -3,15 +3,18 @@
 //! **Contract**: what a service and its endpoints mean is decided by [`services`], what the kernel is told by [`rules`];
 //! both are pure. [`proxier`] follows the API and hands a [`dataplane`] what changed, in one transaction an update, so that a
 //! change costs what changed and not what exists. Rules live in a table of their own; nobody else's are touched.
-//! **Not here**: names (DNS), policies. All nodes of a profile are on one machine, so one proxy serves all of them.
+//! Network policies are enforced beside it, by [`policy`], with rules of their own.
+//! **Not here**: names (DNS). All nodes of a profile are on one machine, so one proxy serves all of them.
 //! **Upstream**: `cmd/kube-proxy`, `pkg/proxy`.
 
 pub mod dataplane;
+pub mod health;
 mod localhost;
+pub mod policy;
 pub mod proxier;
 pub mod rules;
 pub mod services;
 pub mod table;
 
-pub use dataplane::{Dataplane, Error, Nftables};
+pub use dataplane::{Dataplane, Error, Frontend, Nftables};
 pub use proxier::{Config, run};

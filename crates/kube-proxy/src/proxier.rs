@@ -3,17 +3,18 @@
 //! **Contract**: one transaction a round; what changes during a round goes into the next together. A transaction that is
 //! refused is followed by one that makes everything anew, with back-off.
 
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Frontend};
+use crate::health::HealthChecks;
 use crate::localhost::Localhost;
 use crate::rules::{base, objects, removal};
-use crate::services::{SERVICE_NAME, ServicePort, service_ports};
+use crate::services::{SERVICE_NAME, ServicePort, health, service_ports};
 use crate::table::Table;
 use client::events::Type;
 use client::{Backoff, Delta, Index, Informer, Informers, Interner, Key, Recorder};
 use component_base::{Context, logging};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Name of the table, unlike that of any other profile.
     pub table: String,
+    /// The addresses that services have: those that none has lead nowhere.
+    pub services: String,
     /// What carries rules out.
     pub dataplane: Arc<dyn Dataplane>,
     /// Whether connections to endpoints get this machine's address as source.
@@ -42,6 +45,9 @@ struct Proxier {
     slices: Index<EndpointSlice>,
     table: Table,
     localhost: Localhost,
+    health: HealthChecks,
+    /// The places of services over UDP, as the kernel's flows were last compared with them.
+    udp: HashMap<Key, Vec<Frontend>>,
     recorder: Recorder,
     /// Whether the kernel has what `table` says.
     in_place: bool,
@@ -54,7 +60,7 @@ pub async fn run(context: Context, client: kube::Client, config: Config) {
         () = follow(context.clone(), client, config) => {}
         () = context.shutdown.requested() => {}
     }
-    if let Err(error) = dataplane.apply(&removal(&table)).await {
+    if let Err(error) = dataplane.apply(&removal("ip", &table)).await {
         tracing::warn!(error = %logging::Chain(&error), "service rules are still in place");
     }
 }
@@ -69,6 +75,8 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
         services: services.clone(),
         table: Table::default(),
         localhost: Localhost::new(&context),
+        health: HealthChecks::new(&context),
+        udp: HashMap::new(),
         recorder,
         in_place: false,
         config,
@@ -149,7 +157,7 @@ impl Proxier {
         let change = self.table.update(name, wanted);
         let transaction = match self.in_place {
             true => change,
-            false => base(name, self.config.masquerade_all) + &self.table.whole(name),
+            false => base(name, &self.config.services, self.config.masquerade_all) + &self.table.whole(name),
         };
         for (key, _) in &ports {
             self.tell_conflicts(key);
@@ -159,7 +167,14 @@ impl Proxier {
             self.config.dataplane.apply(&transaction).await?;
         }
         self.in_place = true;
+        self.forget_flows(&ports).await;
         for (key, ports) in ports {
+            let service = self.services.get_key(&key);
+            let slices = self.slices.get(&key.to_string());
+            let told = service.and_then(|service| health(&service, &slices, &self.config.nodes));
+            if let Some(refused) = self.health.update(&key, told).await {
+                self.warn(&key, "FailedToStartServiceHealthcheck", &refused);
+            }
             for refused in self.localhost.update(&key, &ports).await {
                 self.warn(&key, "PortNotAvailable", &refused);
             }
@@ -170,6 +185,26 @@ impl Proxier {
     fn ports(&self, key: &Key) -> Vec<ServicePort> {
         let Some(service) = self.services.get_key(key) else { return Vec::new() };
         service_ports(&service, &self.slices.get(&key.to_string()), &self.config.nodes)
+    }
+
+    /// Clients over UDP whose endpoint is gone are sent to another.
+    async fn forget_flows(&mut self, changed: &[(Key, Vec<ServicePort>)]) {
+        let mut places = Vec::new();
+        for (key, ports) in changed {
+            let (before, now) = (self.udp.remove(key).unwrap_or_default(), Frontend::of(ports));
+            if before != now {
+                places.extend(Frontend::changed(&before, now.clone()));
+            }
+            if !now.is_empty() {
+                self.udp.insert(key.clone(), now);
+            }
+        }
+        if places.is_empty() {
+            return;
+        }
+        if let Err(error) = self.config.dataplane.forget(places).await {
+            tracing::warn!(error = %logging::Chain(&error), "clients over UDP may be sent to where nobody is");
+        }
     }
 
     fn tell_conflicts(&self, key: &Key) {

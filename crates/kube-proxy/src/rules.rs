@@ -30,8 +30,8 @@ pub struct Objects {
     pub elements: BTreeMap<Element, String>,
 }
 
-/// The table without any service; whatever a table of this name had is gone.
-pub fn base(table: &str, masquerade_all: bool) -> String {
+/// The table without any service, whose addresses are in `services`; whatever a table of this name had is gone.
+pub fn base(table: &str, services: &str, masquerade_all: bool) -> String {
     // Without br_netfilter the answer of a pod on the same bridge would not pass us on its way back.
     let masquerade_all = if masquerade_all { "ct status dnat masquerade" } else { "" };
     format!(
@@ -51,6 +51,7 @@ pub fn base(table: &str, masquerade_all: bool) -> String {
     ip daddr . meta l4proto . th dport vmap @no-endpoint-services
     fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @no-endpoint-node-ports
     ip daddr @cluster-ips goto refused
+    ip daddr {services} drop
   }}
   chain prerouting {{ type nat hook prerouting priority -110; jump services; }}
   chain output {{ type nat hook output priority -110; jump services; }}
@@ -64,13 +65,13 @@ pub fn base(table: &str, masquerade_all: bool) -> String {
   chain filter-output {{ type filter hook output priority -10; ct state new jump no-endpoints; }}
 }}
 ",
-        removal(table)
+        removal("ip", table)
     )
 }
 
 /// Takes a table away, if there is one.
-pub fn removal(table: &str) -> String {
-    format!("add table ip {table}\ndelete table ip {table}\n")
+pub fn removal(family: &str, table: &str) -> String {
+    format!("add table {family} {table}\ndelete table {family} {table}\n")
 }
 
 /// What the table needs for the ports of a service.
@@ -183,13 +184,18 @@ fn numbered(texts: impl Iterator<Item = String>) -> String {
     texts.join(", ")
 }
 
-/// A name that the kernel takes and people recognise, unlike any other's.
+/// The name of something of a port, which people recognise.
 fn name(purpose: &str, port: &ServicePort, endpoint: Option<&SocketAddrV4>) -> String {
     let protocol = port.protocol.as_str();
     let mut full = format!("{}/{protocol}", port.name);
     if let Some(endpoint) = endpoint {
         let _ = write!(full, "/{endpoint}");
     }
+    named(purpose, &full)
+}
+
+/// A name that the kernel takes, of a purpose and anything.
+pub(crate) fn named(purpose: &str, full: &str) -> String {
     let hash = Sha256::digest(full.as_bytes());
     let mut name = format!("{purpose}-");
     for byte in hash.iter().take(4) {

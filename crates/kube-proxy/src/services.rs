@@ -4,6 +4,7 @@
 //! endpoints on this machine. IPv4.
 //! **Upstream**: `pkg/proxy/serviceport.go`, `pkg/proxy/topology.go`.
 
+use crate::health::Health;
 use k8s_openapi::api::core::v1::{Service, ServicePort as ApiPort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use std::collections::BTreeSet;
@@ -29,7 +30,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    fn parse(text: Option<&str>) -> Option<Self> {
+    /// As the API spells it; TCP by default.
+    pub(crate) fn parse(text: Option<&str>) -> Option<Self> {
         match text {
             None | Some("TCP") => Some(Self::Tcp),
             Some("UDP") => Some(Self::Udp),
@@ -92,6 +94,23 @@ pub fn service_ports(
     };
     let ports = spec.ports.iter().flatten();
     ports.filter_map(|port| service_port(service, spec, port, cluster_ip, slices, nodes)).collect()
+}
+
+/// What load balancers are told of a service, if they ask: only where endpoints elsewhere do not count.
+pub fn health(service: &Service, slices: &[Arc<EndpointSlice>], nodes: &BTreeSet<String>) -> Option<Health> {
+    let spec = service.spec.as_ref()?;
+    let local = spec.external_traffic_policy.as_deref() == Some("Local");
+    if !local || spec.type_.as_deref() != Some("LoadBalancer") {
+        return None;
+    }
+    let port =
+        spec.health_check_node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)?;
+    let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+    let here =
+        endpoints.filter(|endpoint| endpoint.node_name.as_ref().is_some_and(|node| nodes.contains(node)));
+    let ready = here.filter(|endpoint| Endpoints::conditions(endpoint).0);
+    let addresses: BTreeSet<&String> = ready.filter_map(|endpoint| endpoint.addresses.first()).collect();
+    Some(Health { port, endpoints: addresses.len() })
 }
 
 fn service_port(
@@ -169,16 +188,22 @@ impl Endpoints {
     }
 
     fn one(endpoint: &Endpoint, port: u16) -> Option<Found> {
-        let conditions = endpoint.conditions.as_ref();
-        let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-        let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
-        let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+        let (ready, ends) = Self::conditions(endpoint);
         Some(Found {
             address: SocketAddrV4::new(endpoint.addresses.first()?.parse().ok()?, port),
             node: endpoint.node_name.clone(),
             ready,
-            ends: serving && terminating,
+            ends,
         })
+    }
+
+    /// Whether an endpoint is ready, and whether it ends but still serves.
+    fn conditions(endpoint: &Endpoint) -> (bool, bool) {
+        let conditions = endpoint.conditions.as_ref();
+        let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+        let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+        let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+        (ready, serving && terminating)
     }
 
     fn usable(&self, wanted: impl Fn(&Found) -> bool) -> Vec<SocketAddrV4> {

@@ -16,8 +16,10 @@
 //! node, in-memory connections. Components meet over the REST API only, each under its own identity.
 //! **Not here**: profiles, processes, the command line.
 
+mod add_on;
 mod builder;
 mod dns;
+mod forwarding;
 mod network;
 mod service_range;
 
@@ -82,8 +84,8 @@ pub struct Cluster {
     node_requests: Arc<Semaphore>,
     /// The contexts of everything but the API server, which ends last.
     components: Vec<Context>,
-    /// Its services' addresses are nobody else's.
-    _addresses: Option<service_range::Claim>,
+    /// Its services' addresses are nobody else's, and other machines reach them.
+    _held: (Option<service_range::Claim>, Option<forwarding::Forwarding>),
 }
 
 impl Cluster {
@@ -236,10 +238,32 @@ impl Cluster {
     /// Makes names known to pods.
     fn start_dns(&mut self, listening: dns::Listening, service: IpAddr) {
         let context = self.context.child();
-        let client = self.client_as(dns::USER, dns::GROUPS);
+        let client = self.client_as(&add_on::user(dns::ACCOUNT), add_on::GROUPS);
         let task =
             dns::run(context.clone(), self.client(), client, self.interner.clone(), listening, service);
         context.shutdown.spawn(task);
+        self.components.push(context);
+    }
+
+    /// Enforces network policies.
+    fn start_policies(&mut self, config: kube_proxy::policy::Config) {
+        const ACCOUNT: &str = "kube-network-policies";
+        let context = self.context.child();
+        let client = self.client_as(&add_on::user(ACCOUNT), add_on::GROUPS);
+        let config = kube_proxy::policy::Config { interner: self.interner.clone(), ..config };
+        let (admin, within) = (self.client(), context.clone());
+        context.shutdown.spawn_graceful(async move {
+            let rules = serde_json::json!([
+                {"apiGroups": [""], "resources": ["pods", "namespaces"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "watch"]},
+            ]);
+            let rights = add_on::rights(ACCOUNT, ACCOUNT, rules);
+            tokio::select! {
+                () = within.shutdown.requested() => return,
+                () = add_on::make(&within, &admin, &rights) => {}
+            }
+            kube_proxy::policy::run(within, client, config).await;
+        });
         self.components.push(context);
     }
 

@@ -1,7 +1,6 @@
 //! Resolvers of a test's own.
 
 use super::*;
-use hickory_resolver::config::ConnectionConfig;
 use hickory_resolver::proto::op::Message;
 use hickory_resolver::proto::rr::RData;
 use std::net::{Ipv4Addr, SocketAddr};

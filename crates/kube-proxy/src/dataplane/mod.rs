@@ -1,7 +1,9 @@
 //! What carries rules out.
 
+mod conntrack;
 mod nftables;
 
+pub use conntrack::Frontend;
 pub use nftables::Nftables;
 
 use async_trait::async_trait;
@@ -21,6 +23,9 @@ pub enum Error {
     /// The kernel or the program refused; nothing of the transaction is in place.
     #[error("nft refused: {0}")]
     Refused(String),
+    /// The kernel's memory of flows could not be changed.
+    #[error("cannot forget flows")]
+    Flows(#[source] std::io::Error),
 }
 
 /// Where rules go. A text is carried out as a whole or not at all.
@@ -31,4 +36,10 @@ pub trait Dataplane: Send + Sync + 'static {
     /// # Errors
     /// Nothing has changed then.
     async fn apply(&self, transaction: &str) -> Result<(), Error>;
+
+    /// Lets clients over UDP begin anew whose flows do not lead to one of the endpoints of these places.
+    ///
+    /// # Errors
+    /// If that is not possible: then some go on to where nobody is, until they pause.
+    async fn forget(&self, places: Vec<Frontend>) -> Result<(), Error>;
 }

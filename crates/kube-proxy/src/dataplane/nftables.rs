@@ -1,6 +1,6 @@
 //! Rules by the `nft` program: one call a transaction.
 
-use super::{Dataplane, Error};
+use super::{Dataplane, Error, Frontend, conntrack};
 use crate::rules::removal;
 use async_trait::async_trait;
 use std::path::Path;
@@ -30,12 +30,19 @@ impl Nftables {
         std::fs::read_to_string(Path::new(BRIDGE_NETFILTER)).is_ok_and(|text| text.trim() == "1")
     }
 
+    /// Whether answers can be told from questions among packets that do not leave a bridge.
+    pub async fn tracks_bridges() -> bool {
+        const PROBE: &str = "table bridge minik-probe { chain c { ct state established accept; }; }\n";
+        let probe = PROBE.to_owned() + "delete table bridge minik-probe\n";
+        run(&probe).await.is_ok()
+    }
+
     /// Removes a table, if there is one.
     ///
     /// # Errors
     /// If it is still there.
-    pub async fn remove(table: &str) -> Result<(), Error> {
-        run(&removal(table)).await
+    pub async fn remove(family: &str, table: &str) -> Result<(), Error> {
+        run(&removal(family, table)).await
     }
 }
 
@@ -43,6 +50,12 @@ impl Nftables {
 impl Dataplane for Nftables {
     async fn apply(&self, transaction: &str) -> Result<(), Error> {
         run(transaction).await
+    }
+
+    async fn forget(&self, places: Vec<Frontend>) -> Result<(), Error> {
+        let forgotten = tokio::task::spawn_blocking(move || conntrack::forget(&places)).await;
+        let forgotten = forgotten.map_err(std::io::Error::other).and_then(|forgotten| forgotten);
+        forgotten.map(|count| tracing::debug!(count, "forgot flows")).map_err(Error::Flows)
     }
 }
 

@@ -208,7 +208,7 @@ impl Builder {
         let names: Vec<String> = (0..self.nodes).map(|index| node_name(&self.name, index)).collect();
         let network =
             network::prepare(&self.name, names, self.service_range, docker.first(), port, &step).await?;
-        let Network { range, claim, for_pods, proxy, dns } = network;
+        let Network { range, claim, for_pods, proxy, forwarding, policies, dns } = network;
         let listeners = self.listener.into_iter().chain(for_pods).collect();
         let prepare = async {
             match docker.first() {
@@ -262,7 +262,7 @@ impl Builder {
             interner,
             node_requests,
             components: Vec::new(),
-            _addresses: claim,
+            _held: (claim, forwarding),
         };
         cluster.start_components(self.controllers.as_ref(), self.scheduler);
         if let Some(root) = self.volumes_dir {
@@ -270,6 +270,9 @@ impl Builder {
         }
         if let Some(proxy) = proxy {
             cluster.start_proxy(proxy);
+        }
+        if let Some(policies) = policies {
+            cluster.start_policies(policies);
         }
         if let Some(dns) = dns {
             cluster.start_dns(dns, range.dns());

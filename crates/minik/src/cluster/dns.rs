@@ -4,29 +4,24 @@
 //! server and what it may read are made at each start.
 //! **Upstream**: kubeadm's add-on CoreDNS (`phases/addons/dns`); there are no pods here.
 
+use super::add_on;
 use client::{Backoff, Informers, Selection};
 use component_base::Context;
 use component_base::logging::chain;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::GroupVersionKind;
-use kube::discovery::ApiResource;
+use kube::api::{Api, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 
-/// Who the server is.
-pub(super) const USER: &str = "system:serviceaccount:kube-system:coredns";
-/// And its groups.
-pub(super) const GROUPS: &[&str] = &["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+/// Whose rights the server has.
+pub(super) const ACCOUNT: &str = "coredns";
 /// Name of the Service, as everywhere.
 const NAME: &str = "kube-dns";
 const NAMESPACE: &str = "kube-system";
-/// Whose fields they are.
-const MANAGER: &str = "minik";
 const PORT: u16 = 53;
 /// Where the Service leads; another if it is taken.
 const OWN_PORTS: std::ops::Range<u16> = 10_053..10_153;
@@ -75,12 +70,9 @@ pub(super) async fn run(
     service: IpAddr,
 ) {
     let Listening { udp, tcp, at, .. } = listening;
-    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
-    let (rights, kept) = (rights(), [service_object(service), slice(at)]);
-    while let Err(error) = apply(&admin, rights.iter().chain(&kept)).await {
-        tracing::warn!("make the objects of DNS, will retry: {}", chain(&error));
-        context.clock.sleep(backoff.next(context.clock.instant(), &context.rng)).await;
-    }
+    let kept = [service_object(service), slice(at)];
+    add_on::make(&context, &admin, &[rights(), kept.to_vec()].concat()).await;
+    write_config_map(&admin).await;
     let hosts = [("host.minik.internal".to_owned(), vec![at.ip()])].into();
     let config =
         dns::Config { domain: "cluster.local".to_owned(), address: service, udp, tcp, hosts, interner };
@@ -96,6 +88,27 @@ pub(super) async fn run(
     keep(&context, &admin, &kept).await;
 }
 
+/// Writes what people may edit, if it is not there.
+async fn write_config_map(admin: &kube::Client) {
+    let config = ConfigMap {
+        metadata: ObjectMeta { name: Some(dns::CONFIG_MAP.to_owned()), ..ObjectMeta::default() },
+        data: Some([("Corefile".to_owned(), dns::corefile::DEFAULT.to_owned())].into()),
+        ..ConfigMap::default()
+    };
+    let maps: Api<ConfigMap> = Api::namespaced(admin.clone(), NAMESPACE);
+    match maps
+        .create(
+            &PostParams { field_manager: Some(add_on::MANAGER.to_owned()), ..PostParams::default() },
+            &config,
+        )
+        .await
+    {
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => tracing::warn!("write the configuration of DNS: {}", chain(&error)),
+        Ok(_) => {}
+    }
+}
+
 /// Puts right what people change or delete.
 async fn keep(context: &Context, admin: &kube::Client, kept: &[Value]) {
     let informers = Informers::new(admin.clone(), context);
@@ -108,8 +121,9 @@ async fn keep(context: &Context, admin: &kube::Client, kept: &[Value]) {
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
     loop {
         let [service, slice] = [json!(services.get(NAMESPACE, NAME)), json!(slices.get(NAMESPACE, NAME))];
-        let lacking = kept.iter().zip([&service, &slice]).filter(|(wanted, found)| !covers(found, wanted));
-        match apply(admin, lacking.map(|(wanted, _)| wanted)).await {
+        let lacking =
+            kept.iter().zip([&service, &slice]).filter(|(wanted, found)| !add_on::covers(found, wanted));
+        match add_on::apply(admin, lacking.map(|(wanted, _)| wanted)).await {
             Ok(()) => backoff.reset(),
             Err(error) => {
                 tracing::warn!("keep the objects of DNS, will retry: {}", chain(&error));
@@ -127,61 +141,15 @@ async fn keep(context: &Context, admin: &kube::Client, kept: &[Value]) {
     }
 }
 
-/// Whether an object has all that another has.
-fn covers(found: &Value, wanted: &Value) -> bool {
-    match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => wanted
-            .iter()
-            .filter(|(key, _)| !["apiVersion", "kind"].contains(&key.as_str()))
-            .all(|(key, wanted)| found.get(key).is_some_and(|found| covers(found, wanted))),
-        (Value::Array(found), Value::Array(wanted)) => {
-            found.len() == wanted.len()
-                && found.iter().zip(wanted).all(|(found, wanted)| covers(found, wanted))
-        }
-        (found, wanted) => found == wanted,
-    }
-}
-
-async fn apply(client: &kube::Client, objects: impl Iterator<Item = &Value>) -> Result<(), kube::Error> {
-    for object in objects {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
-        let (group, version) = version.split_once('/').unwrap_or(("", &version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
-        let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        let params = PatchParams::apply(MANAGER).force();
-        api.patch(&text(&object["metadata"]["name"]), &params, &Patch::Apply(object)).await?;
-    }
-    Ok(())
-}
-
 /// What the server may read.
 fn rights() -> Vec<Value> {
-    let role = "system:coredns";
-    let labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
-    vec![
-        json!({
-            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "coredns", "namespace": NAMESPACE},
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-            "metadata": {"name": role, "labels": labels},
-            "rules": [
-                {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"],
-                    "verbs": ["list", "watch"]},
-                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-            ],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": role, "labels": labels},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": "coredns", "namespace": NAMESPACE}],
-        }),
-    ]
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [dns::CONFIG_MAP], "verbs": ["list", "watch"]},
+        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+    ]);
+    add_on::rights(ACCOUNT, "system:coredns", rules)
 }
 
 fn service_object(address: IpAddr) -> Value {
@@ -202,7 +170,7 @@ fn slice(at: SocketAddr) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {
-            "k8s-app": NAME, "kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": MANAGER,
+            "k8s-app": NAME, "kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": add_on::MANAGER,
         }},
         "addressType": if at.is_ipv4() { "IPv4" } else { "IPv6" },
         "endpoints": [{"addresses": [at.ip()], "conditions": {"ready": true}}],
@@ -211,25 +179,4 @@ fn slice(at: SocketAddr) -> Value {
             {"name": "dns-tcp", "port": at.port(), "protocol": "TCP"},
         ],
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_people_add_is_no_reason_to_write() {
-        let wanted = json!({"kind": "Service", "metadata": {"name": "n"}, "ports": [{"port": 1}]});
-        for (found, covered) in [
-            (
-                json!({"metadata": {"name": "n", "labels": {"a": "b"}}, "ports": [{"port": 1, "more": 2}]}),
-                true,
-            ),
-            (json!({"metadata": {"name": "n"}, "ports": [{"port": 2}]}), false),
-            (json!({"metadata": {"name": "n"}, "ports": [{"port": 1}, {"port": 2}]}), false),
-            (json!(null), false),
-        ] {
-            assert_eq!(covers(&found, &wanted), covered, "{found}");
-        }
-    }
 }

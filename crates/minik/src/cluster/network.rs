@@ -4,12 +4,13 @@
 //! **Contract**: where rules cannot be changed the cluster runs without, and says so. The table is gone after a stop; what
 //! a crash leaves goes with the next start or with `minik delete`.
 
+use super::forwarding::Forwarding;
 use super::service_range::{Claim, Range};
 use super::{OnStep, dns};
 use crate::problem::Problem;
 use anyhow::{Context as _, Result};
 use component_base::logging::chain;
-use kube_proxy::Nftables;
+use kube_proxy::{Nftables, policy};
 use runtime_docker::DockerRuntime;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -26,6 +27,10 @@ pub(super) struct Network {
     pub(super) for_pods: Option<TcpListener>,
     /// What makes services answer.
     pub(super) proxy: Option<kube_proxy::Config>,
+    /// Other machines reach services, where Docker would not let them.
+    pub(super) forwarding: Option<Forwarding>,
+    /// What enforces network policies.
+    pub(super) policies: Option<policy::Config>,
     /// Where DNS listens.
     pub(super) dns: Option<dns::Listening>,
 }
@@ -41,7 +46,15 @@ pub(super) async fn prepare(
 ) -> Result<Network> {
     let Some(docker) = docker else {
         let range = asked.unwrap_or_default();
-        return Ok(Network { range, claim: None, for_pods: None, proxy: None, dns: None });
+        return Ok(Network {
+            range,
+            claim: None,
+            for_pods: None,
+            proxy: None,
+            forwarding: None,
+            policies: None,
+            dns: None,
+        });
     };
     let (range, claim) = claim(cluster, asked)?;
     let gateway = gateway(docker).await;
@@ -49,12 +62,16 @@ pub(super) async fn prepare(
         (Some(gateway), Some(port)) => listener_for_pods(gateway, port).await,
         _ => None,
     };
-    let proxy = proxy(cluster, nodes, step).await;
+    let proxy = proxy(cluster, nodes, range, step).await;
+    let (forwarding, policies) = match proxy {
+        Some(_) => (Forwarding::admit(&table(cluster)), Some(policies(cluster).await)),
+        None => (None, None),
+    };
     let dns = match gateway {
         Some(gateway) => listener_of_dns(gateway, proxy.as_ref().map(|_| range.dns()), step).await,
         None => None,
     };
-    Ok(Network { range, claim: Some(claim), for_pods, proxy, dns })
+    Ok(Network { range, claim: Some(claim), for_pods, proxy, forwarding, policies, dns })
 }
 
 fn claim(cluster: &str, asked: Option<Range>) -> Result<(Range, Claim)> {
@@ -112,7 +129,7 @@ fn table(profile: &str) -> String {
 }
 
 /// The proxy's configuration; none where rules cannot be changed.
-async fn proxy(profile: &str, nodes: Vec<String>, step: &OnStep) -> Option<kube_proxy::Config> {
+async fn proxy(profile: &str, nodes: Vec<String>, range: Range, step: &OnStep) -> Option<kube_proxy::Config> {
     if let Err(error) = Nftables::check().await {
         tracing::warn!("services do not answer: {}", chain(&error));
         step("Services (without: nftables cannot be used)");
@@ -120,6 +137,7 @@ async fn proxy(profile: &str, nodes: Vec<String>, step: &OnStep) -> Option<kube_
     }
     Some(kube_proxy::Config {
         table: table(profile),
+        services: range.to_string(),
         dataplane: Arc::new(Nftables),
         masquerade_all: !Nftables::sees_bridges(),
         nodes: nodes.into_iter().collect(),
@@ -127,11 +145,40 @@ async fn proxy(profile: &str, nodes: Vec<String>, step: &OnStep) -> Option<kube_
     })
 }
 
+/// What enforces network policies; where packets within the pods' bridge pass no rules, a table of the bridge's own.
+async fn policies(profile: &str) -> policy::Config {
+    let mut families = vec!["ip"];
+    if !Nftables::sees_bridges() {
+        match Nftables::tracks_bridges().await {
+            true => families.push("bridge"),
+            false => tracing::warn!(
+                "network policies do not apply between pods on one bridge: load the kernel module br_netfilter"
+            ),
+        }
+    }
+    policy::Config {
+        table: policy_table(profile),
+        families,
+        dataplane: Arc::new(Nftables),
+        interner: client::Interner::default(),
+    }
+}
+
+/// The name of a profile's tables of policies.
+fn policy_table(profile: &str) -> String {
+    format!("{}-policies", table(profile))
+}
+
 /// Removes a profile's rules, where there can be any.
 pub(crate) async fn remove(profile: &str) {
-    if Nftables::check().await.is_ok()
-        && let Err(error) = Nftables::remove(&table(profile)).await
-    {
-        tracing::warn!("remove the rules of services: {}", chain(&error));
+    if Nftables::check().await.is_err() {
+        return;
+    }
+    Forwarding::remove(&table(profile));
+    let (services, policies) = (table(profile), policy_table(profile));
+    for (family, table) in [("ip", &services), ("ip", &policies), ("bridge", &policies)] {
+        if let Err(error) = Nftables::remove(family, table).await {
+            tracing::warn!(family, table, "remove rules: {}", chain(&error));
+        }
     }
 }

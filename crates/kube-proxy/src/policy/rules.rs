@@ -1,0 +1,272 @@
+//! What policies mean: for each pod that one selects, the packets that may leave it or reach it.
+//!
+//! **Contract**: pure. A pod that no policy selects for a direction is open in it; otherwise what any of its policies allows
+//! is allowed. IPv4. Pods in the machine's own network are the machine: no policy selects them, and none names them.
+//! **Upstream**: `k8s.io/api/networking/v1`, the documentation of NetworkPolicy.
+
+use super::state::{EGRESS, INGRESS, SELVES, Set, State};
+use crate::rules::named;
+use crate::services::Protocol;
+use api::selector::LabelSelector;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as ApiSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+type Labels = BTreeMap<String, String>;
+
+/// What policies ask of a pod.
+#[derive(Clone, Debug)]
+pub struct PodFacts {
+    namespace: String,
+    labels: Labels,
+    address: Ipv4Addr,
+    /// Ports with names.
+    ports: Vec<(String, Protocol, u16)>,
+}
+
+/// What policies are about.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// Pods that have addresses of their own.
+    pub pods: Vec<PodFacts>,
+    /// The labels of namespaces, by name.
+    pub namespaces: BTreeMap<String, Labels>,
+}
+
+/// Which packets of a pod.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Ingress,
+    Egress,
+}
+
+impl Direction {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+
+    fn map(self) -> &'static str {
+        match self {
+            Self::Ingress => INGRESS,
+            Self::Egress => EGRESS,
+        }
+    }
+
+    /// The end of a packet that the peer is.
+    fn peer(self) -> &'static str {
+        match self {
+            Self::Ingress => "ip saddr",
+            Self::Egress => "ip daddr",
+        }
+    }
+}
+
+impl PodFacts {
+    /// Of a pod that packets can come from or go to.
+    pub fn of(pod: &Pod) -> Option<Self> {
+        let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+        if spec.host_network == Some(true) || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+        {
+            return None;
+        }
+        let addresses =
+            status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).chain(status.pod_ip.as_deref());
+        let address = addresses.filter_map(|address| address.parse().ok()).next()?;
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let ports = containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
+            let number = u16::try_from(port.container_port).ok()?;
+            Some((port.name.clone()?, Protocol::parse(port.protocol.as_deref())?, number))
+        });
+        Some(Self {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            address,
+            ports: ports.collect(),
+        })
+    }
+}
+
+/// What the table is to have.
+pub fn state(policies: &[Arc<NetworkPolicy>], cluster: &Cluster) -> State {
+    let mut state = State::default();
+    // The policies' chains of each selected pod.
+    let mut isolated: BTreeMap<(&str, Ipv4Addr), BTreeSet<String>> = BTreeMap::new();
+    for policy in policies {
+        let Some(spec) = &policy.spec else { continue };
+        let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+        let selector = Selector::of(spec.pod_selector.as_ref());
+        let of_namespace = cluster.pods.iter().filter(|pod| pod.namespace == namespace);
+        let subjects: Vec<&PodFacts> = of_namespace.filter(|pod| selector.selects(&pod.labels)).collect();
+        if subjects.is_empty() {
+            continue;
+        }
+        for direction in directions(spec) {
+            let full = format!("{namespace}/{}", policy.metadata.name.as_deref().unwrap_or_default());
+            let chain = named(direction.name(), &full);
+            let writer = Writer { cluster, namespace, subjects: &subjects, direction, full: &full };
+            let rules = writer.rules(spec, &mut state.sets);
+            state.chains.insert(chain.clone(), rules);
+            for pod in &subjects {
+                isolated.entry((direction.map(), pod.address)).or_default().insert(chain.clone());
+            }
+        }
+    }
+    for ((map, address), policies) in isolated {
+        let full: Vec<&str> = policies.iter().map(String::as_str).collect();
+        let chain = named("pods", &format!("{map} {}", full.join(" ")));
+        let mut rules: Vec<String> = policies.iter().map(|policy| format!("jump {policy}")).collect();
+        rules.push("drop".to_owned());
+        state.chains.insert(chain.clone(), rules);
+        state.elements.insert((map, address.to_string()), format!("goto {chain}"));
+        state.elements.insert((SELVES, format!("{address} . {address}")), String::new());
+    }
+    state
+}
+
+/// **Upstream**: the API server's defaults say it already; objects from elsewhere may not.
+fn directions(spec: &NetworkPolicySpec) -> Vec<Direction> {
+    let Some(types) = spec.policy_types.as_ref().filter(|types| !types.is_empty()) else {
+        let egress = spec.egress.as_ref().is_some_and(|rules| !rules.is_empty());
+        return [Direction::Ingress].into_iter().chain(egress.then_some(Direction::Egress)).collect();
+    };
+    let named = |direction: &Direction| types.iter().any(|name| name.eq_ignore_ascii_case(direction.name()));
+    [Direction::Ingress, Direction::Egress].into_iter().filter(named).collect()
+}
+
+struct Selector(LabelSelector);
+
+impl Selector {
+    /// Absent and empty select everything.
+    fn of(selector: Option<&ApiSelector>) -> Self {
+        let Some(selector) = selector else { return Self(LabelSelector::everything()) };
+        let json = serde_json::to_value(selector).unwrap_or_default();
+        Self(LabelSelector::from_json(&json).unwrap_or_else(|_| LabelSelector::nothing()))
+    }
+
+    fn selects(&self, labels: &Labels) -> bool {
+        self.0.matches(|key| labels.get(key).map(String::as_str))
+    }
+}
+
+/// Writes the rules of one policy in one direction.
+struct Writer<'a> {
+    cluster: &'a Cluster,
+    namespace: &'a str,
+    subjects: &'a [&'a PodFacts],
+    direction: Direction,
+    full: &'a str,
+}
+
+impl Writer<'_> {
+    fn rules(&self, spec: &NetworkPolicySpec, sets: &mut BTreeMap<String, Set>) -> Vec<String> {
+        let allowed: Vec<(Option<&Vec<NetworkPolicyPeer>>, Option<&Vec<NetworkPolicyPort>>)> = match self
+            .direction
+        {
+            Direction::Ingress => {
+                spec.ingress.iter().flatten().map(|rule| (rule.from.as_ref(), rule.ports.as_ref())).collect()
+            }
+            Direction::Egress => {
+                spec.egress.iter().flatten().map(|rule| (rule.to.as_ref(), rule.ports.as_ref())).collect()
+            }
+        };
+        let mut rules = Vec::new();
+        for (number, (peers, ports)) in allowed.into_iter().enumerate() {
+            let peers = peers.map(Vec::as_slice).unwrap_or_default();
+            let ports = ports.map(Vec::as_slice).unwrap_or_default();
+            let peers: Vec<Option<String>> = match peers {
+                [] => vec![Some(String::new())],
+                peers => {
+                    let numbered = peers.iter().enumerate();
+                    numbered.map(|(at, peer)| self.peer(peer, &format!("{number}/{at}"), sets)).collect()
+                }
+            };
+            let ports: Vec<Option<String>> = match ports {
+                [] => vec![Some(String::new())],
+                ports => ports.iter().map(|port| self.port(port, sets)).collect(),
+            };
+            for peer in peers.iter().flatten() {
+                rules.extend(ports.iter().flatten().map(|port| format!("{peer}{port}accept")));
+            }
+        }
+        rules
+    }
+
+    /// What a packet's other end must be; none if there is no such end.
+    fn peer(
+        &self,
+        peer: &NetworkPolicyPeer,
+        place: &str,
+        sets: &mut BTreeMap<String, Set>,
+    ) -> Option<String> {
+        let end = self.direction.peer();
+        if let Some(block) = &peer.ip_block {
+            let mut text = format!("{end} {} ", v4(&block.cidr)?);
+            let except: Vec<&str> = block.except.iter().flatten().filter_map(|cidr| v4(cidr)).collect();
+            if !except.is_empty() {
+                text.push_str(&format!("{end} != {{ {} }} ", except.join(", ")));
+            }
+            return Some(text);
+        }
+        let pods = Selector::of(peer.pod_selector.as_ref());
+        let namespaces = peer.namespace_selector.as_ref().map(|selector| Selector::of(Some(selector)));
+        let in_place = |pod: &&PodFacts| match &namespaces {
+            None => pod.namespace == self.namespace,
+            Some(selector) => {
+                self.cluster.namespaces.get(&pod.namespace).is_some_and(|labels| selector.selects(labels))
+            }
+        };
+        let selected = self.cluster.pods.iter().filter(in_place).filter(|pod| pods.selects(&pod.labels));
+        let elements = selected.map(|pod| pod.address.to_string()).collect();
+        let set = named(&format!("{}-peers", self.direction.name()), &format!("{}/{place}", self.full));
+        sets.insert(set.clone(), Set { of: "ipv4_addr", elements });
+        Some(format!("{end} @{set} "))
+    }
+
+    /// What a packet's destination port must be.
+    fn port(&self, port: &NetworkPolicyPort, sets: &mut BTreeMap<String, Set>) -> Option<String> {
+        let protocol = Protocol::parse(port.protocol.as_deref())?;
+        let over = protocol.as_str();
+        match (&port.port, port.end_port) {
+            (None, _) => Some(format!("meta l4proto {over} ")),
+            (Some(IntOrString::Int(first)), Some(last)) => Some(format!("{over} dport {first}-{last} ")),
+            (Some(IntOrString::Int(number)), None) => Some(format!("{over} dport {number} ")),
+            (Some(IntOrString::String(name)), _) => {
+                // A name is a number of each pod's own.
+                let receivers: Vec<&PodFacts> = match self.direction {
+                    Direction::Ingress => self.subjects.to_vec(),
+                    Direction::Egress => self.cluster.pods.iter().collect(),
+                };
+                let elements = receivers.iter().flat_map(|pod| {
+                    let known = pod.ports.iter().filter(|(port, of, _)| port == name && *of == protocol);
+                    known.map(move |(_, _, number)| format!("{} . {over} . {number}", pod.address))
+                });
+                let set = named(
+                    &format!("{}-ports", self.direction.name()),
+                    &format!("{}/{over}/{name}", self.full),
+                );
+                let of = "ipv4_addr . inet_proto . inet_service";
+                sets.insert(set.clone(), Set { of, elements: elements.collect() });
+                Some(format!("ip daddr . meta l4proto . th dport @{set} "))
+            }
+        }
+    }
+}
+
+/// A block of IPv4 addresses.
+fn v4(cidr: &str) -> Option<&str> {
+    let (address, _) = cidr.split_once('/')?;
+    address.parse::<Ipv4Addr>().ok().map(|_| cidr)
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;
