@@ -1,8 +1,8 @@
-//! Ages as people read them: `45s`, `3m20s`, `5d3h`.
+//! Ages as people read them: `45s`, `3m20s`, `5d3h`; and spans as Go prints them.
 //!
-//! **Upstream**: `k8s.io/apimachinery/pkg/util/duration` (`HumanDuration`).
+//! **Upstream**: `k8s.io/apimachinery/pkg/util/duration` (`HumanDuration`); Go's `time.Duration`.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// A span in whole seconds, rounded as upstream rounds it; up to two seconds of clock skew are forgiven.
@@ -37,9 +37,42 @@ pub fn age_of(time: &Value, now: Timestamp) -> String {
     crate::time::from_value(time).map_or_else(|| "<unknown>".to_owned(), |t| age(t, now))
 }
 
+/// A duration, to the millisecond, as Go prints it: `0s`, `250ms`, `1.5s`, `1m20s`, `5m0s`.
+pub fn golang(span: SignedDuration) -> String {
+    let millis = span.as_millis().max(0);
+    if millis < 1000 {
+        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
+    }
+    let (minutes, rest) = (millis / 60_000, millis % 60_000);
+    let fraction = format!("{:03}", rest % 1000);
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    let seconds = format!("{}{dot}{fraction}s", rest / 1000);
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes}m{seconds}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_read_as_gos() {
+        for (millis, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1500, "1.5s"),
+            (10_000, "10s"),
+            (80_000, "1m20s"),
+            (300_000, "5m0s"),
+            (3_600_001, "1h0m0.001s"),
+        ] {
+            assert_eq!(golang(SignedDuration::from_millis(millis)), text);
+        }
+    }
 
     #[test]
     fn rounds_as_upstream_does() {

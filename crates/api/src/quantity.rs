@@ -53,6 +53,11 @@ impl Quantity {
         Self { nanos: millis as i128 * (NANOS / 1000), format: Format::DecimalSi }
     }
 
+    /// So many thousand-millionths.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self { nanos: nanos as i128, format: Format::DecimalSi }
+    }
+
     /// So many bytes, printed with binary suffixes.
     pub const fn bytes(bytes: i64) -> Self {
         Self { nanos: bytes as i128 * NANOS, format: Format::BinarySi }

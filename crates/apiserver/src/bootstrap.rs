@@ -6,6 +6,7 @@
 
 use crate::admission::Lookup;
 use crate::auth::{policy, rbac};
+use crate::computed::resource_metrics;
 use crate::config::Config;
 use crate::flowcontrol;
 use crate::registry::{Registry, UpdateOptions};
@@ -129,6 +130,7 @@ fn kept(config: &Config) -> Vec<Listed> {
     kept.push(authentication_config(config));
     kept.extend(cluster_info(config));
     kept.extend(addresses(config));
+    kept.extend(resource_metrics::objects());
     kept
 }
 

@@ -110,6 +110,9 @@ async fn resource(
     if let Some(review) = review {
         return Box::pin(crate::reviews::serve(server, &**review, info, user, request)).await;
     }
+    if let Some(kind) = server.computed.iter().find(|kind| kind.is_asked_by(info)) {
+        return kind.serve(server, info, request).await;
+    }
     if !matches!(&*info.subresource, "" | "status") {
         let found = server.subresources.iter().find(|subresource| {
             let facts = subresource.facts();

@@ -18,6 +18,7 @@ mod bootstrap;
 mod catalog;
 pub(crate) mod cel;
 mod chain;
+mod computed;
 pub mod config;
 mod crd;
 mod decode;

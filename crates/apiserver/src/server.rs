@@ -10,6 +10,8 @@ use crate::audit::Audit;
 use crate::auth::configuration::{self, Authentication};
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Authorizer, Objects, UserInfo};
+use crate::computed::resource_metrics::Scraper;
+use crate::computed::{self, Computed};
 use crate::config::Config;
 use crate::error::Error;
 use crate::flowcontrol::{self, FlowControl};
@@ -46,6 +48,10 @@ pub struct Server {
     pub subresources: Vec<Arc<dyn Subresource>>,
     /// Kinds that are questions: created, answered, never stored.
     pub reviews: Vec<Arc<dyn ReviewKind>>,
+    /// Kinds whose objects are made when somebody asks.
+    pub(crate) computed: Vec<Computed>,
+    /// What nodes and pods use.
+    pub(crate) resource_metrics: Scraper,
     /// The way to a node's kubelet.
     pub nodes: Arc<dyn NodeDialer>,
     /// What the launcher decided.
@@ -102,6 +108,8 @@ impl Server {
             authorizer,
             subresources: subresources::all(),
             reviews: reviews::all(),
+            computed: computed::all(),
+            resource_metrics: Scraper::default(),
             nodes: Arc::clone(&config.nodes),
             config,
             audit,

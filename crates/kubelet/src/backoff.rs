@@ -4,6 +4,7 @@
 //! delay, each further one twice the last, up to the maximum; a key that was quiet for twice the maximum starts anew.
 //! **Upstream**: `k8s.io/client-go/util/flowcontrol.Backoff`.
 
+pub(crate) use api::duration::golang as go_duration;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
@@ -77,24 +78,6 @@ impl Backoff {
     }
 }
 
-/// A duration, to the millisecond, as Go prints it: `0s`, `250ms`, `1.5s`, `1m20s`, `5m0s`.
-pub(crate) fn go_duration(span: SignedDuration) -> String {
-    let millis = span.as_millis().max(0);
-    if millis < 1000 {
-        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
-    }
-    let (minutes, rest) = (millis / 60_000, millis % 60_000);
-    let fraction = format!("{:03}", rest % 1000);
-    let fraction = fraction.trim_end_matches('0');
-    let dot = if fraction.is_empty() { "" } else { "." };
-    let seconds = format!("{}{dot}{fraction}s", rest / 1000);
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => seconds,
-        (0, minutes) => format!("{minutes}m{seconds}"),
-        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,21 +100,6 @@ mod tests {
             assert_eq!(backoff.waiting("c", at(now - delay.as_secs()), at(now)), None);
         }
         assert_eq!(delays, [10, 20, 40, 80, 160, 300, 300]);
-    }
-
-    #[test]
-    fn durations_read_as_gos() {
-        for (millis, text) in [
-            (0, "0s"),
-            (250, "250ms"),
-            (1500, "1.5s"),
-            (10_000, "10s"),
-            (80_000, "1m20s"),
-            (300_000, "5m0s"),
-            (3_600_001, "1h0m0.001s"),
-        ] {
-            assert_eq!(go_duration(SignedDuration::from_millis(millis)), text);
-        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What discovery knows of a resource, gathered from the LISTs.
 
+use crate::computed::Computed;
 use crate::crd::Published;
 use crate::registry::Version;
 use crate::reviews::{self, ReviewKind};
@@ -109,7 +110,14 @@ fn names(verbs: &'static [&'static str]) -> Vec<Name> {
 pub fn facts(server: &Server) -> Vec<ResourceFacts> {
     let stores = server.registry.stores();
     let versions = stores.iter().map(|store| store.versions());
-    gather(versions, &server.subresources, &server.reviews)
+    let mut all = gather(versions, &server.subresources, &server.reviews);
+    all.extend(server.computed.iter().flat_map(Computed::facts));
+    sort(&mut all);
+    all
+}
+
+fn sort(all: &mut [ResourceFacts]) {
+    all.sort_by_key(|f| (f.resource.group.clone(), f.resource.version.clone(), f.resource.plural.clone()));
 }
 
 /// The facts that follow from the LISTs.
@@ -122,7 +130,7 @@ pub(super) fn gather<'a>(
     let stored = kinds.flat_map(ResourceFacts::of);
     let questions = reviews.iter().map(|r| ResourceFacts::question(r.resource()));
     let mut all: Vec<ResourceFacts> = stored.chain(questions).map(|f| f.with(&subresources)).collect();
-    all.sort_by_key(|f| (f.resource.group.clone(), f.resource.version.clone(), f.resource.plural.clone()));
+    sort(&mut all);
     all
 }
 

@@ -22,6 +22,7 @@ mod update;
 mod version_tests;
 mod watch;
 
+pub(crate) use respond::encode;
 pub use respond::{error, json};
 
 use crate::admission::{Chain, Part, Sent};

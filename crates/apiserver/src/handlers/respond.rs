@@ -101,7 +101,7 @@ pub fn error(headers: &HeaderMap, status: &Status) -> Response {
 }
 
 /// A response with these bytes of JSON.
-fn encode(negotiated: &Negotiated, code: StatusCode, json: Bytes) -> Response {
+pub(crate) fn encode(negotiated: &Negotiated, code: StatusCode, json: Bytes) -> Response {
     let bytes = match negotiated.encoding {
         Encoding::Json if !negotiated.pretty => line(&json),
         Encoding::Json => reformat(&json, |value| {

@@ -3,14 +3,16 @@
 //! **Contract**: one connection a request; it ends with the request, or with the tunnel that it becomes.
 //! **Upstream**: `pkg/kubelet/client` (`ConnectionInfoGetter`), `k8s.io/apimachinery/pkg/util/proxy/dial.go`.
 
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::serve::Peer;
 use crate::server::Server;
 use api::status::Status;
 use async_trait::async_trait;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +56,20 @@ pub struct NodeTarget {
 }
 
 impl NodeTarget {
+    /// Where the kubelet of this node listens.
+    pub(crate) fn of(node: &Value) -> Self {
+        let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let of_type = |wanted: &str| {
+            let found = addresses.iter().find(|a| a["type"] == wanted)?;
+            found["address"].as_str().map(str::to_owned)
+        };
+        // Upstream's default order is Hostname first; here a host name need not resolve.
+        let address = ["InternalIP", "Hostname", "ExternalIP"].into_iter().find_map(of_type);
+        let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
+        let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(KUBELET_PORT);
+        Self { name: api::meta::name(node).to_owned(), address, port }
+    }
+
     /// The node's address, or its name if it has reported none.
     pub fn host(&self) -> &str {
         self.address.as_deref().unwrap_or(&self.name)
@@ -62,17 +78,26 @@ impl NodeTarget {
 
 /// Where the node's kubelet listens.
 pub(super) async fn target(server: &Server, node: &str) -> Result<NodeTarget, Status> {
-    let object = super::store(server, "", "nodes")?.get("", node).await?.to_value();
-    let addresses = object["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of_type = |wanted: &str| {
-        let found = addresses.iter().find(|a| a["type"] == wanted)?;
-        found["address"].as_str().map(str::to_owned)
+    Ok(NodeTarget::of(&super::store(server, "", "nodes")?.get("", node).await?.to_value()))
+}
+
+/// Sends a GET to a kubelet.
+pub(crate) async fn ask(
+    server: &Server,
+    target: &NodeTarget,
+    path: &str,
+) -> Result<http::Response<Body>, Status> {
+    let host = join(target.host(), target.port);
+    let failed = |error: &dyn std::fmt::Display| {
+        Status::new(500, "InternalError", format!("Get \"https://{host}{path}\": {error}"))
     };
-    // Upstream's default order is Hostname first; here a host name need not resolve.
-    let address = ["InternalIP", "Hostname", "ExternalIP"].into_iter().find_map(of_type);
-    let port = object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
-    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(KUBELET_PORT);
-    Ok(NodeTarget { name: node.to_owned(), address, port })
+    let stream = server.nodes.dial(target).await.map_err(|error| failed(&error))?;
+    let request = http::Request::get(path)
+        .header(http::header::HOST, &host)
+        .body(body::empty())
+        .map_err(|_| Status::bad_request("the names in the request do not make a URL"))?;
+    let answer = send(server, stream, request).await.map_err(|error| failed(&error))?;
+    Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
 }
 
 /// A connection to an address in the cluster, in time.

@@ -6,7 +6,7 @@
 
 use super::container::container;
 use super::log_options::LogOptions;
-use super::{Facts, NodeTarget, Subresource, kubelet};
+use super::{Facts, Subresource, kubelet};
 use crate::auth::UserInfo;
 use crate::body::{self, Body, Request, Response};
 use crate::decode::text;
@@ -17,7 +17,7 @@ use api::kind::GroupVersionKind;
 use api::status::Status;
 use async_trait::async_trait;
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::{BodyDataStream, BodyExt};
+use http_body_util::BodyDataStream;
 use std::sync::Arc;
 
 /// Bytes of a kubelet's refusal that are passed on. **Upstream**: `maxErrorBody`.
@@ -63,7 +63,7 @@ impl Subresource for Log {
             options.query(server.context.clock.now())
         );
         let target = kubelet::target(server, node).await?;
-        let answer = ask(server, &target, &path).await?;
+        let answer = kubelet::ask(server, &target, &path).await?;
         if !answer.status().is_success() {
             return Err(refusal(answer).await);
         }
@@ -92,21 +92,6 @@ fn over_websocket(server: &Server, request: &mut Request, log: Body) -> Result<R
         }
     });
     Ok(response.map(|()| body::empty()))
-}
-
-/// Sends a GET to a kubelet.
-async fn ask(server: &Server, target: &NodeTarget, path: &str) -> Result<http::Response<Body>, Status> {
-    let host = kubelet::join(target.host(), target.port);
-    let failed = |error: &dyn std::fmt::Display| {
-        Status::new(500, "InternalError", format!("Get \"https://{host}{path}\": {error}"))
-    };
-    let stream = server.nodes.dial(target).await.map_err(|error| failed(&error))?;
-    let request = http::Request::get(path)
-        .header(header::HOST, &host)
-        .body(body::empty())
-        .map_err(|_| Status::bad_request("the names in the request do not make a URL"))?;
-    let answer = kubelet::send(server, stream, request).await.map_err(|error| failed(&error))?;
-    Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
 }
 
 /// What a kubelet's refusal says, as a Status.

@@ -22,6 +22,7 @@ mod token;
 mod tunnel;
 mod view;
 
+pub(crate) use kubelet::ask as ask_kubelet;
 pub use kubelet::{NodeDialer, NodeStream, NodeTarget};
 pub(crate) use kubelet::{connect, dial_error};
 pub(crate) use proxy::{AnyCertificate, ReadyAddress, ready_addresses};

@@ -1,0 +1,168 @@
+//! Where requests come in: plain and over TLS, HTTP/1.1 and HTTP/2 at either.
+//!
+//! **Contract**: of several ports the first that is free at every address is taken, else the first that is free at some. When
+//! the doors are dropped they close; requests under way are finished.
+
+use crate::headers::Entrance;
+use crate::proxy::Shared;
+use component_base::{Context, Shutdown};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// How long a client may take for its handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be idle. **Upstream**: `keep-alive`.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long requests under way may take at the end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a failed accept (no file descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// **Upstream**: `http2-max-concurrent-streams`.
+const MAX_STREAMS: u32 = 128;
+
+/// Listening sockets of one port.
+pub(crate) struct Door {
+    pub(crate) port: u16,
+    listeners: Vec<TcpListener>,
+}
+
+/// Binds the first of these ports that is free; what was refused on the way.
+pub(crate) async fn bind(addresses: &[IpAddr], ports: &[u16]) -> (Option<Door>, Vec<String>) {
+    let (mut best, mut refused): (Option<Door>, _) = (None, Vec::new());
+    for port in ports {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            match TcpListener::bind((*address, *port)).await {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => refused.push(format!("cannot listen on {address}:{port}: {error}")),
+            }
+        }
+        let whole = listeners.len() == addresses.len();
+        let bound = listeners.first().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
+        if let Some(port) = bound
+            && (whole || best.is_none())
+        {
+            best = Some(Door { port, listeners });
+        }
+        if whole {
+            break;
+        }
+    }
+    (best, refused)
+}
+
+/// Lets requests in until it is dropped.
+pub(crate) struct Open(Shutdown);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.trigger();
+    }
+}
+
+impl Door {
+    /// Opens it; with a configuration, for TLS.
+    pub(crate) fn open(self, context: &Context, proxy: &Shared, tls: Option<&Arc<ServerConfig>>) -> Open {
+        let open = context.shutdown.child();
+        for listener in self.listeners {
+            let (proxy, context, ended) = (proxy.clone(), context.clone(), open.clone());
+            let (port, tls) = (self.port, tls.map(|tls| TlsAcceptor::from(tls.clone())));
+            open.spawn(async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, peer)) => {
+                            let secure = tls.is_some();
+                            let entrance = Entrance { peer, port, secure };
+                            let connection =
+                                connection(stream, tls.clone(), proxy.clone(), entrance, ended.clone());
+                            context.shutdown.spawn_graceful(connection);
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "cannot accept a connection");
+                            context.clock.sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                }
+            });
+        }
+        Open(open)
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    proxy: Shared,
+    entrance: Entrance,
+    ended: Shutdown,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return serve(stream, proxy, entrance, ended).await };
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = ended.requested() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => serve(stream, proxy, entrance, ended).await,
+        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
+        Err(_) => tracing::debug!("handshake took too long"),
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    proxy: Shared,
+    entrance: Entrance,
+    ended: Shutdown,
+) {
+    let service = hyper::service::service_fn(move |request| {
+        let proxy = proxy.clone();
+        async move { Ok::<_, Infallible>(proxy.answer(entrance, request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = ended.requested() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(DRAIN_TIMEOUT, connection).await {
+                Ok(result) => result,
+                Err(_) => return tracing::debug!("requests under way were cut off"),
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::trace!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[tokio::test]
+    async fn takes_the_first_port_that_is_free() {
+        let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let (door, refused) = bind(&localhost, &[port, 0]).await;
+        assert!(door.is_some_and(|door| door.port != port));
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{refused:?}");
+        let (door, _) = bind(&localhost, &[port]).await;
+        assert!(door.is_none());
+    }
+}
