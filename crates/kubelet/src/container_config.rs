@@ -98,7 +98,7 @@ pub(crate) fn sandbox(pod: &Pod, attempt: u32, hostname: String, dns: Option<Dns
             })
             .collect(),
         labels: pod.metadata.labels.clone().unwrap_or_default(),
-        annotations: StringMap::from([(GRACE_ANNOTATION.to_owned(), grace_period(&spec).to_string())]),
+        annotations: annotations(pod, &spec),
         namespaces: namespaces(&spec),
         sysctls: spec
             .security_context
@@ -112,6 +112,15 @@ pub(crate) fn sandbox(pod: &Pod, attempt: u32, hostname: String, dns: Option<Dns
             .any(|c| c.security_context.as_ref().and_then(|s| s.privileged) == Some(true)),
         ..Default::default()
     }
+}
+
+/// The pod's own, which runtimes may follow, without what is only kubectl's memory; and ours.
+fn annotations(pod: &Pod, spec: &PodSpec) -> StringMap {
+    const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let mut annotations = pod.metadata.annotations.clone().unwrap_or_default();
+    annotations.remove(LAST_APPLIED);
+    annotations.insert(GRACE_ANNOTATION.to_owned(), grace_period(spec).to_string());
+    annotations
 }
 
 /// One container of a pod.
