@@ -23,6 +23,7 @@ pub struct DockerCluster {
     name: String,
     /// Address of the engine; empty: the machine's own.
     host: String,
+    ingress: Option<minik::Ingress>,
 }
 
 impl DockerCluster {
@@ -31,7 +32,7 @@ impl DockerCluster {
     /// # Panics
     /// If it does not start.
     pub async fn start(test: &str) -> Self {
-        Self::start_on("", test).await
+        Self::start_as(test, "", None).await
     }
 
     /// The same in an engine of the test's own.
@@ -39,9 +40,21 @@ impl DockerCluster {
     /// # Panics
     /// If it does not start.
     pub async fn start_on(host: &str, test: &str) -> Self {
+        Self::start_as(test, host, None).await
+    }
+
+    /// The same, which lets requests in from outside.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_with(test: &str, ingress: minik::Ingress) -> Self {
+        Self::start_as(test, "", Some(ingress)).await
+    }
+
+    async fn start_as(test: &str, host: &str, ingress: Option<minik::Ingress>) -> Self {
         let name = format!("{test}-{}", std::process::id());
         let root = TempDir::new().expect("a folder");
-        let mut this = Self { cluster: None, root, name, host: host.to_owned() };
+        let mut this = Self { cluster: None, root, name, host: host.to_owned(), ingress };
         this.start_again().await;
         this
     }
@@ -68,6 +81,7 @@ impl DockerCluster {
             .runtime(Runtime::Docker { host: self.host.clone() })
             .root_dir(self.root.path().join("nodes"))
             .volumes_dir(self.root.path().join("volumes"))
+            .ingress(self.ingress.clone())
             .start()
             .await
             .expect("it starts");

@@ -5,8 +5,8 @@
 //! **Upstream**: RFC 9110, 7.6.1; ingress-nginx' `X-Forwarded-*`, which are not believed but set.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Version};
 use std::net::SocketAddr;
@@ -73,11 +73,13 @@ pub(crate) fn without_hop(headers: &mut HeaderMap) {
 
 /// Makes a client's headers those that a backend gets.
 pub(crate) fn forward(headers: &mut HeaderMap, host: &str, entrance: Entrance, request_id: &str) {
-    let wants_trailers =
-        headers.get(TE).is_some_and(|te| te.to_str().is_ok_and(|te| te.contains("trailers")));
     without_hop(headers);
-    if wants_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+    // HTTP/2 may send them one by one, HTTP/1.1 may not.
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(all) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, all);
     }
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -131,8 +133,12 @@ mod tests {
     #[test]
     fn backends_are_told_who_asked_and_clients_are_not_believed() {
         let entrance = Entrance { peer: "[::ffff:10.0.0.9]:5555".parse().unwrap(), port: 443, secure: true };
-        let mut headers =
-            map(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "http"), ("te", "trailers")]);
+        let mut headers = map(&[
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-proto", "http"),
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
+        ]);
         forward(&mut headers, "a.example", entrance, "id");
         for (name, value) in [
             ("host", "a.example"),
@@ -141,7 +147,7 @@ mod tests {
             ("x-forwarded-port", "443"),
             ("x-forwarded-host", "a.example"),
             ("x-request-id", "id"),
-            ("te", "trailers"),
+            ("cookie", "a=1; b=2"),
         ] {
             assert_eq!(headers[name], value, "{name}");
         }

@@ -12,7 +12,7 @@ use crate::routes::{Table, Target};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use component_base::Context;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, LOCATION, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, LOCATION, TE, UPGRADE};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -100,6 +100,7 @@ impl Proxy {
         if is_http2 {
             // There it is a part of the URI.
             head.headers.remove(HOST);
+            head.headers.insert(TE, HeaderValue::from_static("trailers"));
         } else if let Some(protocol) = wanted {
             head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             head.headers.insert(UPGRADE, protocol);

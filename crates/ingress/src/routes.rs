@@ -66,7 +66,7 @@ pub struct Table {
 }
 
 /// What an Ingress says that is not followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Complaint {
     /// About which Ingress.
     pub ingress: Key,

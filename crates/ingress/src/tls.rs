@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Not PEM, or nothing of the kind in it.
     #[error("the {0} cannot be read: {1}")]
     Pem(&'static str, rustls::pki_types::pem::Error),

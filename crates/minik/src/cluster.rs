@@ -29,7 +29,7 @@ use anyhow::{Result, bail};
 use api::k8s_openapi::api::core::v1::{Node, NodeCondition};
 use apiserver::Server;
 use apiserver::auth::UserInfo;
-pub use builder::{Builder, OnStep, WrapClient};
+pub use builder::{Builder, Ingress, OnStep, WrapClient};
 use client::Informers;
 use component_base::Context;
 use component_base::logging::chain;
@@ -243,6 +243,25 @@ impl Cluster {
             dns::run(context.clone(), self.client(), client, self.interner.clone(), listening, service);
         context.shutdown.spawn(task);
         self.components.push(context);
+    }
+
+    /// Lets requests in from outside.
+    fn start_ingress(&mut self, ingress: Ingress) -> Result<()> {
+        let context = self.context.child();
+        let client = self.client_as("minik:ingress", &[]);
+        let names = ["ingress.minik.internal".to_owned()];
+        let identity = self.server.pki.serving(&names, &[], context.clock.now(), &context.rng)?;
+        let config = ingress::Config {
+            addresses: ingress.addresses,
+            http_ports: ingress.http_ports,
+            https_ports: ingress.https_ports,
+            published: kubelet::machine_address(),
+            certificate: (identity.cert, identity.key),
+            interner: self.interner.clone(),
+        };
+        context.shutdown.spawn_graceful(ingress::run(context.clone(), client, config));
+        self.components.push(context);
+        Ok(())
     }
 
     /// Enforces network policies.

@@ -18,4 +18,4 @@ pub mod profile;
 mod server;
 mod terminal;
 
-pub use cluster::{Builder, Cluster, NodeRuntime, Runtime};
+pub use cluster::{Builder, Cluster, Ingress, NodeRuntime, Runtime};

@@ -64,6 +64,8 @@ pub struct Settings {
     /// Addresses of services; none: kubeadm's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_cluster_ip_range: Option<String>,
+    /// Whether the built-in ingress controller runs (`minik addons enable ingress`); it listens from the first Ingress on.
+    pub ingress: bool,
     /// Flags of components, `apiserver.audit-policy-file=/path` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
@@ -79,6 +81,7 @@ impl Default for Settings {
             etcd_servers: Vec::new(),
             api_port: 0,
             service_cluster_ip_range: None,
+            ingress: true,
             extra_config: Vec::new(),
         }
     }

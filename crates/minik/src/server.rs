@@ -4,7 +4,7 @@
 //! workload included. Killed, it leaves containers running, and the next start adopts them.
 //! **Not here**: how it is put into the background (`daemon`).
 
-use crate::cluster::{Cluster, Runtime};
+use crate::cluster::{Cluster, Ingress, Runtime};
 use crate::pki::Pki;
 use crate::profile::{Profile, RuntimeKind, Settings, StoreKind};
 use crate::{etcd, extra_config, memory, preflight, problem};
@@ -112,6 +112,8 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .root_dir(profile.path("kubelet"))
         .volumes_dir(profile.path("volumes"))
         .service_range(Some(settings.service_range()?))
+        // Pods on paper answer nobody.
+        .ingress((settings.ingress && settings.runtime == RuntimeKind::Docker).then(Ingress::default))
         .on_step(Arc::new(done.clone()))
         .start()
         .await

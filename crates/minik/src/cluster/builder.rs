@@ -28,6 +28,28 @@ pub type OnStep = Arc<dyn Fn(&str) + Send + Sync>;
 /// Puts something between a component and its connection: faults, for example.
 pub type WrapClient = Arc<dyn Fn(kube::Client) -> kube::Client + Send + Sync>;
 
+/// Where the built-in ingress controller lets requests in, once there is an Ingress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    /// Addresses of this machine.
+    pub addresses: Vec<IpAddr>,
+    /// Ports for HTTP, in the order in which they are tried.
+    pub http_ports: Vec<u16>,
+    /// Ports for HTTPS, likewise.
+    pub https_ports: Vec<u16>,
+}
+
+impl Default for Ingress {
+    /// The loopback and the node's address; the usual ports, or those next to them where they are taken or not allowed.
+    fn default() -> Self {
+        Self {
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), kubelet::machine_address()],
+            http_ports: vec![80, 8080],
+            https_ports: vec![443, 8443],
+        }
+    }
+}
+
 /// How a cluster is to be; every setting has a default that touches nothing outside the process.
 pub struct Builder {
     name: String,
@@ -46,6 +68,7 @@ pub struct Builder {
     service_range: Option<Range>,
     on_step: Option<OnStep>,
     controllers: Option<WrapClient>,
+    ingress: Option<Ingress>,
 }
 
 enum Store {
@@ -72,6 +95,7 @@ impl Builder {
             service_range: None,
             on_step: None,
             controllers: None,
+            ingress: None,
         }
     }
 
@@ -196,6 +220,13 @@ impl Builder {
         self
     }
 
+    /// The built-in ingress controller; none by default.
+    #[must_use]
+    pub fn ingress(mut self, ingress: Option<Ingress>) -> Self {
+        self.ingress = ingress;
+        self
+    }
+
     /// Starts it and returns when its API answers; nodes register on their own ([`Cluster::nodes_ready`]).
     ///
     /// # Errors
@@ -276,6 +307,9 @@ impl Builder {
         }
         if let Some(dns) = dns {
             cluster.start_dns(dns, range.dns());
+        }
+        if let Some(ingress) = self.ingress {
+            cluster.start_ingress(ingress)?;
         }
         for node in nodes {
             cluster.start_node(node);

@@ -28,6 +28,8 @@ use Subject::{Group, ServiceAccount, User};
 const CONTROLLER_PREFIX: &str = "system:controller:";
 /// The role of whoever runs every controller.
 pub(super) const ALL_CONTROLLERS: &str = "minik:controllers";
+/// The built-in ingress controller and its role.
+const INGRESS: &str = "minik:ingress";
 const MANAGER: &str = "system:kube-controller-manager";
 
 fn cluster(role: &'static str, subjects: Vec<Subject>) -> Binding {
@@ -40,6 +42,7 @@ pub(super) fn all() -> Vec<Binding> {
         cluster("cluster-admin", vec![Group("system:masters")]),
         cluster("system:basic-user", vec![Group("system:authenticated")]),
         cluster("system:discovery", vec![Group("system:authenticated")]),
+        cluster(INGRESS, vec![User(INGRESS)]),
         cluster(MANAGER, vec![User(MANAGER)]),
         cluster("system:kube-dns", vec![ServiceAccount("kube-dns")]),
         cluster("system:kube-scheduler", vec![User("system:kube-scheduler")]),

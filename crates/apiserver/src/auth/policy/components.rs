@@ -6,6 +6,18 @@
 use super::table::{EVENTS, READ, Role, named, paths, role, rule};
 
 pub(super) const COMPONENTS: &[Role] = &[
+    // No part of upstream: the built-in ingress controller.
+    role(
+        "minik:ingress",
+        &[
+            EVENTS,
+            rule(READ, "", "secrets,services"),
+            rule(READ, "discovery.k8s.io", "endpointslices"),
+            rule(READ, "networking.k8s.io", "ingresses,ingressclasses"),
+            rule("create", "networking.k8s.io", "ingressclasses"),
+            rule("patch,update", "networking.k8s.io", "ingresses/status"),
+        ],
+    ),
     role(
         "system:auth-delegator",
         &[
