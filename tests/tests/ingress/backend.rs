@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
 /// Answers until the test ends; its port.
-pub async fn start(name: &'static str) -> u16 {
+pub(crate) async fn start(name: &'static str) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {

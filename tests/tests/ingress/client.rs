@@ -13,12 +13,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How to ask.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub(crate) enum How {
     Plain,
     Http2,
     Tls(&'static str),
@@ -27,42 +27,42 @@ pub enum How {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub trailers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) trailers: HeaderMap,
+    pub(crate) body: Bytes,
     /// The server's certificate.
-    pub certificate: Option<Vec<u8>>,
+    pub(crate) certificate: Option<Vec<u8>>,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 }
 
-pub fn empty() -> Body {
+pub(crate) fn empty() -> Body {
     http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-pub fn full(bytes: impl Into<Bytes>) -> Body {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     http_body_util::Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Bytes without a length beforehand.
-pub fn streamed(bytes: Bytes) -> Body {
+pub(crate) fn streamed(bytes: Bytes) -> Body {
     let frame =
         Ok(http_body_util::StreamBody::new(futures::stream::iter([Ok(hyper::body::Frame::data(bytes))])));
     frame.map_or_else(|never: std::convert::Infallible| match never {}, http_body_util::BodyExt::boxed_unsync)
 }
 
 /// Asks, over a connection of its own.
-pub async fn ask(address: SocketAddr, how: How, request: Request<Body>) -> Result<Answer, Failure> {
+pub(crate) async fn ask(address: SocketAddr, how: How, request: Request<Body>) -> Result<Answer, Failure> {
     let asked = async {
         let stream = TcpStream::connect(address).await?;
         let (name, http2) = match how {
