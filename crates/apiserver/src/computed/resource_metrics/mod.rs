@@ -144,7 +144,7 @@ impl Source for Pods {
         let store = store(server, "pods")?;
         let snapshot = store.snapshot();
         let running: Vec<_> =
-            selection.list(&snapshot).filter(|pod| is_running(store, pod)).cloned().collect();
+            selection.list(&snapshot).filter(|pod| is_running(&store, pod)).cloned().collect();
         let key = |pod: &Arc<Object>| (pod.namespace().to_owned(), pod.name().to_owned());
         let keys: Vec<_> = running.iter().map(key).collect();
         let suffices = |report: &Report| keys.iter().all(|key| report.pods.contains_key(key));
@@ -158,7 +158,7 @@ impl Source for Pods {
         let store = store(server, "pods")?;
         let pod = store.cached(namespace, name).ok_or_else(|| Status::not_found(store.resource(), name))?;
         let missing = || unknown("podmetrics", &format!("{namespace}/{name}"));
-        if !is_running(store, &pod) {
+        if !is_running(&store, &pod) {
             return Err(missing());
         }
         let key = (namespace.to_owned(), name.to_owned());
@@ -167,7 +167,7 @@ impl Source for Pods {
     }
 }
 
-fn store<'a>(server: &'a Server, plural: &str) -> Result<&'a Arc<Store>, Status> {
+fn store(server: &Server, plural: &str) -> Result<Arc<Store>, Status> {
     server.registry.store("", plural).ok_or_else(Status::no_such_path)
 }
 
