@@ -4,6 +4,7 @@
 
 pub use crate::options::{FlagError, Options};
 use crate::subresources::NodeDialer;
+use component_base::Health;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -41,6 +42,8 @@ pub struct Config {
     pub advertise_port: u16,
     /// The way to the kubelets.
     pub nodes: Arc<dyn NodeDialer>,
+    /// The health of the other components, as ComponentStatuses show it; the server adds the storage's.
+    pub components: Health,
 }
 
 impl Config {

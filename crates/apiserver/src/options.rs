@@ -31,9 +31,11 @@ pub enum FlagError {
 pub struct Options {
     /// `--enable-admission-plugins`, `--disable-admission-plugins`
     pub admission: Choice,
+    /// `--admission-control-config-file`
+    pub admission_config: Option<PathBuf>,
     /// `--anonymous-auth`
     pub anonymous_auth: bool,
-    /// `--audit-policy-file`, `--audit-log-*`
+    /// `--audit-policy-file`, `--audit-log-*`, `--audit-webhook-*`
     pub audit: AuditOptions,
     /// `--authentication-config`
     pub authentication_config: Option<PathBuf>,
@@ -75,6 +77,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             admission: Choice::default(),
+            admission_config: None,
             anonymous_auth: true,
             audit: AuditOptions::default(),
             authentication_config: None,
@@ -111,6 +114,51 @@ pub struct AuditOptions {
     pub max_backups: u32,
     /// `--audit-log-maxsize`: megabytes of a file before it is rotated; 0: 100.
     pub max_megabytes: u32,
+    /// `--audit-webhook-*`
+    pub webhook: AuditWebhookOptions,
+}
+
+impl AuditOptions {
+    /// Whether records go anywhere.
+    pub fn has_backend(&self) -> bool {
+        self.log_path.is_some() || self.webhook.file.is_some()
+    }
+}
+
+/// A service that is sent audit records.
+#[derive(Clone, Debug)]
+pub struct AuditWebhookOptions {
+    /// `--audit-webhook-config-file`
+    pub file: Option<PathBuf>,
+    /// `--audit-webhook-batch-buffer-size`: records that may wait.
+    pub buffer: usize,
+    /// `--audit-webhook-batch-max-size`: records in one request.
+    pub most: usize,
+    /// `--audit-webhook-batch-max-wait`
+    pub wait: Duration,
+    /// `--audit-webhook-batch-throttle-enable`
+    pub throttle: bool,
+    /// `--audit-webhook-batch-throttle-qps`
+    pub throttle_qps: f64,
+    /// `--audit-webhook-batch-throttle-burst`
+    pub throttle_burst: u32,
+    /// `--audit-webhook-initial-backoff`
+    pub initial_backoff: Duration,
+}
+
+impl Default for AuditWebhookOptions {
+    fn default() -> Self {
+        Self {
+            file: None,
+            buffer: 10_000,
+            most: 400,
+            wait: Duration::from_secs(30),
+            throttle: true,
+            throttle_qps: 10.0,
+            throttle_burst: 15,
+            initial_backoff: Duration::from_secs(10),
+        }
+    }
 }
 
 /// One issuer of identity tokens, by flags.
@@ -202,14 +250,34 @@ impl Options {
         let text = || value.to_owned();
         let list = || value.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect::<Vec<_>>();
         match flag {
+            "admission-control-config-file" => self.admission_config = file(),
             "anonymous-auth" => self.anonymous_auth = boolean()?,
             "audit-log-maxage" => self.audit.max_age_days = number()?,
             "audit-log-maxbackup" => self.audit.max_backups = number()?,
             "audit-log-maxsize" => self.audit.max_megabytes = number()?,
             "audit-log-path" => self.audit.log_path = file(),
+            "audit-log-mode" if value == "blocking" => {}
+            "audit-log-mode" => return Err(invalid("only blocking is supported")),
             "audit-policy-file" => self.audit.policy_file = file(),
             "audit-log-format" if value == "json" => {}
             "audit-log-format" => return Err(invalid("only json is supported")),
+            "audit-webhook-batch-buffer-size" => self.audit.webhook.buffer = number()? as usize,
+            "audit-webhook-batch-max-size" => self.audit.webhook.most = number()? as usize,
+            "audit-webhook-batch-max-wait" => self.audit.webhook.wait = duration()?,
+            "audit-webhook-batch-throttle-burst" => self.audit.webhook.throttle_burst = number()?,
+            "audit-webhook-batch-throttle-enable" => self.audit.webhook.throttle = boolean()?,
+            "audit-webhook-batch-throttle-qps" => {
+                let qps = value.parse::<f64>().ok().filter(|qps| qps.is_finite() && *qps > 0.0);
+                self.audit.webhook.throttle_qps = qps.ok_or_else(|| invalid("must be a positive number"))?;
+            }
+            "audit-webhook-config-file" => self.audit.webhook.file = file(),
+            "audit-webhook-initial-backoff" => self.audit.webhook.initial_backoff = duration()?,
+            "audit-webhook-mode" if value == "batch" => {}
+            "audit-webhook-mode" => return Err(invalid("only batch is supported")),
+            "audit-webhook-version" | "audit-log-version" if value == "audit.k8s.io/v1" => {}
+            "audit-webhook-version" | "audit-log-version" => {
+                return Err(invalid("only audit.k8s.io/v1 is supported"));
+            }
             "authentication-config" => self.authentication_config = file(),
             "authentication-token-webhook-cache-ttl" => self.token_webhook_cache = duration()?,
             "authentication-token-webhook-config-file" => self.token_webhook = file(),

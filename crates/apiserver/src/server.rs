@@ -80,14 +80,23 @@ impl Server {
         let tokens = Tokens::new(&config.token_issuer, &config.token_key_pem).map_err(Error::Tokens)?;
         let tls = (!config.listeners.is_empty()).then(|| serve::Tls::new(&config)).transpose()?;
         let listeners = std::mem::take(&mut config.listeners);
-        let strategies = resources::with_service_cidr(service_cidr(&config));
+        if let Some(file) = &config.options.admission_config {
+            config.options.admission.configuration =
+                admission::Configuration::read(file).map_err(Error::Configuration)?;
+        }
+        let strategies = resources::with_service_cidr(service_cidr(&config), &config.components);
         let registry = Registry::open(storage, &context, strategies).await.map_err(Error::Registry)?;
+        let store = Arc::downgrade(&registry);
+        config.components.register("etcd-0", move || match store.upgrade() {
+            Some(registry) if registry.is_following() => Ok(()),
+            _ => Err("the storage is not followed".to_owned()),
+        });
         let objects: Arc<dyn Objects> = Arc::clone(&registry) as _;
         let (options, clock) = (&config.options, &context.clock);
         let authentication = Authentication::read(options, clock).map_err(Error::Configuration)?;
         let authorizer =
             configuration::authorizer(options, &registry, clock).map_err(Error::Configuration)?;
-        let audit = Audit::open(options, clock)?;
+        let audit = Audit::open(options, &context)?;
         let flow = options.priority_and_fairness.then(|| {
             let total = options.max_reading + options.max_mutating;
             Arc::new(FlowControl::new(clock.clone(), &context.metrics, total, options.request_timeout))

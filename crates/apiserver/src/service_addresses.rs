@@ -1,26 +1,24 @@
-//! An IPAddress for every address of a Service, and none for one that no Service has any more.
+//! An IPAddress for every address of a Service, and none for one that no Service has: puts right what somebody removed or
+//! left over.
 //!
-//! **Contract**: only IPAddresses that carry our label are touched. They tell what is taken; what keeps two Services from
-//! one address is the store's claim (`resources::core::service`).
-//! **Upstream**: `pkg/registry/core/service/ipallocator` makes them with the Service;
-//! `ipallocator/controller/repairip.go` makes what is missing and removes what is left over, as this does.
+//! **Contract**: only IPAddresses that carry our label are touched.
+//! **Not here**: an IPAddress is made and removed with its Service, in one transaction (`registry::transaction`).
+//! **Upstream**: `ipallocator/controller/repairip.go`.
 
 use crate::admission::Lookup;
 use crate::registry::{DeleteOptions, Registry, WriteOptions, loopback_user};
+use crate::resources::ip_address;
 use crate::server::Server;
 use crate::upkeep::{Followed, RETRY_PAUSE};
 use crate::watch_cache::Selection;
 use api::status::Status;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 const GROUP: &str = "networking.k8s.io";
 const PLURAL: &str = "ipaddresses";
-const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
-const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
-const OURS: &str = "ipallocator.k8s.io";
 
 /// Keeps them while the server runs.
 pub(crate) fn follow(server: &Server) {
@@ -60,7 +58,7 @@ fn plan(services: &[Arc<Value>], addresses: &[Arc<Value>]) -> (Vec<Value>, Vec<S
     for service in services {
         let ips = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
         for ip in ips.filter_map(|ip| ip.as_str()?.parse().ok()) {
-            wanted.insert(ip, &service["metadata"]);
+            wanted.insert(ip, service);
         }
     }
     let mut left = Vec::new();
@@ -68,28 +66,19 @@ fn plan(services: &[Arc<Value>], addresses: &[Arc<Value>]) -> (Vec<Value>, Vec<S
         let name = api::meta::name(address);
         let parent = &address["spec"]["parentRef"];
         let owner = name.parse().ok().and_then(|ip| wanted.remove(&ip));
-        let fits = owner.is_some_and(|meta| {
+        let fits = owner.is_some_and(|service| {
             parent["resource"] == "services"
-                && parent["namespace"] == meta["namespace"]
-                && parent["name"] == meta["name"]
+                && parent["namespace"] == service["metadata"]["namespace"]
+                && parent["name"] == service["metadata"]["name"]
         });
-        if !fits && address["metadata"]["labels"][MANAGED_BY] == OURS {
+        if !fits && ip_address::is_ours(address) {
             left.push(name.to_owned());
         }
     }
-    (wanted.into_iter().map(|(ip, meta)| object(ip, meta)).collect(), left)
-}
-
-fn object(ip: IpAddr, service: &Value) -> Value {
-    let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-    json!({
-        "kind": "IPAddress",
-        "apiVersion": format!("{GROUP}/v1"),
-        "metadata": { "name": ip, "labels": { FAMILY: family, MANAGED_BY: OURS } },
-        "spec": { "parentRef": {
-            "group": "", "resource": "services", "namespace": service["namespace"], "name": service["name"],
-        } },
-    })
+    let made = wanted.into_iter().map(|(ip, service)| {
+        ip_address::of_service(ip, api::meta::namespace(service), api::meta::name(service)).object
+    });
+    (made.collect(), left)
 }
 
 #[cfg(test)]
@@ -97,6 +86,7 @@ mod tests {
     use super::*;
     use crate::server::testing::{call, root, start};
     use http::Method;
+    use serde_json::json;
     use std::time::Duration;
 
     fn service(name: &str, ip: &str) -> Arc<Value> {
@@ -126,26 +116,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_services_address_comes_and_goes_with_it() {
+    async fn a_services_address_comes_and_goes_with_it_and_comes_back() {
         let server = start().await;
-        let get = || async {
-            let path = "/apis/networking.k8s.io/v1/ipaddresses/10.96.7.7";
-            call(&server, root(), Method::GET, path, &[], Value::Null).await
-        };
-        let until = |code: u16| async move {
-            while get().await.code != code {
-                tokio::task::yield_now().await;
-            }
+        let address = "/apis/networking.k8s.io/v1/ipaddresses/10.96.7.7";
+        let ask = |method: Method, path: &'static str, body: Value| {
+            let server = &server;
+            async move { call(server, root(), method, path, &[], body).await }
         };
         let service = json!({
             "kind": "Service", "apiVersion": "v1", "metadata": { "name": "s" },
             "spec": { "clusterIP": "10.96.7.7", "ports": [{ "port": 80 }] },
         });
-        let path = "/api/v1/namespaces/default/services";
-        assert_eq!(call(&server, root(), Method::POST, path, &[], service).await.code, 201);
-        tokio::time::timeout(Duration::from_secs(10), until(200)).await.unwrap();
-        let path = "/api/v1/namespaces/default/services/s";
-        assert_eq!(call(&server, root(), Method::DELETE, path, &[], Value::Null).await.code, 200);
-        tokio::time::timeout(Duration::from_secs(10), until(404)).await.unwrap();
+        let (services, path) = ("/api/v1/namespaces/default/services", "/api/v1/namespaces/default/services/s");
+        assert_eq!(ask(Method::POST, services, service.clone()).await.code, 201);
+        let made = ask(Method::GET, address, Value::Null).await;
+        assert_eq!(made.code, 200, "at once");
+        assert!(made.json()["metadata"]["uid"].is_string());
+        assert_eq!(made.json()["spec"]["parentRef"]["name"], "s");
+        // Somebody removes it; it belongs there.
+        assert_eq!(ask(Method::DELETE, address, Value::Null).await.code, 200);
+        let comes_back = async {
+            while ask(Method::GET, address, Value::Null).await.code != 200 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), comes_back).await.unwrap();
+        // Nobody else gets the address.
+        let mut second = service;
+        second["metadata"]["name"] = json!("t");
+        assert_eq!(ask(Method::POST, services, second).await.code, 422);
+        assert_eq!(ask(Method::DELETE, path, Value::Null).await.code, 200);
+        assert_eq!(ask(Method::GET, address, Value::Null).await.code, 404, "at once");
     }
 }

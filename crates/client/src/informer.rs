@@ -11,12 +11,14 @@
 mod any;
 mod index;
 mod interner;
+mod kept;
 mod reflector;
 mod store;
 
 use crate::{Key, Queue};
 use component_base::Context;
 use kube::Resource;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -31,12 +33,12 @@ pub use interner::Interner;
 
 /// What can be watched: a kind known at compile time, or its metadata alone (`PartialObjectMeta<Pod>`).
 pub trait Watched:
-    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
 {
 }
 
 impl<K> Watched for K where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
 {
 }
 
@@ -135,6 +137,12 @@ impl Informers {
     pub fn sharing(mut self, interner: &Interner) -> Self {
         self.interner = interner.clone();
         self
+    }
+
+    /// Others that end with this context, over the same client and with the same objects in common.
+    #[must_use]
+    pub fn within(&self, context: &Context) -> Self {
+        Self::new(self.client.clone(), context).sharing(&self.interner)
     }
 
     /// The informer of all objects of a kind; its watch starts with the first call.

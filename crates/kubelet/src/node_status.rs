@@ -44,6 +44,9 @@ pub(crate) const MAX_PODS: u64 = 110;
 /// The conditions that this kubelet decides.
 const OWN_CONDITIONS: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
 
+/// What this kubelet can do that not all can (`nodedeclaredfeatures`): there is no CPU manager in the way of a resize.
+const DECLARED_FEATURES: [&str; 1] = ["GuaranteedQoSPodCPUResize"];
+
 /// Keeps the node's object.
 pub(crate) struct Reporter {
     context: Context,
@@ -301,6 +304,7 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
     let mut capacity = old.capacity.clone().unwrap_or_default();
     capacity.extend(own);
     NodeStatus {
+        declared_features: Some(DECLARED_FEATURES.map(str::to_owned).to_vec()),
         addresses: Some(vec![
             NodeAddress { type_: "InternalIP".to_owned(), address: machine.address.to_string() },
             NodeAddress { type_: "Hostname".to_owned(), address: facts.config.node_name.clone() },
@@ -361,6 +365,7 @@ fn patch(old: &NodeStatus, new: &NodeStatus) -> serde_json::Value {
         "allocatable": allocatable,
         "capacity": new.capacity,
         "conditions": own.collect::<Vec<_>>(),
+        "declaredFeatures": new.declared_features,
         "images": new.images,
         "nodeInfo": new.node_info,
     }})

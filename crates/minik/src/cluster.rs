@@ -31,7 +31,7 @@ use apiserver::Server;
 use apiserver::auth::UserInfo;
 pub use builder::{Builder, Ingress, OnStep, WrapClient};
 use client::Informers;
-use component_base::Context;
+use component_base::{Context, Health};
 use component_base::logging::chain;
 pub(crate) use network::remove as remove_service_rules;
 use runtime::{ImageService, RuntimeService};
@@ -39,6 +39,7 @@ use runtime_docker::DockerRuntime;
 pub use service_range::Range as ServiceRange;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::Storage;
 use tokio::sync::Semaphore;
@@ -70,6 +71,8 @@ struct RunningServer {
     storage: Arc<dyn Storage>,
     nodes: Arc<Nodes>,
     pki: Pki,
+    /// Whether the scheduler and the controllers run.
+    health: Health,
     port: u16,
 }
 
@@ -179,7 +182,8 @@ impl Cluster {
         let context = self.context.child();
         let client = self.client_of("system:kube-scheduler");
         let config = scheduler::Config { configuration, interner: self.interner.clone() };
-        spawn("scheduler", &context, scheduler::run(context.clone(), client, config));
+        let ended = self.watched("scheduler");
+        spawn("scheduler", &context, scheduler::run(context.clone(), client, config), ended);
         self.components.push(context);
 
         let context = self.context.child();
@@ -191,7 +195,8 @@ impl Cluster {
             token_key: Some(controller_manager::SigningKey(self.server.pki.token_key.clone())),
             ..controller_manager::Config::new(self.server.pki.ca.cert.clone())
         };
-        spawn("controller-manager", &context, controller_manager::run(context.clone(), client, config));
+        let ended = self.watched("controller-manager");
+        spawn("controller-manager", &context, controller_manager::run(context.clone(), client, config), ended);
         self.components.push(context);
     }
 
@@ -214,6 +219,17 @@ impl Cluster {
         self.components.push(context);
     }
 
+    /// A component whose health can be asked for until it tells that it has ended.
+    fn watched(&self, name: &'static str) -> impl FnOnce() + Send + use<> {
+        let runs = Arc::new(AtomicBool::new(true));
+        let running = runs.clone();
+        self.server.health.register(name, move || match running.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err(format!("the {name} has ended")),
+        });
+        move || runs.store(false, Ordering::Release)
+    }
+
     fn start_node(&mut self, config: kubelet::Config) {
         let context = self.context.child();
         let config = kubelet::Config { interner: self.interner.clone(), ..config };
@@ -222,7 +238,7 @@ impl Cluster {
         let client = client::connection::for_component(dial, "default", self.node_requests.clone(), 1);
         let nodes = self.server.nodes.clone();
         let ready = move |server| nodes.insert(name, server);
-        spawn("kubelet", &context, kubelet::run(context.clone(), client, config, ready));
+        spawn("kubelet", &context, kubelet::run(context.clone(), client, config, ready), || ());
         self.components.push(context);
     }
 
@@ -336,11 +352,13 @@ fn spawn<E: std::error::Error + 'static>(
     name: &'static str,
     context: &Context,
     component: impl Future<Output = Result<(), E>> + Send + 'static,
+    ended: impl FnOnce() + Send + 'static,
 ) {
     context.shutdown.spawn(async move {
         if let Err(error) = component.await {
             tracing::error!("{name} ended: {}", chain(&error));
         }
+        ended();
     });
 }
 

@@ -24,11 +24,7 @@ pub fn scopes(spec: &Value) -> impl Iterator<Item = Scope<'_>> {
     let plain = spec["scopes"].as_array().into_iter().flatten();
     let plain = plain.filter_map(Value::as_str).map(|name| Scope { name, operator: "Exists", values: &[] });
     let selected = spec["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
-    plain.chain(selected.map(|expression| Scope {
-        name: expression["scopeName"].as_str().unwrap_or_default(),
-        operator: expression["operator"].as_str().unwrap_or_default(),
-        values: expression["values"].as_array().map(Vec::as_slice).unwrap_or_default(),
-    }))
+    plain.chain(selected.map(Scope::of))
 }
 
 /// Whether an object is one that a quota with this spec counts.
@@ -36,8 +32,20 @@ pub fn matches(kind: Kind<'_>, spec: &Value, object: &Value) -> bool {
     scopes(spec).all(|scope| scope.holds(kind, object))
 }
 
+impl<'a> Scope<'a> {
+    /// The condition that a `ScopedResourceSelectorRequirement` says.
+    pub fn of(expression: &'a Value) -> Self {
+        Self {
+            name: expression["scopeName"].as_str().unwrap_or_default(),
+            operator: expression["operator"].as_str().unwrap_or_default(),
+            values: expression["values"].as_array().map(Vec::as_slice).unwrap_or_default(),
+        }
+    }
+}
+
 impl Scope<'_> {
-    fn holds(&self, kind: Kind<'_>, object: &Value) -> bool {
+    /// Whether it holds for an object.
+    pub fn holds(&self, kind: Kind<'_>, object: &Value) -> bool {
         if kind.is_claims() {
             return self.name == "VolumeAttributesClass" && self.holds_for_claim(object);
         }

@@ -1,6 +1,6 @@
-//! Who may approve and sign certificates for a signer, and what must not be asked of one.
+//! Who may approve and sign certificates for a signer, or vouch for it, and what must not be asked of one.
 //!
-//! **Upstream**: `plugin/pkg/admission/certificates/{approval,signing,subjectrestriction}`.
+//! **Upstream**: `plugin/pkg/admission/certificates/{approval,signing,ctbattest,subjectrestriction}`.
 
 use super::refusal::{forbidden, is_about};
 use super::{Attributes, Operation, Plugin};
@@ -16,6 +16,7 @@ use x509_parser::prelude::FromDer as _;
 
 const GROUP: &str = "certificates.k8s.io";
 const REQUESTS: &str = "certificatesigningrequests";
+const BUNDLES: &str = "clustertrustbundles";
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 /// `approve` on the signer is needed to change an approval.
@@ -27,7 +28,7 @@ impl Plugin for CertificateApproval {
     }
 
     fn validate(&self, attributes: &mut Attributes<'_>, request: Option<&Value>) -> Result<(), Status> {
-        if !is_update_of(attributes, "approval") || may(&*self.0, attributes, "approve") {
+        if !is_update_of(attributes, "approval") || may(&*self.0, attributes, signer(attributes), "approve") {
             return Ok(());
         }
         let why = format!("user not permitted to approve requests with signerName {:?}", signer(attributes));
@@ -50,11 +51,31 @@ impl Plugin for CertificateSigning {
         }
         let unchanged = old["status"]["certificate"] == new["status"]["certificate"]
             && old["status"]["conditions"] == new["status"]["conditions"];
-        if unchanged || may(&*self.0, attributes, "sign") {
+        if unchanged || may(&*self.0, attributes, signer(attributes), "sign") {
             return Ok(());
         }
         let why = format!("user not permitted to sign requests with signerName {:?}", signer(attributes));
         Err(forbidden(attributes, request, &why))
+    }
+}
+
+/// `attest` on the signer is needed to say which authorities are its own. (The kind is a beta API: where it is served.)
+pub(super) struct ClusterTrustBundleAttest(pub(super) Arc<dyn Authorizer>);
+
+impl Plugin for ClusterTrustBundleAttest {
+    fn name(&self) -> &'static str {
+        "ClusterTrustBundleAttest"
+    }
+
+    fn validate(&self, attributes: &mut Attributes<'_>, bundle: Option<&Value>) -> Result<(), Status> {
+        let Some(new) = bundle.filter(|_| is_about(attributes, GROUP, BUNDLES)) else { return Ok(()) };
+        let signer = new["spec"]["signerName"].as_str().unwrap_or_default();
+        let same = attributes.old.is_some_and(|old| old["spec"] == new["spec"]);
+        if signer.is_empty() || same || may(&*self.0, attributes, signer, "attest") {
+            return Ok(());
+        }
+        let why = format!("user not permitted to attest for signerName {signer:?}");
+        Err(forbidden(attributes, bundle, &why))
     }
 }
 
@@ -92,8 +113,7 @@ fn signer<'a>(attributes: &Attributes<'a>) -> &'a str {
 }
 
 /// Whether the user holds a verb on the signer, or on all signers of its domain.
-fn may(authorizer: &dyn Authorizer, attributes: &Attributes<'_>, verb: &str) -> bool {
-    let signer = signer(attributes);
+fn may(authorizer: &dyn Authorizer, attributes: &Attributes<'_>, signer: &str, verb: &str) -> bool {
     let domain = format!("{}/*", signer.split('/').next().unwrap_or_default());
     [signer, &domain].into_iter().any(|name| {
         let action = Action { name, ..Action::on(attributes.user, verb, GROUP, "signers") };

@@ -1,7 +1,9 @@
 //! THE LIST: every admission plugin, in upstream's order, one file each; and which of them are on.
 
 use super::always_pull_images::AlwaysPullImages;
-use super::certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction};
+use super::certificates::{
+    CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest,
+};
 use super::chain::Step;
 use super::default_storage_class::{DefaultIngressClass, DefaultStorageClass};
 use super::default_toleration_seconds::DefaultTolerationSeconds;
@@ -12,6 +14,7 @@ use super::limit_ranger::LimitRanger;
 use super::namespace_lifecycle::NamespaceLifecycle;
 use super::node_restriction::NodeRestriction;
 use super::persistent_volume_claim_resize::PersistentVolumeClaimResize;
+use super::pod_resize::{NodeDeclaredFeatureValidator, PodResizeValidator};
 use super::pod_security::PodSecurity;
 use super::pod_topology_labels::PodTopologyLabels;
 use super::priority::Priority;
@@ -21,7 +24,7 @@ use super::runtime_class::RuntimeClass;
 use super::service_account::ServiceAccount;
 use super::storage_object_in_use_protection::StorageObjectInUseProtection;
 use super::taint_nodes_by_condition::TaintNodesByCondition;
-use super::{Chain, Exemptions, Outsider, Plugin};
+use super::{Chain, Configuration, Outsider, Plugin};
 use crate::auth::Authorizer;
 use std::sync::Arc;
 
@@ -40,8 +43,8 @@ pub struct Choice {
     pub enabled: Vec<String>,
     /// Off.
     pub disabled: Vec<String>,
-    /// Whom `PodSecurity` does not concern.
-    pub pod_security: Exemptions,
+    /// What they are told. **Upstream**: `--admission-control-config-file`.
+    pub configuration: Configuration,
 }
 
 /// The names make no sense.
@@ -78,7 +81,7 @@ pub fn chain(
         Arc::new(NodeRestriction),
         Arc::new(TaintNodesByCondition),
         Arc::new(AlwaysPullImages),
-        Arc::new(PodSecurity::new(choice.pod_security.clone())),
+        Arc::new(PodSecurity::new(choice.configuration.pod_security.clone())),
         Arc::new(Priority),
         Arc::new(DefaultTolerationSeconds),
         Arc::new(ExtendedResourceToleration),
@@ -88,14 +91,17 @@ pub fn chain(
         Arc::new(RuntimeClass),
         Arc::new(CertificateApproval(Arc::clone(authorizer))),
         Arc::new(CertificateSigning(Arc::clone(authorizer))),
+        Arc::new(ClusterTrustBundleAttest(Arc::clone(authorizer))),
         Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass),
         Arc::new(DenyServiceExternalIPs),
         Arc::new(PodTopologyLabels),
+        Arc::new(NodeDeclaredFeatureValidator),
+        Arc::new(PodResizeValidator),
     ];
     let mut list: Vec<Step> = plugins.into_iter().map(Step::Plugin).collect();
     list.extend(outsiders.into_iter().map(Step::Outsider));
-    list.push(Step::Plugin(Arc::new(ResourceQuota)));
+    list.push(Step::Plugin(Arc::new(ResourceQuota::new(choice.configuration.limited.clone()))));
     let flags =
         [("enable-admission-plugins", &choice.enabled), ("disable-admission-plugins", &choice.disabled)];
     for (flag, names) in flags {

@@ -17,6 +17,7 @@ use api::meta;
 use api::status::Status;
 use checks::{Pod, Violations};
 use policy::{Level, Policy, Standard};
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,28 +26,41 @@ const MAX_PODS: usize = 3000;
 /// Subresources of pods that change nothing a level is about.
 const IGNORED: [&str; 8] = ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
 
-/// Whom the standards do not concern. **Upstream**: `PodSecurityConfiguration.exemptions`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exemptions {
+/// Whom the standards do not concern.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Exemptions {
     /// Users by name.
-    pub usernames: Vec<String>,
+    pub(super) usernames: Vec<String>,
     /// Namespaces by name.
-    pub namespaces: Vec<String>,
+    pub(super) namespaces: Vec<String>,
     /// RuntimeClasses by name.
-    pub runtime_classes: Vec<String>,
+    pub(super) runtime_classes: Vec<String>,
+}
+
+/// **Upstream**: `PodSecurityConfiguration`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Configuration {
+    #[serde(rename = "apiVersion")]
+    _version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    /// What a namespace without labels has.
+    pub(super) defaults: Policy,
+    pub(super) exemptions: Exemptions,
 }
 
 /// The plugin.
 #[derive(Default)]
 pub(super) struct PodSecurity {
-    /// What a namespace without labels has: everything allowed.
     defaults: Policy,
     exemptions: Exemptions,
 }
 
 impl PodSecurity {
-    pub(super) fn new(exemptions: Exemptions) -> Self {
-        Self { defaults: Policy::default(), exemptions }
+    pub(super) fn new(configuration: Configuration) -> Self {
+        Self { defaults: configuration.defaults, exemptions: configuration.exemptions }
     }
 }
 

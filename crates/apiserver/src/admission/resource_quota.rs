@@ -9,14 +9,37 @@ use super::refusal::forbidden;
 use super::{Attributes, Companion, Operation, Plugin};
 use api::meta;
 use api::pod::ResourceList;
-use api::quota::{self, Kind, Write, amounts};
+use api::quota::{self, Kind, Scope, Write, amounts};
 use api::status::Status;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// What may only be used where a quota counts it. **Upstream**: `LimitedResource`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Limited {
+    #[serde(rename = "apiGroup")]
+    group: String,
+    resource: String,
+    /// Parts of names under which quotas count.
+    match_contains: Vec<String>,
+    /// `scopeName`, `operator`, `values` each.
+    match_scopes: Vec<Value>,
+}
+
 /// The plugin.
-pub(super) struct ResourceQuota;
+#[derive(Default)]
+pub(super) struct ResourceQuota {
+    limited: Vec<Limited>,
+}
+
+impl ResourceQuota {
+    pub(super) fn new(limited: Vec<Limited>) -> Self {
+        Self { limited }
+    }
+}
 
 impl Plugin for ResourceQuota {
     fn name(&self) -> &'static str {
@@ -37,11 +60,12 @@ impl Plugin for ResourceQuota {
             return Ok(());
         }
         let quotas = attributes.lookup.list("", "resourcequotas", attributes.namespace);
-        if quotas.is_empty() {
+        if quotas.is_empty() && self.limited.is_empty() {
             return Ok(());
         }
         let old = attributes.old.filter(|_| attributes.operation == Operation::Update);
-        match charge(kind, &quotas, object, old, attributes.now) {
+        let limits = Limits { kind, limited: &self.limited };
+        match charge(limits, &quotas, object, old, attributes.now) {
             Ok(charged) => {
                 attributes.outcome.companions.extend(charged.into_iter().map(Companion::quota));
                 Ok(())
@@ -118,20 +142,69 @@ impl<'a> Interested<'a> {
     }
 }
 
+/// A kind, and what of it needs a quota.
+#[derive(Clone, Copy)]
+struct Limits<'a> {
+    kind: Kind<'a>,
+    limited: &'a [Limited],
+}
+
+impl Limits<'_> {
+    /// Why the object may not be, if it uses what no quota counts.
+    fn uncovered(
+        self,
+        quotas: &[Arc<Value>],
+        interested: &[Interested<'_>],
+        object: &Value,
+        usage: &ResourceList,
+    ) -> Option<String> {
+        let kind = self.kind;
+        let is_limited = |name: &str| {
+            let own = self.limited.iter().filter(|l| l.group == kind.group && l.resource == kind.plural);
+            own.flat_map(|limited| &limited.match_contains).any(|part| name.contains(part.as_str()))
+        };
+        let is_counted = |name: &String| interested.iter().any(|quota| quota.measured.contains(name));
+        let used = usage.iter().filter(|(_, amount)| !amount.is_zero() && !amount.is_negative());
+        let names: Vec<&str> = used
+            .filter(|(name, _)| is_limited(name) && !is_counted(name))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !names.is_empty() {
+            return Some(format!("insufficient quota to consume: {}", names.join(",")));
+        }
+        let counts = |scope: &Scope<'_>| {
+            quotas.iter().flat_map(|quota| quota::scopes(&quota["spec"])).any(|other| {
+                other.name == scope.name && other.holds(kind, object)
+            })
+        };
+        let scopes = self.limited.iter().flat_map(|limited| limited.match_scopes.iter().map(Scope::of));
+        let missing: Vec<String> = scopes
+            .filter(|scope| scope.holds(kind, object) && !counts(scope))
+            .map(|scope| {
+                let values: Vec<&str> = scope.values.iter().filter_map(Value::as_str).collect();
+                format!("{{{} {} [{}]}}", scope.name, scope.operator, values.join(" "))
+            })
+            .collect();
+        (!missing.is_empty())
+            .then(|| format!("insufficient quota to match these scopes: [{}]", missing.join(" ")))
+    }
+}
+
 /// The quotas that change with the object, or why it may not be.
 fn charge(
-    kind: Kind<'_>,
+    limits: Limits<'_>,
     quotas: &[Arc<Value>],
     object: &Value,
     old: Option<&Value>,
     now: Timestamp,
 ) -> Result<Vec<Value>, String> {
+    let kind = limits.kind;
     let interested: Vec<Interested<'_>> =
         quotas.iter().filter_map(|quota| Interested::of(kind, quota, object)).collect();
     if let Some(why) = interested.iter().find_map(|quota| quota.obstacle(kind, object)) {
         return Err(why);
     }
-    if interested.is_empty() {
+    if interested.is_empty() && limits.limited.is_empty() {
         return Ok(Vec::new());
     }
     let usage = kind.usage(object, now);
@@ -139,6 +212,11 @@ fn charge(
         Some(old) => increase(&usage, &kind.usage(old, now)),
         None => usage.clone(),
     };
+    if more.values().any(|amount| !amount.is_zero())
+        && let Some(why) = limits.uncovered(quotas, &interested, object, &usage)
+    {
+        return Err(why);
+    }
     let mut charged = Vec::new();
     for quota in &interested {
         let counted = old.is_some_and(|old| quota::matches(kind, &quota.quota["spec"], old));
@@ -180,7 +258,7 @@ mod tests {
         new: &Value,
         old: Option<&Value>,
     ) -> Result<Vec<Value>, String> {
-        let charged = charge(kind, quotas, new, old, Timestamp::UNIX_EPOCH)?;
+        let charged = charge(Limits { kind, limited: &[] }, quotas, new, old, Timestamp::UNIX_EPOCH)?;
         Ok(charged.into_iter().map(|quota| quota["status"]["used"].clone()).collect())
     }
 
@@ -252,5 +330,37 @@ mod tests {
         let quotas = [Arc::new(scoped)];
         assert_eq!(charged(PODS, &quotas, &pod("1"), None), Ok(vec![]));
         assert!(charged(PODS, &quotas, &json!({"spec": {"containers": [{"name": "c"}]}}), None).is_err());
+    }
+
+    #[test]
+    fn what_is_limited_needs_a_quota_that_counts_it() {
+        let limited = |text: Value| -> Vec<Limited> { serde_json::from_value(text).unwrap() };
+        let by_name = limited(json!([{"resource": "pods", "matchContains": ["requests.cpu"]}]));
+        let by_scope = limited(json!([{"resource": "pods", "matchScopes": [
+            {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]},
+        ]}]));
+        let cpu = quota("q", json!({"requests.cpu": "9"}), json!({"requests.cpu": "0"}));
+        let mut scoped = quota("q", json!({"pods": "9"}), json!({"pods": "0"})).as_ref().clone();
+        scoped["spec"]["scopeSelector"]["matchExpressions"] =
+            json!([{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]);
+        let scoped = Arc::new(scoped);
+        let mut high = pod("1");
+        high["spec"]["priorityClassName"] = json!("high");
+        for (limited, quotas, object, why) in [
+            (&by_name, vec![], pod("1"), Some("insufficient quota to consume: requests.cpu")),
+            (&by_name, vec![cpu], pod("1"), None),
+            (&by_name, vec![], json!({"spec": {"containers": [{"name": "c"}]}}), None),
+            (&by_scope, vec![], pod("1"), None),
+            (
+                &by_scope,
+                vec![],
+                high.clone(),
+                Some("insufficient quota to match these scopes: [{PriorityClass In [high]}]"),
+            ),
+            (&by_scope, vec![scoped], high, None),
+        ] {
+            let result = charge(Limits { kind: PODS, limited }, &quotas, &object, None, Timestamp::UNIX_EPOCH);
+            assert_eq!(result.err().as_deref(), why);
+        }
     }
 }

@@ -288,3 +288,68 @@ fn nobody_grants_what_he_does_not_have() {
     let case = Case { operation: Operation::Update, old: Some(wide.clone()), ..case };
     assert!(case.run(Some(wide)).is_ok());
 }
+
+#[test]
+fn a_pod_is_not_resized_beyond_its_node() {
+    let pod = |cpu: &str, generation: i64| {
+        json!({
+            "metadata": { "name": "p", "generation": generation }, "status": { "qosClass": "Guaranteed" },
+            "spec": { "nodeName": "node", "serviceAccountName": "default", "containers": [
+                { "name": "c", "resources": { "requests": { "cpu": cpu, "memory": "1Gi" } } },
+            ] },
+        })
+    };
+    let node = |os: &str, features: Value| {
+        json!({
+            "metadata": { "name": "node", "labels": { "kubernetes.io/os": os } },
+            "status": { "allocatable": { "cpu": "2", "memory": "4Gi" }, "declaredFeatures": features },
+        })
+    };
+    let able = || json!(["GuaranteedQoSPodCPUResize"]);
+    let forbidden = |why: &str| Some(format!("pods \"p\" is forbidden: {why}"));
+    for (node, new, why) in [
+        (Some(node("linux", able())), pod("2", 2), None),
+        (Some(node("linux", json!([]))), pod("4", 1), None),
+        (None, pod("2", 2), forbidden("node \"node\" not found")),
+        (
+            Some(node("linux", able())),
+            pod("2500m", 2),
+            forbidden("Node didn't have enough allocatable resources: cpu, requested: 2500, allocatable: 2000"),
+        ),
+        (
+            Some(node("windows", able())),
+            pod("2", 2),
+            forbidden("pod resize is only supported on linux nodes, node \"node\" is \"windows\""),
+        ),
+        (
+            Some(node("linux", json!([]))),
+            pod("2", 2),
+            forbidden(
+                "pod update requires features GuaranteedQoSPodCPUResize which are not available on node \"node\"",
+            ),
+        ),
+    ] {
+        let lookup = node.into_iter().fold(Fake::namespace(), |fake, node| fake.with("nodes", node));
+        let (operation, old) = (Operation::Update, Some(pod("1", 1)));
+        let case = Case { operation, subresource: "resize", name: "p", old, lookup, ..Case::create("Pod", "pods", "n") };
+        assert_eq!(case.run(Some(new)).err().map(|status| status.message), why);
+    }
+}
+
+#[test]
+fn who_vouches_for_a_signer_must_be_allowed_to() {
+    let scope = Scope::Cluster;
+    let resource = Resource::new("certificates.k8s.io", "v1beta1", "ClusterTrustBundle", "clustertrustbundles", "", scope);
+    let case = Case { resource, ..Case::create("", "", "") };
+    let bundle = |signer: &str| json!({ "metadata": { "name": "b" }, "spec": { "signerName": signer } });
+    assert!(case.run(Some(bundle(""))).is_ok());
+    assert_eq!(
+        case.refusal(Some(bundle("example.com/x"))),
+        (
+            403,
+            "clustertrustbundles.certificates.k8s.io \"b\" is forbidden: user not permitted to attest for \
+             signerName \"example.com/x\""
+                .to_owned()
+        )
+    );
+}

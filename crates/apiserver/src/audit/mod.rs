@@ -11,11 +11,12 @@ mod policy;
 mod record;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use crate::auth::Action;
 use crate::config::Options;
 use crate::error::Error;
-use component_base::Clock;
+use component_base::{Clock, Context};
 use log::Log;
 use policy::{Level, Policy};
 pub(crate) use record::{Origin, Record};
@@ -58,21 +59,28 @@ pub(super) const BODIES: &str = "\0";
 /// The audit log of a server.
 pub(crate) struct Audit {
     policy: Policy,
-    log: Log,
+    log: Option<Log>,
+    webhook: Option<webhook::Sender>,
     clock: Clock,
 }
 
 impl Audit {
     /// As the options say; `None`: nothing is recorded.
-    pub(crate) fn open(options: &Options, clock: &Clock) -> Result<Option<Arc<Self>>, Error> {
-        let audit = &options.audit;
-        let (Some(file), Some(path)) = (&audit.policy_file, &audit.log_path) else { return Ok(None) };
+    pub(crate) fn open(options: &Options, context: &Context) -> Result<Option<Arc<Self>>, Error> {
+        let (audit, clock) = (&options.audit, &context.clock);
+        let Some(file) = audit.policy_file.as_ref().filter(|_| audit.has_backend()) else { return Ok(None) };
         let text = std::fs::read_to_string(file).map_err(|error| Error::File(file.clone(), error))?;
         let policy = Policy::parse(&text).map_err(|why| {
             Error::Configuration(format!("invalid audit policy in {}: {why}", file.display()))
         })?;
-        let log = Log::open(path, audit, clock.clone()).map_err(|error| Error::File(path.clone(), error))?;
-        Ok(Some(Arc::new(Self { policy, log, clock: clock.clone() })))
+        let log = audit.log_path.as_ref().map(|path| {
+            Log::open(path, audit, clock.clone()).map_err(|error| Error::File(path.clone(), error))
+        });
+        let webhook = audit.webhook.file.as_ref().map(|file| {
+            webhook::Sender::start(file, &audit.webhook, context).map_err(Error::Configuration)
+        });
+        let (log, webhook) = (log.transpose()?, webhook.transpose()?);
+        Ok(Some(Arc::new(Self { policy, log, webhook, clock: clock.clone() })))
     }
 
     /// The record of a request, if the policy wants one.
@@ -85,6 +93,18 @@ impl Audit {
         let verdict = self.policy.verdict(action);
         (verdict.level != Level::None)
             .then(|| Record::new(Arc::clone(self), verdict, action, origin, Arc::clone(annotations)))
+    }
+
+    /// Hands a record to whoever keeps them.
+    fn write(&self, record: Value) {
+        if let Some(log) = &self.log {
+            let mut line = record.to_string();
+            line.push('\n');
+            log.write(line.as_bytes());
+        }
+        if let Some(webhook) = &self.webhook {
+            webhook.push(record);
+        }
     }
 }
 

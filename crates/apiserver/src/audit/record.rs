@@ -197,9 +197,7 @@ impl Record {
             event.insert("annotations".to_owned(), Value::Object(told));
         }
         drop(annotations);
-        let mut line = Value::Object(event).to_string();
-        line.push('\n');
-        self.audit.log.write(line.as_bytes());
+        self.audit.write(Value::Object(event));
     }
 }
 

@@ -1,9 +1,10 @@
 //! Records of real requests.
 
 use crate::auth::UserInfo;
+use crate::auth::configuration::tests::kubeconfig;
 use crate::config::{Config, Options};
 use crate::server::Server;
-use crate::server::testing::{Pki, call, config, exchange, memory, root};
+use crate::server::testing::{Pki, Service, call, config, exchange, memory, root};
 use component_base::Context;
 use http::Method;
 use serde_json::{Value, json};
@@ -28,11 +29,15 @@ rules:
 ";
 
 async fn server(folder: &TempDir) -> Arc<Server> {
+    started(folder, &[("audit-log-path", &folder.path().join("audit.log").to_string_lossy())]).await
+}
+
+async fn started(folder: &TempDir, flags: &[(&str, &str)]) -> Arc<Server> {
     let policy = folder.path().join("policy.yaml");
     fs::write(&policy, POLICY).unwrap();
     let mut options = Options::default();
     options.set("audit-policy-file", &policy.to_string_lossy()).unwrap();
-    options.set("audit-log-path", &folder.path().join("audit.log").to_string_lossy()).unwrap();
+    flags.iter().for_each(|(flag, value)| options.set(flag, value).unwrap());
     let config = Config { options, ..config(&Pki::new(), None) };
     Server::start(memory().await, Context::system(), config).await.unwrap()
 }
@@ -139,4 +144,44 @@ async fn what_is_far_from_the_chain_annotates_the_record_too() {
     assert!(issued.as_str().is_some_and(|id| id.starts_with("JTI=")), "{records:?}");
     let token = answer.json()["status"]["token"].as_str().unwrap().to_owned();
     assert!(records.iter().all(|record| !record.to_string().contains(&token)));
+}
+
+#[tokio::test]
+async fn a_webhook_is_sent_records_some_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, mut lists) = tokio::sync::mpsc::unbounded_channel();
+    let service = Service::start(|_| {
+        Arc::new(move |_: &str, list| {
+            let _ = sender.send(list);
+            // What it answers does not matter.
+            Value::Null
+        })
+    })
+    .await;
+    let file = kubeconfig(&service, &folder);
+    let flags = [
+        ("audit-webhook-config-file", &*file.to_string_lossy()),
+        ("audit-webhook-batch-max-size", "2"),
+        ("audit-webhook-batch-max-wait", "1h"),
+    ];
+    let server = started(&folder, &flags).await;
+    let path = "/api/v1/namespaces/default/secrets";
+    for name in ["a", "b", "c"] {
+        let secret = json!({ "kind": "Secret", "apiVersion": "v1", "metadata": { "name": name } });
+        assert_eq!(call(&server, root(), Method::POST, path, &[], secret).await.code, 201);
+    }
+    let names = |list: &Value| -> Vec<Value> {
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|item| item["objectRef"]["name"].clone()).collect()
+    };
+    let mut next = async || {
+        tokio::time::timeout(std::time::Duration::from_secs(30), lists.recv()).await.unwrap().unwrap()
+    };
+    let list = next().await;
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("EventList"), &json!("audit.k8s.io/v1")));
+    assert_eq!(names(&list), ["a", "b"]);
+    assert_eq!(list["items"][0]["stage"], "ResponseComplete");
+    // The third is not due for long, but the server ends.
+    server.context.shutdown.trigger();
+    assert_eq!(names(&next().await), ["c"]);
 }

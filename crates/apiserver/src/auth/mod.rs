@@ -24,7 +24,7 @@ mod tests;
 pub mod token;
 mod token_webhook;
 mod user;
-mod webhook;
+pub(crate) mod webhook;
 
 pub use authenticator::Authenticator;
 pub use authorizer::{Action, Authorizer, Decision};

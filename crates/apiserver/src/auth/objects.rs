@@ -25,9 +25,8 @@ impl Objects for Registry {
         let Some(index) = labels.iter().position(|label| *label == "spec.nodeName") else {
             return Vec::new();
         };
-        let on_node = |value: Option<&Box<str>>| value.is_some_and(|value| **value == *node);
         let snapshot = store.snapshot();
-        let pods = snapshot.namespace(namespace).filter(|pod| on_node(pod.fields().get(index)));
+        let pods = snapshot.namespace(namespace).filter(|pod| pod.field(index) == Some(node));
         pods.map(|pod| Arc::new(pod.to_value())).collect()
     }
 }

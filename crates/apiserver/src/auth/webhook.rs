@@ -1,4 +1,4 @@
-//! A remote service that is asked about tokens or about rights, as a kubeconfig file describes it.
+//! A remote service that is asked about tokens or about rights, or is told what was done, as a kubeconfig file describes it.
 //!
 //! **Contract**: what fails in a way that may pass is tried again; answers are remembered for as long as configured.
 //! **Upstream**: `k8s.io/apiserver/pkg/util/webhook`, `plugin/pkg/{authenticator/token,authorizer}/webhook`.
@@ -46,17 +46,18 @@ struct Named {
 }
 
 /// A remote service.
-pub(super) struct Webhook {
+pub(crate) struct Webhook {
     server: String,
     authorization: Option<String>,
     outbound: Outbound,
     timeout: Duration,
+    first_pause: Duration,
     clock: Clock,
 }
 
 impl Webhook {
     /// As the file says.
-    pub(super) fn open(file: &Path, timeout: Duration, clock: Clock) -> Result<Self, String> {
+    pub(crate) fn open(file: &Path, timeout: Duration, clock: Clock) -> Result<Self, String> {
         let named = |why: String| format!("{}: {why}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
         let folder = file.parent().unwrap_or(Path::new("."));
@@ -127,13 +128,24 @@ impl Webhook {
             insecure: false,
         };
         let outbound = Outbound::new(&tls).map_err(|error| Chain(&error).to_string())?;
-        Ok(Self { server, authorization, outbound, timeout, clock })
+        Ok(Self { server, authorization, outbound, timeout, first_pause: FIRST_PAUSE, clock })
+    }
+
+    /// The same with another pause before it is tried again.
+    pub(crate) fn first_pause(self, first_pause: Duration) -> Self {
+        Self { first_pause, ..self }
     }
 
     /// Sends a review and returns it with its answer.
     pub(super) async fn ask(&self, review: &Value) -> Result<Value, String> {
-        let body = Bytes::from(review.to_string());
-        let mut pause = FIRST_PAUSE;
+        let answer = self.send(review).await?;
+        serde_json::from_slice(&answer).map_err(|error| error.to_string())
+    }
+
+    /// Sends an object; the answer is whatever it is.
+    pub(crate) async fn send(&self, object: &Value) -> Result<Bytes, String> {
+        let body = Bytes::from(object.to_string());
+        let mut pause = self.first_pause;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -145,7 +157,7 @@ impl Webhook {
             }
             let failure = match self.outbound.send(request, body.clone(), self.timeout).await {
                 Ok(answer) if (200..300).contains(&answer.code) => {
-                    return serde_json::from_slice(&answer.body).map_err(|error| error.to_string());
+                    return Ok(answer.body);
                 }
                 Ok(answer) if answer.code == 429 || answer.code >= 500 => {
                     format!("it answers {}", answer.code)

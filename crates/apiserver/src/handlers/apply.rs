@@ -85,7 +85,7 @@ impl Change for Applying<'_> {
             }
         };
         let object = merging.finish(elsewhere)?;
-        let decoded = decode::patched(version, object, self.validation)?;
+        let decoded = decode::patched(version, object, self.validation, &[])?;
         self.warnings = decoded.warnings;
         version.to_stored(decoded.value).await
     }

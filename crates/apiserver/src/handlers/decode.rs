@@ -139,8 +139,13 @@ fn built_in(resource: &Resource, media: Media, body: &[u8]) -> Result<(Value, Pr
     Ok((check_kind(resource, value)?, problems))
 }
 
-/// Checks an object that a patch made.
-pub fn patched(version: &Version, value: Value, validation: FieldValidation) -> Result<Decoded, Status> {
+/// Checks an object that a patch made, whose own text has these problems.
+pub fn patched(
+    version: &Version,
+    value: Value,
+    validation: FieldValidation,
+    found: &[String],
+) -> Result<Decoded, Status> {
     let invalid = |value: &Value, text: &str| {
         let errors: ErrorList = vec![Error::invalid(&Path::new("patch"), value.to_string(), text)];
         Status::invalid("", "", "", &errors)
@@ -153,7 +158,8 @@ pub fn patched(version: &Version, value: Value, validation: FieldValidation) -> 
         }
         None => match_strictly(version.resource(), value).map_err(|error| error.to_string()),
     };
-    let (value, problems) = matched.map_err(|error| invalid(&original, &error))?;
+    let (value, mut problems) = matched.map_err(|error| invalid(&original, &error))?;
+    found.iter().rev().for_each(|problem| problems.add(Some(problem.clone())));
     match (validation, problems.error) {
         (FieldValidation::Strict, Some(error)) => Err(invalid(&original, &error)),
         (FieldValidation::Warn, _) => Ok(Decoded { value, warnings: problems.warnings }),

@@ -25,9 +25,13 @@ pub(super) async fn patch(
     let query = WriteQuery::parse(&call.info.query, "PatchOptions")?;
     let body = read_body(request).await?;
     let patch = Patch::parse(content_type, call.version.resource(), &body)?;
+    let problems = match query.validation {
+        FieldValidation::Ignore => Vec::new(),
+        FieldValidation::Warn | FieldValidation::Strict => Patch::problems(content_type, &body),
+    };
     let name = call.info.name.as_str();
     let mut options = call.write_options(query.dry_run);
-    let mut change = Patching { call, patch, validation: query.validation, warnings: Vec::new() };
+    let mut change = Patching { call, patch, problems, validation: query.validation, warnings: Vec::new() };
     let updated = call.store.update_by(&mut options, call.namespace, name, what, &mut change).await?;
     let mut warnings = change.warnings;
     warnings.extend(options.warnings);
@@ -37,6 +41,8 @@ pub(super) async fn patch(
 struct Patching<'a> {
     call: &'a Call<'a>,
     patch: Patch,
+    /// What is wrong with its text.
+    problems: Vec<String>,
     validation: FieldValidation,
     warnings: Vec<String>,
 }
@@ -51,7 +57,7 @@ impl Change for Patching<'_> {
         if self.patch.names_kind() {
             decode::check_patched_kind(version.resource(), &object)?;
         }
-        let decoded = decode::patched(version, object, self.validation)?;
+        let decoded = decode::patched(version, object, self.validation, &self.problems)?;
         self.warnings = decoded.warnings;
         version.to_stored(decoded.value).await
     }

@@ -26,7 +26,9 @@ pub fn parse(body: &[u8]) -> Result<Operations, Status> {
     }
     raw.into_iter()
         .map(|operation| {
-            serde_json::from_str(operation.get())
+            // Of a field that comes twice the last counts.
+            serde_json::from_str::<Value>(operation.get())
+                .and_then(serde_json::from_value)
                 .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
         })
         .collect()

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod json;
 pub mod merge;
 pub mod strategic;
+mod strict;
 
 use api::kind::Resource;
 use api::schema::{Schema, Type};
@@ -62,6 +63,14 @@ impl Patch {
             (json::CONTENT_TYPE, _) => json::parse(body).map(Self::Json),
             (strategic::CONTENT_TYPE, Some(ty)) => merge::parse(body).map(|patch| Self::Strategic(patch, ty)),
             _ => merge::parse(body).map(Self::Merge),
+        }
+    }
+
+    /// What strict decoding finds wrong with the text of a patch of this content type.
+    pub fn problems(content_type: &str, body: &[u8]) -> Vec<String> {
+        match content_type {
+            json::CONTENT_TYPE => strict::of_json(body),
+            _ => strict::of_merge(body),
         }
     }
 

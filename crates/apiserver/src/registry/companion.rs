@@ -47,7 +47,8 @@ pub(super) fn is_companion(companions: &[Companion], taken: &Key) -> bool {
     companions.iter().any(|companion| key(companion) == *taken)
 }
 
-fn key(companion: &Companion) -> Key {
+/// Where it is stored.
+pub(super) fn key(companion: &Companion) -> Key {
     let (namespace, name) = (meta::namespace(&companion.object), meta::name(&companion.object));
     let prefix = watch_cache::prefix(&companion.resource);
     if namespace.is_empty() {

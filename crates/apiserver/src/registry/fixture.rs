@@ -74,6 +74,7 @@ impl Strategy for Widget {
                     "spec.port".to_owned(),
                     format!("Invalid value: {port}: provided port is already allocated"),
                 ),
+                shown: None,
             })
             .collect()
     }

@@ -26,6 +26,7 @@ pub mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tracking;
 mod transaction;
 mod version;

@@ -4,6 +4,7 @@
 //! with `resourceVersion`; the stored form is the same without it, so one follows from the other by splicing bytes.
 //! **Not here**: changing objects, which is done on `serde_json::Value` by the store.
 
+use super::texts::Texts;
 use crate::registry::Strategy;
 use api::kind::Resource;
 use bytes::{Bytes, BytesMut};
@@ -25,8 +26,9 @@ pub struct Object {
     json: Bytes,
     namespace_start: u32,
     name_start: u32,
-    labels: Box<[(Box<str>, Box<str>)]>,
-    fields: Box<[Box<str>]>,
+    /// A key, its value, the next key.
+    labels: Texts,
+    fields: Texts,
     /// The same in protobuf, once a watcher has asked for it.
     message: OnceLock<Bytes>,
 }
@@ -60,11 +62,11 @@ impl Object {
                 Some(raw) => serde_json::from_str::<Map<String, Value>>(raw.get()).unwrap_or_default(),
                 None => Map::new(),
             };
-            (pairs(&labels), Box::default())
+            (pairs(&labels), Texts::default())
         } else {
             let value: Value = serde_json::from_slice(stored)?;
             let labels = api::meta::labels(&value).map(pairs).unwrap_or_default();
-            let fields = strategy.selectable_fields(&value).into_iter().map(String::into_boxed_str).collect();
+            let fields = strategy.selectable_fields(&value).into_iter().collect();
             (labels, fields)
         };
         let namespaced = strategy.resource().namespaced();
@@ -112,19 +114,20 @@ impl Object {
         &self.json
     }
 
-    /// Its labels, in no particular order.
-    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.labels.iter().map(|(k, v)| (&**k, &**v))
-    }
-
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels.iter().find(|(k, _)| &**k == key).map(|(_, v)| &**v)
+        let mut texts = self.labels.iter();
+        while let (Some(known), Some(value)) = (texts.next(), texts.next()) {
+            if known == key {
+                return Some(value);
+            }
+        }
+        None
     }
 
-    /// The values of the strategy's field labels, in their order.
-    pub fn fields(&self) -> &[Box<str>] {
-        &self.fields
+    /// The value of the strategy's field label of this index.
+    pub fn field(&self, index: usize) -> Option<&str> {
+        self.fields.get(index)
     }
 
     /// Its protobuf message, if it was kept.
@@ -185,8 +188,8 @@ impl fmt::Debug for Object {
     }
 }
 
-fn pairs(labels: &Map<String, Value>) -> Box<[(Box<str>, Box<str>)]> {
-    labels.iter().filter_map(|(k, v)| Some((k.as_str().into(), v.as_str()?.into()))).collect()
+fn pairs(labels: &Map<String, Value>) -> Texts {
+    labels.iter().filter_map(|(key, value)| Some([key, value.as_str()?])).flatten().collect()
 }
 
 const RESOURCE_VERSION: &[u8] = b"\"resourceVersion\":\"";

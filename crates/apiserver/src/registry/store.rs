@@ -179,11 +179,22 @@ impl Store {
 
     /// The object as the cache has it.
     pub fn cached(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.compute();
         self.cache().get(&self.key(namespace, name))
+    }
+
+    /// Finds out the objects of a kind that is not stored.
+    fn compute(&self) {
+        let Some(objects) = self.strategy.computed() else { return };
+        let objects = objects.iter().filter_map(|object| {
+            self.unstored(Key::from(self.key("", meta::name(object))), object, None).ok()
+        });
+        self.cache().load(objects.collect());
     }
 
     /// Everything, as the cache has it.
     pub fn snapshot(&self) -> Snapshot {
+        self.compute();
         self.cache().snapshot()
     }
 

@@ -10,6 +10,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/registry/rest` (`RESTCreateStrategy`, `RESTUpdateStrategy`, …).
 
 use super::Conversion;
+use crate::admission::Companion;
 use crate::auth::UserInfo;
 use api::field::ErrorList;
 use api::kind::Resource;
@@ -82,12 +83,14 @@ pub enum Propagation {
 
 /// A cluster-wide claim that an object holds for as long as it exists: a service address, a node port.
 /// The store writes and removes claims in the same transaction as the object, so two objects never hold the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct Reservation {
     /// The claim's key, below the store's own prefix for claims: `serviceips/10.96.0.1`.
     pub key: String,
     /// The field error to report when somebody else holds it, as (path, message).
     pub taken: (String, String),
+    /// The object that shows to everybody who holds it; it comes and goes with the claim.
+    pub shown: Option<Companion>,
 }
 
 const STANDARD_VERBS: &[&str] =
@@ -266,6 +269,11 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// How long an object lives after its last write; `None`: for ever.
     fn time_to_live(&self, _object: &Value) -> Option<Duration> {
+        None
+    }
+
+    /// The objects of a kind that is never stored: what is so when somebody asks.
+    fn computed(&self) -> Option<Vec<Value>> {
         None
     }
 

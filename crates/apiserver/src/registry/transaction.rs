@@ -1,12 +1,12 @@
 //! What is written together: an object and the claims that it holds.
 //!
-//! **Contract**: an object's claims are made and given up in its own transaction, so no claim is ever held twice or by
-//! nobody.
+//! **Contract**: an object's claims, and the objects that show them, are made and given up in its own transaction, so no
+//! claim is ever held twice or by nobody.
 
 use super::error::too_large;
-use super::object::encode;
+use super::object::{encode, encode_as};
 use super::store::WRITE_TRIES;
-use super::{Reservation, Store};
+use super::{Reservation, Store, companion, metadata};
 use api::field::{Error as FieldError, ErrorType, Path};
 use api::status::Status;
 use serde_json::Value;
@@ -24,7 +24,7 @@ impl Store {
         let claims = self.strategy.reservations(object);
         let mut txn = self.put(Txn::new(), key, object, Expect::Absent)?;
         for claim in &claims {
-            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
+            txn = self.claim(txn, claim, key);
         }
         Ok((txn, claims))
     }
@@ -38,17 +38,17 @@ impl Store {
         remove: bool,
     ) -> Result<(Txn, Vec<Reservation>), Status> {
         let expect = Expect::ModRevision(revision);
-        let held: BTreeSet<String> = self.strategy.reservations(old).iter().map(reservation_key).collect();
+        let held = self.strategy.reservations(old);
         let mut claims = if remove { Vec::new() } else { self.strategy.reservations(object) };
         let mut txn =
             if remove { Txn::new().delete(key, expect) } else { self.put(Txn::new(), key, object, expect)? };
-        let wanted: BTreeSet<String> = claims.iter().map(reservation_key).collect();
-        for gone in held.difference(&wanted) {
-            txn = txn.delete(gone.as_str(), Expect::Any);
+        let is_among = |claims: &[Reservation], claim: &Reservation| claims.iter().any(|c| c.key == claim.key);
+        for gone in held.iter().filter(|claim| !is_among(&claims, claim)) {
+            txn = release(txn, gone);
         }
-        claims.retain(|claim| !held.contains(&reservation_key(claim)));
+        claims.retain(|claim| !is_among(&held, claim));
         for claim in &claims {
-            txn = txn.put(reservation_key(claim), key.as_str().to_owned(), Expect::Absent);
+            txn = self.claim(txn, claim, key);
         }
         Ok((txn, claims))
     }
@@ -56,7 +56,19 @@ impl Store {
     pub(super) fn remove_txn(&self, key: &Key, revision: u64, object: &Value) -> Txn {
         let txn = Txn::new().delete(key, Expect::ModRevision(revision));
         let claims = self.strategy.reservations(object);
-        claims.iter().fold(txn, |txn, claim| txn.delete(reservation_key(claim), Expect::Any))
+        claims.iter().fold(txn, release)
+    }
+
+    /// Claims something, and shows who has it.
+    fn claim(&self, txn: Txn, claim: &Reservation, holder: &Key) -> Txn {
+        let txn = txn.put(reservation_key(claim), holder.as_str().to_owned(), Expect::Absent);
+        let Some(shown) = &claim.shown else { return txn };
+        let mut object = shown.object.clone();
+        let metadata = metadata::of(&mut object);
+        metadata.insert("uid".to_owned(), self.context.rng.uuid().into());
+        metadata.insert("creationTimestamp".to_owned(), api::time::format(self.context.clock.now()).into());
+        metadata.insert("generation".to_owned(), 1.into());
+        txn.put(companion::key(shown), encode_as(&shown.resource, &object), Expect::Absent)
     }
 
     fn put(&self, mut txn: Txn, key: &Key, object: &Value, expect: Expect) -> Result<Txn, Status> {
@@ -93,7 +105,9 @@ impl Store {
         if lost.len() < WRITE_TRIES && lost.insert(taken.to_string()) {
             return Ok(());
         }
-        let claim = claims.iter().find(|claim| reservation_key(claim) == **taken);
+        let claim = claims.iter().find(|claim| {
+            reservation_key(claim) == **taken || claim.shown.as_ref().map(companion::key).as_ref() == Some(taken)
+        });
         let (path, body) = claim.map_or_else(Default::default, |claim| claim.taken.clone());
         let error = FieldError { path: Path::new(&path), error_type: ErrorType::Invalid, body };
         Err(self.invalid(name, &vec![error]))
@@ -106,6 +120,15 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
         Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
         Value::Object(fields) => levels == 0 || fields.values().any(|field| is_deeper(field, levels - 1)),
         _ => false,
+    }
+}
+
+/// Gives up a claim, and what showed it.
+fn release(txn: Txn, claim: &Reservation) -> Txn {
+    let txn = txn.delete(reservation_key(claim), Expect::Any);
+    match &claim.shown {
+        Some(shown) => txn.delete(companion::key(shown), Expect::Any),
+        None => txn,
     }
 }
 

@@ -31,19 +31,21 @@ mod webhook_client;
 pub(crate) use self::certificates::conditions as certificate_conditions;
 pub use self::core::service::{DEFAULT_SERVICE_CIDR, ServiceCidr};
 pub(crate) use self::edit::is_empty;
+pub(crate) use self::networking::ip_address;
 
 use crate::registry::Strategy;
+use component_base::Health;
 use std::sync::Arc;
 
 /// The strategies of all built-in kinds, Services having their addresses from the default block.
 pub fn all() -> Vec<Arc<dyn Strategy>> {
-    with_service_cidr(DEFAULT_SERVICE_CIDR)
+    with_service_cidr(DEFAULT_SERVICE_CIDR, &Health::default())
 }
 
-/// The strategies of all built-in kinds.
-pub fn with_service_cidr(services: ServiceCidr) -> Vec<Arc<dyn Strategy>> {
+/// The strategies of all built-in kinds; the components are those whose health ComponentStatuses show.
+pub fn with_service_cidr(services: ServiceCidr, components: &Health) -> Vec<Arc<dyn Strategy>> {
     vec![
-        Arc::new(core::component_status::ComponentStatus::new()),
+        Arc::new(core::component_status::ComponentStatus::new(components.clone())),
         Arc::new(core::config_map::ConfigMap::new()),
         Arc::new(core::endpoints::Endpoints::new()),
         Arc::new(core::event::Event::new()),

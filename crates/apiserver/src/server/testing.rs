@@ -6,7 +6,7 @@ use crate::config::{Config, DEFAULT_ISSUER, Options};
 use crate::subresources::{NodeDialer, NodeStream, NodeTarget};
 use async_trait::async_trait;
 use bytes::Bytes;
-use component_base::Context;
+use component_base::{Context, Health};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -117,6 +117,7 @@ pub(crate) fn config(pki: &Pki, listener: Option<TcpListener>) -> Config {
         advertise_address: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 1)),
         advertise_port: 6443,
         nodes: Arc::new(EchoNode),
+        components: Health::default(),
     }
 }
 

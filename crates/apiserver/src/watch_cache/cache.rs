@@ -222,8 +222,8 @@ impl Cache {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// Fills the empty cache.
-    pub(super) fn load(&self, items: Vec<Arc<Object>>) {
+    /// Takes over objects of which nobody is told.
+    pub(crate) fn load(&self, items: Vec<Arc<Object>>) {
         let mut state = self.state();
         for object in items {
             state.objects.insert(object.key().clone(), object);

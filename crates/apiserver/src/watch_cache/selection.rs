@@ -87,7 +87,7 @@ impl Selection {
                 let value = match requirement.field {
                     Field::Name => object.name(),
                     Field::Namespace => object.namespace(),
-                    Field::Indexed(index) => object.fields().get(index).map_or("", |v| v),
+                    Field::Indexed(index) => object.field(index).unwrap_or(""),
                 };
                 (value == requirement.value) != requirement.negated
             })

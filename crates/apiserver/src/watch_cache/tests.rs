@@ -15,7 +15,7 @@ fn selection(registry: &Registry, namespace: &str, labels: &str, fields: &str) -
 }
 
 fn entry(object: &crate::registry::Object) -> (String, (u64, String)) {
-    let color = object.fields()[0].to_string();
+    let color = object.field(0).unwrap_or_default().to_owned();
     (object.key().to_string(), (object.revision(), color))
 }
 

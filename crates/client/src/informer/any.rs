@@ -5,16 +5,22 @@
 use super::{Informer, Informers, Selection, reflector, store};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Metadata of an object of any kind (`PartialObjectMetadata`).
+/// Metadata of an object of any kind (`PartialObjectMetadata`): what it is and who owns it, without labels and
+/// annotations.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct AnyObject {
     /// What every object has.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lean")]
     pub metadata: ObjectMeta,
+}
+
+fn lean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let meta = ObjectMeta::deserialize(deserializer)?;
+    Ok(ObjectMeta { labels: None, annotations: None, managed_fields: None, ..meta })
 }
 
 impl Resource for AnyObject {
@@ -50,7 +56,7 @@ impl Informers {
     /// An informer of the metadata of a collection (`/apis/apps/v1/deployments`); not shared, it ends with these
     /// informers' context.
     pub fn metadata(&self, path: &str) -> Informer<AnyObject> {
-        let shared = Arc::new(store::Shared::new(super::Interner::default()));
+        let shared = Arc::new(store::Shared::new(self.interner.clone()));
         let informer = Informer { shared: shared.clone() };
         let target = reflector::Target { path: path.to_owned(), metadata: true, selection: Selection::all() };
         let reflector = reflector::Reflector::new(self.client.clone(), &self.context, target, shared);

@@ -3,6 +3,7 @@
 //! **Contract**: an index changes together with the store, before a change is announced.
 //! **Upstream**: `client-go/tools/cache.Indexer`.
 
+use super::kept::Kept;
 use super::store::{Shared, key};
 use super::{Informer, Watched};
 use std::collections::{BTreeMap, HashMap};
@@ -48,7 +49,7 @@ impl<K: Watched> Informer<K> {
 pub(super) struct Entries<K> {
     pub(super) name: &'static str,
     keys: Keys<K>,
-    objects: HashMap<String, BTreeMap<(String, String), Arc<K>>>,
+    objects: HashMap<String, BTreeMap<(String, String), Arc<Kept<K>>>>,
 }
 
 impl<K: Watched> Entries<K> {
@@ -56,9 +57,9 @@ impl<K: Watched> Entries<K> {
         Self { name, keys, objects: HashMap::new() }
     }
 
-    pub(super) fn insert(&mut self, object: &Arc<K>) {
+    pub(super) fn insert(&mut self, object: &K, kept: &Arc<Kept<K>>) {
         for value in (self.keys)(object) {
-            self.objects.entry(value).or_default().insert(key(object.as_ref()), object.clone());
+            self.objects.entry(value).or_default().insert(key(object), kept.clone());
         }
     }
 
@@ -72,7 +73,7 @@ impl<K: Watched> Entries<K> {
         }
     }
 
-    pub(super) fn get(&self, value: &str) -> Vec<Arc<K>> {
+    pub(super) fn get(&self, value: &str) -> Vec<Arc<Kept<K>>> {
         self.objects.get(value).into_iter().flat_map(|objects| objects.values().cloned()).collect()
     }
 }

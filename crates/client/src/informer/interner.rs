@@ -1,10 +1,10 @@
 //! One copy of what several informers of a process were sent: the same object at the same revision.
 //!
-//! A pod takes some 5 KiB once decoded; the scheduler, the controllers and a kubelet each watch it. **Contract**: who was
-//! not sent an object does not get it from here; only equal ones become one. An object is let go of when an informer
-//! learns that it is gone.
+//! The scheduler, the controllers and a kubelet each watch pods. **Contract**: who was not sent an object does not get it
+//! from here; only equal ones become one. An object is let go of when an informer learns that it is gone.
 
 use super::Watched;
+use super::kept::{Kept, Warm};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
@@ -12,11 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 /// The newest known of each object of a kind.
-type Table<K> = HashMap<Uuid, (u64, Arc<K>)>;
+type Table<K> = HashMap<Uuid, (u64, Arc<Kept<K>>)>;
 
 /// Objects that informers have in common; cloning shares them.
 #[derive(Clone, Default)]
-pub struct Interner(Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send>>>>);
+pub struct Interner(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    tables: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
+    warm: Warm,
+}
 
 impl Debug for Interner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,18 +32,30 @@ impl Debug for Interner {
 
 impl Interner {
     /// The copy to keep of this object.
-    pub(super) fn share<K: Watched>(&self, object: K) -> Arc<K> {
-        let object = Arc::new(object);
-        let Some((uid, revision)) = identity(&*object) else { return object };
+    pub(super) fn share<K: Watched>(&self, object: K) -> Arc<Kept<K>> {
+        let Some((uid, revision)) = identity(&object) else { return self.0.warm.keep(object) };
+        let known = self.with(|table: &mut Table<K>| {
+            table.get(&uid).filter(|(known, _)| *known == revision).map(|(_, present)| present.clone())
+        });
+        if let Some(known) = known {
+            return known;
+        }
+        let kept = self.0.warm.keep(object);
         self.with(|table: &mut Table<K>| match table.get(&uid) {
+            // Another informer was faster.
             Some((known, present)) if *known == revision => present.clone(),
             // Of an informer that lags behind.
-            Some((known, _)) if *known > revision => object,
+            Some((known, _)) if *known > revision => kept,
             _ => {
-                table.insert(uid, (revision, object.clone()));
-                object
+                table.insert(uid, (revision, kept.clone()));
+                kept
             }
         })
+    }
+
+    /// The object itself.
+    pub(super) fn get<K: Watched>(&self, kept: &Arc<Kept<K>>) -> Arc<K> {
+        self.0.warm.get(kept)
     }
 
     /// The object is gone, at least for one of them.
@@ -52,7 +70,7 @@ impl Interner {
     }
 
     fn with<K: Watched, T>(&self, act: impl FnOnce(&mut Table<K>) -> T) -> T {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.0.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let table = tables.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Table::<K>::new()));
         act(table.downcast_mut().expect("a table is kept under its type"))
     }
@@ -91,7 +109,7 @@ mod tests {
         ] {
             let shared = interner.share(map(uid, revision));
             assert_eq!(Arc::ptr_eq(&first, &shared), same, "{uid} {revision}");
-            assert_eq!(*shared, map(uid, revision));
+            assert_eq!(*interner.get(&shared), map(uid, revision));
         }
         // A newer one takes its place, for those that come later.
         let second = interner.share(map(ONE, "8"));
@@ -104,7 +122,7 @@ mod tests {
         let interner = Interner::default();
         let shared = interner.share(map("7ba249f5-3414-4fc4-940d-8100bcaa10bd", "7"));
         assert_eq!(Arc::strong_count(&shared), 2);
-        interner.forget(&*shared);
+        interner.forget(&*interner.get(&shared));
         assert_eq!(Arc::strong_count(&shared), 1);
     }
 }

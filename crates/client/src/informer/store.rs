@@ -1,22 +1,23 @@
 //! The objects of one informer, its subscribers, and the differences between two lists.
 
 use super::index::{Entries, Keys};
+use super::kept::Kept;
 use super::{Delta, Interner, Watched};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 
-type Objects<K> = BTreeMap<String, BTreeMap<String, Arc<K>>>;
+type Objects<K> = BTreeMap<String, BTreeMap<String, Arc<Kept<K>>>>;
 
 /// What the reflector writes and everybody else reads.
 pub(super) struct Shared<K> {
+    interner: Interner,
     state: Mutex<State<K>>,
     synced: watch::Sender<bool>,
     revision: watch::Sender<u64>,
 }
 
 struct State<K> {
-    interner: Interner,
     objects: Objects<K>,
     indexes: Vec<Entries<K>>,
     subscribers: Vec<mpsc::UnboundedSender<Delta<K>>>,
@@ -27,32 +28,22 @@ struct State<K> {
 impl<K> Shared<K> {
     pub(super) fn new(interner: Interner) -> Self {
         let state = State {
-            interner,
             objects: BTreeMap::new(),
             indexes: Vec::new(),
             subscribers: Vec::new(),
             synced: false,
             closed: false,
         };
-        Self { state: Mutex::new(state), synced: watch::Sender::new(false), revision: watch::Sender::new(0) }
+        Self {
+            interner,
+            state: Mutex::new(state),
+            synced: watch::Sender::new(false),
+            revision: watch::Sender::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.state().objects.get(namespace)?.get(name).cloned()
-    }
-
-    pub(super) fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
-        let state = self.state();
-        match namespace {
-            Some(namespace) => {
-                state.objects.get(namespace).into_iter().flat_map(|names| names.values().cloned()).collect()
-            }
-            None => state.objects.values().flat_map(|names| names.values().cloned()).collect(),
-        }
     }
 
     pub(super) fn has_synced(&self) -> bool {
@@ -62,21 +53,6 @@ impl<K> Shared<K> {
     pub(super) async fn synced(&self) {
         // The sender lives as long as `self`.
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
-    }
-
-    pub(super) fn subscribe(&self) -> mpsc::UnboundedReceiver<Delta<K>> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let mut state = self.state();
-        for object in state.objects.values().flat_map(BTreeMap::values) {
-            let _ = sender.send(Delta::Added(object.clone()));
-        }
-        if state.synced {
-            let _ = sender.send(Delta::Synced);
-        }
-        if !state.closed {
-            state.subscribers.push(sender);
-        }
-        receiver
     }
 
     /// Everything up to this revision is known; what is not a number is nothing to wait for.
@@ -103,20 +79,58 @@ impl<K> Shared<K> {
 }
 
 impl<K: Watched> Shared<K> {
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        let kept = self.state().objects.get(namespace)?.get(name).cloned()?;
+        Some(self.interner.get(&kept))
+    }
+
+    pub(super) fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
+        let kept: Vec<Arc<Kept<K>>> = {
+            let state = self.state();
+            match namespace {
+                Some(namespace) => {
+                    state.objects.get(namespace).into_iter().flat_map(BTreeMap::values).cloned().collect()
+                }
+                None => state.objects.values().flat_map(BTreeMap::values).cloned().collect(),
+            }
+        };
+        // Who lists everything does not use everything.
+        kept.iter().map(|kept| kept.peek()).collect()
+    }
+
+    pub(super) fn subscribe(&self) -> mpsc::UnboundedReceiver<Delta<K>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut state = self.state();
+        for object in state.objects.values().flat_map(BTreeMap::values) {
+            let _ = sender.send(Delta::Added(object.peek()));
+        }
+        if state.synced {
+            let _ = sender.send(Delta::Synced);
+        }
+        if !state.closed {
+            state.subscribers.push(sender);
+        }
+        receiver
+    }
+
     pub(super) fn add_index(&self, name: &'static str, keys: Keys<K>) {
         let mut state = self.state();
         if state.indexes.iter().any(|index| index.name == name) {
             return;
         }
         let mut index = Entries::new(name, keys);
-        state.objects.values().flat_map(BTreeMap::values).for_each(|object| index.insert(object));
+        let all = state.objects.values().flat_map(BTreeMap::values);
+        all.for_each(|kept| index.insert(&kept.peek(), kept));
         state.indexes.push(index);
     }
 
     pub(super) fn indexed(&self, name: &str, value: &str) -> Vec<Arc<K>> {
-        let state = self.state();
-        let index = state.indexes.iter().find(|index| index.name == name);
-        index.map(|index| index.get(value)).unwrap_or_default()
+        let found = {
+            let state = self.state();
+            let index = state.indexes.iter().find(|index| index.name == name);
+            index.map(|index| index.get(value)).unwrap_or_default()
+        };
+        found.iter().map(|kept| self.interner.get(kept)).collect()
     }
 
     /// Takes a whole list: announces what differs from what is known.
@@ -129,11 +143,11 @@ impl<K: Watched> Shared<K> {
             if let Some(known) = known {
                 state.objects.entry(namespace).or_default().insert(name, known);
             }
-            state.apply(object);
+            state.apply(&self.interner, object);
         }
-        for object in gone.into_values().flat_map(BTreeMap::into_values) {
+        for object in gone.into_values().flat_map(BTreeMap::into_values).map(|kept| kept.peek()) {
             state.indexes.iter_mut().for_each(|index| index.remove(&object));
-            state.interner.forget(&*object);
+            self.interner.forget(&*object);
             state.announce(Delta::Deleted(object));
         }
         if !state.synced {
@@ -145,14 +159,14 @@ impl<K: Watched> Shared<K> {
 
     /// Takes an added or modified object.
     pub(super) fn apply(&self, object: K) {
-        self.state().apply(object);
+        self.state().apply(&self.interner, object);
     }
 
     /// Takes a deleted object's last state.
     pub(super) fn delete(&self, mut object: K) {
         object.meta_mut().managed_fields = None;
         let mut state = self.state();
-        state.interner.forget(&object);
+        self.interner.forget(&object);
         let (namespace, name) = key(&object);
         let Some(names) = state.objects.get_mut(&namespace) else { return };
         let known = names.remove(&name);
@@ -160,24 +174,33 @@ impl<K: Watched> Shared<K> {
             state.objects.remove(&namespace);
         }
         if let Some(known) = known {
-            state.indexes.iter_mut().for_each(|index| index.remove(&known));
+            if !state.indexes.is_empty() {
+                let known = known.peek();
+                state.indexes.iter_mut().for_each(|index| index.remove(&known));
+            }
             state.announce(Delta::Deleted(Arc::new(object)));
         }
     }
 }
 
 impl<K: Watched> State<K> {
-    fn apply(&mut self, mut object: K) {
+    fn apply(&mut self, interner: &Interner, mut object: K) {
         // Larger in memory than the rest, and no controller asks who owns a field.
         object.meta_mut().managed_fields = None;
         let (namespace, name) = key(&object);
-        let new = self.interner.share(object);
-        let old = self.objects.entry(namespace).or_default().insert(name, new.clone());
+        let kept = interner.share(object);
+        let old = self.objects.entry(namespace).or_default().insert(name, kept.clone());
+        if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &kept))
+            || self.indexes.is_empty() && self.subscribers.is_empty()
+        {
+            return;
+        }
+        let (old, new) = (old.map(|old| old.peek()), interner.get(&kept));
         for index in &mut self.indexes {
             if let Some(old) = &old {
                 index.remove(old);
             }
-            index.insert(&new);
+            index.insert(&new, &kept);
         }
         match old {
             None => self.announce(Delta::Added(new)),

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use api::well_known::label;
 use apiserver::Server;
 use apiserver::config::{Config as ServerConfig, Options};
-use component_base::Context;
+use component_base::{Context, Health};
 use kubelet::MachineInfo;
 use runtime_docker::{DockerConfig, DockerRuntime};
 use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
@@ -392,6 +392,7 @@ async fn start_server(
     let for_pods = addresses.iter().map(SocketAddr::ip).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
     let advertise_address = for_pods.unwrap_or_else(kubelet::machine_address);
     let nodes = Arc::new(Nodes::default());
+    let health = Health::default();
     let mut config = ServerConfig {
         ca_pem: pki.ca.cert.clone(),
         cert_pem: String::new(),
@@ -407,13 +408,14 @@ async fn start_server(
         advertise_address,
         advertise_port: port,
         nodes: nodes.clone(),
+        components: health.clone(),
     };
     let Identity { cert, key } = serving_identity(&pki, &config, context)?;
     config.cert_pem = cert;
     config.key_pem = key;
     let api = Server::start(storage.clone(), context.clone(), config).await?;
     step("API server");
-    Ok(RunningServer { api, storage, nodes, pki, port })
+    Ok(RunningServer { api, storage, nodes, pki, health, port })
 }
 
 fn serving_identity(pki: &Pki, config: &ServerConfig, context: &Context) -> Result<Identity> {

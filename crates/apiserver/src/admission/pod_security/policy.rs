@@ -6,6 +6,7 @@
 
 use api::field::{Error, ErrorList, Path};
 use api::meta;
+use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
 
@@ -89,11 +90,47 @@ impl fmt::Display for Standard {
 }
 
 /// What holds in a namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Policy {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Defaults")]
+pub(in super::super) struct Policy {
     pub(super) enforce: Standard,
     pub(super) audit: Standard,
     pub(super) warn: Standard,
+}
+
+/// The same as a configuration spells it.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct Defaults {
+    enforce: Option<String>,
+    enforce_version: Option<String>,
+    audit: Option<String>,
+    audit_version: Option<String>,
+    warn: Option<String>,
+    warn_version: Option<String>,
+}
+
+impl TryFrom<Defaults> for Policy {
+    type Error = String;
+
+    fn try_from(given: Defaults) -> Result<Self, String> {
+        let read = |mode: &str, level: Option<String>, version: Option<String>| {
+            let invalid = |field: &str, value: &str, why: &str| {
+                format!("defaults.{field}: Invalid value: {value:?}: {why}")
+            };
+            let (level, version) = (level.unwrap_or("privileged".into()), version.unwrap_or("latest".into()));
+            Ok::<_, String>(Standard {
+                level: Level::parse(&level).map_err(|why| invalid(mode, &level, why))?,
+                version: Version::parse(&version)
+                    .map_err(|why| invalid(&format!("{mode}-version"), &version, why))?,
+            })
+        };
+        Ok(Self {
+            enforce: read("enforce", given.enforce, given.enforce_version)?,
+            audit: read("audit", given.audit, given.audit_version)?,
+            warn: read("warn", given.warn, given.warn_version)?,
+        })
+    }
 }
 
 impl Policy {

@@ -6,7 +6,7 @@
 mod authentication;
 mod authorization;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use authentication::Authentication;
 pub(crate) use authorization::authorizer;

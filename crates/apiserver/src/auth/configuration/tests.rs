@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// A kubeconfig that leads to a service.
-fn kubeconfig(service: &Service, folder: &TempDir) -> PathBuf {
+pub(crate) fn kubeconfig(service: &Service, folder: &TempDir) -> PathBuf {
     let path = folder.path().join("webhook.kubeconfig");
     let ca = STANDARD.encode(service.pki.ca.pem());
     let text = json!({

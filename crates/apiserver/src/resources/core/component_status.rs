@@ -1,28 +1,47 @@
 //! ComponentStatus: upstream's former way to show the health of components, to read only.
 //!
-//! **Contract**: nothing reports here, so the list is empty; `/readyz` is where health is.
+//! **Contract**: found out when it is asked for, never stored; `/readyz` is where the server's own health is.
 //! **Upstream**: `pkg/registry/core/componentstatus`, deprecated since 1.19.
 
 use crate::registry::{Cell, Column, Strategy};
 use crate::resources::cells;
 use crate::resources::edit::items;
 use api::kind::{Resource, Scope};
+use component_base::Health;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The strategy of ComponentStatuses.
-pub(crate) struct ComponentStatus(Resource);
+pub(crate) struct ComponentStatus {
+    resource: Resource,
+    components: Health,
+}
 
 impl ComponentStatus {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(components: Health) -> Self {
         let (plural, singular) = ("componentstatuses", "componentstatus");
-        Self(Resource::new("", "v1", "ComponentStatus", plural, singular, Scope::Cluster).short(&["cs"]))
+        let resource = Resource::new("", "v1", "ComponentStatus", plural, singular, Scope::Cluster);
+        Self { resource: resource.short(&["cs"]), components }
     }
 }
 
 impl Strategy for ComponentStatus {
     fn resource(&self) -> &Resource {
-        &self.0
+        &self.resource
+    }
+
+    fn computed(&self) -> Option<Vec<Value>> {
+        let status = |(name, result): (String, Result<(), String>)| {
+            let (status, message) = match result {
+                Ok(()) => ("True", "ok".to_owned()),
+                Err(why) => ("False", why),
+            };
+            json!({
+                "kind": "ComponentStatus", "apiVersion": "v1", "metadata": { "name": name },
+                "conditions": [{ "type": "Healthy", "status": status, "message": message }],
+            })
+        };
+        Some(self.components.results().into_iter().map(status).collect())
     }
 
     fn deprecation(&self) -> Option<&'static str> {

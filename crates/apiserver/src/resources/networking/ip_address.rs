@@ -3,6 +3,7 @@
 //! **Not here**: the claims by which Services hold their addresses; those are the store's.
 //! **Upstream**: `pkg/registry/networking/ipaddress`, `ValidateIPAddress`.
 
+use crate::admission::Companion;
 use crate::registry::{Cell, Column, Strategy};
 use crate::resources::edit::text;
 use crate::resources::{cells, check};
@@ -10,8 +11,12 @@ use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, Scope};
 use api::{meta, names};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::IpAddr;
+
+const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
+const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
+const OURS: &str = "ipallocator.k8s.io";
 
 /// The strategy of IPAddresses.
 pub(crate) struct IpAddress(Resource);
@@ -21,6 +26,23 @@ impl IpAddress {
         let scope = Scope::Cluster;
         Self(Resource::new(super::GROUP, "v1", "IPAddress", "ipaddresses", "ipaddress", scope).short(&["ip"]))
     }
+}
+
+/// The object that shows which Service has an address.
+pub(crate) fn of_service(ip: IpAddr, namespace: &str, name: &str) -> Companion {
+    let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    let object = json!({
+        "kind": "IPAddress",
+        "apiVersion": format!("{}/v1", super::GROUP),
+        "metadata": { "name": ip, "labels": { FAMILY: family, MANAGED_BY: OURS } },
+        "spec": { "parentRef": { "group": "", "resource": "services", "namespace": namespace, "name": name } },
+    });
+    Companion { resource: IpAddress::new().0, object }
+}
+
+/// Whether it was made for a Service, not by a user.
+pub(crate) fn is_ours(address: &Value) -> bool {
+    meta::label(address, MANAGED_BY) == Some(OURS)
 }
 
 impl Strategy for IpAddress {

@@ -6,7 +6,7 @@
 use super::graph::{Graph, Place, Work};
 use crate::discovery::{self, Resource};
 use crate::{Error, Manager};
-use client::{AnyObject, Delta, Informer, Informers, Queue};
+use client::{AnyObject, Delta, Informer, Queue};
 use component_base::Context;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,7 @@ impl Monitors {
 
     fn start(&self, resource: &Resource) -> Monitor {
         let context = self.manager.context.child();
-        let informer = Informers::new(self.manager.client.clone(), &context).metadata(&resource.all());
+        let informer = self.manager.informers.within(&context).metadata(&resource.all());
         let mut changes = informer.subscribe();
         let (graph, queue, resource) = (self.graph.clone(), self.queue.clone(), resource.clone());
         let kinds_changed = KINDS.contains(&resource.plural.as_str()).then(|| self.kinds_changed.clone());

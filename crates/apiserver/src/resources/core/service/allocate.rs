@@ -6,8 +6,9 @@
 
 use super::{has_node_ports, is_external_name};
 use crate::registry::Reservation;
-use crate::resources::edit;
+use crate::resources::{edit, ip_address};
 use crate::resources::edit::{each, items, text};
+use api::meta;
 use component_base::Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -216,13 +217,17 @@ pub(super) fn reservations(service: &Value) -> Vec<Reservation> {
             "Invalid value: {all}: failed to allocate IP {address}: provided IP is already allocated"
         );
         let taken = ("spec.clusterIPs".to_owned(), body);
-        claims.push(Reservation { key: format!("serviceips/{address}"), taken });
+        let shown = address
+            .parse()
+            .ok()
+            .map(|ip| ip_address::of_service(ip, meta::namespace(service), meta::name(service)));
+        claims.push(Reservation { key: format!("serviceips/{address}"), taken, shown });
     }
     let mut claim_port = |protocol: &str, number: i64, path: String| {
         let key = format!("nodeports/{protocol}/{number}");
         let body = format!("Invalid value: {number}: provided port is already allocated");
         if number != 0 && !claims.iter().any(|c| c.key == key) {
-            claims.push(Reservation { key, taken: (path, body) });
+            claims.push(Reservation { key, taken: (path, body), shown: None });
         }
     };
     for (i, port) in items(spec, "ports").iter().enumerate() {

@@ -1,0 +1,122 @@
+//! An object as informers keep it: its JSON, and decoded for as long as it is in use.
+//!
+//! Decoded, a pod takes some 6 KiB, most of it fields that it does not have; as JSON a fifth of that. Most objects are not
+//! looked at for hours. **Contract**: what is read is what was sent, decoded anew or not; readers keep what they hold.
+
+use super::Watched;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Bytes of JSON of the objects that stay decoded: those that were used last, some hundreds to some thousands.
+const WARM_BYTES: usize = 1 << 20;
+
+/// An object of an informer.
+pub(super) struct Kept<K> {
+    json: Box<[u8]>,
+    decoded: Mutex<Option<Arc<K>>>,
+}
+
+impl<K: Watched> Kept<K> {
+    fn new(object: K) -> Self {
+        let json = serde_json::to_vec(&object).expect("what was decoded from JSON has a JSON form");
+        Self { json: json.into(), decoded: Mutex::new(Some(Arc::new(object))) }
+    }
+
+    /// The object, which stays decoded only if it is so already.
+    pub(super) fn peek(&self) -> Arc<K> {
+        let decoded = self.decoded().clone();
+        decoded.unwrap_or_else(|| {
+            Arc::new(serde_json::from_slice(&self.json).expect("what was encoded can be decoded"))
+        })
+    }
+}
+
+impl<K> Kept<K> {
+    fn decoded(&self) -> MutexGuard<'_, Option<Arc<K>>> {
+        self.decoded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What can be told to be JSON only.
+trait Cool: Send + Sync {
+    fn cool(&self);
+}
+
+impl<K: Send + Sync> Cool for Kept<K> {
+    fn cool(&self) {
+        // What may be large is dropped when the lock is free again.
+        let decoded = self.decoded().take();
+        drop(decoded);
+    }
+}
+
+/// The objects that stay decoded, the oldest first.
+#[derive(Default)]
+pub(super) struct Warm(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    objects: VecDeque<(Weak<dyn Cool>, usize)>,
+    bytes: usize,
+}
+
+impl Warm {
+    /// An object that was just sent.
+    pub(super) fn keep<K: Watched>(&self, object: K) -> Arc<Kept<K>> {
+        let kept = Arc::new(Kept::new(object));
+        self.push(&kept);
+        kept
+    }
+
+    /// The object, which stays decoded for a while.
+    pub(super) fn get<K: Watched>(&self, kept: &Arc<Kept<K>>) -> Arc<K> {
+        if let Some(decoded) = &*kept.decoded() {
+            return decoded.clone();
+        }
+        let object = kept.peek();
+        *kept.decoded() = Some(object.clone());
+        self.push(kept);
+        object
+    }
+
+    fn push<K: Watched>(&self, kept: &Arc<Kept<K>>) {
+        let weak: Weak<dyn Cool> = Arc::downgrade(kept) as Weak<dyn Cool>;
+        let mut cooled = Vec::new();
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.objects.push_back((weak, kept.json.len()));
+        queue.bytes += kept.json.len();
+        while queue.bytes > WARM_BYTES
+            && let Some((object, bytes)) = queue.objects.pop_front()
+        {
+            queue.bytes -= bytes;
+            cooled.extend(object.upgrade());
+        }
+        drop(queue);
+        cooled.iter().for_each(|object| object.cool());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    fn map(size: usize) -> ConfigMap {
+        serde_json::from_value(json!({"metadata": {"name": "m"}, "data": {"key": "x".repeat(size)}})).unwrap()
+    }
+
+    #[test]
+    fn what_was_used_last_stays_decoded() {
+        let warm = Warm::default();
+        let first = warm.keep(map(10));
+        assert!(first.decoded().is_some());
+        let _second = warm.keep(map(WARM_BYTES));
+        assert!(first.decoded().is_none(), "the budget is spent");
+        assert_eq!(*first.peek(), map(10));
+        assert!(first.decoded().is_none(), "to peek is not to use");
+        let object = warm.get(&first);
+        assert_eq!(*object, map(10));
+        assert!(Arc::ptr_eq(&object, &warm.get(&first)) && Arc::ptr_eq(&object, &first.peek()));
+    }
+}
