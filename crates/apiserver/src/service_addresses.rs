@@ -127,7 +127,8 @@ mod tests {
             "kind": "Service", "apiVersion": "v1", "metadata": { "name": "s" },
             "spec": { "clusterIP": "10.96.7.7", "ports": [{ "port": 80 }] },
         });
-        let (services, path) = ("/api/v1/namespaces/default/services", "/api/v1/namespaces/default/services/s");
+        let (services, path) =
+            ("/api/v1/namespaces/default/services", "/api/v1/namespaces/default/services/s");
         assert_eq!(ask(Method::POST, services, service.clone()).await.code, 201);
         let made = ask(Method::GET, address, Value::Null).await;
         assert_eq!(made.code, 200, "at once");

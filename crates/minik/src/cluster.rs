@@ -31,8 +31,8 @@ use apiserver::Server;
 use apiserver::auth::UserInfo;
 pub use builder::{Builder, Ingress, OnStep, WrapClient};
 use client::Informers;
-use component_base::{Context, Health};
 use component_base::logging::chain;
+use component_base::{Context, Health};
 pub(crate) use network::remove as remove_service_rules;
 use runtime::{ImageService, RuntimeService};
 use runtime_docker::DockerRuntime;
@@ -196,7 +196,12 @@ impl Cluster {
             ..controller_manager::Config::new(self.server.pki.ca.cert.clone())
         };
         let ended = self.watched("controller-manager");
-        spawn("controller-manager", &context, controller_manager::run(context.clone(), client, config), ended);
+        spawn(
+            "controller-manager",
+            &context,
+            controller_manager::run(context.clone(), client, config),
+            ended,
+        );
         self.components.push(context);
     }
 

@@ -92,7 +92,8 @@ impl Configuration {
             }
             "ResourceQuota" => {
                 // Versions before v1 spelled the kind otherwise.
-                let before = value["apiVersion"] != QUOTA_VERSIONS[0];
+                let before =
+                    value["apiVersion"].as_str().is_some_and(|version| version.starts_with("resourcequota."));
                 let kind = if before { "Configuration" } else { "ResourceQuotaConfiguration" };
                 let file: QuotaFile = decode(value, kind, &QUOTA_VERSIONS)?;
                 self.limited = file.limited_resources;
@@ -146,13 +147,17 @@ mod tests {
             )
         };
         let read =
-            all(&format!("- {{name: ResourceQuota, path: quota.yaml}}\n{}", security("enforce: baseline"))).unwrap();
+            all(&format!("- {{name: ResourceQuota, path: quota.yaml}}\n{}", security("enforce: baseline")))
+                .unwrap();
         assert_eq!(read.limited.len(), 1);
         assert_eq!(read.pod_security.exemptions.namespaces, ["kube-system"]);
         for (plugins, why) in [
             (security("enforce: strict"), "must be one of privileged, baseline, restricted"),
             (security("nonsense: x"), "unknown field `nonsense`"),
-            ("- {name: Priority, configuration: {kind: X}}\n".to_owned(), "its configuration is not supported"),
+            (
+                "- {name: Priority, configuration: {kind: X}}\n".to_owned(),
+                "its configuration is not supported",
+            ),
             ("- {name: ResourceQuota, path: absent.yaml}\n".to_owned(), "absent.yaml: No such file"),
             (
                 "- {name: ResourceQuota, configuration: {kind: X}}\n".to_owned(),

@@ -24,7 +24,9 @@ impl Plugin for PodResizeValidator {
 
     fn validate(&self, attributes: &mut Attributes<'_>, pod: Option<&Value>) -> Result<(), Status> {
         let Some((new, _)) = resized(attributes, pod) else { return Ok(()) };
-        node(attributes, new).and_then(|node| fits(new, &node)).map_err(|why| forbidden(attributes, pod, &why))
+        node(attributes, new)
+            .and_then(|node| fits(new, &node))
+            .map_err(|why| forbidden(attributes, pod, &why))
     }
 }
 
@@ -42,7 +44,9 @@ impl Plugin for NodeDeclaredFeatureValidator {
             return Ok(());
         }
         let declared = |node: &Value| {
-            node["status"]["declaredFeatures"].as_array().is_some_and(|all| all.iter().any(|f| f == GUARANTEED_CPU))
+            node["status"]["declaredFeatures"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|f| f == GUARANTEED_CPU))
         };
         let why = match node(attributes, new) {
             Ok(node) if declared(&node) => return Ok(()),
@@ -94,13 +98,17 @@ fn fits(pod: &Value, node: &Value) -> Result<(), String> {
     }
     match meta::label(node, "kubernetes.io/os").unwrap_or_default() {
         "linux" => Ok(()),
-        os => Err(format!("pod resize is only supported on linux nodes, node {:?} is {os:?}", meta::name(node))),
+        os => {
+            Err(format!("pod resize is only supported on linux nodes, node {:?} is {os:?}", meta::name(node)))
+        }
     }
 }
 
 /// Whether a container requests more or less CPU than before.
 fn cpu_differs(new: &Value, old: &Value) -> bool {
     let containers = |pod: &Value| pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
-    let cpu = |container: &Value| quota::amounts(&container["resources"]["requests"]).remove("cpu").unwrap_or_default();
+    let cpu = |container: &Value| {
+        quota::amounts(&container["resources"]["requests"]).remove("cpu").unwrap_or_default()
+    };
     containers(new).iter().zip(&containers(old)).any(|(new, old)| cpu(new) != cpu(old))
 }

@@ -173,9 +173,10 @@ impl Limits<'_> {
             return Some(format!("insufficient quota to consume: {}", names.join(",")));
         }
         let counts = |scope: &Scope<'_>| {
-            quotas.iter().flat_map(|quota| quota::scopes(&quota["spec"])).any(|other| {
-                other.name == scope.name && other.holds(kind, object)
-            })
+            quotas
+                .iter()
+                .flat_map(|quota| quota::scopes(&quota["spec"]))
+                .any(|other| other.name == scope.name && other.holds(kind, object))
         };
         let scopes = self.limited.iter().flat_map(|limited| limited.match_scopes.iter().map(Scope::of));
         let missing: Vec<String> = scopes
@@ -359,7 +360,8 @@ mod tests {
             ),
             (&by_scope, vec![scoped], high, None),
         ] {
-            let result = charge(Limits { kind: PODS, limited }, &quotas, &object, None, Timestamp::UNIX_EPOCH);
+            let result =
+                charge(Limits { kind: PODS, limited }, &quotas, &object, None, Timestamp::UNIX_EPOCH);
             assert_eq!(result.err().as_deref(), why);
         }
     }

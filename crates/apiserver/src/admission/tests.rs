@@ -314,7 +314,9 @@ fn a_pod_is_not_resized_beyond_its_node() {
         (
             Some(node("linux", able())),
             pod("2500m", 2),
-            forbidden("Node didn't have enough allocatable resources: cpu, requested: 2500, allocatable: 2000"),
+            forbidden(
+                "Node didn't have enough allocatable resources: cpu, requested: 2500, allocatable: 2000",
+            ),
         ),
         (
             Some(node("windows", able())),
@@ -331,7 +333,14 @@ fn a_pod_is_not_resized_beyond_its_node() {
     ] {
         let lookup = node.into_iter().fold(Fake::namespace(), |fake, node| fake.with("nodes", node));
         let (operation, old) = (Operation::Update, Some(pod("1", 1)));
-        let case = Case { operation, subresource: "resize", name: "p", old, lookup, ..Case::create("Pod", "pods", "n") };
+        let case = Case {
+            operation,
+            subresource: "resize",
+            name: "p",
+            old,
+            lookup,
+            ..Case::create("Pod", "pods", "n")
+        };
         assert_eq!(case.run(Some(new)).err().map(|status| status.message), why);
     }
 }
@@ -339,7 +348,14 @@ fn a_pod_is_not_resized_beyond_its_node() {
 #[test]
 fn who_vouches_for_a_signer_must_be_allowed_to() {
     let scope = Scope::Cluster;
-    let resource = Resource::new("certificates.k8s.io", "v1beta1", "ClusterTrustBundle", "clustertrustbundles", "", scope);
+    let resource = Resource::new(
+        "certificates.k8s.io",
+        "v1beta1",
+        "ClusterTrustBundle",
+        "clustertrustbundles",
+        "",
+        scope,
+    );
     let case = Case { resource, ..Case::create("", "", "") };
     let bundle = |signer: &str| json!({ "metadata": { "name": "b" }, "spec": { "signerName": signer } });
     assert!(case.run(Some(bundle(""))).is_ok());

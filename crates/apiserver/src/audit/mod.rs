@@ -76,9 +76,10 @@ impl Audit {
         let log = audit.log_path.as_ref().map(|path| {
             Log::open(path, audit, clock.clone()).map_err(|error| Error::File(path.clone(), error))
         });
-        let webhook = audit.webhook.file.as_ref().map(|file| {
-            webhook::Sender::start(file, &audit.webhook, context).map_err(Error::Configuration)
-        });
+        let webhook =
+            audit.webhook.file.as_ref().map(|file| {
+                webhook::Sender::start(file, &audit.webhook, context).map_err(Error::Configuration)
+            });
         let (log, webhook) = (log.transpose()?, webhook.transpose()?);
         Ok(Some(Arc::new(Self { policy, log, webhook, clock: clock.clone() })))
     }

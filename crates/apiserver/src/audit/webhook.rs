@@ -21,7 +21,11 @@ pub(super) struct Sender(mpsc::Sender<Value>);
 
 impl Sender {
     /// Reads where the service is, and starts to send.
-    pub(super) fn start(file: &Path, options: &AuditWebhookOptions, context: &Context) -> Result<Self, String> {
+    pub(super) fn start(
+        file: &Path,
+        options: &AuditWebhookOptions,
+        context: &Context,
+    ) -> Result<Self, String> {
         let webhook = Webhook::open(file, TIMEOUT, context.clock.clone())?;
         let webhook = webhook.first_pause(options.initial_backoff);
         let (sender, records) = mpsc::channel(options.buffer.max(1));

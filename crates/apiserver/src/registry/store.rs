@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use component_base::Context;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Key;
@@ -275,7 +275,7 @@ impl Store {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
         self.await_needed(options, namespace, &object).await;
-        let (mut generated_tries, mut claims_lost) = (0, BTreeSet::new());
+        let (mut generated_tries, mut claims_lost) = (0, BTreeMap::new());
         let patience = Patience::of(self);
         let warned = options.warnings.len();
         loop {
@@ -358,7 +358,7 @@ impl Store {
         change: &mut dyn Change,
     ) -> Result<Updated, Status> {
         let key = Key::from(self.key(namespace, name));
-        let mut claims_lost = BTreeSet::new();
+        let mut claims_lost = BTreeMap::new();
         let warned = options.warnings.len();
         for _ in 0..WRITE_TRIES {
             options.warnings.truncate(warned);

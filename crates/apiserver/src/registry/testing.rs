@@ -295,7 +295,13 @@ async fn two_services_never_share_an_address() {
     let storage = memory(&context).await;
     // Room for very few: random choices collide, and are chosen anew.
     let cidr = resources::ServiceCidr::new("10.0.0.0".parse().unwrap(), 29);
-    let registry = Registry::open(storage, &context, resources::with_service_cidr(cidr, &component_base::Health::default())).await.unwrap();
+    let registry = Registry::open(
+        storage,
+        &context,
+        resources::with_service_cidr(cidr, &component_base::Health::default()),
+    )
+    .await
+    .unwrap();
     let store = registry.store("", "services").unwrap();
     let user = loopback_user();
     let service = |name: &str, address: &str| {

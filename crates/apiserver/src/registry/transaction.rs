@@ -10,13 +10,15 @@ use super::{Reservation, Store, companion, metadata};
 use api::field::{Error as FieldError, ErrorType, Path};
 use api::status::Status;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use storage::{Expect, Key, Op, Txn};
 
 /// Bytes of the largest object. **Upstream**: etcd's `--max-request-bytes`.
 pub(crate) const MAX_OBJECT_BYTES: usize = 1_572_864;
 /// Levels of the deepest object: a parser must be able to read what is stored, and what is around it in an answer.
 const MAX_DEPTH: usize = 110;
+/// Tries to get the same claim: of a small range, chance may choose one several times.
+const SAME_CLAIM_TRIES: usize = 8;
 const RESERVATIONS: &str = "/reservations/";
 
 impl Store {
@@ -42,7 +44,8 @@ impl Store {
         let mut claims = if remove { Vec::new() } else { self.strategy.reservations(object) };
         let mut txn =
             if remove { Txn::new().delete(key, expect) } else { self.put(Txn::new(), key, object, expect)? };
-        let is_among = |claims: &[Reservation], claim: &Reservation| claims.iter().any(|c| c.key == claim.key);
+        let is_among =
+            |claims: &[Reservation], claim: &Reservation| claims.iter().any(|c| c.key == claim.key);
         for gone in held.iter().filter(|claim| !is_among(&claims, claim)) {
             txn = release(txn, gone);
         }
@@ -98,15 +101,18 @@ impl Store {
         &self,
         taken: &Key,
         claims: &[Reservation],
-        lost: &mut BTreeSet<String>,
+        lost: &mut BTreeMap<Key, usize>,
         name: &str,
     ) -> Result<(), Status> {
-        // A claim that was chosen at random is chosen anew; one that was asked for is lost again.
-        if lost.len() < WRITE_TRIES && lost.insert(taken.to_string()) {
+        // A claim that was chosen at random is chosen anew; one that was asked for is lost again and again.
+        let times = lost.entry(taken.clone()).or_default();
+        *times += 1;
+        if *times <= SAME_CLAIM_TRIES && lost.values().sum::<usize>() < WRITE_TRIES {
             return Ok(());
         }
         let claim = claims.iter().find(|claim| {
-            reservation_key(claim) == **taken || claim.shown.as_ref().map(companion::key).as_ref() == Some(taken)
+            reservation_key(claim) == **taken
+                || claim.shown.as_ref().map(companion::key).as_ref() == Some(taken)
         });
         let (path, body) = claim.map_or_else(Default::default, |claim| claim.taken.clone());
         let error = FieldError { path: Path::new(&path), error_type: ErrorType::Invalid, body };

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 /// Fewer watchers of a resource are told of each change at once.
 const CROWD: usize = 50;
-/// About what it costs to send something to a watcher, over TLS, on one of two cores, twice over.
-const REST_PER_WATCHER: Duration = Duration::from_micros(25);
+/// A few times what it costs to send something to a watcher over TLS and, on the same machine, to read it: most of the
+/// time is the writers'.
+const REST_PER_WATCHER: Duration = Duration::from_micros(100);
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// A linked watcher.

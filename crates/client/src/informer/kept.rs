@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Bytes of JSON of the objects that stay decoded: those that were used last, some hundreds to some thousands.
-const WARM_BYTES: usize = 1 << 20;
+const WARM_BYTES: usize = 512 << 10;
 
 /// An object of an informer.
 pub(super) struct Kept<K> {

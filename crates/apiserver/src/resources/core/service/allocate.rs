@@ -6,8 +6,8 @@
 
 use super::{has_node_ports, is_external_name};
 use crate::registry::Reservation;
-use crate::resources::{edit, ip_address};
 use crate::resources::edit::{each, items, text};
+use crate::resources::{edit, ip_address};
 use api::meta;
 use component_base::Rng;
 use serde_json::{Value, json};
