@@ -124,3 +124,36 @@ async fn service_accounts_should_guarantee_kube_root_ca_exists_in_any_namespace(
     wire.eventually(at, there).await;
     wire.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_accounts_should_allow_opting_out_of_api_token_automount() {
+    let wire = Wire::start().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    for (name, mounts) in [("mount", true), ("nomount", false)] {
+        let account = json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": name},
+            "automountServiceAccountToken": mounts});
+        wire.post(accounts, &account).await.ok();
+    }
+    // What the pod says counts more than what its account says.
+    for (account, pod, mounted) in [
+        ("mount", None, true),
+        ("mount", Some(true), true),
+        ("mount", Some(false), false),
+        ("nomount", None, false),
+        ("nomount", Some(true), true),
+        ("nomount", Some(false), false),
+    ] {
+        let mut object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"generateName": "pod-"},
+            "spec": {"serviceAccountName": account, "containers": [{"name": "c", "image": "i"}]}});
+        if let Some(pod) = pod {
+            object["spec"]["automountServiceAccountToken"] = pod.into();
+        }
+        let made = wire.post("/api/v1/namespaces/default/pods", &object).await.ok();
+        let mounts = &made["spec"]["containers"][0]["volumeMounts"];
+        let found = mounts.as_array().into_iter().flatten();
+        let found =
+            found.filter(|m| m["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount").count();
+        assert_eq!(found == 1, mounted, "{account} {pod:?}");
+    }
+    wire.stop().await;
+}

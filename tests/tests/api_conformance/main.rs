@@ -8,11 +8,13 @@
 
 mod apps;
 mod auth;
+mod field_validation;
 mod instrumentation;
 mod machinery;
 mod network;
 mod node;
 mod operations;
+mod quotas;
 mod scheduling;
 mod storage;
 mod wire;

@@ -132,3 +132,65 @@ async fn ingress_api_should_refuse_what_leads_nowhere() {
     assert_eq!(patched["metadata"]["generation"], 2);
     wire.stop().await;
 }
+
+const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoint_slice_should_have_endpoints_and_endpoint_slices_pointing_to_the_api_server() {
+    let wire = Wire::start().await;
+    let endpoints = wire.get("/api/v1/namespaces/default/endpoints/kubernetes").await.ok();
+    let slice = wire.get(&format!("{SLICES}/kubernetes")).await.ok();
+    let (subset, endpoint) = (&endpoints["subsets"][0], &slice["endpoints"][0]);
+    assert_eq!(subset["addresses"][0]["ip"], endpoint["addresses"][0]);
+    assert_eq!(subset["ports"][0]["port"], slice["ports"][0]["port"]);
+    assert_eq!(slice["metadata"]["labels"]["kubernetes.io/service-name"], "kubernetes");
+    wire.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoint_slice_should_create_and_delete_both_for_a_service_with_a_selector_that_matches_no_pods() {
+    let wire = Wire::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let object = json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "empty"},
+        "spec": {"selector": {"does-not-match": "endpoints"}, "ports": [{"name": "http", "port": 80}]}});
+    wire.post(services, &object).await.ok();
+    let endpoints = "/api/v1/namespaces/default/endpoints/empty";
+    wire.eventually(endpoints, |answer| answer.code == 200 && answer.body["subsets"].is_null()).await;
+    let slices = format!("{SLICES}?labelSelector=kubernetes.io/service-name%3Dempty");
+    let count = |answer: &super::wire::Answer| answer.body["items"].as_array().map_or(0, Vec::len);
+    wire.eventually(&slices, |answer| count(answer) == 1).await;
+    wire.delete(&format!("{services}/empty")).await.ok();
+    wire.eventually(endpoints, |answer| answer.code == 404).await;
+    wire.eventually(&slices, |answer| count(answer) == 0).await;
+    wire.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoint_slice_mirroring_should_mirror_a_custom_endpoints_resource_through_create_update_and_delete()
+{
+    let wire = Wire::start().await;
+    let service = json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "custom"},
+        "spec": {"ports": [{"name": "example", "port": 80}]}});
+    wire.post("/api/v1/namespaces/default/services", &service).await.ok();
+    let endpoints = "/api/v1/namespaces/default/endpoints";
+    let object = json!({"kind": "Endpoints", "apiVersion": "v1", "metadata": {"name": "custom"},
+        "subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"name": "example", "port": 80}]}]});
+    wire.post(endpoints, &object).await.ok();
+    let slices = format!("{SLICES}?labelSelector=kubernetes.io/service-name%3Dcustom");
+    let shows = async |address: &str| {
+        wire.eventually(&slices, |answer| {
+            let slice = &answer.body["items"][0];
+            slice["endpoints"][0]["addresses"][0] == *address
+                && slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"]
+                    == "endpointslicemirroring-controller.k8s.io"
+        })
+        .await;
+    };
+    shows("10.1.2.3").await;
+    let at = format!("{endpoints}/custom");
+    wire.update(&at, |endpoints| endpoints["subsets"][0]["addresses"][0]["ip"] = "10.2.3.4".into()).await;
+    shows("10.2.3.4").await;
+    wire.delete(&at).await.ok();
+    wire.eventually(&slices, |answer| answer.body["items"].as_array().is_some_and(Vec::is_empty)).await;
+    wire.stop().await;
+}

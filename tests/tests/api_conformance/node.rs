@@ -160,3 +160,56 @@ async fn config_map_and_secret_should_fail_to_create_due_to_an_empty_key() {
     }
     wire.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runtime_class_should_reject_a_pod_requesting_a_non_existent_or_deleted_runtime_class() {
+    let wire = Wire::start().await;
+    wire.eventually("/api/v1/namespaces/default/serviceaccounts/default", |answer| answer.code == 200).await;
+    let with = |name: &str| {
+        let mut pod = full(name);
+        pod["spec"]["runtimeClassName"] = "e2e".into();
+        pod
+    };
+    let classes = "/apis/node.k8s.io/v1/runtimeclasses";
+    let gone = "pod rejected: RuntimeClass \"e2e\" not found";
+    let refused = wire.post(PODS, &with("a")).await.refused(403);
+    assert!(refused.contains(gone), "{refused}");
+    let class = json!({"kind": "RuntimeClass", "apiVersion": "node.k8s.io/v1", "metadata": {"name": "e2e"},
+        "handler": "e2e", "overhead": {"podFixed": {"cpu": "10m", "memory": "1Mi"}}});
+    wire.post(classes, &class).await.ok();
+    let made = wire.post(PODS, &with("a")).await.ok();
+    assert_eq!(made["spec"]["overhead"], json!({"cpu": "10m", "memory": "1Mi"}));
+    wire.delete(&format!("{classes}/e2e")).await.ok();
+    let refused = wire.post(PODS, &with("b")).await.refused(403);
+    assert!(refused.contains(gone), "{refused}");
+    wire.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sysctls_should_reject_invalid_sysctls() {
+    let wire = Wire::start().await;
+    let mut pod = full("p");
+    pod["spec"]["securityContext"] = json!({"sysctls": [
+        {"name": "foo-", "value": "bar"}, {"name": "kernel.shmmax", "value": "100000000"},
+        {"name": "safe-and-unsafe", "value": "100000000"}, {"name": "bar..", "value": "42"}]});
+    let refused = wire.post(PODS, &pod).await.refused(422);
+    for (name, wrong) in
+        [("foo-", true), ("bar..", true), ("safe-and-unsafe", false), ("kernel.shmmax", false)]
+    {
+        assert_eq!(refused.contains(&format!("Invalid value: \"{name}\"")), wrong, "{refused}");
+    }
+    wire.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_extended_pod_generation_of_a_gracefully_deleted_pod_grows() {
+    let wire = Wire::start().await;
+    let mut pod = full("p");
+    pod["spec"]["nodeName"] = "nowhere".into();
+    pod["metadata"]["finalizers"] = json!(["example.com/held"]);
+    wire.post(PODS, &pod).await.ok();
+    let deleted = wire.delete(&format!("{PODS}/p")).await.ok();
+    assert_eq!(deleted["metadata"]["generation"], 2, "{deleted}");
+    assert!(deleted["metadata"]["deletionTimestamp"].is_string());
+    wire.stop().await;
+}

@@ -31,3 +31,38 @@ async fn priority_class_endpoints_keep_the_value_as_it_is() {
     assert_eq!((&described["value"], &described["description"]), (&json!(10), &json!("new")));
     wire.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limit_range_should_create_a_limit_range_with_defaults_and_ensure_pods_have_those_defaults_applied() {
+    let wire = Wire::start().await;
+    let account = "/api/v1/namespaces/default/serviceaccounts/default";
+    wire.eventually(account, |answer| answer.code == 200).await;
+    let limit = |resource: &str| json!({"cpu": resource, "memory": "200Mi"});
+    let range = json!({"kind": "LimitRange", "apiVersion": "v1", "metadata": {"name": "range"}, "spec": {"limits": [{
+        "type": "Container", "min": limit("50m"), "max": limit("500m"), "default": limit("300m"), "defaultRequest": limit("100m")}]}});
+    wire.post("/api/v1/namespaces/default/limitranges", &range).await.ok();
+    let pod = |name: &str, resources: Value| {
+        json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name},
+            "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}})
+    };
+    let pods = "/api/v1/namespaces/default/pods";
+    for (name, given, resources) in [
+        ("bare", json!({}), json!({"requests": limit("100m"), "limits": limit("300m")})),
+        (
+            "partial",
+            json!({"requests": {"cpu": "200m"}}),
+            json!({"requests": limit("200m"), "limits": limit("300m")}),
+        ),
+    ] {
+        let made = wire.post(pods, &pod(name, given)).await.ok();
+        assert_eq!(made["spec"]["containers"][0]["resources"], resources, "{name}");
+    }
+    for (given, why) in [
+        (json!({"requests": {"cpu": "10m"}}), "minimum cpu usage per Container is 50m, but request is 10m"),
+        (json!({"limits": {"cpu": "600m"}}), "maximum cpu usage per Container is 500m, but limit is 600m"),
+    ] {
+        let refused = wire.post(pods, &pod("refused", given)).await.refused(403);
+        assert!(refused.contains(why), "{refused}");
+    }
+    wire.stop().await;
+}

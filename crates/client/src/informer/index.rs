@@ -45,11 +45,14 @@ impl<K: Watched> Informer<K> {
     }
 }
 
+/// Objects by namespace and name.
+type Named<K> = BTreeMap<(String, String), Arc<Kept<K>>>;
+
 /// The entries of one index.
 pub(super) struct Entries<K> {
     pub(super) name: &'static str,
     keys: Keys<K>,
-    objects: HashMap<String, BTreeMap<(String, String), Arc<Kept<K>>>>,
+    objects: HashMap<String, Named<K>>,
 }
 
 impl<K: Watched> Entries<K> {

@@ -131,10 +131,31 @@ fn check_security(errors: &mut ErrorList, path: &Path, spec: &Value) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.push(Error::invalid(&path.child("shareProcessNamespace"), true, detail));
     }
-    for (i, sysctl) in items(context, "sysctls").iter().enumerate() {
+    let sysctls = items(context, "sysctls");
+    for (i, sysctl) in sysctls.iter().enumerate() {
         let path = path.child("sysctls").index(i).child("name");
-        check::required(errors, &path, &sysctl["name"]);
+        let name = &sysctl["name"];
+        check::required(errors, &path, name);
+        if name.as_str().is_some_and(|name| !name.is_empty() && !is_sysctl(name)) {
+            errors.push(Error::invalid(&path, name.clone(), SYSCTL_DETAIL));
+        } else if sysctls[..i].iter().any(|other| other["name"] == *name) {
+            errors.push(Error::duplicate(&path, name.clone()));
+        }
     }
+}
+
+/// **Upstream**: `SysctlMaxLength`, `SysctlContainSlashFmt`.
+const SYSCTL_DETAIL: &str = "must have at most 253 characters and match regex \
+    ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+
+/// Whether a kernel parameter may be called so.
+fn is_sysctl(name: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let is_end = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    name.len() <= 253
+        && name.split(['.', '/']).all(|part| {
+            part.bytes().all(is_inner) && is_end(part.bytes().next()) && is_end(part.bytes().next_back())
+        })
 }
 
 /// A user or group id.
