@@ -66,7 +66,7 @@ fn resized<'a>(attributes: &Attributes<'a>, pod: Option<&'a Value>) -> Option<(&
     let resource = attributes.resource;
     (attributes.operation == Operation::Update
         && (&*resource.group, &*resource.plural, attributes.subresource) == ("", "pods", "resize")
-        && node_name(new) != ""
+        && !node_name(new).is_empty()
         && meta::generation(new) != meta::generation(old))
     .then_some((new, old))
 }
