@@ -29,6 +29,7 @@ mod tests;
 mod texts;
 mod tracking;
 mod transaction;
+mod unstored;
 mod version;
 
 pub(crate) use delete::check_preconditions;

@@ -183,15 +183,6 @@ impl Store {
         self.cache().get(&self.key(namespace, name))
     }
 
-    /// Finds out the objects of a kind that is not stored.
-    fn compute(&self) {
-        let Some(objects) = self.strategy.computed() else { return };
-        let objects = objects.iter().filter_map(|object| {
-            self.unstored(Key::from(self.key("", meta::name(object))), object, None).ok()
-        });
-        self.cache().load(objects.collect());
-    }
-
     /// Everything, as the cache has it.
     pub fn snapshot(&self) -> Snapshot {
         self.compute();
@@ -552,18 +543,6 @@ impl Store {
         Object::decode(&*self.strategy, self.cache().prefix(), key, revision, &stored)
             .map(Arc::new)
             .map_err(|_| Status::internal("the object cannot be encoded"))
-    }
-
-    /// What a dry run answers: the object as it would be, at its present revision if it has one.
-    fn unstored(&self, key: Key, object: &Value, revision: Option<u64>) -> Result<Arc<Object>, Status> {
-        let stored = encode(&*self.strategy, object);
-        match revision {
-            Some(revision) => self.decode(key, revision, stored),
-            None => {
-                let object = self.decode(key, 0, stored.clone())?;
-                Ok(Arc::new(Arc::unwrap_or_clone(object).with_json(stored)))
-            }
-        }
     }
 
     pub(super) fn invalid(&self, name: &str, errors: &ErrorList) -> Status {
