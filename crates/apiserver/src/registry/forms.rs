@@ -57,7 +57,7 @@ impl Forms for StoredForms<'_> {
             Some(shown) => shown.take(object, &changed)?,
             None => {
                 let version = self.version(form)?;
-                let changed = decode::patched(version, changed, FieldValidation::Ignore)?;
+                let changed = decode::patched(version, changed, FieldValidation::Ignore, &[])?;
                 version.to_stored(changed.value).await?
             }
         };
