@@ -60,6 +60,8 @@ pub(crate) struct Globals {
     pub(crate) verbosity: u8,
     /// `--warnings-as-errors`
     pub(crate) warnings_as_errors: bool,
+    /// Requests go to the server's root, whatever path its URL has.
+    pub(crate) drops_server_path: bool,
 }
 
 impl Globals {
@@ -97,6 +99,7 @@ impl Globals {
             request_timeout,
             verbosity: matches.get_one::<i64>("v").copied().unwrap_or(0).clamp(0, 10) as u8,
             warnings_as_errors: matches.get_flag("warnings-as-errors"),
+            drops_server_path: false,
         })
     }
 
@@ -115,6 +118,11 @@ impl Globals {
             return files;
         }
         terminal.home().map(|home| home.join(".kube").join("config")).into_iter().collect()
+    }
+
+    /// Whether `--kubeconfig` names a file that is not there yet.
+    pub(crate) fn names_new_file(&self) -> bool {
+        self.kubeconfig.as_ref().is_some_and(|path| !path.exists())
     }
 
     /// The merged kubeconfig, with absolute paths.
@@ -174,6 +182,11 @@ impl Globals {
     fn open(&self, mut config: kube::Config, terminal: &Terminal) -> Result<Connection, Error> {
         config.read_timeout = None;
         config.default_retry = false;
+        if self.drops_server_path {
+            let mut parts = std::mem::take(&mut config.cluster_url).into_parts();
+            parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+            config.cluster_url = http::Uri::from_parts(parts).map_err(|error| message(error.to_string()))?;
+        }
         let unverified = config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http");
         if unverified && config.root_cert.is_none() {
             // Nothing will be verified: spare the reading of the system's certificates.

@@ -54,6 +54,12 @@ impl Connection {
         &self.server
     }
 
+    /// A line of `-v`, with klog's head.
+    fn trace(&self, text: &str) {
+        let now = self.terminal.now().to_zoned(self.terminal.time_zone()).strftime("%m%d %H:%M:%S%.6f");
+        self.terminal.err(&format!("I{now} {:>7} connection.rs] {text}\n", std::process::id()));
+    }
+
     /// Whether the server warned about something.
     pub(crate) fn has_warned(&self) -> usize {
         self.warned.lock().expect("no holder panics").len()
@@ -116,7 +122,7 @@ impl Connection {
     pub(crate) async fn upgrade(&self, path: &str, offer: &Offer) -> Result<Result<Connected, Error>, Error> {
         let method = offer.method();
         if self.verbosity >= 6 {
-            self.terminal.err(&format!("{method} {}{path}\n", self.server));
+            self.trace(&format!("\"Request\" verb={:?} url=\"{}{path}\"", method.as_str(), self.server));
         }
         let request = Request::builder().method(method).uri(path).body(Body::empty());
         let mut request = request.map_err(|error| Error::Message(error.to_string()))?;
@@ -151,8 +157,13 @@ impl Connection {
         accept: &str,
         body: Option<(&str, &Value)>,
     ) -> Result<Response<Body>, Error> {
-        if self.verbosity >= 6 {
-            self.terminal.err(&format!("{method} {}{path}\n", self.server));
+        let began = self.terminal.now();
+        if self.verbosity >= 7 {
+            self.trace(&format!(
+                "\"Request\" verb={:?} url=\"{}{path}\" headers=\"Accept: {accept}\"",
+                method.as_str(),
+                self.server
+            ));
         }
         let mut request = Request::builder().method(&method).uri(path).header("accept", accept);
         let body = match body {
@@ -161,7 +172,7 @@ impl Connection {
                 // Sorted keys, as kubectl sends them: a server reports what it finds in this order.
                 let text = crate::output::json::compact(value);
                 if self.verbosity >= 8 {
-                    self.terminal.err(&format!("Request Body: {text}\n"));
+                    self.trace(&format!("\"Request Body\" body={text:?}"));
                 }
                 Body::from(text.into_bytes())
             }
@@ -178,7 +189,14 @@ impl Connection {
         };
         let response = answer.map_err(|error| self.transport_error(error))?;
         if self.verbosity >= 6 {
-            self.terminal.err(&format!("{method} {}{path} {}\n", self.server, response.status()));
+            let status = response.status();
+            let took = self.terminal.now().duration_since(began).as_millis();
+            let status = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or(""));
+            self.trace(&format!(
+                "\"Response\" verb={:?} url=\"{}{path}\" status={status:?} milliseconds={took}",
+                method.as_str(),
+                self.server
+            ));
         }
         self.show_warnings(&response);
         if response.status().as_u16() < 400 {
@@ -194,7 +212,7 @@ impl Connection {
         let bytes =
             response.into_body().collect_bytes().await.map_err(|error| self.transport_error(error))?;
         if self.verbosity >= 8 {
-            self.terminal.err(&format!("Response Body: {}\n", String::from_utf8_lossy(&bytes)));
+            self.trace(&format!("\"Response Body\" body={:?}", String::from_utf8_lossy(&bytes)));
         }
         Ok(bytes)
     }

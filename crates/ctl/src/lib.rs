@@ -15,6 +15,7 @@ mod duration;
 mod fetch;
 mod manifests;
 mod output;
+mod overrides;
 mod pairs;
 mod report;
 mod resolve;

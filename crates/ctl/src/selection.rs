@@ -275,6 +275,11 @@ impl Change {
         context.terminal.out(&text)
     }
 
+    /// What stands between two objects of one command.
+    pub(crate) fn print_separator(&self, context: &Context) -> Result<(), Error> {
+        if matches!(self.format, Format::Yaml) { context.terminal.out("---\n") } else { Ok(()) }
+    }
+
     /// Whether the command's own line is printed.
     pub(crate) fn is_human(&self) -> bool {
         matches!(self.format, Format::Human { .. })

@@ -322,7 +322,32 @@ async fn completion_scripts_are_made() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = run_with(&[], "", &["completion", shell]).await;
         assert_eq!(ran.code, 0);
-        assert!(ran.out.contains("api-resources"), "{shell}");
+        assert!(ran.out.contains("kctl __complete") || ran.out.contains("__complete"), "{shell}");
+    }
+    let ran = run_with(&[], "", &["completion", "powershell"]).await;
+    assert!(ran.out.contains("api-resources"));
+}
+
+#[tokio::test]
+async fn completion_offers_what_the_server_has() {
+    let fake = Fake::start(Discovery::Aggregated).await;
+    for (line, wanted) in [
+        ("get po", "pods\n"),
+        ("get pods he", "hello\n"),
+        ("get pods/he", "pods/hello\n"),
+        ("get cm,po", "cm,pods\n"),
+        ("logs hel", "hello\n"),
+        ("rollo", "rollout\n"),
+        ("rollout hi", "history\n"),
+        ("get pods -o js", "json\njsonpath\n"),
+        ("get pods -o=ya", "-o=yaml\n"),
+        ("get pods --watch-o", "--watch-only\n"),
+        ("apply -f x", ":files\n"),
+        ("get nothings x", ""),
+    ] {
+        let words = ["__complete", "-s", &fake.url].into_iter().chain(line.split(' '));
+        let ran = run_with(&[], "", &words.collect::<Vec<_>>()).await;
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), (wanted, ""), "{line}");
     }
 }
 

@@ -29,6 +29,7 @@ use anyhow::{Result, bail};
 use api::k8s_openapi::api::core::v1::{Node, NodeCondition};
 use apiserver::Server;
 use apiserver::auth::UserInfo;
+pub(crate) use builder::node_name;
 pub use builder::{Builder, Ingress, OnStep, WrapClient};
 use client::Informers;
 use component_base::logging::chain;

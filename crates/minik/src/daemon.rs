@@ -97,7 +97,24 @@ fn has_ended(handle: &OwnedFd, limit: Duration) -> Result<bool> {
     }
 }
 
-fn in_new_session(command: &mut Command) {
+/// Sends a signal to a server, if it is there.
+pub(crate) fn send(pid: u32, signal: Signal) -> Result<()> {
+    let Some(handle) = open(pid)? else { return Ok(()) };
+    match pidfd_send_signal(&handle, signal) {
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        sent => sent.context("signal the server"),
+    }
+}
+
+/// Whether a process is suspended by a signal.
+pub(crate) fn is_suspended(pid: u32) -> bool {
+    // The state is the first field behind the name, which stands in parentheses and may hold anything.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+}
+
+/// Has a child lead a session of its own: what ends our terminal does not end it.
+pub(crate) fn in_new_session(command: &mut Command) {
     #[expect(unsafe_code, reason = "std has no safe way to call setsid in the child")]
     // SAFETY: the closure runs between fork and exec and makes one async-signal-safe system call, without allocation.
     unsafe {

@@ -4,6 +4,7 @@
 //! (architecture, invariant 2). Nothing is global: fifty clusters run side by side in one process.
 //! **Not here**: what a component does.
 
+mod access;
 pub mod cluster;
 pub mod commands;
 mod daemon;
@@ -12,6 +13,7 @@ mod extra_config;
 mod memory;
 mod nodes;
 pub mod pki;
+mod preferences;
 mod preflight;
 mod problem;
 pub mod profile;

@@ -1,7 +1,7 @@
 //! The server process of a profile: from the claim on its folder to the last container's stop.
 //!
 //! **Contract**: tells its progress as lines of JSON ([`Report`]) to whoever started it; ends on SIGTERM and SIGINT,
-//! workload included. Killed, it leaves containers running, and the next start adopts them.
+//! workload included. After SIGHUP, or killed, it leaves containers running, and the next start adopts them.
 //! **Not here**: how it is put into the background (`daemon`).
 
 use crate::cluster::{Cluster, Ingress, Runtime};
@@ -70,6 +70,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
     };
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
 
     let extra = extra_config::read(&settings.extra_config)?;
     let _claim = profile.claim()?;
@@ -125,12 +126,19 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
     tell(Report::Ready);
     memory::keep_small(&context);
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
-    let stopped = cluster.stop_with_workload().await;
+    let workload_ends = tokio::select! {
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+        // Another server takes over, and adopts the containers.
+        _ = hangup.recv() => false,
+    };
+    tracing::info!(workload_ends, "stopping");
+    let stopped = if workload_ends {
+        cluster.stop_with_workload().await
+    } else {
+        cluster.stop().await;
+        Ok(())
+    };
     if let Some(etcd) = own_etcd {
         etcd.stop().await;
     }

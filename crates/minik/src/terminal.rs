@@ -6,12 +6,19 @@ use std::io::{self, IsTerminal, Write};
 
 /// Where a command prints.
 #[derive(Debug, Default)]
-pub(crate) struct Terminal;
+pub(crate) struct Terminal {
+    aside: bool,
+}
 
 impl Terminal {
+    /// One whose results go to standard error, because standard output is another program's.
+    pub(crate) fn stderr() -> Self {
+        Self { aside: true }
+    }
+
     /// A line of the result. A reader that went away ends nothing.
     pub(crate) fn line(&self, text: &str) {
-        let _ = writeln!(io::stdout(), "{text}");
+        let _ = if self.aside { writeln!(io::stderr(), "{text}") } else { writeln!(io::stdout(), "{text}") };
     }
 
     /// A step that is done.

@@ -29,6 +29,29 @@ impl DockerRuntime {
         Ok(removed)
     }
 
+    /// Freezes every running container of the profile; returns how many there were.
+    pub async fn pause_containers(&self) -> Result<usize> {
+        let ids = self.in_state("running").await?;
+        let freeze = |id: String| async move { self.client.pause_container(&id).await };
+        try_join_all(ids.iter().cloned().map(freeze)).await.map_err(error::other("pause"))?;
+        Ok(ids.len())
+    }
+
+    /// Lets every frozen container of the profile go on; returns how many there were.
+    pub async fn unpause_containers(&self) -> Result<usize> {
+        let ids = self.in_state("paused").await?;
+        let thaw = |id: String| async move { self.client.unpause_container(&id).await };
+        try_join_all(ids.iter().cloned().map(thaw)).await.map_err(error::other("unpause"))?;
+        Ok(ids.len())
+    }
+
+    /// The ids of the profile's containers that are in this state.
+    async fn in_state(&self, state: &str) -> Result<Vec<String>> {
+        let mut filter = labels::filter(&self.config, None, &StringMap::new());
+        filter.insert("status".to_owned(), vec![state.to_owned()]);
+        Ok(self.list(filter, true).await?.into_iter().filter_map(|container| container.id).collect())
+    }
+
     /// Removes all that the engine has of the profile: containers, then the network.
     pub async fn remove_profile(&self) -> Result<()> {
         self.remove_containers().await?;

@@ -13,6 +13,11 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: local}\nspec:\n  selector: {matchLabels: {app: local}}\n  template:\n    metadata: {labels: {app: local}}\n    spec:\n      containers:\n      - {name: one, image: a}\n      - {name: two, image: b}\n",
     ),
     ("bad.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\ndatas: {}\n"),
+    (
+        "pruned.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keep, labels: {set: a}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: goes, labels: {set: a}}\n",
+    ),
+    ("pruned2.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keep, labels: {set: a}}\n"),
     ("secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: hidden\nstringData:\n  a: b\n"),
     ("a.env", "A=1\n# a comment\nB=x y\n"),
     ("f.txt", "hello\n"),
@@ -280,6 +285,59 @@ label cm applied x-
 annotate cm applied x=y
 annotate cm applied x=y
 run one --image=busybox --dry-run=client -o yaml
+run two --image=busybox --port=80 --expose
+run two --image=busybox --expose
+run three --image=busybox --overrides='{"spec":{"hostNetwork":true}}' --dry-run=client -o name
+run three --image=busybox --override-type=x --overrides='{}'
+expose deployment web --name=over --port=80 --overrides='{"spec":{"type":"NodePort"}}' --dry-run=client -o name
+# what was applied
+apply -f map.yaml
+apply view-last-applied cm applied
+apply view-last-applied cm/applied -o json
+apply view-last-applied cm applied -o wide
+apply view-last-applied cm cm
+apply set-last-applied -f map2.yaml
+apply set-last-applied -f map2.yaml
+apply set-last-applied -f pod.yaml
+apply set-last-applied -f pod.yaml --create-annotation
+apply view-last-applied pod single
+# prune
+apply -f map.yaml --prune
+apply -f pruned.yaml --prune -l set=a --prune-allowlist=core/v1/ConfigMap
+apply -f pruned2.yaml --prune -l set=a --prune-allowlist=core/v1/ConfigMap --dry-run=server
+apply -f pruned2.yaml --prune -l set=a --prune-allowlist=core/v1/ConfigMap
+apply -f pruned2.yaml --prune -l set=a --prune-allowlist=core/v1
+apply -f pruned2.yaml -l set=b
+diff -f pruned2.yaml --concurrency=4
+# kubeconfig
+config set-cluster c1 --server=https://c1.example.com --insecure-skip-tls-verify=true
+config set-cluster c1 --tls-server-name=x
+config set-credentials u1 --token=t
+config set-credentials u1 --username=a --password=b
+config set-credentials u2 --exec-command=/bin/x --exec-api-version=client.authentication.k8s.io/v1 --exec-arg=a --exec-env=k=v
+config set-context ctx1 --cluster=c1 --user=u1 --namespace=n
+config set-context ctx1 --namespace=m
+config set-context
+config set-context --current --namespace={side}
+config set contexts.ctx1.namespace z
+config set current-context ctx1
+config current-context
+config use-context served
+config get-contexts ctx1
+config view
+config view --minify --context=ctx1 -o json
+config rename-context ctx1 ctx2
+config rename-context none ctx3
+config rename-context ctx2 served
+config unset contexts.ctx2.namespace
+config unset users.u2
+config delete-context ctx2
+config delete-context none
+config delete-cluster c1
+config delete-cluster none
+config delete-user u1
+config delete-user none
+plugin list
 # kustomize
 kustomize k/components
 kustomize k/generators
@@ -299,11 +357,9 @@ apply -k k/components
 apply -k k/components
 apply -k k/generators --dry-run=server
 diff -k k/components
-get -k k/components -o name
 delete -k k/components
 apply -k k/images -f map.yaml
 apply -k k/images -R
-label --local -k k/labels a=b -o name
 # certificates, top, auth
 ! create -f csr.yaml --dry-run=server
 certificate approve

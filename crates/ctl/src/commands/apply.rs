@@ -5,11 +5,18 @@
 //! **Not here.** The patch: `three_way`.
 //! **Upstream.** `kubectl/pkg/cmd/apply` (behaviour).
 
+mod last_applied;
+mod prune;
+
+use std::collections::BTreeSet;
+
 use api::schema::Schema;
+use api::selector::LabelSelector;
 use clap::ArgMatches;
 use http::Method;
 use serde_json::{Value, json};
 
+use self::prune::Prune;
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value};
 use crate::connection::{JSON, MERGE_PATCH, STRATEGIC_PATCH, with_query};
@@ -31,7 +38,7 @@ pub(super) const CLIENT_SIDE: &str = "kubectl-client-side-apply";
 pub(super) const SERVER_SIDE: &str = "kubectl";
 
 fn build(command: clap::Command) -> clap::Command {
-    command
+    let command = command
         .about("Apply a configuration to a resource by file name or stdin")
         .arg(cli::arguments("-f FILENAME"))
         .args(cli::files())
@@ -46,6 +53,8 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::flag("server-side", "If true, apply runs in the server instead of the client"))
         .arg(cli::flag("force-conflicts", "If true, server-side apply will force the changes against conflicts"))
         .arg(cli::flag_on("overwrite", "Automatically resolve conflicts between the modified and live configuration by using values from the modified configuration"))
+        .args(prune::flags());
+    last_applied::subcommands(command)
 }
 
 /// How to apply.
@@ -57,6 +66,9 @@ struct Options {
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    if let Some((word, matches)) = matches.subcommand() {
+        return last_applied::run(context, word, matches).await;
+    }
     cli::no_arguments(matches, "Unexpected args", "apply")?;
     let files = Sources::from_matches(matches)?;
     if files.is_empty() {
@@ -83,21 +95,31 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         validation: super::create::validation(value(matches, "validate"))?,
         force: matches.get_flag("force-conflicts"),
     };
+    let prune = Prune::from_matches(matches)?;
+    let selector = LabelSelector::parse(value(matches, "selector"))
+        .map_err(|error| message(format!("unable to parse requirement: {error}")))?;
     let strictness = if options.validation == "Ignore" { Validation::Off } else { Validation::On };
     let read = manifests::read_validated(context, &files, strictness).await?;
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for one in read {
         match one {
-            Ok(manifest) => found.push(manifest),
+            Ok(manifest) => {
+                let labels = &manifest.object["metadata"]["labels"];
+                if selector.matches(|key| labels[key].as_str()) {
+                    found.push(manifest);
+                }
+            }
             Err(error) => errors.push(error),
         }
     }
     if found.is_empty() && errors.is_empty() {
         return Err(message("no objects passed to apply"));
     }
+    let (mut kept, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
     for manifest in &mut found {
         if let Some(namespace) = &manifest.namespace {
             manifest.object["metadata"]["namespace"] = namespace.as_str().into();
+            namespaces.insert(namespace.clone());
         }
         let applied = if server_side {
             on_server(context, manifest, &options).await
@@ -105,11 +127,18 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             here(context, manifest, &options).await
         };
         match applied {
-            Ok((mut object, done)) => options.change.print(context, &mut object, done)?,
+            Ok((mut object, done)) => {
+                kept.extend(object["metadata"]["uid"].as_str().map(str::to_owned));
+                options.change.print(context, &mut object, done)?;
+            }
             Err(error) => errors.push(error),
         }
     }
-    Error::from_many(errors)
+    Error::from_many(errors)?;
+    match prune {
+        Some(prune) => prune.run(context, &options.change, &kept, &namespaces).await,
+        None => Ok(()),
+    }
 }
 
 impl Options {

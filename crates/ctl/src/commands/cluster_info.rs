@@ -1,5 +1,7 @@
 //! `cluster-info`: the control plane's address and the services that call themselves part of the cluster.
 
+mod dump;
+
 use clap::ArgMatches;
 use serde_json::Value;
 
@@ -12,12 +14,15 @@ pub(crate) const COMMAND: Command =
     Command { name: "cluster-info", build, run: |context, matches| Box::pin(run(context, matches)) };
 
 fn build(command: clap::Command) -> clap::Command {
-    command.about(
-        "Display addresses of the control plane and services with label kubernetes.io/cluster-service=true",
-    )
+    command
+        .about("Display addresses of the control plane and services with label kubernetes.io/cluster-service=true")
+        .subcommand(dump::command())
 }
 
-async fn run(context: &Context, _: &ArgMatches) -> Result<(), Error> {
+async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    if let Some((_, matches)) = matches.subcommand() {
+        return dump::run(context, matches).await;
+    }
     let connection = context.connection().await?;
     let namespace = if context.globals.namespace.is_some() { context.namespace() } else { "kube-system" };
     let path = format!(

@@ -5,6 +5,8 @@
 //! **Not here.** How the files are found and merged: `client_config`.
 //! **Upstream.** `kubectl/pkg/cmd/config` (behaviour).
 
+mod change;
+
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -25,7 +27,7 @@ fn build(command: clap::Command) -> clap::Command {
     let sub = |name: &'static str, about: &'static str| {
         clap::Command::new(name).about(about).args_override_self(true)
     };
-    command
+    let command = command
         .about("Modify kubeconfig files")
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -56,7 +58,8 @@ fn build(command: clap::Command) -> clap::Command {
                 .arg(cli::flag("raw", "Display raw byte data and sensitive data"))
                 .arg(cli::flag("flatten", "Flatten the resulting kubeconfig file into self-contained output"))
                 .arg(cli::output().default_value("yaml")),
-        )
+        );
+    change::subcommands(command)
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
@@ -67,7 +70,8 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         "get-clusters" => names(context, "clusters"),
         "get-users" => names(context, "users"),
         "use-context" => use_context(context, matches),
-        _ => view(context, matches),
+        "view" => view(context, matches),
+        word => change::run(context, word, matches),
     }
 }
 

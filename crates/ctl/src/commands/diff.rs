@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use api::schema::Schema;
 use clap::ArgMatches;
+use futures::StreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -78,11 +79,14 @@ async fn diff(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let folders = Folders::make(context)?;
     let selector = api::selector::LabelSelector::parse(value(matches, "selector"))
         .map_err(|error| message(format!("unable to parse requirement: {error}")))?;
-    for mut manifest in found {
+    let concurrency = matches.get_one::<i64>("concurrency").copied().unwrap_or(1);
+    let concurrency = usize::try_from(concurrency).unwrap_or(1).max(1);
+    let chosen = found.into_iter().filter(|manifest| {
         let labels = &manifest.object["metadata"]["labels"];
-        if !selector.matches(|key| labels[key].as_str()) {
-            continue;
-        }
+        selector.matches(|key| labels[key].as_str())
+    });
+    // In the order of the files, however many are asked for at once.
+    let asked = chosen.map(|mut manifest| async move {
         if let Some(namespace) = &manifest.namespace {
             manifest.object["metadata"]["namespace"] = namespace.as_str().into();
         }
@@ -93,14 +97,15 @@ async fn diff(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
                 &[("dryRun", "All".into()), ("fieldManager", manager.to_owned()), ("force", force)],
             )
         };
-        let sides = match both(context, &manifest, server_side, query).await {
-            Ok(sides) => sides,
-            Err(error) => {
-                errors.push(error);
-                continue;
-            }
-        };
-        folders.write(&manifest, sides, matches.get_flag("show-managed-fields"))?;
+        let sides = both(context, &manifest, server_side, query).await;
+        (manifest, sides)
+    });
+    let mut answers = futures::stream::iter(asked).buffered(concurrency);
+    while let Some((manifest, sides)) = answers.next().await {
+        match sides {
+            Ok(sides) => folders.write(&manifest, sides, matches.get_flag("show-managed-fields"))?,
+            Err(error) => errors.push(error),
+        }
     }
     Error::from_many(errors)?;
     folders.compare(context)

@@ -45,10 +45,9 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     Error::from_many(errors)
 }
 
-async fn edit(context: &Context, change: &Change, selected: &Selected) -> Result<(), Error> {
-    let mut shown = selected.object.clone();
-    without_managed_fields(&mut shown);
-    let before = format!("{HEAD}{}", yaml::print(&shown));
+/// Has a text edited: the new one without comments, and the file that holds it; `None` where nothing was changed.
+pub(super) fn text(context: &Context, text: &str) -> Result<Option<(String, PathBuf)>, Error> {
+    let before = format!("{HEAD}{text}");
     let file = write(context, &before)?;
     open_editor(context, &file)?;
     let after = std::fs::read_to_string(&file)?;
@@ -56,8 +55,16 @@ async fn edit(context: &Context, change: &Change, selected: &Selected) -> Result
         after.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
     if after == before || text.trim().is_empty() {
         context.terminal.err(CANCELLED);
-        return remove(&file);
+        remove(&file)?;
+        return Ok(None);
     }
+    Ok(Some((text, file)))
+}
+
+async fn edit(context: &Context, change: &Change, selected: &Selected) -> Result<(), Error> {
+    let mut shown = selected.object.clone();
+    without_managed_fields(&mut shown);
+    let Some((text, file)) = text(context, &yaml::print(&shown))? else { return Ok(()) };
     let keep = |error: Error| {
         let text = error.report();
         let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();

@@ -11,6 +11,7 @@ use super::{Command, Context, apply, create};
 use crate::cli::{self, DryRun, value};
 use crate::connection::JSON;
 use crate::output::name;
+use crate::overrides;
 use crate::report::{Error, message};
 use crate::resolve::Target;
 use crate::selection::{self, Change};
@@ -39,6 +40,7 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::text("external-ip", "Additional external IP address (not managed by Kubernetes) to accept for the service."))
         .arg(cli::text("name", "The name for the newly created object."))
         .arg(cli::text("session-affinity", "If non-empty, set the session affinity for the service to this; legal values: 'None', 'ClientIP'"))
+        .args(overrides::flags())
         .arg(cli::text("cluster-ip", "ClusterIP to be assigned to the service. Leave empty to auto-allocate, or set to 'None' to create a headless service."))
 }
 
@@ -49,7 +51,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     for target in targets {
         let exposed = async {
             let object = connection.get(&target.path(), JSON).await?;
-            let mut service = service(&target, &object, matches)?;
+            let mut service = overrides::apply(matches, service(&target, &object, matches)?)?;
             if change.dry_run == DryRun::Client {
                 if let Some(namespace) = &context.globals.namespace {
                     service["metadata"]["namespace"] = namespace.as_str().into();

@@ -12,6 +12,7 @@ mod autoscale;
 mod certificate;
 mod cluster_info;
 mod completion;
+mod compose;
 mod config;
 mod cordon;
 mod cp;
@@ -32,6 +33,7 @@ mod label;
 mod logs;
 mod options;
 mod patch;
+mod plugin;
 mod port_forward;
 mod proxy;
 mod replace;
@@ -83,6 +85,7 @@ const COMMANDS: &[Command] = &[
     certificate::COMMAND,
     cluster_info::COMMAND,
     completion::COMMAND,
+    compose::COMMAND,
     config::COMMAND,
     cordon::CORDON,
     cordon::UNCORDON,
@@ -104,6 +107,7 @@ const COMMANDS: &[Command] = &[
     logs::COMMAND,
     options::COMMAND,
     patch::COMMAND,
+    plugin::COMMAND,
     port_forward::COMMAND,
     proxy::COMMAND,
     replace::COMMAND,
@@ -131,6 +135,18 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    fn new(terminal: &Terminal, globals: Globals, config: Value) -> Self {
+        let namespace = globals.namespace(&config).0;
+        Self {
+            terminal: terminal.clone(),
+            globals,
+            config,
+            namespace,
+            connection: OnceCell::new(),
+            discovery: OnceCell::new(),
+        }
+    }
+
     /// The connection to the server.
     pub(crate) async fn connection(&self) -> Result<&Connection, Error> {
         self.connection.get_or_try_init(|| self.globals.connect(&self.config, &self.terminal)).await
@@ -177,6 +193,12 @@ pub(crate) async fn dispatch(
     terminal: &Terminal,
 ) -> Result<(), Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(ran) = plugin::run_plugin(&arguments, terminal).await {
+        return ran;
+    }
+    if arguments.get(1).is_some_and(|word| word == completion::QUESTION) {
+        return complete(&arguments[2..], terminal).await;
+    }
     let mut root = grammar();
     let matches = match root.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
@@ -198,21 +220,17 @@ pub(crate) async fn dispatch(
     if names_subjects(name, matches) {
         globals.user = None;
     }
-    // Commands that need no server must work with a broken kubeconfig, too.
+    globals.drops_server_path = name == "proxy" && !matches.get_flag("append-server-path");
+    // Commands that need no server must work with a broken kubeconfig, too, and `config` makes files.
     let config = match globals.load(terminal) {
         Ok(config) => config,
-        Err(_) if matches!(name, "completion" | "options") => crate::client_config::empty_config(),
+        Err(_) if matches!(name, "completion" | "options" | "kustomize") => {
+            crate::client_config::empty_config()
+        }
+        Err(_) if name == "config" && globals.names_new_file() => crate::client_config::empty_config(),
         Err(error) => return Err(error),
     };
-    let namespace = globals.namespace(&config).0;
-    let context = Context {
-        terminal: terminal.clone(),
-        globals,
-        config,
-        namespace,
-        connection: OnceCell::new(),
-        discovery: OnceCell::new(),
-    };
+    let context = Context::new(terminal, globals, config);
     (command.run)(&context, matches).await?;
     match context.connection.get().map_or(0, Connection::has_warned) {
         count if count > 0 && context.globals.warnings_as_errors => {
@@ -221,6 +239,19 @@ pub(crate) async fn dispatch(
         }
         _ => Ok(()),
     }
+}
+
+/// Answers a completion script; what goes wrong offers nothing.
+async fn complete(words: &[OsString], terminal: &Terminal) -> Result<(), Error> {
+    let root = clap::Command::new("kctl").args(cli::global_flags());
+    let lead = std::iter::once(OsString::from("kctl")).chain(completion::globals_of(words));
+    let globals = match root.try_get_matches_from(lead) {
+        Ok(matches) => Globals::from_matches(&matches)?,
+        Err(_) => Globals::default(),
+    };
+    let config = globals.load(terminal).unwrap_or_else(|_| crate::client_config::empty_config());
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    completion::answer(&Context::new(terminal, globals, config), &words).await
 }
 
 /// Whether `--user` is a subject of a binding here, and not a user of the kubeconfig.

@@ -10,6 +10,7 @@ use super::attach::{self, Session};
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
 use crate::connection::{JSON, encode};
+use crate::overrides;
 use crate::report::{Error, message};
 use crate::selection::{self, Change};
 use crate::streams::pods;
@@ -38,6 +39,8 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::flag("attach", "If true, wait for the Pod to start running, and then attach to the Pod as if 'kctl attach ...' were called.  Default false, unless '-i/--stdin' is set, in which case the default is true. With '--restart=Never' the exit code of the container process is returned."))
         .arg(cli::flag("rm", "If true, delete the pod after it exits.  Only valid when attaching to the container, e.g. with '--attach' or with '-i/--stdin'."))
         .arg(cli::flag("leave-stdin-open", "If the pod is started in interactive mode or with stdin, leave stdin open after the first attach completes. By default, stdin will be closed after the first attach completes."))
+        .arg(cli::flag("expose", "If true, create a ClusterIP service associated with the pod.  Requires `--port`."))
+        .args(overrides::flags())
         .arg(attach::detach_flag())
         .arg(pods::timeout_flag())
 }
@@ -76,13 +79,17 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)\nSee 'kctl run -h' for help and examples",
         ));
     }
-    let pod = pod(&name, image, arguments, matches)?;
-    let mut created = if change.dry_run == DryRun::Client {
-        pod
-    } else {
-        let path = change.query(&format!("/api/v1/namespaces/{}/pods", context.namespace()));
-        context.connection().await?.request(Method::POST, &path, JSON, Some(&pod)).await?
-    };
+    if matches.get_flag("expose") && value(matches, "port").is_empty() {
+        return Err(message("--port must be set when exposing a service\nSee 'kctl run -h' for help and examples"));
+    }
+    let pod = overrides::apply(matches, pod(&name, image, arguments, matches)?)?;
+    let service = matches.get_flag("expose").then(|| service(&pod));
+    let mut created = create(context, &change, "pods", pod).await?;
+    if let Some(service) = service {
+        let mut service = create(context, &change, "services", service).await?;
+        change.print(context, &mut service, "created")?;
+        change.print_separator(context)?;
+    }
     if !attaches {
         return change.print(context, &mut created, "created");
     }
@@ -91,6 +98,30 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         remove(context, &created).await?;
     }
     attached
+}
+
+/// Makes an object, unless it is a client's dry run.
+async fn create(context: &Context, change: &Change, plural: &str, object: Value) -> Result<Value, Error> {
+    if change.dry_run == DryRun::Client {
+        return Ok(object);
+    }
+    let path = change.query(&format!("/api/v1/namespaces/{}/{plural}", context.namespace()));
+    context.connection().await?.request(Method::POST, &path, JSON, Some(&object)).await
+}
+
+/// The service in front of a pod, by its labels and its first port.
+fn service(pod: &Value) -> Value {
+    let port = pod["spec"]["containers"][0]["ports"][0]["containerPort"].clone();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": pod["metadata"]["name"]},
+        "spec": {
+            "ports": [{"port": port, "protocol": "TCP", "targetPort": port}],
+            "selector": pod["metadata"]["labels"],
+        },
+        "status": {"loadBalancer": {}},
+    })
 }
 
 fn place(pod: &Value) -> (&str, &str) {

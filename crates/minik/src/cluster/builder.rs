@@ -319,7 +319,7 @@ impl Builder {
 }
 
 /// minikube's names: the first node is called after the profile, the second `NAME-m02`.
-fn node_name(cluster: &str, index: u32) -> String {
+pub(crate) fn node_name(cluster: &str, index: u32) -> String {
     if index == 0 { cluster.to_owned() } else { format!("{cluster}-m{:02}", index + 1) }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{CommandContext, stop};
 use crate::preflight;
+use crate::problem::Problem;
 use crate::profile::{Profile, RuntimeKind};
 use anyhow::{Context as _, Result};
 use client::kubeconfig;
@@ -14,9 +15,29 @@ pub(super) struct Arguments {
     /// Delete all profiles
     #[arg(long, conflicts_with = "profile")]
     all: bool,
+    /// Delete minik's home folder, too: preferences and all
+    #[arg(long)]
+    purge: bool,
+    /// When standard input is closed
+    #[arg(long, hide = true)]
+    when_closed: bool,
 }
 
+/// The flag by which `minik run` has another process delete its cluster.
+pub(super) const WHEN_CLOSED: &str = "--when-closed";
+
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.when_closed {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
+            .context("wait for the end of standard input")?;
+    }
+    let others = Profile::all(&cx.home)?.iter().any(|other| other.name != cx.profile.name);
+    if arguments.purge && others && !arguments.all {
+        return Err(Problem::error(
+            "multiple minik profiles were found",
+            "before you use --purge, delete them all: minik delete --all --purge",
+        ));
+    }
     let profiles = if arguments.all { Profile::all(&cx.home)? } else { vec![cx.profile.clone()] };
     for profile in &profiles {
         let existed = profile.exists();
@@ -26,6 +47,10 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     }
     if arguments.all && profiles.is_empty() {
         cx.terminal.line("There are no profiles.");
+    }
+    if arguments.purge && cx.home.exists() {
+        std::fs::remove_dir_all(&cx.home).with_context(|| format!("remove {}", cx.home.display()))?;
+        cx.terminal.line(&format!("{} is removed.", cx.home.display()));
     }
     Ok(ExitCode::SUCCESS)
 }

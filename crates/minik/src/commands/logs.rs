@@ -15,6 +15,17 @@ pub(super) struct Arguments {
     /// Go on as the log grows
     #[arg(short, long)]
     follow: bool,
+    /// Only what went wrong: warnings and errors
+    #[arg(long, conflicts_with = "follow")]
+    problems: bool,
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "follow")]
+    length: Option<usize>,
+}
+
+/// Whether a line of the log is a warning or an error: the level stands behind the time.
+fn is_problem(line: &str) -> bool {
+    line.split_whitespace().nth(1).is_some_and(|level| matches!(level, "WARN" | "ERROR"))
 }
 
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
@@ -28,6 +39,16 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         }
         file => file.with_context(|| format!("open {}", path.display()))?,
     };
+    if arguments.problems || arguments.length.is_some() {
+        let mut text = String::new();
+        file.read_to_string(&mut text).with_context(|| format!("read {}", path.display()))?;
+        let lines: Vec<&str> = text.lines().filter(|line| !arguments.problems || is_problem(line)).collect();
+        let skipped = lines.len().saturating_sub(arguments.length.unwrap_or(usize::MAX));
+        for line in &lines[skipped..] {
+            cx.terminal.line(line);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     // Watched before it is read, so that nothing falls between.
     let changes = inotify::init(inotify::CreateFlags::CLOEXEC).context("watch the log")?;
     inotify::add_watch(&changes, &path, inotify::WatchFlags::MODIFY).context("watch the log")?;

@@ -2,13 +2,13 @@
 //!
 //! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
 
-use super::{CommandContext, status};
+use super::{CommandContext, status, stop};
 use crate::cluster::ServiceRange;
 use crate::pki::Pki;
 use crate::problem::Problem;
 use crate::profile::{self, Profile, RuntimeKind, Settings, StoreKind};
 use crate::server::{self, Report, Tell};
-use crate::{daemon, preflight};
+use crate::{daemon, preferences, preflight};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use client::kubeconfig::{self, Entry};
 use serde_json::json;
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,9 @@ use std::time::Duration;
 /// Start a cluster, or make sure that it runs
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
+    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, serviceClusterIpRange, extraConfig; flags outweigh it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Number of nodes with the container runtime [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     nodes: Option<u32>,
@@ -64,6 +68,11 @@ pub(super) struct Arguments {
     server: bool,
 }
 
+/// How long nodes may take to be Ready, and what a server logs, where no flag says it.
+pub(super) const WAIT: Duration = Duration::from_secs(60);
+/// See [`WAIT`].
+pub(super) const LOG: &str = "info";
+
 /// Between two questions to a server that is starting, or ending.
 const ANSWER_PAUSE: Duration = Duration::from_millis(100);
 
@@ -73,7 +82,7 @@ enum Output {
 }
 
 /// `500ms`, `60s`, `2m`, `1h`, `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::Span = text.parse().map_err(|_| "give a duration such as 60s or 2m".to_owned())?;
     let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|e| e.to_string())?;
     Duration::try_from(signed).map_err(|_| "give a positive duration".to_owned())
@@ -94,9 +103,10 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         });
     }
 
+    stop::cancel(profile)?;
     let json = arguments.output == Some(Output::Json);
     if let Some((pid, settings)) = running(cx, arguments.wait)? {
-        if merged(arguments, Some(settings.clone())) != settings {
+        if merged(arguments, settings.clone())? != settings {
             return Err(Problem::error(
                 format!("profile {:?} is running with other settings", profile.name),
                 format!("stop it first: minik stop -p {}", profile.name),
@@ -121,7 +131,11 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         ));
     }
     let is_new = saved.is_none();
-    let mut settings = merged(arguments, saved);
+    let saved = match saved {
+        Some(settings) => settings,
+        None => preferences::settings(&cx.home)?,
+    };
+    let mut settings = merged(arguments, saved)?;
     if is_new && settings.service_cluster_ip_range.is_none() && settings.runtime == RuntimeKind::Docker {
         settings.service_cluster_ip_range = Some(free_range(cx)?.to_string());
     }
@@ -153,22 +167,12 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         cx.terminal.line(&format!("Starting profile {:?} on {}", profile.name, describe(&settings)));
     }
     let mut steps = Vec::new();
-    let mut failure = None;
-    daemon::start(profile, &server_arguments(cx, arguments), |report| match report {
-        Report::Step { name, milliseconds } => {
-            if !json {
-                cx.terminal.step(&name, milliseconds);
-            }
-            steps.push((name, milliseconds));
+    bring_up(cx, &settings, arguments.wait, &arguments.log, &mut |(name, milliseconds)| {
+        if !json {
+            cx.terminal.step(&name, milliseconds);
         }
-        Report::Ready => {}
-        Report::Failed { error, hint } => failure = Some((error, hint)),
+        steps.push((name, milliseconds));
     })?;
-    if let Some((error, hint)) = failure {
-        let hint = hint.unwrap_or_else(|| format!("see what it logged: minik logs -p {}", profile.name));
-        return Err(Problem::error(error, hint));
-    }
-    install_kubeconfig(cx, &settings)?;
     match profile.running()? {
         Some(pid) if json => print_json(cx, &settings, pid, &steps),
         Some(_) => cx.terminal.line(&format!(
@@ -178,6 +182,28 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         None => bail!("the server ended right after its start; see {}", profile.path("server.log").display()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the server of a profile whose settings are saved, and makes it the kubeconfig's current one.
+pub(super) fn bring_up(
+    cx: &CommandContext,
+    settings: &Settings,
+    wait: Duration,
+    log: &str,
+    on_step: &mut dyn FnMut((String, u64)),
+) -> Result<()> {
+    let profile = &cx.profile;
+    let mut failure = None;
+    daemon::start(profile, &server_arguments(cx, wait, log), |report| match report {
+        Report::Step { name, milliseconds } => on_step((name, milliseconds)),
+        Report::Ready => {}
+        Report::Failed { error, hint } => failure = Some((error, hint)),
+    })?;
+    if let Some((error, hint)) = failure {
+        let hint = hint.unwrap_or_else(|| format!("see what it logged: minik logs -p {}", profile.name));
+        return Err(Problem::error(error, hint));
+    }
+    install_kubeconfig(cx, settings)
 }
 
 /// The profile's server, if one runs and answers. One that is about to end is waited for, and counts as none.
@@ -225,8 +251,11 @@ fn free_range(cx: &CommandContext) -> Result<ServiceRange> {
     Ok(range)
 }
 
-fn merged(arguments: &Arguments, saved: Option<Settings>) -> Settings {
-    let mut settings = saved.unwrap_or_default();
+fn merged(arguments: &Arguments, saved: Settings) -> Result<Settings> {
+    let mut settings = match &arguments.config {
+        Some(path) => from_file(path, saved)?,
+        None => saved,
+    };
     if let Some(nodes) = arguments.nodes {
         settings.nodes = nodes;
     }
@@ -252,7 +281,17 @@ fn merged(arguments: &Arguments, saved: Option<Settings>) -> Settings {
     if let Some(config) = &arguments.extra_config {
         settings.extra_config.clone_from(config);
     }
-    settings
+    Ok(settings)
+}
+
+/// Settings with those of a file.
+fn from_file(path: &std::path::Path, settings: Settings) -> Result<Settings> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {shown}"))?;
+    let changes = serde_saphyr::from_str(&text).with_context(|| format!("read {shown}"))?;
+    preferences::overlay(settings, changes).map_err(|error| {
+        Problem::error(format!("{shown}: {error:#}"), "see what may be set: minik start --help")
+    })
 }
 
 fn describe(settings: &Settings) -> String {
@@ -263,10 +302,9 @@ fn describe(settings: &Settings) -> String {
     format!("{runtime}, Kubernetes {}", crate::cluster::KUBERNETES_VERSION)
 }
 
-fn server_arguments(cx: &CommandContext, arguments: &Arguments) -> Vec<OsString> {
-    let wait = format!("{}ms", arguments.wait.as_millis());
-    let words =
-        ["start", "--server", "--profile", &cx.profile.name, "--wait", &wait, "--log", &arguments.log];
+fn server_arguments(cx: &CommandContext, wait: Duration, log: &str) -> Vec<OsString> {
+    let wait = format!("{}ms", wait.as_millis());
+    let words = ["start", "--server", "--profile", &cx.profile.name, "--wait", &wait, "--log", log];
     words.map(OsString::from).to_vec()
 }
 
@@ -286,7 +324,7 @@ pub(super) fn entry(pki: &std::path::Path, name: &str, settings: &Settings) -> R
     })
 }
 
-fn install_kubeconfig(cx: &CommandContext, settings: &Settings) -> Result<()> {
+pub(super) fn install_kubeconfig(cx: &CommandContext, settings: &Settings) -> Result<()> {
     let entry = entry(&cx.profile.path("pki"), &cx.profile.name, settings)?;
     kubeconfig::install(&cx.kubeconfig, &entry).map_err(|error| {
         Problem::error(

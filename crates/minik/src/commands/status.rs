@@ -2,13 +2,14 @@
 //!
 //! **Contract**: exit code 0 if everything runs, 1 if not.
 
-use super::CommandContext;
+use super::{CommandContext, Output};
 use crate::profile::Settings;
+use crate::{access, daemon};
 use anyhow::{Context as _, Result};
 use api::k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::Kubeconfig;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,11 +23,6 @@ pub(super) struct Arguments {
     /// Print a result that programs can read
     #[arg(short, long, value_enum)]
     output: Option<Output>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Json,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,12 +49,17 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     let pid = profile.running()?;
     let settings = profile.settings()?;
     let configured = is_configured(cx, settings.as_ref());
+    let paused = pid.is_some_and(daemon::is_suspended);
     let nodes = match (pid, &settings) {
-        (Some(_), Some(settings)) => ask(cx, settings).ok(),
+        (Some(_), Some(settings)) if !paused => ask(cx, settings).ok(),
         _ => None,
     };
     let stopped = if settings.is_some() { "Stopped" } else { "Nonexistent" };
-    let running = |is: bool| if is { "Running" } else { "Stopped" };
+    let running = |is: bool| match is {
+        _ if paused => "Paused",
+        true => "Running",
+        false => "Stopped",
+    };
     let ready = nodes.as_ref().is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(|n| n.ready));
     let report = Report {
         name: profile.name.clone(),
@@ -102,14 +103,8 @@ fn is_configured(cx: &CommandContext, settings: Option<&Settings>) -> bool {
 
 /// The nodes, as the API server tells them.
 pub(super) fn ask(cx: &CommandContext, settings: &Settings) -> Result<Vec<NodeReport>> {
-    let entry = super::start::entry(&cx.profile.path("pki"), &cx.profile.name, settings)?;
-    let config = client::kubeconfig::merge(serde_json::Value::Null, &entry).map_err(anyhow::Error::msg)?;
-    let config: Kubeconfig = serde_json::from_value(config).context("make a client configuration")?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(async {
-        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-        let nodes = Api::<Node>::all(kube::Client::try_from(config)?);
+    access::block_on(async {
+        let nodes = Api::<Node>::all(access::client(cx, settings).await?);
         let list = tokio::time::timeout(LIMIT, nodes.list(&ListParams::default())).await??;
         let report = |node: Node| NodeReport {
             ready: node

@@ -1,6 +1,6 @@
 //! `minik version`: which minik this is, and which Kubernetes it speaks.
 
-use super::CommandContext;
+use super::{CommandContext, Output};
 use anyhow::Result;
 use serde_json::json;
 use std::process::ExitCode;
@@ -11,11 +11,6 @@ pub(super) struct Arguments {
     /// Print a result that programs can read
     #[arg(short, long, value_enum)]
     output: Option<Output>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Json,
 }
 
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {

@@ -1,0 +1,173 @@
+//! `apply --prune`: what was applied before and is in the files no more is deleted.
+//!
+//! **Contract.** Only what has the annotation of `apply` is deleted, in the namespaces that the files name, and of the kinds
+//! of the allowlist.
+//! **Not here.** Apply sets: kubectl has them only where `KUBECTL_APPLYSET` is set.
+//! **Upstream.** `kubectl/pkg/cmd/apply/prune.go`, `util/prune` (behaviour, words and the default list).
+
+use std::collections::BTreeSet;
+
+use clap::ArgMatches;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::LAST_APPLIED;
+use crate::cli::{self, DryRun, value, values};
+use crate::commands::Context;
+use crate::connection::{JSON, with_query};
+use crate::discovery::{Discovery, Resource};
+use crate::report::{Error, message};
+use crate::resolve::Target;
+use crate::selection::{self, Change};
+
+/// Kinds that are pruned where no allowlist is given.
+const NAMESPACED: [&str; 14] = [
+    "core/v1/ConfigMap",
+    "core/v1/Endpoints",
+    "core/v1/PersistentVolumeClaim",
+    "core/v1/Pod",
+    "core/v1/ReplicationController",
+    "core/v1/Secret",
+    "core/v1/Service",
+    "batch/v1/Job",
+    "batch/v1/CronJob",
+    "networking.k8s.io/v1/Ingress",
+    "apps/v1/DaemonSet",
+    "apps/v1/Deployment",
+    "apps/v1/ReplicaSet",
+    "apps/v1/StatefulSet",
+];
+/// The same without a namespace.
+const CLUSTER: [&str; 2] = ["core/v1/Namespace", "core/v1/PersistentVolume"];
+
+/// `--prune` and what goes with it.
+pub(super) fn flags() -> Vec<clap::Arg> {
+    vec![
+        cli::flag("prune", "Automatically delete resource objects, that do not appear in the configs and are created by either apply or create --save-config. Should be used with either -l or --all."),
+        cli::texts("prune-allowlist", "Overwrite the default allowlist with <group/version/kind> for --prune"),
+        cli::flag("all", "Select all resources in the namespace of the specified resource types."),
+        cli::text("selector", "Selector (label query) to filter on").short('l').default_value("").hide_default_value(true),
+        cli::text("cascade", "Must be \"background\", \"orphan\", or \"foreground\". Selects the deletion cascading strategy for the dependents")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("background")
+            .default_value("background"),
+    ]
+}
+
+/// What to prune.
+pub(super) struct Prune {
+    kinds: Vec<String>,
+    selector: String,
+    propagation: &'static str,
+}
+
+impl Prune {
+    /// Reads the flags; `None` without `--prune`.
+    pub(super) fn from_matches(matches: &ArgMatches) -> Result<Option<Self>, Error> {
+        let selector = value(matches, "selector").to_owned();
+        if !matches.get_flag("prune") {
+            return Ok(None);
+        }
+        if selector.is_empty() && !matches.get_flag("all") {
+            return Err(message(
+                "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
+            ));
+        }
+        if !selector.is_empty() && matches.get_flag("all") {
+            return Err(message("cannot set --all and --selector at the same time"));
+        }
+        let mut kinds = values(matches, "prune-allowlist");
+        for kind in &kinds {
+            if kind.split('/').count() != 3 {
+                return Err(message(format!(
+                    "invalid GroupVersionKind format: {kind}, please follow <group/version/kind>"
+                )));
+            }
+        }
+        if kinds.is_empty() {
+            kinds = NAMESPACED.iter().chain(&CLUSTER).map(|kind| (*kind).to_owned()).collect();
+        }
+        let propagation = match value(matches, "cascade") {
+            "" | "true" | "background" => "Background",
+            "orphan" | "false" => "Orphan",
+            "foreground" => "Foreground",
+            other => {
+                return Err(message(format!(
+                    "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+                )));
+            }
+        };
+        Ok(Some(Self { kinds, selector, propagation }))
+    }
+
+    /// Deletes what is not among `kept` (uids), in these namespaces.
+    pub(super) async fn run(
+        &self,
+        context: &Context,
+        change: &Change,
+        kept: &BTreeSet<String>,
+        namespaces: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let discovery = context.discovery().await?;
+        let mut resources = Vec::new();
+        for kind in &self.kinds {
+            resources.push(find(discovery, kind)?);
+        }
+        for namespace in namespaces {
+            for resource in resources.iter().filter(|resource| resource.namespaced) {
+                self.prune(context, change, kept, resource, Some(namespace)).await?;
+            }
+        }
+        for resource in resources.iter().filter(|resource| !resource.namespaced) {
+            self.prune(context, change, kept, resource, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn prune(
+        &self,
+        context: &Context,
+        change: &Change,
+        kept: &BTreeSet<String>,
+        resource: &Resource,
+        namespace: Option<&str>,
+    ) -> Result<(), Error> {
+        let target = Target {
+            resource: resource.clone(),
+            namespace: namespace.map(str::to_owned),
+            name: None,
+            source: None,
+        };
+        for one in selection::list(context, &target, &self.selector, "").await? {
+            let metadata = &one.object["metadata"];
+            let applied = metadata["annotations"][LAST_APPLIED].is_string();
+            let is_kept = metadata["uid"].as_str().is_some_and(|uid| kept.contains(uid));
+            if !applied || is_kept {
+                continue;
+            }
+            if change.dry_run != DryRun::Client {
+                let dry_run = if change.dry_run == DryRun::Server { "All".to_owned() } else { String::new() };
+                let path = with_query(&one.target.path(), &[("dryRun", dry_run)]);
+                let options = json!({"propagationPolicy": self.propagation});
+                context.connection().await?.request(Method::DELETE, &path, JSON, Some(&options)).await?;
+            }
+            let mut object: Value = one.object;
+            change.print(context, &mut object, "pruned")?;
+        }
+        Ok(())
+    }
+}
+
+/// `core/v1/ConfigMap` as the server serves it.
+fn find<'a>(discovery: &'a Discovery, kind: &str) -> Result<&'a Resource, Error> {
+    let mut parts = kind.split('/');
+    let [group, version, kind] = [(); 3].map(|()| parts.next().unwrap_or(""));
+    let group = if group == "core" { "" } else { group };
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    crate::resolve::by_kind(discovery, &api_version, kind).ok_or_else(|| {
+        message(format!(
+            "error retrieving RESTMappings to prune: invalid resource {group}/{version}, Kind={kind}"
+        ))
+    })
+}

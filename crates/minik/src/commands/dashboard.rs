@@ -1,0 +1,17 @@
+//! `minik dashboard`: says that there is none yet.
+
+use super::CommandContext;
+use crate::problem::Problem;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Open the dashboard (there is none yet)
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(cx: &CommandContext, _: &Arguments) -> Result<ExitCode> {
+    Err(Problem::error(
+        "minik has no dashboard yet",
+        format!("see what runs with: minik -p {} kubectl -- get all -A", cx.profile.name),
+    ))
+}

@@ -1,0 +1,188 @@
+//! `minik service`: where a service is reached from this machine.
+//!
+//! **Upstream.** `minikube service` (its flags and words).
+
+use super::{CommandContext, Output, table};
+use crate::access;
+use crate::problem::Problem;
+use anyhow::{Context as _, Result};
+use api::k8s_openapi::api::core::v1::{Service, ServicePort};
+use api::k8s_openapi::api::discovery::v1::EndpointSlice;
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Show where a service is reached from this machine
+#[derive(clap::Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  minik service web --url\n  minik service list"
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The service
+    name: Option<String>,
+    /// Its namespace
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Print addresses alone, one a line
+    #[arg(long)]
+    url: bool,
+    /// Print https instead of http
+    #[arg(long)]
+    https: bool,
+    /// How long to wait for a pod that answers, in seconds
+    #[arg(long, default_value_t = 60)]
+    wait: u64,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// List all services with their addresses
+    List {
+        /// Of one namespace
+        #[arg(short, long)]
+        namespace: Option<String>,
+        /// Print a result that programs can read
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+}
+
+pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
+    let (settings, _) = access::running(cx)?;
+    access::block_on(async {
+        let client = access::client(cx, &settings).await?;
+        match (&arguments.command, &arguments.name) {
+            (Some(Command::List { namespace, output }), _) => {
+                list(cx, client, namespace.as_deref(), *output).await
+            }
+            (None, Some(name)) => show(cx, client, arguments, name).await,
+            (None, None) => Err(Problem::error("no service is named", "list them: minik service list")),
+        }
+    })
+}
+
+async fn show(
+    cx: &CommandContext,
+    client: kube::Client,
+    arguments: &Arguments,
+    name: &str,
+) -> Result<ExitCode> {
+    let namespace = arguments.namespace.as_str();
+    let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let Some(service) = services.get_opt(name).await? else {
+        return Err(Problem::error(
+            format!("service '{name}' was not found in '{namespace}' namespace"),
+            "list them all: minik service list",
+        ));
+    };
+    let reached =
+        tokio::time::timeout(Duration::from_secs(arguments.wait), answered(client, namespace, name)).await;
+    if reached.is_err() {
+        return Err(Problem::error(
+            format!("service not available: no running pod for service {name} found"),
+            format!("see its pods: minik -p {} kubectl -- get pods -n {namespace}", cx.profile.name),
+        ));
+    }
+    reached??;
+    let scheme = if arguments.https { "https" } else { "http" };
+    let addresses = addresses(&service, scheme);
+    if arguments.url {
+        for (_, url) in &addresses {
+            cx.terminal.line(url);
+        }
+    } else {
+        table(cx, &rows(&service, &addresses));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until an endpoint of the service is ready.
+async fn answered(client: kube::Client, namespace: &str, name: &str) -> Result<()> {
+    let slices: Api<EndpointSlice> = Api::namespaced(client, namespace);
+    let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={name}"));
+    let mut changes = watcher(slices, config).applied_objects().boxed();
+    while let Some(slice) = changes.try_next().await.context("watch the service's endpoints")? {
+        let ready = |ready: Option<bool>| ready.unwrap_or(true);
+        if slice
+            .endpoints
+            .iter()
+            .flatten()
+            .any(|one| ready(one.conditions.as_ref().and_then(|all| all.ready)))
+        {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn list(
+    cx: &CommandContext,
+    client: kube::Client,
+    namespace: Option<&str>,
+    output: Option<Output>,
+) -> Result<ExitCode> {
+    let services: Api<Service> = match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let all = services.list(&ListParams::default()).await?.items;
+    if output == Some(Output::Json) {
+        let all: Vec<_> = all
+            .iter()
+            .map(|service| {
+                let addresses = addresses(service, "http");
+                let (ports, urls): (Vec<String>, Vec<String>) = addresses.into_iter().unzip();
+                json!({"Namespace": service.namespace(), "Name": service.name_any(), "PortNames": ports, "URLs": urls})
+            })
+            .collect();
+        cx.terminal.line(&json!(all).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut lines = Vec::new();
+    for service in &all {
+        let more = rows(service, &addresses(service, "http"));
+        lines.extend(more.into_iter().skip(usize::from(!lines.is_empty())));
+    }
+    table(cx, &lines);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rows(service: &Service, addresses: &[(String, String)]) -> Vec<Vec<String>> {
+    let mut rows = vec![["NAMESPACE", "NAME", "TARGET PORT", "URL"].map(str::to_owned).to_vec()];
+    let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+    if addresses.is_empty() {
+        rows.push(vec![namespace, name, "No ports".to_owned(), String::new()]);
+        return rows;
+    }
+    for (port, url) in addresses {
+        rows.push(vec![namespace.clone(), name.clone(), port.clone(), url.clone()]);
+    }
+    rows
+}
+
+/// Ports with the addresses at which they answer on this machine: by the node's port, else by the cluster's address.
+fn addresses(service: &Service, scheme: &str) -> Vec<(String, String)> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let node = kubelet::machine_address();
+    let cluster = spec.cluster_ip.clone().filter(|address| !address.is_empty() && address != "None");
+    let address = |port: &ServicePort| match port.node_port {
+        Some(number) => Some(format!("{scheme}://{node}:{number}")),
+        None => cluster.as_ref().map(|cluster| format!("{scheme}://{cluster}:{}", port.port)),
+    };
+    let shown = |port: &ServicePort| match &port.name {
+        Some(name) => format!("{name}/{}", port.port),
+        None => port.port.to_string(),
+    };
+    // A port for two protocols has one address.
+    let mut seen = BTreeMap::new();
+    let ports = spec.ports.iter().flatten().filter_map(|port| Some((shown(port), address(port)?)));
+    ports.filter(|(_, url)| seen.insert(url.clone(), ()).is_none()).collect()
+}

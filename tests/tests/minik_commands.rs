@@ -1,0 +1,182 @@
+//! The commands of `minik` that a developer uses every day, on a real profile without containers.
+
+use serde_json::Value;
+use tests::profile::Profile;
+
+const SIMULATED: &[&str] = &["--runtime", "simulated"];
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn nodes_services_and_profiles_are_listed_and_changed() {
+    let profile = Profile::new("day");
+    profile.start(SIMULATED).ok();
+    // The program that `minik kubectl` runs, and the address that nodes have.
+    assert!(profile.minik(&["kubectl", "--", "get", "nodes", "--no-headers"]).ok().contains("Ready"));
+    assert_eq!(profile.minik(&["node", "list"]).ok().lines().count(), 1);
+    assert!(profile.minik(&["node", "add"]).ok().contains("-m02\" is added"));
+    let nodes = json(&profile.minik(&["node", "list", "-o", "json"]).ok());
+    assert_eq!(nodes.as_array().map(Vec::len), Some(2), "{nodes}");
+    let added = format!("{}-m02", profile.name);
+    assert!(
+        profile
+            .minik(&["node", "delete", &profile.name])
+            .stderr
+            .contains("only the one that was added last can")
+    );
+    profile.minik(&["node", "delete", &added]).ok();
+    assert_eq!(profile.minik(&["node", "list"]).ok().lines().count(), 1);
+    assert!(profile.minik(&["node", "stop", &profile.name]).stderr.contains("stops with its cluster"));
+
+    let listed = json(&profile.minik(&["profile", "list", "-o", "json"]).ok());
+    assert_eq!(listed["valid"][0]["Status"], "Running", "{listed}");
+    profile.minik(&["profile", &profile.name]).ok();
+    assert_eq!(profile.minik(&["profile"]).ok().trim(), profile.name);
+    assert!(profile.minik(&["profile", "nope"]).stderr.contains("it does not exist"));
+
+    profile.kctl(&["create", "deployment", "web", "--image=x", "--port=80"]).ok();
+    profile.kctl(&["expose", "deployment", "web", "--type=NodePort"]).ok();
+    let url = profile.minik(&["service", "web", "--url"]).ok();
+    let port = profile.kctl(&["get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"]).ok();
+    assert!(url.trim().ends_with(&format!(":{port}")), "{url}");
+    assert!(profile.minik(&["service", "list"]).ok().contains("web"));
+    assert!(
+        profile
+            .minik(&["service", "nope"])
+            .stderr
+            .contains("service 'nope' was not found in 'default' namespace")
+    );
+    assert!(profile.minik(&["tunnel"]).ok().contains("without a tunnel"));
+}
+
+#[test]
+fn a_paused_cluster_goes_on_where_it_was() {
+    let profile = Profile::new("pause");
+    profile.start(SIMULATED).ok();
+    profile.minik(&["pause"]).ok();
+    let status = json(&profile.minik(&["status", "-o", "json"]).stdout);
+    assert_eq!((&status["apiserver"], &status["kubelet"]), (&"Paused".into(), &"Paused".into()), "{status}");
+    profile.minik(&["unpause"]).ok();
+    profile.kctl(&["create", "configmap", "after"]).ok();
+    profile.minik(&["pause"]).ok();
+    profile.minik(&["stop"]).ok();
+    profile.start(&[]).ok();
+    profile.kctl(&["get", "configmap", "after"]).ok();
+}
+
+#[test]
+fn preferences_and_files_set_what_profiles_start_with() {
+    let profile = Profile::new("prefer");
+    profile.minik(&["config", "set", "runtime", "simulated"]).ok();
+    assert_eq!(profile.minik(&["config", "get", "runtime"]).ok().trim(), "simulated");
+    assert!(
+        profile
+            .minik(&["config", "set", "memory", "4g"])
+            .stderr
+            .contains("property name \"memory\" not found")
+    );
+    assert_eq!(profile.minik(&["config", "view"]).ok(), "- runtime: simulated\n");
+    let file = profile.home().join("cluster.yaml");
+    std::fs::write(&file, "simulatedNodes: 2\nports: []\n").expect("written");
+    let file = file.to_str().expect("a path of letters");
+    assert!(profile.start(&["--config", file]).stderr.contains("unknown setting \"ports\""));
+    std::fs::write(file, "simulatedNodes: 2\n").expect("written");
+    profile.start(&["--config", file]).ok();
+    assert_eq!(profile.minik(&["node", "list"]).ok().lines().count(), 3);
+}
+
+#[test]
+fn a_command_gets_a_cluster_that_is_gone_afterwards() {
+    let profile = Profile::new("run");
+    let kctl = tests::binary("kctl");
+    let kctl = kctl.to_str().expect("a path of letters");
+    let run = |words: &[&str]| {
+        let mut all = vec!["run", "--runtime", "simulated", "--"];
+        all.extend(words);
+        profile.minik(&all)
+    };
+    let said = run(&[kctl, "get", "nodes", "--no-headers"]);
+    assert!(said.stdout.contains("Ready"), "{said:?}");
+    assert_eq!(said.code, 0);
+    assert_eq!(run(&["sh", "-c", "exit 7"]).code, 7);
+    assert_eq!(run(&["sh", "-c", "kill -9 $PPID"]).code, -1);
+    // The guard of the one that was killed may still be at work.
+    let profiles = profile.home().join("home/profiles");
+    tests::eventually("no profile is left", || {
+        match std::fs::read_dir(&profiles).map_or(0, Iterator::count) {
+            0 => Ok(()),
+            left => Err(format!("{left} are")),
+        }
+    });
+}
+
+#[test]
+fn expectations_hold_or_say_why_not() {
+    let profile = Profile::new("expect");
+    profile.start(SIMULATED).ok();
+    profile.kctl(&["create", "deployment", "web", "--image=x", "--replicas=2"]).ok();
+    let (file, report) = (profile.home().join("a.yaml"), profile.home().join("report.xml"));
+    std::fs::write(
+        &file,
+        "assertions:\n- {name: up, apiVersion: apps/v1, kind: Deployment, object: web, condition: Available}\n- {name: pods, apiVersion: v1, kind: Pod, selector: app=web, count: 2, condition: Ready, restarts: 0}\n- {name: none, apiVersion: v1, kind: Pod, object: nope, absent: true}\n",
+    )
+    .expect("written");
+    let (path, xml) = (file.to_str().expect("letters"), report.to_str().expect("letters"));
+    profile.minik(&["expect", "-f", path, "--junit", xml]).ok();
+    std::fs::write(
+        &file,
+        "timeout: 1s\nassertions:\n- {name: three, apiVersion: v1, kind: Pod, selector: app=web, count: 3}\n",
+    )
+    .expect("written");
+    let said = profile.minik(&["expect", "-f", path, "--junit", xml]);
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.contains("there are 2, not 3"), "{said:?}");
+    assert!(std::fs::read_to_string(&report).expect("a report").contains("failures=\"1\""));
+}
+
+#[test]
+fn small_commands_say_what_they_do() {
+    let profile = Profile::new("small");
+    profile.start(SIMULATED).ok();
+    assert!(profile.minik(&["docker-env"]).stderr.contains("have no Docker engine"));
+    assert!(profile.minik(&["dashboard"]).stderr.contains("minik has no dashboard yet"));
+    assert!(profile.minik(&["update-check"]).ok().contains("CurrentVersion: v"));
+    std::fs::remove_file(profile.kubeconfig()).expect("removed");
+    profile.minik(&["update-context"]).ok();
+    profile.kctl(&["get", "nodes"]).ok();
+    assert!(profile.minik(&["ssh", "--", "echo", "$MINIK_PROFILE"]).ok().contains(&profile.name));
+    let target = profile.home().join("copied/config.json");
+    let config = profile.kubeconfig();
+    profile.minik(&["cp", config.to_str().expect("letters"), target.to_str().expect("letters")]).ok();
+    assert!(target.exists());
+    let man = profile.home().join("man");
+    profile.minik(&["man", man.to_str().expect("letters")]).ok();
+    assert!(man.join("minik-start.1").exists());
+    assert!(profile.minik(&["completion", "bash"]).ok().contains("complete"));
+    profile.minik(&["logs", "--problems"]).ok();
+    assert_eq!(profile.minik(&["logs", "-n", "1"]).ok().lines().count(), 1);
+    assert!(profile.minik(&["stop", "--schedule", "1h"]).ok().contains("stops in"));
+    assert!(profile.minik(&["stop", "--cancel-scheduled"]).ok().contains("is cancelled"));
+    profile.minik(&["stop", "--schedule", "0s"]).ok();
+    tests::eventually("the scheduled stop comes", || {
+        let said = profile.minik(&["status"]).stdout;
+        if said.contains("host: Running") { Err(said) } else { Ok(()) }
+    });
+}
+
+#[test]
+fn kctl_completes_live_names_in_the_users_shell() {
+    let profile = Profile::new("complete");
+    profile.start(SIMULATED).ok();
+    profile.kctl(&["create", "configmap", "a-long-name"]).ok();
+    let kctl = tests::binary("kctl");
+    let folder = kctl.parent().expect("a folder").display().to_string();
+    let bash = format!(
+        "PATH={folder}:$PATH; source <(kctl completion bash); COMP_LINE='kctl get configmap a-lo'; COMP_POINT=${{#COMP_LINE}}; __kctl_complete; echo \"${{COMPREPLY[@]}}\""
+    );
+    let mut command = profile.command(std::path::Path::new("bash"));
+    let said = tests::profile::Said::of(command.args(["-c", &bash]).output().expect("bash runs"));
+    assert_eq!(said.stdout, "a-long-name\n", "{said:?}");
+}
