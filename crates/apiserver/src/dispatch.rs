@@ -59,7 +59,7 @@ pub(crate) async fn dispatch(
         && let Some(remote) = aggregator.remote(group, version)
         && let Some(remote) = &*remote
     {
-        return aggregation::pass_on(server, aggregator, remote, &user, request).await;
+        return aggregation::pass_on(server, aggregator, remote, user, request).await;
     }
     if info.is_resource {
         return resource(server, info, user, request).await;
@@ -121,7 +121,7 @@ async fn resource(
                 && facts.plural == info.resource
                 && facts.name == info.subresource
         });
-        let Some(subresource) = found else { return custom_scale(server, info, &user, request).await };
+        let Some(subresource) = found else { return custom_scale(server, info, user, request).await };
         if !subresource.serves(info.verb) {
             return Err(method_not_allowed());
         }

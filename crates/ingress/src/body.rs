@@ -111,7 +111,7 @@ impl Body for Lent {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.taken.as_ref().map_or_else(|| self.slot.hint.clone(), Body::size_hint)
+        self.taken.as_ref().map_or_else(|| self.slot.hint, Body::size_hint)
     }
 }
 

@@ -22,6 +22,7 @@ use mutating::Mutation;
 use params::ParamRef;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use validating::Validations;
 
@@ -235,7 +236,7 @@ impl Shown {
         form: usize,
         object: Option<&Value>,
     ) -> Result<&(Option<Value>, Option<Value>), Status> {
-        if !self.0.contains_key(&form) {
+        if let Entry::Vacant(entry) = self.0.entry(form) {
             let new = match object {
                 Some(object) => Some(super::form::show(attributes, form, object).await?),
                 None => None,
@@ -244,7 +245,7 @@ impl Shown {
                 Some(old) => Some(super::form::show(attributes, form, old).await?),
                 None => None,
             };
-            self.0.insert(form, (new, old));
+            entry.insert((new, old));
         }
         Ok(&self.0[&form])
     }

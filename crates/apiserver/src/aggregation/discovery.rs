@@ -51,7 +51,7 @@ pub(super) fn converted(list: &Value) -> Value {
     resources.into()
 }
 
-fn remotes<'a>(all: &'a [(String, std::sync::Arc<Option<Remote>>)]) -> impl Iterator<Item = &'a Remote> {
+fn remotes(all: &[(String, std::sync::Arc<Option<Remote>>)]) -> impl Iterator<Item = &Remote> {
     all.iter().filter_map(|(_, remote)| (**remote).as_ref()).filter(|remote| !remote.group.is_empty())
 }
 

@@ -189,7 +189,8 @@ pub(super) fn register(context: &mut Context<'_>) {
             Some(asking.value(Stage::Question(Question { group, resource, ..Question::default() })))
         })
     });
-    let parts: [(&str, fn(&mut Question, String)); 5] = [
+    type Part = fn(&mut Question, String);
+    let parts: [(&str, Part); 5] = [
         ("subresource", |question, text| question.subresource = text),
         ("namespace", |question, text| question.namespace = text),
         ("name", |question, text| question.name = text),

@@ -107,7 +107,7 @@ fn luhn(digits: &str) -> bool {
             (digit, _) => digit * 2,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 fn is_isbn10(text: &str) -> bool {

@@ -116,13 +116,13 @@ impl Object {
 
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels().find_map(|(known, value)| (known == key).then_some(value))
+    }
+
+    /// Its labels with their values.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut texts = self.labels.iter();
-        while let (Some(known), Some(value)) = (texts.next(), texts.next()) {
-            if known == key {
-                return Some(value);
-            }
-        }
-        None
+        std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
     }
 
     /// The value of the strategy's field label of this index.

@@ -80,7 +80,9 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         ));
     }
     if matches.get_flag("expose") && value(matches, "port").is_empty() {
-        return Err(message("--port must be set when exposing a service\nSee 'kctl run -h' for help and examples"));
+        return Err(message(
+            "--port must be set when exposing a service\nSee 'kctl run -h' for help and examples",
+        ));
     }
     let pod = overrides::apply(matches, pod(&name, image, arguments, matches)?)?;
     let service = matches.get_flag("expose").then(|| service(&pod));

@@ -111,7 +111,8 @@ async fn what_is_no_question_is_told_so() {
     assert_eq!(answered(&changed(&|m| m.metadata.message_type = MessageType::Response)), None);
     let broken = &changed(&|_| {})[..20];
     assert_eq!(answered(broken), Some(ResponseCode::FormErr));
-    let cases: [(&dyn Fn(&mut Message), ResponseCode); 5] = [
+    type Change<'a> = &'a dyn Fn(&mut Message);
+    let cases: [(Change<'_>, ResponseCode); 5] = [
         (&|m| m.queries.clear(), ResponseCode::FormErr),
         (&|m| m.metadata.op_code = OpCode::Status, ResponseCode::NotImp),
         (&|m| m.queries[0].query_class = DNSClass::CH, ResponseCode::Refused),

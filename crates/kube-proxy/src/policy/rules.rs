@@ -157,6 +157,13 @@ impl Selector {
     }
 }
 
+/// With whom and at what ports a rule lets packets pass; none named is all.
+type Allowed<'a> = (&'a [NetworkPolicyPeer], &'a [NetworkPolicyPort]);
+
+fn listed<T>(items: &Option<Vec<T>>) -> &[T] {
+    items.as_deref().unwrap_or_default()
+}
+
 /// Writes the rules of one policy in one direction.
 struct Writer<'a> {
     cluster: &'a Cluster,
@@ -168,20 +175,16 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn rules(&self, spec: &NetworkPolicySpec, sets: &mut BTreeMap<String, Set>) -> Vec<String> {
-        let allowed: Vec<(Option<&Vec<NetworkPolicyPeer>>, Option<&Vec<NetworkPolicyPort>>)> = match self
-            .direction
-        {
+        let allowed: Vec<Allowed<'_>> = match self.direction {
             Direction::Ingress => {
-                spec.ingress.iter().flatten().map(|rule| (rule.from.as_ref(), rule.ports.as_ref())).collect()
+                spec.ingress.iter().flatten().map(|rule| (listed(&rule.from), listed(&rule.ports))).collect()
             }
             Direction::Egress => {
-                spec.egress.iter().flatten().map(|rule| (rule.to.as_ref(), rule.ports.as_ref())).collect()
+                spec.egress.iter().flatten().map(|rule| (listed(&rule.to), listed(&rule.ports))).collect()
             }
         };
         let mut rules = Vec::new();
         for (number, (peers, ports)) in allowed.into_iter().enumerate() {
-            let peers = peers.map(Vec::as_slice).unwrap_or_default();
-            let ports = ports.map(Vec::as_slice).unwrap_or_default();
             let peers: Vec<Option<String>> = match peers {
                 [] => vec![Some(String::new())],
                 peers => {

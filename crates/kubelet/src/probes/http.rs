@@ -297,7 +297,8 @@ mod tests {
             let (stream, _) = listener.accept().await.expect("a client");
             let mut stream = acceptor.accept(stream).await.expect("a handshake");
             let mut buffer = vec![0; 4096];
-            stream.read(&mut buffer).await.expect("a request");
+            let read = stream.read(&mut buffer).await.expect("a request");
+            assert_ne!(read, 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.expect("sent");
         });
         let said = super::ask(&action(json!({"scheme": "HTTPS"})), "127.0.0.1", port, SECOND).await;

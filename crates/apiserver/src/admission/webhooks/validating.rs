@@ -11,6 +11,7 @@ use api::status::Status;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The plugin.
 pub(super) struct Validating {
@@ -35,12 +36,12 @@ impl Outsider for Validating {
         let mut asked = Vec::new();
         for hook in configured.iter().flat_map(|(_, hooks)| hooks.iter()) {
             let Some(form) = hook.criteria.matches(attributes, object, &asking.forms)? else { continue };
-            if !shown.contains_key(&form) {
+            if let Entry::Vacant(entry) = shown.entry(form) {
                 let new = match object {
                     Some(object) => Some(show(attributes, form, object).await?),
                     None => None,
                 };
-                shown.insert(form, (new, asking.old(attributes, form).await?));
+                entry.insert((new, asking.old(attributes, form).await?));
             }
             let (new, old) = &shown[&form];
             let seen = asking.seen(form, new.as_ref(), old.as_ref());

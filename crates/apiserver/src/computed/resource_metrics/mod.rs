@@ -173,7 +173,7 @@ fn store(server: &Server, plural: &str) -> Result<Arc<Store>, Status> {
 
 fn is_running(pods: &Store, pod: &Object) -> bool {
     let index = pods.strategy().field_labels().iter().position(|label| *label == "status.phase");
-    index.and_then(|index| pod.fields().get(index)).is_some_and(|phase| **phase == *"Running")
+    index.and_then(|index| pod.field(index)) == Some("Running")
 }
 
 /// 404 for an object about which nothing is known (yet).

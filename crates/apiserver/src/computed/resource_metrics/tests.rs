@@ -8,7 +8,7 @@ use http::Method;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A kubelet on which a container and the node use half a core; one named `broken` does not answer.
 struct HalfBusy {

@@ -87,7 +87,9 @@ async fn view(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         };
         let object = parse(text)?;
         let text = match format {
-            "json" => serde_json::to_string_pretty(&object).map_err(|error| message(error.to_string()))? + "\n",
+            "json" => {
+                serde_json::to_string_pretty(&object).map_err(|error| message(error.to_string()))? + "\n"
+            }
             "" | "yaml" => yaml::print(&object),
             _ => {
                 return Err(message(format!(

@@ -219,9 +219,7 @@ fn set_context(context: &Context, matches: &ArgMatches, arguments: &[String]) ->
         ([], true) => current,
         ([name], false) => name.as_str(),
         ([], false) => {
-            return Err(message(
-                "you must specify a non-empty context name or --current",
-            ));
+            return Err(message("you must specify a non-empty context name or --current"));
         }
         _ => {
             return Err(message(format!(
