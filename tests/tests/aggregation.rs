@@ -254,9 +254,10 @@ async fn an_upgrade_reaches_the_server() {
     let mut echoed = [0; 5];
     stream.read_exact(&mut echoed).await.expect("read");
     assert_eq!(&echoed, b"HELLO");
-    let asked = asked.lock().expect("nobody panicked");
-    let upgrade = asked.iter().find(|(_, path, ..)| path.ends_with("/connect")).expect("it was asked");
-    assert!(upgrade.2 == "kubernetes-admin" && upgrade.4, "{upgrade:?}");
-    drop(asked);
+    {
+        let asked = asked.lock().expect("nobody panicked");
+        let upgrade = asked.iter().find(|(_, path, ..)| path.ends_with("/connect")).expect("it was asked");
+        assert!(upgrade.2 == "kubernetes-admin" && upgrade.4, "{upgrade:?}");
+    }
     cluster.stop().await;
 }

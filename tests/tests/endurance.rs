@@ -15,11 +15,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tests::docker::{DockerCluster, docker, service};
 use tests::engine::Engine;
 use tests::profile::Profile;
 use tests::{DEADLINE, eventually};
+use tokio::time::Instant;
 
 /// A number from the environment.
 fn measure(name: &str, default: u64) -> u64 {
