@@ -275,7 +275,7 @@ patch cm applied -p '{"data":{"b":"3"}}'
 patch cm applied -p '{"data":{"b":"3"}}'
 patch cm applied --type=json -p '[{"op":"remove","path":"/data/b"}]'
 patch cm none -p '{}'
-patch deployment web --subresource=scale --type=merge -p '{"spec":{"replicas":1}}'
+patch deployment web --subresource=scale --type=merge -p '{"spec":{"replicas":3}}'
 scale deployment web --replicas=2
 scale deployment web --replicas=2 --current-replicas=9
 scale deployment none --replicas=2
