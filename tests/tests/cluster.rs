@@ -86,7 +86,11 @@ async fn a_pod_without_room_waits_and_comes_when_there_is_room() {
         api::pod::condition(&pod, "PodScheduled").and_then(|c| c.message.clone())
     })
     .await;
-    assert_eq!(message, "0/1 nodes are available: 1 Insufficient cpu.");
+    assert_eq!(
+        message,
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found \
+         for incoming pod."
+    );
     let events: Api<Event> = Api::default_namespaced(client.clone());
     let failed = ListParams::default().fields("involvedObject.name=second,reason=FailedScheduling");
     eventually(DEADLINE, async || !events.list(&failed).await.expect("a list").items.is_empty()).await;

@@ -15,12 +15,6 @@ use tests::served::Served;
 /// Holes that are not ours.
 const EXCUSES: &[Excuse] = &[
     Excuse {
-        client: "*",
-        kind: "ComponentStatus",
-        verb: "*",
-        reason: "nothing reports there: the components are tasks of one process, whose health is at /readyz",
-    },
-    Excuse {
         client: "1.32",
         kind: "PodDisruptionBudget",
         verb: "apply",

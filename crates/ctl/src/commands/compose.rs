@@ -48,7 +48,7 @@ fn build(command: clap::Command) -> clap::Command {
             sub("up", "Make the objects, or bring them to what the file says")
                 .arg(pods::timeout_flag()),
         )
-        .subcommand(sub("down", "Delete the objects, claims excepted").arg(cli::flag("volumes", "Delete claims with their data, too").short('v')))
+        .subcommand(sub("down", "Delete the objects, claims excepted").arg(cli::flag("volumes", "Delete claims with their data, too")))
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {

@@ -300,6 +300,7 @@ mod tests {
             let read = stream.read(&mut buffer).await.expect("a request");
             assert_ne!(read, 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.expect("sent");
+            stream.shutdown().await.expect("ended");
         });
         let said = super::ask(&action(json!({"scheme": "HTTPS"})), "127.0.0.1", port, SECOND).await;
         assert_eq!(said, Said::Success);
