@@ -9,6 +9,7 @@
 
 pub mod defaults;
 pub mod descriptions;
+pub mod enums;
 mod golang;
 pub mod strict;
 mod table;

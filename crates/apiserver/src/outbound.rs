@@ -4,9 +4,10 @@
 //! Connections are kept for the next request.
 //! **Not here**: kubelets (`subresources`), which are reached another way; where a Service is (`service_dialer`).
 
-use crate::subresources::{AnyCertificate, NodeStream};
+use crate::subresources::NodeStream;
 use async_trait::async_trait;
 use bytes::Bytes;
+use component_base::tls::AnyCertificate;
 use futures::future::BoxFuture;
 use http::Uri;
 use http_body_util::{BodyExt, Full, Limited};

@@ -56,14 +56,15 @@ mod tests {
     async fn grows_to_its_limit_and_starts_over_after_a_quiet_time() {
         let rng = Rng::seeded(1);
         let mut backoff = Backoff::reflector();
+        let clock = component_base::Clock::simulated();
         let within = |delay: Duration, base: f64| (base..=base * 2.0).contains(&delay.as_secs_f64());
-        assert!(within(backoff.next(Instant::now(), &rng), 0.8));
-        assert!(within(backoff.next(Instant::now(), &rng), 1.6));
+        assert!(within(backoff.next(clock.instant(), &rng), 0.8));
+        assert!(within(backoff.next(clock.instant(), &rng), 1.6));
         for _ in 0..10 {
-            backoff.next(Instant::now(), &rng);
+            backoff.next(clock.instant(), &rng);
         }
-        assert!(within(backoff.next(Instant::now(), &rng), 30.0));
+        assert!(within(backoff.next(clock.instant(), &rng), 30.0));
         tokio::time::advance(Duration::from_secs(121)).await;
-        assert!(within(backoff.next(Instant::now(), &rng), 0.8));
+        assert!(within(backoff.next(clock.instant(), &rng), 0.8));
     }
 }

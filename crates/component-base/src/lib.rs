@@ -1,4 +1,4 @@
-//! What every component is handed: clock, randomness, shutdown, metrics, health, logging.
+//! What every component is handed: clock, randomness, shutdown, metrics, health, logging, TLS that verifies nobody.
 //!
 //! **Contract**: a component takes time, randomness and its end from a [`Context`] and from nowhere else, so that a
 //! test can pause time, seed a run, or run fifty clusters in one process (architecture, invariants 4 and 8).
@@ -11,6 +11,7 @@ pub mod metrics;
 mod pages;
 mod rng;
 mod shutdown;
+pub mod tls;
 
 pub use clock::Clock;
 pub use health::Health;

@@ -8,27 +8,26 @@ use super::{JsonPathError, Node, Step};
 
 type Result<T> = std::result::Result<T, JsonPathError>;
 
-/// Evaluates over one object.
-pub(super) struct Evaluator<'a> {
-    pub(super) root: &'a Value,
+/// Evaluates over one object; what it finds stays where it is.
+pub(super) struct Evaluator {
     pub(super) allow_missing_keys: bool,
 }
 
-impl Evaluator<'_> {
+impl Evaluator {
     /// Hands each action's values to `emit`, in order; texts and literals are values too.
-    pub(super) fn nodes(
+    pub(super) fn nodes<'a>(
         &self,
-        nodes: &[Node],
-        current: &Value,
-        emit: &mut dyn FnMut(Vec<Value>),
+        nodes: &'a [Node],
+        current: &'a Value,
+        emit: &mut dyn FnMut(Vec<&'a Value>),
     ) -> Result<()> {
         for node in nodes {
             match node {
-                Node::Text(text) => emit(vec![Value::String(text.clone())]),
+                Node::Text(text) => emit(vec![text]),
                 Node::Action(steps) => emit(self.path(steps, current)?),
                 Node::Range(steps, inner) => {
                     for item in self.path(steps, current)? {
-                        self.nodes(inner, &item, emit)?;
+                        self.nodes(inner, item, emit)?;
                     }
                 }
             }
@@ -36,8 +35,8 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    fn path(&self, steps: &[Step], current: &Value) -> Result<Vec<Value>> {
-        let mut values = vec![current.clone()];
+    fn path<'a>(&self, steps: &'a [Step], current: &'a Value) -> Result<Vec<&'a Value>> {
+        let mut values = vec![current];
         for step in steps {
             let mut next = Vec::new();
             if *step == Step::Recursive {
@@ -47,7 +46,7 @@ impl Evaluator<'_> {
                 values = next;
                 continue;
             }
-            let after_descent = steps.first() == Some(&Step::Recursive) || steps.contains(&Step::Recursive);
+            let after_descent = steps.contains(&Step::Recursive);
             for value in &values {
                 self.step(step, value, after_descent, &mut next)?;
             }
@@ -56,15 +55,21 @@ impl Evaluator<'_> {
         Ok(values)
     }
 
-    fn step(&self, step: &Step, value: &Value, lenient: bool, out: &mut Vec<Value>) -> Result<()> {
+    fn step<'a>(
+        &self,
+        step: &'a Step,
+        value: &'a Value,
+        lenient: bool,
+        out: &mut Vec<&'a Value>,
+    ) -> Result<()> {
         match step {
             // `$` and `@` are both the current object: a range moves them.
-            Step::Root => out.push(value.clone()),
-            Step::Literal(literal) => out.push(literal.clone()),
-            Step::Field(name) if name.is_empty() => out.push(value.clone()),
+            Step::Root => out.push(value),
+            Step::Literal(literal) => out.push(literal),
+            Step::Field(name) if name.is_empty() => out.push(value),
             Step::Field(name) => match value {
                 Value::Object(map) => match map.get(name) {
-                    Some(found) => out.push(found.clone()),
+                    Some(found) => out.push(found),
                     None if lenient || self.allow_missing_keys => {}
                     None => return Err(JsonPathError(format!("{name} is not found"))),
                 },
@@ -73,16 +78,14 @@ impl Evaluator<'_> {
                 _ => return Err(JsonPathError(format!("{name} is not found"))),
             },
             Step::Wildcard => match value {
-                Value::Array(items) => out.extend(items.iter().cloned()),
+                Value::Array(items) => out.extend(items),
                 Value::Object(map) => {
-                    out.extend(crate::golang::sorted(map).into_iter().map(|(_, value)| value.clone()))
+                    out.extend(crate::golang::sorted(map).into_iter().map(|(_, value)| value))
                 }
                 _ => {}
             },
             Step::Slice { from, to, step, single } => match value {
-                Value::Array(items) => {
-                    slice(items, *from, *to, *step, *single, self.allow_missing_keys, out)?
-                }
+                Value::Array(items) => slice(items, *from, *to, *step, *single, out)?,
                 Value::Null => {}
                 _ if lenient => {}
                 _ => {
@@ -112,7 +115,7 @@ impl Evaluator<'_> {
                 };
                 for item in items {
                     if self.matches(item, left, operator, right)? {
-                        out.push(item.clone());
+                        out.push(item);
                     }
                 }
             }
@@ -122,7 +125,7 @@ impl Evaluator<'_> {
     }
 
     fn matches(&self, item: &Value, left: &[Step], operator: &str, right: &[Step]) -> Result<bool> {
-        let quiet = Evaluator { root: self.root, allow_missing_keys: true };
+        let quiet = Evaluator { allow_missing_keys: true };
         let left = quiet.path(left, item)?;
         if operator == "exists" {
             return Ok(!left.is_empty());
@@ -154,16 +157,16 @@ fn order(left: &Value, right: &Value) -> Option<Ordering> {
 }
 
 /// Every object and list below a value, itself first.
-fn descend(value: &Value, out: &mut Vec<Value>) {
+fn descend<'a>(value: &'a Value, out: &mut Vec<&'a Value>) {
     match value {
         Value::Array(items) => {
-            out.push(value.clone());
+            out.push(value);
             for item in items {
                 descend(item, out);
             }
         }
         Value::Object(map) => {
-            out.push(value.clone());
+            out.push(value);
             for (_, item) in crate::golang::sorted(map) {
                 descend(item, out);
             }
@@ -172,14 +175,13 @@ fn descend(value: &Value, out: &mut Vec<Value>) {
     }
 }
 
-fn slice(
-    items: &[Value],
+fn slice<'a>(
+    items: &'a [Value],
     from: Option<i64>,
     to: Option<i64>,
     step: Option<i64>,
     single: bool,
-    allow_missing: bool,
-    out: &mut Vec<Value>,
+    out: &mut Vec<&'a Value>,
 ) -> Result<()> {
     let length = items.len() as i64;
     let place = |index: i64| if index < 0 { index + length } else { index };
@@ -189,10 +191,9 @@ fn slice(
     if single {
         return match usize::try_from(start).ok().and_then(|start| items.get(start)) {
             Some(item) => {
-                out.push(item.clone());
+                out.push(item);
                 Ok(())
             }
-            None if allow_missing && items.is_empty() => Err(outside(from.unwrap_or(0))),
             None => Err(outside(from.unwrap_or(0))),
         };
     }
@@ -207,8 +208,8 @@ fn slice(
     }
     let mut at = start;
     while at < end {
-        out.push(items[at as usize].clone());
-        at += step;
+        out.push(&items[at as usize]);
+        at = at.saturating_add(step);
     }
     Ok(())
 }

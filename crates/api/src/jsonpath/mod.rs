@@ -21,12 +21,18 @@ pub struct Template {
 /// One piece of a template.
 #[derive(Debug, Clone, PartialEq)]
 enum Node {
-    /// Copied text.
-    Text(String),
+    /// Copied text: a string.
+    Text(Value),
     /// One action: several paths print one after the other.
     Action(Vec<Step>),
     /// `{range path}` with what it repeats.
     Range(Vec<Step>, Vec<Node>),
+}
+
+impl Node {
+    fn text(text: &str) -> Self {
+        Self::Text(text.into())
+    }
 }
 
 /// One step of a path.
@@ -68,15 +74,10 @@ impl Template {
     }
 
     /// The values that each action of the template finds.
-    pub fn find(&self, root: &Value) -> Result<Vec<Vec<Value>>, JsonPathError> {
+    pub fn find<'a>(&'a self, root: &'a Value) -> Result<Vec<Vec<&'a Value>>, JsonPathError> {
         let mut found = Vec::new();
-        evaluate::Evaluator { root, allow_missing_keys: self.allow_missing_keys }.nodes(
-            &self.nodes,
-            root,
-            &mut |values| {
-                found.push(values);
-            },
-        )?;
+        let evaluator = evaluate::Evaluator { allow_missing_keys: self.allow_missing_keys };
+        evaluator.nodes(&self.nodes, root, &mut |values| found.push(values))?;
         Ok(found)
     }
 
@@ -84,7 +85,7 @@ impl Template {
     pub fn render(&self, root: &Value) -> Result<String, JsonPathError> {
         let mut out = String::new();
         for values in self.find(root)? {
-            let texts: Vec<String> = values.iter().map(text).collect();
+            let texts: Vec<String> = values.into_iter().map(text).collect();
             out.push_str(&texts.join(" "));
         }
         Ok(out)
@@ -94,7 +95,7 @@ impl Template {
     pub fn render_json(&self, root: &Value) -> Result<String, JsonPathError> {
         let mut out = String::new();
         for values in self.find(root)? {
-            out.push_str(&golang::print(&Value::Array(values)));
+            out.push_str(&golang::print(&values.into_iter().cloned().collect()));
         }
         Ok(out)
     }

@@ -6,8 +6,14 @@ use super::{JsonPathError, Node, Step};
 
 type Result<T> = std::result::Result<T, JsonPathError>;
 
+/// Levels of brackets, and ranges: each is a call of the parser.
+const MAX_NESTING: usize = 64;
+
 /// Parses a whole template.
 pub(super) fn template(text: &str) -> Result<Vec<Node>> {
+    if nesting(text) > MAX_NESTING || text.matches("{range").count() > MAX_NESTING {
+        return Err(fail("too deeply nested"));
+    }
     let mut parser = Parser { rest: text };
     let (nodes, ended) = parser.nodes()?;
     if ended {
@@ -30,11 +36,11 @@ impl Parser<'_> {
         let mut nodes = Vec::new();
         while !self.rest.is_empty() {
             let Some(open) = self.rest.find('{') else {
-                nodes.push(Node::Text(std::mem::take(&mut self.rest).to_owned()));
+                nodes.push(Node::text(std::mem::take(&mut self.rest)));
                 break;
             };
             if open > 0 {
-                nodes.push(Node::Text(self.rest[..open].to_owned()));
+                nodes.push(Node::text(&self.rest[..open]));
             }
             let body = &self.rest[open + 1..];
             let close = action_end(body)?;
@@ -53,68 +59,75 @@ impl Parser<'_> {
                 continue;
             }
             // Several words in one action print one after the other.
-            for word in words(action) {
-                nodes.push(Node::Action(steps(&word)?));
+            for word in split(action, |c| matches!(c, ' ' | '\t')).into_iter().filter(|word| !word.is_empty())
+            {
+                nodes.push(Node::Action(steps(word)?));
             }
         }
         Ok((nodes, false))
     }
 }
 
-/// Where the action that starts at the text's beginning closes.
-fn action_end(text: &str) -> Result<usize> {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c == '"' || c == '\'' => quote = Some(c),
-            None if c == '}' => return Ok(at),
-            None if c == '\n' => return Err(fail("unclosed action")),
-            None => {}
+/// Its letters outside quotes, with where they are.
+fn unquoted(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quote, mut escaped) = (None, false);
+    text.char_indices().filter(move |(_, c)| match quote {
+        Some(_) if escaped => {
+            escaped = false;
+            false
         }
-    }
-    Err(fail("unclosed action"))
+        Some(open) => {
+            escaped = *c == '\\';
+            if *c == open {
+                quote = None;
+            }
+            false
+        }
+        None => {
+            quote = Some(*c).filter(|c| matches!(c, '"' | '\''));
+            quote.is_none()
+        }
+    })
 }
 
-/// Splits at blanks outside quotes and brackets.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let (mut depth, mut quote, mut escaped) = (0_i32, None, false);
-    for c in text.chars() {
-        match quote {
-            Some(open) => {
-                if escaped {
-                    escaped = false;
-                } else if c == '\\' {
-                    escaped = true;
-                } else if c == open {
-                    quote = None;
-                }
+/// Its parts between such letters outside quotes and brackets.
+fn split(text: &str, separates: impl Fn(char) -> bool) -> Vec<&str> {
+    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_i32);
+    for (at, c) in unquoted(text) {
+        match c {
+            '[' | '(' => depth += 1,
+            ']' | ')' => depth -= 1,
+            c if depth == 0 && separates(c) => {
+                parts.push(&text[start..at]);
+                start = at + c.len_utf8();
             }
-            None => match c {
-                '"' | '\'' => quote = Some(c),
-                '[' | '(' => depth += 1,
-                ']' | ')' => depth -= 1,
-                ' ' | '\t' if depth == 0 => {
-                    if !word.is_empty() {
-                        words.push(std::mem::take(&mut word));
-                    }
-                    continue;
-                }
-                _ => {}
-            },
+            _ => {}
         }
-        word.push(c);
     }
-    if !word.is_empty() {
-        words.push(word);
+    parts.push(&text[start..]);
+    parts
+}
+
+/// Where the action that starts at the text's beginning closes.
+fn action_end(text: &str) -> Result<usize> {
+    match unquoted(text).find(|(_, c)| matches!(c, '}' | '\n')) {
+        Some((at, '}')) => Ok(at),
+        _ => Err(fail("unclosed action")),
     }
-    words
+}
+
+/// How deep brackets are nested: each level is a call.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for (_, c) in unquoted(text) {
+        match c {
+            '[' | '(' => depth += 1,
+            ']' | ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 /// Parses one path or literal.
@@ -238,24 +251,15 @@ fn quoted(text: &str) -> Result<(String, &str)> {
 
 /// Where the bracket that opens the text closes.
 fn bracket_end(text: &str) -> Result<usize> {
-    let (mut depth, mut quote, mut escaped) = (0, None, false);
-    for (at, c) in text.char_indices() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None => match c {
-                '"' | '\'' => quote = Some(c),
-                '[' => depth += 1,
-                ']' => {
-                    depth -= 1;
-                    if depth == 0 {
-                        return Ok(at);
-                    }
-                }
-                _ => {}
-            },
+    let mut depth = 0;
+    for (at, c) in unquoted(text) {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Ok(at);
         }
     }
     Err(fail("unterminated array"))
@@ -270,7 +274,7 @@ fn bracket(text: &str) -> Result<Step> {
     if text == "*" {
         return Ok(Step::Wildcard);
     }
-    let parts = split_commas(text);
+    let parts = split(text, |c| c == ',');
     if parts.len() > 1 {
         return parts
             .iter()
@@ -302,51 +306,16 @@ fn bracket(text: &str) -> Result<Step> {
     Ok(Step::Slice { from: number(0)?, to: number(1)?, step: number(2)?, single: numbers.len() == 1 })
 }
 
-fn split_commas(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let (mut depth, mut quote) = (0, None);
-    for c in text.chars() {
-        match quote {
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None => match c {
-                '"' | '\'' => quote = Some(c),
-                '[' | '(' => depth += 1,
-                ']' | ')' => depth -= 1,
-                ',' if depth == 0 => {
-                    parts.push(String::new());
-                    continue;
-                }
-                _ => {}
-            },
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(c);
-        }
-    }
-    parts
-}
-
 fn filter_step(text: &str) -> Result<Step> {
-    let mut quote = None;
-    let bytes = text.as_bytes();
-    for (at, c) in text.char_indices() {
-        match quote {
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c == '"' || c == '\'' => quote = Some(c),
-            None if matches!(c, '=' | '!' | '<' | '>') => {
-                let double = bytes.get(at + 1) == Some(&b'=');
-                let operator = if double { &text[at..at + 2] } else { &text[at..=at] };
-                if matches!(operator, "=" | "!") {
-                    return Err(fail(format!("unrecognized filter operator {operator}")));
-                }
-                let left = steps(text[..at].trim())?;
-                let right = steps(text[at + operator.len()..].trim())?;
-                return Ok(Step::Filter(left, operator.to_owned(), right));
-            }
-            None => {}
-        }
+    let Some((at, _)) = unquoted(text).find(|(_, c)| matches!(c, '=' | '!' | '<' | '>')) else {
+        return Ok(Step::Filter(steps(text.trim())?, "exists".to_owned(), Vec::new()));
+    };
+    let double = text.as_bytes().get(at + 1) == Some(&b'=');
+    let operator = &text[at..=at + usize::from(double)];
+    if matches!(operator, "=" | "!") {
+        return Err(fail(format!("unrecognized filter operator {operator}")));
     }
-    Ok(Step::Filter(steps(text.trim())?, "exists".to_owned(), Vec::new()))
+    let left = steps(text[..at].trim())?;
+    let right = steps(text[at + operator.len()..].trim())?;
+    Ok(Step::Filter(left, operator.to_owned(), right))
 }

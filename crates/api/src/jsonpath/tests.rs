@@ -99,6 +99,10 @@ fn broken_templates_are_refused() {
     ] {
         assert_eq!(Template::parse(template).unwrap_err().0, want, "{template}");
     }
+    for deep in ["[?(@.a", "{range .a}", "["] {
+        let template = format!("{{.x{}}}", deep.repeat(100_000));
+        assert!(Template::parse(&template).is_err(), "{deep}");
+    }
 }
 
 #[test]

@@ -22,18 +22,23 @@ pub(crate) fn environment() -> Environment {
 
 /// An expression as it was written, and compiled or not.
 #[derive(Debug)]
-pub(super) struct Compiled {
-    pub(super) source: String,
+pub(crate) struct Compiled {
+    pub(crate) source: String,
     expression: Result<Expression, String>,
 }
 
 impl Compiled {
-    pub(super) fn new(source: &str, environment: &Environment, kind: Kind) -> Self {
+    pub(crate) fn new(source: &str, environment: &Environment, kind: Kind) -> Self {
         Self { source: source.to_owned(), expression: Expression::compile(source, environment, kind) }
     }
 
+    /// What is wrong with it, if it does not compile.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.expression.as_ref().err().map(String::as_str)
+    }
+
     /// The value, or why there is none, in upstream's words.
-    pub(super) fn evaluate(&self, context: &Context<'_>, budget: &Arc<Budget>) -> Result<cel::Value, String> {
+    pub(crate) fn evaluate(&self, context: &Context<'_>, budget: &Arc<Budget>) -> Result<cel::Value, String> {
         let expression = self.expression.as_ref().map_err(|why| format!("compilation error: {why}"))?;
         let told = |why| format!("expression '{}' resulted in error: {why}", self.source);
         expression.evaluate(context, budget).map_err(told)
@@ -42,14 +47,14 @@ impl Compiled {
 
 /// The conditions of one webhook or policy.
 #[derive(Debug, Default)]
-pub(super) struct Conditions {
+pub(crate) struct Conditions {
     list: Vec<Compiled>,
     ignores_failures: bool,
 }
 
 impl Conditions {
     /// Those of a webhook or of a policy's `spec`.
-    pub(super) fn read(holder: &Value, environment: &Environment) -> Self {
+    pub(crate) fn read(holder: &Value, environment: &Environment) -> Self {
         let compile =
             |condition: &Value| Compiled::new(text(condition, "expression"), environment, Kind::Bool);
         Self {
@@ -58,7 +63,13 @@ impl Conditions {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// The first that does not compile: its place, its text and what is wrong.
+    pub(crate) fn error(&self) -> Option<(usize, &str, &str)> {
+        let mut places = self.list.iter().enumerate();
+        places.find_map(|(i, condition)| Some((i, condition.source.as_str(), condition.error()?)))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
@@ -66,7 +77,7 @@ impl Conditions {
     ///
     /// # Errors
     /// If that cannot be told, and failures count.
-    pub(super) fn hold(&self, context: &Context<'_>) -> Result<bool, String> {
+    pub(crate) fn hold(&self, context: &Context<'_>) -> Result<bool, String> {
         let budget = Budget::new(STEPS);
         let mut errors = Vec::new();
         for condition in &self.list {

@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn batches_are_throttled_after_a_burst() {
-        let start = Instant::now();
+        let start = component_base::Clock::system().instant();
         let options =
             AuditWebhookOptions { throttle_qps: 2.0, throttle_burst: 2, ..AuditWebhookOptions::default() };
         let mut throttle = Throttle::new(&options, start);

@@ -1,13 +1,15 @@
 //! Asking a remote service whether somebody may do something, with a SubjectAccessReview.
 //!
 //! **Contract**: a service that does not answer has no opinion, or refuses, as configured. A question within a request
-//! that is under way is answered from memory only.
+//! that is under way is answered from memory only. It is asked about what its conditions hold for.
 //! **Upstream**: `k8s.io/apiserver/plugin/pkg/authorizer/webhook`.
 
 use super::rbac::PolicyRule;
 use super::selector::requirements;
 use super::webhook::{Answers, Webhook};
 use super::{Action, Authorizer, Decision, UserInfo};
+use crate::admission::conditions::Conditions;
+use crate::cel;
 use crate::decode::text;
 use component_base::Clock;
 use futures::future::{BoxFuture, FutureExt};
@@ -30,16 +32,38 @@ pub(super) struct Manner {
 pub(super) struct AccessWebhook {
     webhook: Webhook,
     manner: Manner,
+    /// Expressions about `request`: the spec of the review.
+    conditions: Conditions,
     clock: Clock,
     answers: Answers<Decision>,
 }
 
 impl AccessWebhook {
-    pub(super) fn new(webhook: Webhook, manner: Manner, clock: Clock) -> Self {
-        Self { webhook, manner, clock, answers: Answers::default() }
+    pub(super) fn new(webhook: Webhook, manner: Manner, conditions: Conditions, clock: Clock) -> Self {
+        Self { webhook, manner, conditions, clock, answers: Answers::default() }
+    }
+
+    /// What is said without asking: nothing where a condition does not hold.
+    fn unasked(&self, spec: &Value) -> Option<Decision> {
+        if self.conditions.is_empty() {
+            return None;
+        }
+        let mut context = cel::context();
+        context.add_variable_from_value("request", cel::from_json(spec));
+        match self.conditions.hold(&context) {
+            Ok(true) => None,
+            Ok(false) => Some(Decision::default()),
+            Err(why) => {
+                tracing::error!(why, "a condition of the authorization webhook cannot be evaluated");
+                Some(self.failed())
+            }
+        }
     }
 
     async fn ask(&self, spec: Value) -> Decision {
+        if let Some(said) = self.unasked(&spec) {
+            return said;
+        }
         let now = self.clock.instant();
         let key = spec.to_string();
         if let Some(known) = self.answers.get(&key, now) {
@@ -82,7 +106,9 @@ impl AccessWebhook {
 
 impl Authorizer for AccessWebhook {
     fn authorize(&self, action: &Action<'_>) -> Decision {
-        self.answers.get(&spec(action).to_string(), self.clock.instant()).unwrap_or_default()
+        let spec = spec(action);
+        let known = || self.answers.get(&spec.to_string(), self.clock.instant());
+        self.unasked(&spec).or_else(known).unwrap_or_default()
     }
 
     fn is_remote(&self) -> bool {

@@ -1,10 +1,12 @@
 //! Identity tokens of another issuer (OpenID Connect): signed by its keys, mapped to a user as configured.
 //!
 //! **Contract**: the issuer's keys are fetched when the first of its tokens comes, and again when one names a key that is
-//! not known, but not more often than every so many seconds. Expressions (CEL) are refused when the configuration is read.
+//! not known, but not more often than every so many seconds.
 //! **Upstream**: `k8s.io/apiserver/plugin/pkg/authenticator/token/oidc`.
 
 use super::UserInfo;
+use crate::admission::conditions::Compiled;
+use crate::cel::{self, Budget, Context, STEPS_PER_EXPRESSION};
 use crate::outbound::Outbound;
 use bytes::Bytes;
 use component_base::Clock;
@@ -12,7 +14,8 @@ use component_base::logging::Chain;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -24,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
 
 /// One issuer, as configured.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct IssuerConfig {
     /// `iss` of its tokens, and where its keys are found.
     pub(super) url: String,
@@ -34,12 +37,18 @@ pub(super) struct IssuerConfig {
     pub(super) audiences: Vec<String>,
     /// Claims with the values that they must have.
     pub(super) required: Vec<(String, String)>,
-    /// The claim with the name.
-    pub(super) username: Mapping,
-    /// The claim with the groups, if any.
-    pub(super) groups: Option<Mapping>,
-    /// The claim with the uid, if any.
-    pub(super) uid: Option<String>,
+    /// What must hold of `claims`.
+    pub(super) claim_rules: Vec<Rule>,
+    /// Where the name comes from.
+    pub(super) username: Source,
+    /// Where the groups come from, if from anywhere.
+    pub(super) groups: Option<Source>,
+    /// Where the uid comes from, if from anywhere.
+    pub(super) uid: Option<Source>,
+    /// Keys and values of what else is known.
+    pub(super) extra: Vec<(String, Compiled)>,
+    /// What must hold of `user`.
+    pub(super) user_rules: Vec<Rule>,
     /// Signatures that are accepted.
     pub(super) algorithms: Vec<Algorithm>,
 }
@@ -49,6 +58,21 @@ pub(super) struct IssuerConfig {
 pub(super) struct Mapping {
     pub(super) claim: String,
     pub(super) prefix: String,
+}
+
+/// Where a fact about a user comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    Claim(Mapping),
+    /// Of `claims`.
+    Expression(Compiled),
+}
+
+/// An expression that must hold, and what is said if it does not.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) expression: Compiled,
+    pub(super) message: String,
 }
 
 /// One issuer.
@@ -151,28 +175,116 @@ impl Issuer {
                 }
             }
         }
-        let claim = &config.username.claim;
-        let name = claims[claim.as_str()].as_str();
-        let name = name.ok_or_else(|| format!("oidc: parse username claims {claim:?}: claim not present"))?;
-        if claim == "email" && claims["email_verified"].as_bool() == Some(false) {
-            return Err("oidc: email not verified".to_owned());
+        let about = variable("claims", claims);
+        check(&config.claim_rules, &about)
+            .map_err(|why| format!("oidc: error evaluating claim validation expression: {why}"))?;
+        let name = name(&config.username, claims, &about)?;
+        let groups = match &config.groups {
+            None => Vec::new(),
+            Some(Source::Claim(groups)) => {
+                let names = texts(&claims[groups.claim.as_str()]);
+                names.into_iter().map(|name| format!("{}{name}", groups.prefix)).collect()
+            }
+            Some(Source::Expression(groups)) => list(groups, &about)
+                .map_err(|why| format!("oidc: error evaluating group claim expression: {why}"))?,
+        };
+        let uid = match &config.uid {
+            None => String::new(),
+            Some(Source::Claim(uid)) => {
+                let value = claims[uid.claim.as_str()].as_str();
+                value
+                    .ok_or_else(|| format!("oidc: error getting uid: claim {:?} not present", uid.claim))?
+                    .to_owned()
+            }
+            Some(Source::Expression(uid)) => one(uid, &about, "uid")?,
+        };
+        let mut extra = BTreeMap::new();
+        for (key, value) in &config.extra {
+            let values = list(value, &about);
+            let values =
+                values.map_err(|why| format!("oidc: error evaluating extra claim expression: {why}"))?;
+            if !values.is_empty() {
+                extra.insert(key.clone(), values);
+            }
         }
-        if name.is_empty() {
-            return Err("oidc: username is empty".to_owned());
+        if !config.user_rules.is_empty() {
+            let user = json!({ "username": name, "uid": uid, "groups": groups, "extra": extra });
+            check(&config.user_rules, &variable("user", &user))
+                .map_err(|why| format!("oidc: error evaluating user info validation rule: {why}"))?;
         }
-        let groups = config.groups.iter().flat_map(|groups| {
-            let names = texts(&claims[groups.claim.as_str()]);
-            names.into_iter().map(|name| format!("{}{name}", groups.prefix)).collect::<Vec<_>>()
-        });
-        let mut user = UserInfo::authenticated(format!("{}{name}", config.username.prefix), groups);
-        if let Some(uid) = &config.uid {
-            let value = claims[uid.as_str()].as_str();
-            user.uid = value
-                .ok_or_else(|| format!("oidc: error getting uid: claim {uid:?} not present"))?
-                .to_owned();
-        }
-        Ok(user)
+        Ok(UserInfo { uid, extra, ..UserInfo::authenticated(name, groups) })
     }
+}
+
+fn name(source: &Source, claims: &Value, about: &Context<'_>) -> Result<String, String> {
+    let mapping = match source {
+        Source::Claim(mapping) => mapping,
+        Source::Expression(expression) => {
+            let name = one(expression, about, "username")?;
+            let given = !name.is_empty();
+            return given
+                .then_some(name)
+                .ok_or_else(|| "oidc: empty username via CEL expression is not allowed".to_owned());
+        }
+    };
+    let claim = mapping.claim.as_str();
+    let name = claims[claim].as_str();
+    let name = name.ok_or_else(|| format!("oidc: parse username claims {claim:?}: claim not present"))?;
+    if claim == "email" && claims["email_verified"].as_bool() == Some(false) {
+        return Err("oidc: email not verified".to_owned());
+    }
+    if name.is_empty() {
+        return Err("oidc: username is empty".to_owned());
+    }
+    Ok(format!("{}{name}", mapping.prefix))
+}
+
+/// A context with one variable.
+fn variable(name: &str, value: &Value) -> Context<'static> {
+    let mut context = cel::context();
+    context.add_variable_from_value(name, cel::from_json(value));
+    context
+}
+
+fn evaluate(expression: &Compiled, about: &Context<'_>) -> Result<cel::Value, String> {
+    expression.evaluate(about, &Budget::new(STEPS_PER_EXPRESSION))
+}
+
+/// The text that an expression gives.
+fn one(expression: &Compiled, about: &Context<'_>, what: &str) -> Result<String, String> {
+    let text = match evaluate(expression, about) {
+        Ok(cel::Value::String(text)) => Ok(text.to_string()),
+        Ok(_) => Err(format!("{what} claim expression must return a string")),
+        Err(why) => Err(why),
+    };
+    text.map_err(|why| format!("oidc: error evaluating {what} claim expression: {why}"))
+}
+
+/// The texts that an expression gives: one, several, or none for an empty one and for nothing.
+fn list(expression: &Compiled, about: &Context<'_>) -> Result<Vec<String>, String> {
+    match cel::to_json(&evaluate(expression, about)?) {
+        Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+        Some(Value::Array(several)) if !several.iter().all(Value::is_string) => {
+            Err("expression must return a string or a list of strings".to_owned())
+        }
+        Some(value @ (Value::String(_) | Value::Array(_))) => Ok(texts(&value)),
+        _ => Err("expression must return a string or a list of strings".to_owned()),
+    }
+}
+
+fn check(rules: &[Rule], about: &Context<'_>) -> Result<(), String> {
+    for rule in rules {
+        match evaluate(&rule.expression, about)? {
+            cel::Value::Bool(true) => {}
+            cel::Value::Bool(false) => {
+                let source = &rule.expression.source;
+                return Err(format!("validation expression '{source}' failed: {}", rule.message));
+            }
+            _ => return Err("validation expression must return a boolean".to_owned()),
+        }
+    }
+    Ok(())
 }
 
 /// The claims, if one of the keys has signed them.

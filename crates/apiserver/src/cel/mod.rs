@@ -28,6 +28,9 @@ pub(crate) const STEPS_PER_EXPRESSION: u64 = 1_000_000;
 const MAX_DEPTH: usize = 96;
 /// Letters of the longest expression.
 const MAX_LENGTH: usize = 64 * 1024;
+/// Bytes of stack that a parser and its tree may need: both recurse at every operator of the longest expression. Only
+/// what is used becomes memory.
+const STACK_OF_COMPILER: usize = 512 * 1024 * 1024;
 
 /// What an expression may refer to.
 #[derive(Clone, Debug, Default)]
@@ -66,9 +69,17 @@ impl Expression {
         if source.len() > MAX_LENGTH || depth_of_brackets(source) > MAX_DEPTH {
             return Err("compilation failed: expression is too complex".to_owned());
         }
-        // The parser is generated code of others.
-        let parser = || Parser::new().enable_optional_syntax(true).parse(source);
-        let parsed = catch_unwind(AssertUnwindSafe(parser)).map_err(|_| unparsed(source, "Syntax error"))?;
+        // The parser is generated code of others: a panic ends the thread that it has for itself.
+        std::thread::scope(|scope| {
+            let compiler = std::thread::Builder::new().stack_size(STACK_OF_COMPILER);
+            let compiled = compiler.spawn_scoped(scope, || Self::compile_here(source, environment, kind));
+            let compiled = compiled.map_err(|error| format!("compilation failed: {error}"))?;
+            compiled.join().unwrap_or_else(|_| Err(unparsed(source, "Syntax error")))
+        })
+    }
+
+    fn compile_here(source: &str, environment: &Environment, kind: Kind) -> Result<Self, String> {
+        let parsed = Parser::new().enable_optional_syntax(true).parse(source);
         let parsed = parsed.map_err(|errors| failed_parse(source, &errors))?;
         let found = rewrite::result_kind(&parsed);
         let rewritten = rewrite::rewrite(parsed, environment).map_err(|error| match error {

@@ -74,15 +74,15 @@ impl Column {
             self.path.find(object).ok().and_then(|found| found.into_iter().next()).unwrap_or_default();
         let Some(value) = found.into_iter().next() else { return Value::Null };
         match self.definition.kind.as_str() {
-            "string" => api::jsonpath::text(&value).into(),
+            "string" => api::jsonpath::text(value).into(),
             "integer" => match value.as_i64() {
                 Some(number) => number.into(),
                 None => value.as_f64().map_or(Value::Null, |number| (number as i64).into()),
             },
-            "number" if value.is_number() => value,
-            "boolean" if value.is_boolean() => value,
+            "number" if value.is_number() => value.clone(),
+            "boolean" if value.is_boolean() => value.clone(),
             "date" => match value.as_str() {
-                Some(text) if text.parse::<Timestamp>().is_ok() => api::duration::age_of(&value, now).into(),
+                Some(text) if text.parse::<Timestamp>().is_ok() => api::duration::age_of(value, now).into(),
                 Some(_) => "<invalid>".into(),
                 None => Value::Null,
             },

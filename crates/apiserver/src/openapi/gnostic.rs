@@ -40,6 +40,13 @@ impl Message {
         }
     }
 
+    /// Each as an `Any`: the value as YAML.
+    fn anys(&mut self, number: u32, values: &Value) {
+        for value in values.as_array().into_iter().flatten() {
+            self.message(number, |any| any.bytes(2, format!("{value}\n").as_bytes()));
+        }
+    }
+
     fn boolean(&mut self, number: u32, value: &Value) {
         if *value == Value::Bool(true) {
             self.flag(number, true);

@@ -7,6 +7,7 @@
 //! **Upstream**: `k8s.io/kube-openapi/pkg/{handler,handler3}`.
 
 mod gnostic;
+mod parameters;
 mod paths;
 mod schemas;
 pub mod v2;
@@ -21,6 +22,7 @@ use crate::crd::Published;
 use api::kind::Name;
 use api::schema::Schema;
 use api::schema::descriptions::Descriptions;
+use api::schema::enums::Enums;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -31,7 +33,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Changes whenever the same resources give other documents, so that clients drop theirs.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "-2");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "-3");
 
 /// `info.version` of the documents.
 const KUBERNETES_VERSION: &str = "v1.36.0";
@@ -206,7 +208,8 @@ fn hash<'a>(facts: impl IntoIterator<Item = &'a ResourceFacts>) -> String {
     /// The digest of constants.
     static SOURCE: OnceLock<Vec<u8>> = OnceLock::new();
     let source = || {
-        Sha256::new().chain_update(Schema::source()).chain_update(Descriptions::source()).finalize().to_vec()
+        let texts = Sha256::new().chain_update(Schema::source()).chain_update(Descriptions::source());
+        texts.chain_update(Enums::source()).finalize().to_vec()
     };
     let mut digest = Sha256::new();
     digest.update(FORMAT);

@@ -6,13 +6,14 @@ use api::kind::Name;
 use api::schema::{Schema, TypeRef};
 
 use super::ResourceFacts;
+use super::parameters::{self, Parameter};
 use crate::crd::Published;
 
 /// A path with its operations.
 #[derive(Debug, Default)]
 pub(super) struct PathItem {
-    /// Names of the path's own parameters.
-    pub(super) in_path: Vec<&'static str>,
+    /// The path's own parameters.
+    pub(super) in_path: Vec<Parameter>,
     pub(super) operations: Vec<Operation>,
 }
 
@@ -31,7 +32,7 @@ pub(super) struct Operation {
     pub(super) gvk: (Name, Name, Name),
     /// `core_v1`.
     pub(super) tag: String,
-    pub(super) parameters: Vec<&'static Parameter>,
+    pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<Body>,
     /// Code and content of the success.
     pub(super) responses: Vec<(u16, Content)>,
@@ -58,43 +59,6 @@ pub(super) enum Content {
     /// An object of a kind that the schema table does not know.
     Open,
     Text,
-}
-
-/// A query parameter.
-#[derive(Debug)]
-pub(super) struct Parameter {
-    pub(super) name: &'static str,
-    pub(super) ty: &'static str,
-}
-
-macro_rules! parameters {
-    ($($constant:ident: [$($name:literal $ty:ident),* $(,)?];)*) => {
-        $(static $constant: &[Parameter] = &[$(Parameter { name: $name, ty: stringify!($ty) }),*];)*
-    };
-}
-
-parameters! {
-    PRETTY: ["pretty" string];
-    LIST: [
-        "allowWatchBookmarks" boolean, "continue" string, "fieldSelector" string, "labelSelector" string,
-        "limit" integer, "resourceVersion" string, "resourceVersionMatch" string, "sendInitialEvents" boolean,
-        "timeoutSeconds" integer, "watch" boolean,
-    ];
-    WRITE: ["dryRun" string, "fieldManager" string, "fieldValidation" string];
-    FORCE: ["force" boolean];
-    DELETE: [
-        "dryRun" string, "gracePeriodSeconds" integer, "orphanDependents" boolean, "propagationPolicy" string,
-    ];
-    DELETE_COLLECTION: [
-        "continue" string, "dryRun" string, "fieldSelector" string, "gracePeriodSeconds" integer,
-        "labelSelector" string, "limit" integer, "orphanDependents" boolean, "propagationPolicy" string,
-        "resourceVersion" string, "resourceVersionMatch" string, "sendInitialEvents" boolean,
-        "timeoutSeconds" integer,
-    ];
-    LOG: [
-        "container" string, "follow" boolean, "insecureSkipTLSVerifyBackend" boolean, "limitBytes" integer,
-        "previous" boolean, "sinceSeconds" integer, "stream" string, "tailLines" integer, "timestamps" boolean,
-    ];
 }
 
 /// Every path of the resources.
@@ -140,7 +104,7 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
     let name = format!("{scoped}{}", facts.kind);
     let mut push = |path: &str, in_path: &[&'static str], operation: Operation| {
         let entry = paths.entry(path.to_owned()).or_default();
-        entry.in_path = in_path.to_vec();
+        entry.in_path = in_path.iter().map(|name| parameters::common(name, &facts.kind)).collect();
         entry.operations.push(operation);
     };
     for verb in &facts.verbs {
@@ -200,8 +164,9 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
             if connect {
                 operation.id = format!("connect{}{}{name}", namer.group_version, capital(method));
                 (operation.body, operation.responses) = (None, vec![(200, Content::Text)]);
+                operation.parameters = parameters::of(&sub.kind);
             } else if sub.name == "log" {
-                operation.parameters.extend(LOG);
+                operation.parameters.extend(parameters::of("PodLogOptions"));
             }
             push(&format!("{item}/{}", sub.name), &in_item, operation);
         }
@@ -226,19 +191,21 @@ impl Namer {
         request: Content,
         response: Content,
     ) -> Operation {
-        let (parameters, body): (Vec<&[Parameter]>, _) = match action {
-            "list" => (vec![LIST, PRETTY], None),
+        let (mut parameters, body) = match action {
+            "list" => (parameters::of("ListOptions"), None),
             "post" | "put" => {
-                (vec![WRITE, PRETTY], Some(Body { content: request, required: true, patch: false }))
+                let body = Body { content: request, required: true, patch: false };
+                (parameters::of("CreateOptions"), Some(body))
             }
             "patch" => {
                 let patch = type_named("io.k8s.apimachinery.pkg.apis.meta.v1.Patch");
-                (vec![WRITE, FORCE, PRETTY], Some(Body { content: patch, required: true, patch: true }))
+                (parameters::of("PatchOptions"), Some(Body { content: patch, required: true, patch: true }))
             }
-            "delete" => (vec![DELETE, PRETTY], Some(delete_options())),
-            "deletecollection" => (vec![DELETE_COLLECTION, PRETTY], Some(delete_options())),
-            _ => (vec![PRETTY], None),
+            "delete" => (parameters::of("DeleteOptions"), Some(delete_options())),
+            "deletecollection" => (parameters::of_collection(), Some(delete_options())),
+            _ => (Vec::new(), None),
         };
+        parameters.push(parameters::common("pretty", ""));
         let codes: &[u16] = match action {
             "post" => &[200, 201, 202],
             "put" | "patch" => &[200, 201],
@@ -252,7 +219,7 @@ impl Namer {
             action,
             gvk: gvk.clone(),
             tag: self.tag.clone(),
-            parameters: parameters.into_iter().flatten().collect(),
+            parameters,
             body,
             responses: codes.iter().map(|code| (*code, response)).collect(),
             custom: self.custom.clone(),

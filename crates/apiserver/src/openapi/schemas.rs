@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use api::schema::descriptions::{Descriptions, OfType};
+use api::schema::enums::{Enumeration, Enums};
 use api::schema::{Any, Field, FieldType, IntegerFormat, Schema, SchemaOr, Type, TypeRef};
 use serde_json::{Map, Value, json};
 
@@ -47,7 +48,7 @@ enum Definition {
 
 /// The definitions of these types and of all that they refer to, by name.
 pub(super) fn definitions(roots: impl IntoIterator<Item = TypeRef>, dialect: Dialect) -> Map<String, Value> {
-    let descriptions = Descriptions::load();
+    let (descriptions, enums) = (Descriptions::load(), Enums::load());
     let mut seen = BTreeSet::new();
     let mut open: Vec<Definition> = roots.into_iter().map(Definition::Struct).collect();
     let mut out = Vec::new();
@@ -67,7 +68,7 @@ pub(super) fn definitions(roots: impl IntoIterator<Item = TypeRef>, dialect: Dia
             Definition::Struct(reference) => {
                 let ty = reference.resolve();
                 open.extend(ty.fields.iter().filter_map(|f| definition_of(&f.ty)));
-                out.push((ty.name, object(ty, &descriptions.of(ty.name), dialect)));
+                out.push((ty.name, object(ty, &descriptions.of(ty.name), &enums, dialect)));
             }
         }
     }
@@ -115,7 +116,7 @@ fn definition_of(ty: &FieldType) -> Option<Definition> {
     }
 }
 
-fn object(ty: &Type, words: &OfType<'_>, dialect: Dialect) -> Value {
+fn object(ty: &Type, words: &OfType<'_>, enums: &Enums, dialect: Dialect) -> Value {
     let mut schema = Map::new();
     if let Some(text) = words.text() {
         schema.insert("description".into(), text.into());
@@ -126,7 +127,10 @@ fn object(ty: &Type, words: &OfType<'_>, dialect: Dialect) -> Value {
         schema.insert("required".into(), required.into());
     }
     if !ty.fields.is_empty() {
-        let properties = ty.fields.iter().map(|f| (f.json_name.to_owned(), property(f, words, dialect)));
+        let properties = ty.fields.iter().map(|f| {
+            let allowed = enums.of(ty.name, f.json_name);
+            (f.json_name.to_owned(), property(f, words, allowed, dialect))
+        });
         schema.insert("properties".into(), Value::Object(properties.collect()));
     }
     if ty.atomic {
@@ -150,10 +154,12 @@ fn object(ty: &Type, words: &OfType<'_>, dialect: Dialect) -> Value {
     Value::Object(schema)
 }
 
-fn property(field: &Field, words: &OfType<'_>, dialect: Dialect) -> Value {
+fn property(field: &Field, words: &OfType<'_>, allowed: Option<&Enumeration>, dialect: Dialect) -> Value {
     let mut extras = Map::new();
-    if let Some(text) = words.field(field.json_name) {
-        extras.insert("description".into(), text.into());
+    let text = words.field(field.json_name);
+    if text.is_some() || allowed.is_some() {
+        let values = allowed.map(Enumeration::description).unwrap_or_default();
+        extras.insert("description".into(), format!("{}{values}", text.unwrap_or_default()).into());
     }
     if let Some(default) = field.default.filter(|_| dialect == Dialect::V3) {
         extras
@@ -174,7 +180,10 @@ fn property(field: &Field, words: &OfType<'_>, dialect: Dialect) -> Value {
     if let Some(strategy) = field.patch_strategy {
         extras.insert("x-kubernetes-patch-strategy".into(), strategy.into());
     }
-    let schema = value(&field.ty, dialect);
+    let mut schema = value(&field.ty, dialect);
+    if let Some(allowed) = allowed {
+        restrict(&mut schema, allowed);
+    }
     match schema {
         // Version 3 ignores what stands next to a reference.
         Value::Object(inner)
@@ -188,6 +197,15 @@ fn property(field: &Field, words: &OfType<'_>, dialect: Dialect) -> Value {
             Value::Object(inner)
         }
         other => other,
+    }
+}
+
+/// Allows a text, or each text of a list or map, these values only.
+fn restrict(schema: &mut Value, allowed: &Enumeration) {
+    let inner = ["items", "additionalProperties"].into_iter().find(|name| schema.get(name).is_some());
+    match inner {
+        Some(name) => restrict(&mut schema[name], allowed),
+        None => schema["enum"] = allowed.values().into(),
     }
 }
 

@@ -131,7 +131,14 @@ fn schemas_carry_keys_and_kinds() {
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     assert_eq!(containers["x-kubernetes-list-map-keys"], serde_json::json!(["name"]));
     assert_eq!(schemas["io.k8s.api.core.v1.Pod"]["x-kubernetes-group-version-kind"][0]["kind"], "Pod");
-    assert_eq!(schemas["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"], "TCP");
+    let protocol = &schemas["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"];
+    assert_eq!(
+        (&protocol["default"], &protocol["enum"]),
+        (&"TCP".into(), &serde_json::json!(["SCTP", "TCP", "UDP"]))
+    );
+    assert!(protocol["description"].as_str().unwrap().ends_with(" - `\"UDP\"` is the UDP protocol."));
+    let actions = &schemas["io.k8s.api.core.v1.Capabilities"]["properties"];
+    assert_eq!(actions["add"]["items"].get("enum"), None);
 }
 
 #[test]

@@ -70,9 +70,7 @@ fn path_item(item: &PathItem) -> Value {
         out.insert(one.method.into(), operation(one));
     }
     if !item.in_path.is_empty() {
-        let parameters = item.in_path.iter().map(|name| {
-            json!({"name": name, "in": "path", "required": true, "type": "string", "uniqueItems": true})
-        });
+        let parameters = item.in_path.iter().map(|one| one.in_path(Dialect::V2));
         out.insert("parameters".into(), parameters.collect());
     }
     Value::Object(out)
@@ -89,9 +87,7 @@ fn operation(operation: &Operation) -> Value {
         }
         parameters.push(parameter);
     }
-    let query = operation.parameters.iter();
-    parameters
-        .extend(query.map(|p| json!({"name": p.name, "in": "query", "type": p.ty, "uniqueItems": true})));
+    parameters.extend(operation.parameters.iter().map(|one| one.in_query(Dialect::V2)));
     let responses = operation.responses.iter().map(|(code, content)| {
         (
             code.to_string(),

@@ -103,9 +103,7 @@ fn path_item(item: &PathItem) -> Value {
         out.insert(one.method.into(), operation(one));
     }
     if !item.in_path.is_empty() {
-        let parameters = item.in_path.iter().map(|name| {
-            json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}})
-        });
+        let parameters = item.in_path.iter().map(|one| one.in_path(Dialect::V3));
         out.insert("parameters".into(), parameters.collect());
     }
     Value::Object(out)
@@ -114,10 +112,7 @@ fn path_item(item: &PathItem) -> Value {
 fn operation(operation: &Operation) -> Value {
     let media_types = if operation.custom.is_some() { &MEDIA_TYPES[..2] } else { &MEDIA_TYPES[..] };
     let (group, version, kind) = &operation.gvk;
-    let parameters = operation
-        .parameters
-        .iter()
-        .map(|p| json!({"name": p.name, "in": "query", "schema": {"type": p.ty, "uniqueItems": true}}));
+    let parameters = operation.parameters.iter().map(|one| one.in_query(Dialect::V3));
     let responses = operation.responses.iter().map(|(code, body)| {
         let description = description(*code);
         (

@@ -25,7 +25,7 @@ mod view;
 pub(crate) use kubelet::ask as ask_kubelet;
 pub use kubelet::{NodeDialer, NodeStream, NodeTarget};
 pub(crate) use kubelet::{connect, dial_error};
-pub(crate) use proxy::{AnyCertificate, ReadyAddress, ready_addresses};
+pub(crate) use proxy::{ReadyAddress, ready_addresses};
 pub(crate) use scale::CustomScale;
 
 /// What every request that is passed on to somebody else goes through.

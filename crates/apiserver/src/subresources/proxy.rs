@@ -14,7 +14,6 @@ mod tls;
 
 pub(crate) use endpoint::{ReadyAddress, ready_addresses};
 pub(crate) use forward::remove_hop_by_hop;
-pub(crate) use tls::AnyCertificate;
 
 use super::{Facts, NodeStream, NodeTarget, Subresource, admit, kubelet, tunnel};
 use crate::admission::Operation;

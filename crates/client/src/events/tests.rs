@@ -40,7 +40,7 @@ fn event(about: &ObjectReference, reason: &str, message: &str) -> Event {
 #[tokio::test(start_paused = true)]
 async fn an_event_has_every_field_that_users_see_and_its_repetition_counts() {
     let fake = Fake::default();
-    let (recorder, context) = recorder(&fake);
+    let (recorder, _context) = recorder(&fake);
     recorder.event(&about(), Type::Warning, "BackOff", "Back-off restarting");
     let first = fake.request(1).await;
     assert_eq!((first.method.as_str(), first.uri.as_str()), ("POST", "/api/v1/namespaces/ns/events?"));
@@ -61,7 +61,7 @@ async fn an_event_has_every_field_that_users_see_and_its_repetition_counts() {
         })
     );
     fake.then(echo(&first));
-    context.clock.sleep(Duration::from_secs(20)).await;
+    tokio::time::advance(Duration::from_secs(20)).await;
     recorder.event(&about(), Type::Warning, "BackOff", "Back-off restarting");
     let second = fake.request(2).await;
     assert_eq!(second.method, "PATCH");

@@ -62,7 +62,7 @@ impl Columns {
         let mut cells = Vec::new();
         for (_, template) in &self.0 {
             let found = template.find(object).unwrap_or_default();
-            let texts: Vec<String> = found.iter().flatten().map(plain).collect();
+            let texts: Vec<String> = found.into_iter().flatten().map(plain).collect();
             cells.push(if texts.is_empty() { "<none>".to_owned() } else { texts.join(",") });
         }
         Ok(cells.join("\t") + "\n")

@@ -29,7 +29,7 @@ impl SortBy {
 
     /// Sorts `items`, taking each one's object by `object`.
     pub(crate) fn sort<T>(&self, items: &mut [T], object: impl Fn(&T) -> &Value) -> Result<(), Error> {
-        let mut keys: Vec<(usize, Option<Value>)> = Vec::with_capacity(items.len());
+        let mut keys: Vec<(usize, Option<&Value>)> = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let found = self.template.find(object(item)).unwrap_or_default();
             keys.push((index, found.into_iter().flatten().next()));
@@ -40,7 +40,7 @@ impl SortBy {
                 self.field
             )));
         }
-        keys.sort_by(|left, right| compare(left.1.as_ref(), right.1.as_ref()));
+        keys.sort_by(|left, right| compare(left.1, right.1));
         let mut places = vec![0; keys.len()];
         for (place, (index, _)) in keys.iter().enumerate() {
             places[*index] = place;

@@ -1,18 +1,19 @@
 //! Who may authenticate how, besides certificates and tokens of this cluster.
 
 use super::{parse, read};
-use crate::auth::oidc::{Issuer, IssuerConfig, Mapping};
+use crate::admission::conditions::Compiled;
+use crate::auth::oidc::{Issuer, IssuerConfig, Mapping, Rule, Source};
 use crate::auth::request_header::RequestHeader;
 use crate::auth::static_token::StaticTokens;
 use crate::auth::token_webhook::TokenWebhook;
 use crate::auth::webhook::Webhook;
+use crate::cel::{Environment, Kind};
 use crate::options::{OidcOptions, Options};
 use crate::outbound::{Outbound, TlsOptions};
 use component_base::Clock;
 use component_base::logging::Chain;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
-use serde_json::Value;
 use std::time::Duration;
 
 /// **Upstream**: `DefaultRequestTimeout` of webhooks.
@@ -93,10 +94,10 @@ struct PathCondition {
 struct Jwt {
     issuer: IssuerFile,
     #[serde(default)]
-    claim_validation_rules: Vec<Rule>,
+    claim_validation_rules: Vec<ClaimRule>,
     claim_mappings: Mappings,
     #[serde(default)]
-    user_validation_rules: Vec<Value>,
+    user_validation_rules: Vec<UserRule>,
 }
 
 #[derive(Deserialize)]
@@ -114,15 +115,31 @@ struct IssuerFile {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Rule {
+struct ClaimRule {
     #[serde(default)]
     claim: String,
     #[serde(default)]
     required_value: String,
     #[serde(default)]
     expression: String,
-    #[serde(default, rename = "message")]
-    _message: String,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserRule {
+    #[serde(default)]
+    expression: String,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Extra {
+    key: String,
+    value_expression: String,
 }
 
 #[derive(Deserialize)]
@@ -132,7 +149,7 @@ struct Mappings {
     groups: Option<Claim>,
     uid: Option<Claim>,
     #[serde(default)]
-    extra: Vec<Value>,
+    extra: Vec<Extra>,
 }
 
 #[derive(Deserialize)]
@@ -196,77 +213,160 @@ impl Authentication {
     }
 }
 
-type Mistake = (&'static str, String);
+/// The field, and what is wrong with it.
+type Mistake = (String, String);
+
+fn mistake(field: impl Into<String>, why: impl Into<String>) -> Mistake {
+    (field.into(), why.into())
+}
 
 fn outbound(ca_pem: Option<String>) -> Result<Outbound, String> {
     Outbound::new(&TlsOptions { ca_pem, ..TlsOptions::default() }).map_err(|error| Chain(&error).to_string())
 }
 
 fn issuer(jwt: Jwt, clock: &Clock) -> Result<Issuer, Mistake> {
-    const NO_CEL: &str = "expressions are not supported";
     let from = jwt.issuer;
     if !from.url.starts_with("https://") {
-        return Err(("issuer.url", format!("Invalid value: {:?}: URL scheme must be https", from.url)));
+        return Err(mistake(
+            "issuer.url",
+            format!("Invalid value: {:?}: URL scheme must be https", from.url),
+        ));
     }
     if from.audiences.is_empty() {
-        return Err((
-            "issuer.audiences",
-            "Required value: at least one issuer.audiences is required".to_owned(),
-        ));
+        return Err(mistake("issuer.audiences", "Required value: at least one issuer.audiences is required"));
     }
     match from.audience_match_policy.as_deref() {
         None | Some("" | "MatchAny") => {}
         Some(other) => {
-            return Err((
-                "issuer.audienceMatchPolicy",
-                format!("Invalid value: {other:?}: audienceMatchPolicy must be MatchAny"),
-            ));
+            let why = format!("Invalid value: {other:?}: audienceMatchPolicy must be MatchAny");
+            return Err(mistake("issuer.audienceMatchPolicy", why));
         }
     }
     if from.egress_selector_type.is_some_and(|kind| !kind.is_empty()) {
-        return Err(("issuer.egressSelectorType", "Forbidden: there is no egress selector".to_owned()));
+        return Err(mistake("issuer.egressSelectorType", "Forbidden: there is no egress selector"));
     }
-    if jwt.claim_validation_rules.iter().any(|rule| !rule.expression.is_empty()) {
-        return Err(("claimValidationRules", NO_CEL.to_owned()));
-    }
-    if !jwt.user_validation_rules.is_empty() {
-        return Err(("userValidationRules", NO_CEL.to_owned()));
+    let (mut required, mut claim_rules) = (Vec::new(), Vec::new());
+    for (i, rule) in jwt.claim_validation_rules.into_iter().enumerate() {
+        let at = format!("claimValidationRules[{i}]");
+        match (rule.claim.is_empty(), rule.expression.is_empty()) {
+            (true, true) => return Err(mistake(at, "Required value: claim or expression is required")),
+            (false, false) => {
+                return Err(mistake(at, "Invalid value: claim and expression can't both be set"));
+            }
+            (false, true) if !rule.message.is_empty() => {
+                let why =
+                    format!("Invalid value: {:?}: message can't be set when claim is set", rule.message);
+                return Err(mistake(at + ".message", why));
+            }
+            (false, true) => required.push((rule.claim, rule.required_value)),
+            (true, false) if !rule.required_value.is_empty() => {
+                let why = format!(
+                    "Invalid value: {:?}: requiredValue can't be set when expression is set",
+                    rule.required_value
+                );
+                return Err(mistake(at + ".requiredValue", why));
+            }
+            (true, false) => claim_rules.push(checked(at, rule.expression, rule.message, "claims")?),
+        }
     }
     let mappings = jwt.claim_mappings;
-    if !mappings.extra.is_empty() {
-        return Err(("claimMappings.extra", NO_CEL.to_owned()));
+    let username = source("claimMappings.username", mappings.username, true)?;
+    let given = |claim: &Claim| !claim.claim.is_empty() || !claim.expression.is_empty();
+    let groups = mappings.groups.filter(given);
+    let groups = groups.map(|claim| source("claimMappings.groups", claim, true)).transpose()?;
+    let uid =
+        mappings.uid.filter(given).map(|claim| source("claimMappings.uid", claim, false)).transpose()?;
+    let extra = mappings.extra.into_iter().enumerate().map(|(i, extra)| {
+        let at = format!("claimMappings.extra[{i}]");
+        let is_path =
+            extra.key.split_once('/').is_some_and(|(domain, path)| domain.contains('.') && !path.is_empty());
+        if !is_path || extra.key.chars().any(|c| c.is_ascii_uppercase()) {
+            let why = "must be a domain-prefixed path (such as \"acme.io/foo\") in lowercase";
+            return Err(mistake(at + ".key", format!("Invalid value: {:?}: {why}", extra.key)));
+        }
+        let value = compiled(at + ".valueExpression", &extra.value_expression, "claims", Kind::Any)?;
+        Ok((extra.key, value))
+    });
+    let extra = extra.collect::<Result<Vec<_>, _>>()?;
+    if let Source::Expression(name) = &username
+        && mentions(&name.source, "claims.email")
+        && !std::iter::once(name)
+            .chain(extra.iter().map(|(_, value)| value))
+            .chain(claim_rules.iter().map(|rule| &rule.expression))
+            .any(|expression| mentions(&expression.source, "claims.email_verified"))
+    {
+        let why = "claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression";
+        return Err(mistake(
+            "claimMappings.username.expression",
+            format!("Invalid value: {:?}: {why}", name.source),
+        ));
     }
-    let by_claim = |field, claim: Claim, prefixed: bool| -> Result<Mapping, Mistake> {
-        if !claim.expression.is_empty() {
-            return Err((field, NO_CEL.to_owned()));
-        }
-        if claim.claim.is_empty() {
-            return Err((field, "Required value: claim or expression is required".to_owned()));
-        }
-        if prefixed && claim.prefix.is_none() {
-            let why = "Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing";
-            return Err((field, why.to_owned()));
-        }
-        Ok(Mapping { claim: claim.claim, prefix: claim.prefix.unwrap_or_default() })
-    };
-    let username = by_claim("claimMappings.username", mappings.username, true)?;
-    let groups = mappings.groups.filter(|claim| !claim.claim.is_empty() || !claim.expression.is_empty());
-    let groups = groups.map(|claim| by_claim("claimMappings.groups", claim, true)).transpose()?;
-    let uid = mappings.uid.map(|claim| by_claim("claimMappings.uid", claim, false)).transpose()?;
-    let required = jwt.claim_validation_rules.into_iter().map(|rule| (rule.claim, rule.required_value));
+    let user_rules = jwt.user_validation_rules.into_iter().enumerate();
+    let user_rules = user_rules
+        .map(|(i, rule)| checked(format!("userValidationRules[{i}]"), rule.expression, rule.message, "user"))
+        .collect::<Result<_, _>>()?;
     let config = IssuerConfig {
         url: from.url,
         discovery_url: from.discovery_url.filter(|url| !url.is_empty()),
         audiences: from.audiences,
-        required: required.collect(),
+        required,
+        claim_rules,
         username,
         groups,
-        uid: uid.map(|mapping| mapping.claim),
+        uid,
+        extra,
+        user_rules,
         algorithms: ALGORITHMS.iter().map(|(_, algorithm)| *algorithm).collect(),
     };
     let ca = from.certificate_authority.filter(|pem| !pem.is_empty());
-    let outbound = outbound(ca).map_err(|why| ("issuer.certificateAuthority", why))?;
+    let outbound = outbound(ca).map_err(|why| mistake("issuer.certificateAuthority", why))?;
     Ok(Issuer::new(config, outbound, clock.clone()))
+}
+
+/// Where a fact comes from: a claim, or an expression over all of them.
+fn source(field: &str, from: Claim, prefixed: bool) -> Result<Source, Mistake> {
+    match (from.claim.is_empty(), from.expression.is_empty()) {
+        (true, true) => Err(mistake(field, "Required value: claim or expression is required")),
+        (false, false) => Err(mistake(field, "Invalid value: \"\": claim and expression can't both be set")),
+        (true, false) if from.prefix.is_some() => {
+            let why = format!("Invalid value: {:?}: prefix can't be set when expression is set", from.prefix);
+            Err(mistake(format!("{field}.prefix"), why))
+        }
+        (true, false) => {
+            // Groups may be several; what an expression over claims gives shows when it is evaluated.
+            let compiled = compiled(format!("{field}.expression"), &from.expression, "claims", Kind::Any)?;
+            Ok(Source::Expression(compiled))
+        }
+        (false, true) if prefixed && from.prefix.is_none() => Err(mistake(
+            format!("{field}.prefix"),
+            "Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing",
+        )),
+        (false, true) => {
+            Ok(Source::Claim(Mapping { claim: from.claim, prefix: from.prefix.unwrap_or_default() }))
+        }
+    }
+}
+
+fn checked(at: String, expression: String, message: String, variable: &str) -> Result<Rule, Mistake> {
+    if expression.is_empty() {
+        return Err(mistake(at + ".expression", "Required value"));
+    }
+    let expression = compiled(at + ".expression", &expression, variable, Kind::Bool)?;
+    Ok(Rule { expression, message })
+}
+
+fn compiled(field: String, source: &str, variable: &str, kind: Kind) -> Result<Compiled, Mistake> {
+    let compiled = Compiled::new(source, &Environment::of(&[variable]), kind);
+    match compiled.error() {
+        Some(why) => Err((field, format!("Invalid value: {source:?}: {why}"))),
+        None => Ok(compiled),
+    }
+}
+
+/// Whether an expression speaks of a field: `claims.email`, not `claims.email_verified`.
+fn mentions(source: &str, field: &str) -> bool {
+    let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    source.match_indices(field).any(|(at, _)| !goes_on(&source[at + field.len()..]))
 }
 
 fn by_flags(options: &OidcOptions, clock: &Clock) -> Result<Issuer, String> {
@@ -293,15 +393,19 @@ fn by_flags(options: &OidcOptions, clock: &Clock) -> Result<Issuer, String> {
     };
     let required = options.required_claims.iter().filter_map(|claim| claim.split_once('='));
     let groups = (!options.groups_claim.is_empty())
-        .then(|| Mapping { claim: options.groups_claim.clone(), prefix: options.groups_prefix.clone() });
+        .then(|| Mapping { claim: options.groups_claim.clone(), prefix: options.groups_prefix.clone() })
+        .map(Source::Claim);
     let config = IssuerConfig {
         url: options.issuer_url.clone(),
         discovery_url: None,
         audiences: vec![options.client_id.clone()],
         required: required.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        username: Mapping { claim: options.username_claim.clone(), prefix },
+        claim_rules: Vec::new(),
+        username: Source::Claim(Mapping { claim: options.username_claim.clone(), prefix }),
         groups,
         uid: None,
+        extra: Vec::new(),
+        user_rules: Vec::new(),
         algorithms: algorithms.collect::<Result<_, _>>()?,
     };
     let ca = options.ca_file.as_deref().map(read).transpose()?;

@@ -1,17 +1,19 @@
 //! Who is asked about rights, in which order.
 
 use super::{parse, read};
+use crate::admission::conditions::Conditions;
 use crate::auth::access_webhook::{AccessWebhook, Manner};
 use crate::auth::authorizers::{Always, Authorizers, Privileged};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::Rbac;
 use crate::auth::webhook::Webhook;
 use crate::auth::{Authorizer, Decision, policy};
+use crate::cel::Environment;
 use crate::options::{Options, parse_duration};
 use crate::registry::Registry;
 use component_base::Clock;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,7 +57,7 @@ struct WebhookFile {
     #[serde(default)]
     subject_access_review_version: String,
     #[serde(default, rename = "matchConditionSubjectAccessReviewVersion")]
-    _conditions_version: String,
+    conditions_version: String,
     #[serde(default)]
     failure_policy: String,
     connection_info: Connection,
@@ -90,7 +92,7 @@ pub(crate) fn authorizer(
                 list.push(match (mode.as_str(), &options.authorization_webhook) {
                     ("Webhook", Some(file)) => {
                         let webhook = Webhook::open(file, WEBHOOK_TIMEOUT, clock.clone())?;
-                        Arc::new(AccessWebhook::new(webhook, manner, clock.clone()))
+                        Arc::new(AccessWebhook::new(webhook, manner, Conditions::default(), clock.clone()))
                     }
                     (mode, _) => built_in(mode, registry).ok_or_else(|| unknown(mode))?,
                 });
@@ -177,6 +179,38 @@ fn checked(file: File) -> Result<Vec<Entry>, String> {
     Ok(file.authorizers)
 }
 
+/// On what the webhook is asked.
+fn conditions(file: &WebhookFile) -> Result<Conditions, String> {
+    let version = &file.conditions_version;
+    let at = "webhook.matchConditionSubjectAccessReviewVersion";
+    match (version.as_str(), file.match_conditions.is_empty()) {
+        ("", true) | ("v1", _) => {}
+        ("", false) => {
+            return Err(format!("{at}: Required value: required if match conditions are specified"));
+        }
+        _ => return Err(format!("{at}: Unsupported value: {version:?}: supported values: \"v1\"")),
+    }
+    let mut seen = HashSet::new();
+    for (i, condition) in file.match_conditions.iter().enumerate() {
+        let at = format!("webhook.matchConditions[{i}].expression");
+        match condition["expression"].as_str() {
+            None | Some("") => return Err(format!("{at}: Required value")),
+            Some(twice) if !seen.insert(twice) => return Err(format!("{at}: Duplicate value: {twice:?}")),
+            Some(_) => {}
+        }
+    }
+    let conditions = Conditions::read(
+        &json!({ "matchConditions": file.match_conditions }),
+        &Environment::of(&["request"]),
+    );
+    match conditions.error() {
+        Some((i, source, why)) => {
+            Err(format!("webhook.matchConditions[{i}].expression: Invalid value: {source:?}: {why}"))
+        }
+        None => Ok(conditions),
+    }
+}
+
 fn remote(file: WebhookFile, clock: &Clock) -> Result<AccessWebhook, String> {
     let duration = |text: &str, field: &str| {
         parse_duration(text).ok_or_else(|| format!("webhook.{field}: Invalid value: {text:?}"))
@@ -191,9 +225,7 @@ fn remote(file: WebhookFile, clock: &Clock) -> Result<AccessWebhook, String> {
             "webhook.subjectAccessReviewVersion: Unsupported value: {version:?}: supported values: \"v1\""
         ));
     }
-    if !file.match_conditions.is_empty() {
-        return Err("webhook.matchConditions: expressions are not supported".to_owned());
-    }
+    let conditions = conditions(&file)?;
     let denies_on_failure = match file.failure_policy.as_str() {
         "NoOpinion" => false,
         "Deny" => true,
@@ -237,5 +269,5 @@ fn remote(file: WebhookFile, clock: &Clock) -> Result<AccessWebhook, String> {
         denies_on_failure,
     };
     let webhook = Webhook::open(config, timeout, clock.clone())?;
-    Ok(AccessWebhook::new(webhook, manner, clock.clone()))
+    Ok(AccessWebhook::new(webhook, manner, conditions, clock.clone()))
 }

@@ -43,8 +43,8 @@ async fn whoami(server: &Arc<Server>, token: &str) -> Answer {
     exchange(server.connect(UserInfo::anonymous()), Method::POST, path, &headers, body).await
 }
 
-#[tokio::test]
-async fn an_issuers_token_names_its_user_and_others_are_refused() {
+/// An issuer with its keys, and how it signs.
+async fn issuer() -> (Service, impl Fn(&Value) -> String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let signing = EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap();
     let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::ES256).unwrap();
@@ -59,6 +59,13 @@ async fn an_issuers_token_names_its_user_and_others_are_refused() {
         })
     })
     .await;
+    let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
+    (issuer, move |claims: &Value| jsonwebtoken::encode(&header, claims, &signing).unwrap())
+}
+
+#[tokio::test]
+async fn an_issuers_token_names_its_user_and_others_are_refused() {
+    let (issuer, sign) = issuer().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authentication.yaml");
     let configuration = json!({
@@ -85,8 +92,6 @@ async fn an_issuers_token_names_its_user_and_others_are_refused() {
         "iss": issuer.url, "aud": "us", "sub": "jane", "roles": ["dev", "ops"], "id": "7", "team": "a",
         "exp": now + 60,
     });
-    let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
-    let sign = |claims: &Value| jsonwebtoken::encode(&header, claims, &signing).unwrap();
     let answer = whoami(&server, &sign(&claims)).await;
     let user = &answer.json()["status"]["userInfo"];
     assert_eq!(user["username"], "oidc:jane", "{}", answer.text);
@@ -108,6 +113,7 @@ async fn an_issuers_token_names_its_user_and_others_are_refused() {
     }
     let stranger = rcgen::KeyPair::generate().unwrap();
     let stranger = EncodingKey::from_ec_pem(stranger.serialize_pem().as_bytes()).unwrap();
+    let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
     let forged = jsonwebtoken::encode(&header, &claims, &stranger).unwrap();
     assert_eq!(whoami(&server, &forged).await.code, 401);
 
@@ -117,6 +123,57 @@ async fn an_issuers_token_names_its_user_and_others_are_refused() {
     };
     assert_eq!(get("/livez").await.code, 200);
     assert_eq!(get("/healthz").await.code, 401);
+}
+
+#[tokio::test]
+async fn expressions_say_who_presents_a_token() {
+    let (issuer, sign) = issuer().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authentication.yaml");
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [{
+            "issuer": { "url": issuer.url, "audiences": ["us"], "certificateAuthority": issuer.pki.ca.pem() },
+            "claimValidationRules": [{ "expression": "claims.exp - claims.iat <= 3600", "message": "lives too long" }],
+            "claimMappings": {
+                "username": { "expression": "claims.sub + ':' + claims.tenant.name" },
+                "groups": { "expression": "claims.roles.map(role, 'oidc:' + role)" },
+                "uid": { "expression": "claims.id" },
+                "extra": [
+                    { "key": "example.com/tenant", "valueExpression": "claims.tenant.name" },
+                    { "key": "example.com/none", "valueExpression": "''" },
+                ],
+            },
+            "userValidationRules": [{ "expression": "!user.username.startsWith('system:')", "message": "reserved" }],
+        }],
+    });
+    fs::write(&file, configuration.to_string()).unwrap();
+    let mut options = Options::default();
+    options.set("authentication-config", &file.to_string_lossy()).unwrap();
+    let server = server(options).await;
+    let now = server.context.clock.now().as_second();
+    let claims = json!({
+        "iss": issuer.url, "aud": "us", "sub": "jane", "roles": ["dev"], "id": "7", "tenant": { "name": "a" },
+        "iat": now, "exp": now + 60,
+    });
+    let answer = whoami(&server, &sign(&claims)).await;
+    let user = &answer.json()["status"]["userInfo"];
+    assert_eq!(user["username"], "jane:a", "{}", answer.text);
+    assert_eq!(user["uid"], "7");
+    assert_eq!(user["groups"], json!(["oidc:dev", GROUP_AUTHENTICATED]));
+    assert_eq!(user["extra"], json!({ "example.com/tenant": ["a"] }));
+    for (claim, value) in [
+        ("iat", json!(now - 7200)),
+        ("sub", json!("system:admin")),
+        ("roles", json!(7)),
+        ("id", json!(7)),
+        ("tenant", json!({})),
+    ] {
+        let mut other = claims.clone();
+        other[claim] = value;
+        assert_eq!(whoami(&server, &sign(&other)).await.code, 401, "{claim}");
+    }
 }
 
 #[tokio::test]
@@ -171,6 +228,10 @@ async fn an_authorization_webhook_allows_refuses_and_leaves_to_others() {
         "authorizers": [
             { "type": "Webhook", "name": "remote", "webhook": {
                 "timeout": "3s", "subjectAccessReviewVersion": "v1", "failurePolicy": "Deny",
+                "matchConditionSubjectAccessReviewVersion": "v1",
+                "matchConditions": [{
+                    "expression": "!has(request.resourceAttributes) || request.resourceAttributes.resource != 'nodes'",
+                }],
                 "connectionInfo": { "type": "KubeConfigFile", "kubeConfigFile": kubeconfig(&service, &folder) },
             } },
             { "type": "RBAC", "name": "rbac" },
@@ -190,6 +251,9 @@ async fn an_authorization_webhook_allows_refuses_and_leaves_to_others() {
     assert!(refused.message().ends_with("at the cluster scope: never"), "{}", refused.text);
     assert_eq!(get("/api/v1/pods?fieldSelector=spec.nodeName%3Dx").await.code, 200);
     assert!(get("/api/v1/pods").await.message().ends_with("not mine"));
+    let asked = service.asked();
+    assert!(get("/api/v1/nodes").await.message().ends_with("at the cluster scope"));
+    assert_eq!(service.asked(), asked, "a condition does not hold");
     // RBAC still has its say, and the cluster's masters are not asked about.
     assert_eq!(get("/api").await.code, 200);
     let asked = service.asked();
@@ -242,9 +306,27 @@ async fn configurations_that_make_no_sense_are_refused() {
             "authentication-config",
             format!(
                 "{v1}kind: AuthenticationConfiguration\njwt:\n- issuer: {{url: 'https://x', audiences: [a]}}\n  \
-                 claimMappings: {{username: {{expression: claims.sub}}}}"
+                 claimMappings: {{username: {{expression: claims.sub +}}}}"
             ),
-            "jwt[0].claimMappings.username: expressions are not supported",
+            "jwt[0].claimMappings.username.expression: Invalid value: \"claims.sub +\": compilation failed: ERROR",
+        ),
+        (
+            "authentication-config",
+            format!(
+                "{v1}kind: AuthenticationConfiguration\njwt:\n- issuer: {{url: 'https://x', audiences: [a]}}\n  \
+                 claimMappings: {{username: {{expression: claims.email}}}}"
+            ),
+            "claims.email_verified must be used",
+        ),
+        (
+            "authorization-config",
+            format!(
+                "{v1}kind: AuthorizationConfiguration\nauthorizers:\n- type: Webhook\n  name: x\n  webhook:\n    \
+                 timeout: 3s\n    subjectAccessReviewVersion: v1\n    matchConditionSubjectAccessReviewVersion: v1\n    \
+                 failurePolicy: Deny\n    connectionInfo: {{type: KubeConfigFile, kubeConfigFile: /none}}\n    \
+                 matchConditions: [{{expression: nothing}}]"
+            ),
+            "webhook.matchConditions[0].expression: Invalid value: \"nothing\": compilation failed: ERROR",
         ),
         (
             "authorization-config",

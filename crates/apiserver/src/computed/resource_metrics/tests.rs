@@ -4,6 +4,7 @@ use super::*;
 use crate::server::testing::{Answer, call, root, start_with};
 use crate::subresources::{NodeDialer, NodeStream, NodeTarget};
 use bytes::Bytes;
+use component_base::Clock;
 use http::Method;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
@@ -70,7 +71,8 @@ const JSON: &str = "application/json";
 #[tokio::test]
 async fn serves_what_nodes_and_pods_use() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let server = start_with(Arc::new(HalfBusy { since: Instant::now(), asked: asked.clone() })).await;
+    let server =
+        start_with(Arc::new(HalfBusy { since: Clock::system().instant(), asked: asked.clone() })).await;
     for name in ["n1", "broken"] {
         let node = json!({"metadata": {"name": name, "labels": {"zone": "a"}}});
         create(&server, "/api/v1/nodes", node).await;
@@ -129,7 +131,7 @@ async fn serves_what_nodes_and_pods_use() {
 #[tokio::test]
 async fn refuses_what_it_does_not_know() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let server = start_with(Arc::new(HalfBusy { since: Instant::now(), asked })).await;
+    let server = start_with(Arc::new(HalfBusy { since: Clock::system().instant(), asked })).await;
     let account = json!({"metadata": {"name": "default"}});
     create(&server, "/api/v1/namespaces/default/serviceaccounts", account).await;
     create(&server, "/api/v1/nodes", json!({"metadata": {"name": "broken"}})).await;
@@ -155,7 +157,8 @@ async fn refuses_what_it_does_not_know() {
 
 #[tokio::test]
 async fn is_discovered_and_registered() {
-    let server = start_with(Arc::new(HalfBusy { since: Instant::now(), asked: Arc::default() })).await;
+    let server =
+        start_with(Arc::new(HalfBusy { since: Clock::system().instant(), asked: Arc::default() })).await;
     let group =
         call(&server, root(), Method::GET, &format!("/apis/{GROUP}/{VERSION}"), &[], Value::Null).await;
     let resource = |name: &str, kind: &str, namespaced: bool| json!({"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"]});

@@ -108,6 +108,7 @@ fn schema(out: &mut Message, value: &Value) {
     out.string(2, &value["format"]);
     out.string(4, &value["description"]);
     out.strings(19, &value["required"]);
+    out.anys(20, &value["enum"]);
     if let Some(additional) = value.get("additionalProperties") {
         out.message(21, |item| item.message(1, |m| schema(m, additional)));
     }

@@ -99,6 +99,7 @@ fn schema_or_reference(out: &mut Message, value: &Value) {
 fn schema(out: &mut Message, value: &Value) {
     out.boolean(20, &value["uniqueItems"]);
     out.strings(23, &value["required"]);
+    out.anys(24, &value["enum"]);
     out.string(25, &value["type"]);
     for (number, several) in [(26, "allOf"), (27, "oneOf"), (28, "anyOf")] {
         for one in value[several].as_array().into_iter().flatten() {
