@@ -6,44 +6,45 @@
 use serde_json::Value;
 use std::fmt;
 
-/// A path to a field: `spec.containers[0].name`.
+/// A path to a field: `spec.containers[0].name`. The default is the path of the object itself, Go's nil pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Path(String);
+pub struct Path(Option<String>);
 
 impl Path {
     /// A path that starts at this top-level field.
     pub fn new(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(Some(name.to_owned()))
     }
 
     /// The path of a named child.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        let dot = if self.as_str().is_empty() { "" } else { "." };
+        Self(Some(format!("{}{dot}{name}", self.as_str())))
     }
 
     /// The path of a list element.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        Self(Some(format!("{}[{index}]", self.as_str())))
     }
 
     /// The path of a map entry: `metadata.labels[app]`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        Self(Some(format!("{}[{key}]", self.as_str())))
     }
 
-    /// The path as text.
+    /// The path as text; empty for the object itself.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As Go prints the path of the object itself.
-        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+        // As Go prints a nil path.
+        f.write_str(self.0.as_deref().unwrap_or("<nil>"))
     }
 }
 

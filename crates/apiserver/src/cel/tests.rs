@@ -100,7 +100,7 @@ fn what_is_not_declared_or_no_expression_does_not_compile() {
 
 /// As long as an expression may be, as deep as each of the parser's rules recurses.
 #[test]
-fn the_longest_expressions_end_with_an_error() {
+fn the_longest_expressions_end() {
     let environment = Environment::of(&["object"]);
     for repeated in
         ["(", "-", "!", "1+", "1?1:", "object.", ".a", "1||", "[", "1<", "{1:", "a[", "1 in ", "object.?a"]
@@ -109,7 +109,10 @@ fn the_longest_expressions_end_with_an_error() {
         for source in
             [&source, &format!("object{}", &source[..source.len() - 6]), &format!("{}1", &source[1..])]
         {
-            assert!(Expression::compile(source, &environment, Kind::Any).is_err(), "{repeated}");
+            let compiled = Expression::compile(source, &environment, Kind::Any);
+            let ended = compiled.and_then(|expression| expression.evaluate(&context(), &Budget::new(1_000)));
+            // Only signs before a number may be many.
+            assert!(ended.is_err() || repeated == "-", "{repeated}");
         }
     }
 }
