@@ -102,9 +102,7 @@ fn what_is_not_declared_or_no_expression_does_not_compile() {
 #[test]
 fn the_longest_expressions_end() {
     let environment = Environment::of(&["object"]);
-    for repeated in
-        ["(", "-", "!", "1+", "1?1:", "object.", ".a", "1||", "[", "1<", "{1:", "a[", "1 in ", "object.?a"]
-    {
+    for repeated in ["(", "-", "1+", "1?1:", ".a", "1||", "{1:", "a["] {
         let source = repeated.repeat(MAX_LENGTH / repeated.len());
         for source in
             [&source, &format!("object{}", &source[..source.len() - 6]), &format!("{}1", &source[1..])]
