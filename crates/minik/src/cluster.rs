@@ -18,6 +18,7 @@
 
 mod add_on;
 mod builder;
+mod control_plane;
 mod dns;
 mod forwarding;
 mod network;
@@ -40,7 +41,6 @@ use runtime_docker::DockerRuntime;
 pub use service_range::Range as ServiceRange;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::Storage;
 use tokio::sync::Semaphore;
@@ -88,6 +88,8 @@ pub struct Cluster {
     node_requests: Arc<Semaphore>,
     /// The contexts of everything but the API server, which ends last.
     components: Vec<Context>,
+    /// Those of each copy of scheduler and controllers.
+    copies: Vec<Vec<Context>>,
     /// Its services' addresses are nobody else's, and other machines reach them.
     _held: (Option<service_range::Claim>, Option<forwarding::Forwarding>),
 }
@@ -175,37 +177,6 @@ impl Cluster {
         Ok(())
     }
 
-    fn start_components(
-        &mut self,
-        controllers: Option<&WrapClient>,
-        configuration: scheduler::Configuration,
-    ) {
-        let context = self.context.child();
-        let client = self.client_of("system:kube-scheduler");
-        let config = scheduler::Config { configuration, interner: self.interner.clone() };
-        let ended = self.watched("scheduler");
-        spawn("scheduler", &context, scheduler::run(context.clone(), client, config), ended);
-        self.components.push(context);
-
-        let context = self.context.child();
-        let client = self.client_of("system:kube-controller-manager");
-        let client = controllers.map_or_else(|| client.clone(), |wrap| wrap(client.clone()));
-        let config = controller_manager::Config {
-            interner: self.interner.clone(),
-            signing_key: Some(controller_manager::SigningKey(self.server.pki.ca.key.clone())),
-            token_key: Some(controller_manager::SigningKey(self.server.pki.token_key.clone())),
-            ..controller_manager::Config::new(self.server.pki.ca.cert.clone())
-        };
-        let ended = self.watched("controller-manager");
-        spawn(
-            "controller-manager",
-            &context,
-            controller_manager::run(context.clone(), client, config),
-            ended,
-        );
-        self.components.push(context);
-    }
-
     /// Makes volumes for claims, in folders below this one.
     fn start_provisioner(&mut self, root: std::path::PathBuf) {
         /// After objects that could not be written.
@@ -225,15 +196,15 @@ impl Cluster {
         self.components.push(context);
     }
 
-    /// A component whose health can be asked for until it tells that it has ended.
-    fn watched(&self, name: &'static str) -> impl FnOnce() + Send + use<> {
-        let runs = Arc::new(AtomicBool::new(true));
-        let running = runs.clone();
-        self.server.health.register(name, move || match running.load(Ordering::Acquire) {
-            true => Ok(()),
-            false => Err(format!("the {name} has ended")),
+    /// A component whose health can be asked for: it runs while somebody holds what is returned.
+    fn watched(&self, name: &'static str) -> Arc<()> {
+        let alive = Arc::new(());
+        let held = Arc::downgrade(&alive);
+        self.server.health.register(name, move || match held.strong_count() {
+            0 => Err(format!("the {name} has ended")),
+            _ => Ok(()),
         });
-        move || runs.store(false, Ordering::Release)
+        alive
     }
 
     fn start_node(&mut self, config: kubelet::Config) {
@@ -244,7 +215,10 @@ impl Cluster {
         let client = client::connection::for_component(dial, "default", self.node_requests.clone(), 1);
         let nodes = self.server.nodes.clone();
         let ready = move |server| nodes.insert(name, server);
-        spawn("kubelet", &context, kubelet::run(context.clone(), client, config, ready), || ());
+        let running = context.clone();
+        context
+            .shutdown
+            .spawn(async move { report("kubelet", kubelet::run(running, client, config, ready).await) });
         self.components.push(context);
     }
 
@@ -353,19 +327,11 @@ async fn stop_pods(node: &DockerRuntime) -> Result<()> {
     Ok(())
 }
 
-/// Runs a component until its context ends; what ends it earlier is logged.
-fn spawn<E: std::error::Error + 'static>(
-    name: &'static str,
-    context: &Context,
-    component: impl Future<Output = Result<(), E>> + Send + 'static,
-    ended: impl FnOnce() + Send + 'static,
-) {
-    context.shutdown.spawn(async move {
-        if let Err(error) = component.await {
-            tracing::error!("{name} ended: {}", chain(&error));
-        }
-        ended();
-    });
+/// Logs what ended a component before its context did.
+fn report<E: std::error::Error + 'static>(name: &str, ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::error!("{name} ended: {}", chain(&error));
+    }
 }
 
 fn condition(node: &Node) -> Option<&NodeCondition> {

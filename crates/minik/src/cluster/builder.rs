@@ -69,6 +69,7 @@ pub struct Builder {
     on_step: Option<OnStep>,
     controllers: Option<WrapClient>,
     ingress: Option<Ingress>,
+    control_planes: usize,
 }
 
 enum Store {
@@ -96,6 +97,7 @@ impl Builder {
             on_step: None,
             controllers: None,
             ingress: None,
+            control_planes: 1,
         }
     }
 
@@ -220,6 +222,13 @@ impl Builder {
         self
     }
 
+    /// How many copies of scheduler and controllers there are, of which one each works; 1 by default, without election.
+    #[must_use]
+    pub fn control_planes(mut self, copies: usize) -> Self {
+        self.control_planes = copies.max(1);
+        self
+    }
+
     /// The built-in ingress controller; none by default.
     #[must_use]
     pub fn ingress(mut self, ingress: Option<Ingress>) -> Self {
@@ -293,9 +302,10 @@ impl Builder {
             interner,
             node_requests,
             components: Vec::new(),
+            copies: Vec::new(),
             _held: (claim, forwarding),
         };
-        cluster.start_components(self.controllers.as_ref(), self.scheduler);
+        cluster.start_control_planes(self.control_planes, self.controllers.as_ref(), &self.scheduler);
         if let Some(root) = self.volumes_dir {
             cluster.start_provisioner(root);
         }
