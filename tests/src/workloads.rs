@@ -3,7 +3,7 @@
 use component_base::Context;
 use futures::TryStreamExt;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::serde::Serialize;
 use k8s_openapi::serde::de::DeserializeOwned;
@@ -63,6 +63,19 @@ pub async fn ready(cluster: &Cluster, nodes: usize) {
     cluster.nodes_ready(nodes, DEADLINE).await.expect("its nodes are Ready");
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), "default");
     eventually(DEADLINE, async || accounts.get_opt("default").await.expect("an answer").is_some()).await;
+}
+
+/// Waits until the controllers have taken the taints off the nodes that are Ready.
+///
+/// # Panics
+/// If the API does not answer.
+pub async fn untainted(cluster: &Cluster) {
+    let nodes = Api::<Node>::all(cluster.client());
+    eventually(DEADLINE, async || {
+        let all = nodes.list(&ListParams::default()).await.expect("nodes").items;
+        all.iter().all(|node| node.spec.as_ref().is_none_or(|spec| spec.taints.is_none()))
+    })
+    .await;
 }
 
 /// A pod template of one container `main` that runs until it is stopped, labelled `app`.

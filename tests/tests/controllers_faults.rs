@@ -207,3 +207,59 @@ async fn a_stateful_sets_pods_are_never_twice_at_a_time() {
     }
     cluster.stop().await;
 }
+
+/// Waits for a few more changes of the pods, unless there are none to come.
+async fn some_changes(watch: &tests::workloads::Moments, cluster: &Cluster, rng: &Rng) {
+    let (wanted, clock) = (watch.moments().len() + rng.below(6) as usize, cluster.context().clock.clone());
+    let (start, patience) = (clock.instant(), std::time::Duration::from_secs(3));
+    eventually(DEADLINE, async || watch.moments().len() >= wanted || start.elapsed() > patience).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_done_to_a_stateful_set_an_identity_is_there_once() {
+    for seed in 11..=12 {
+        let (cluster, rng) = (faulty_cluster(seed).await, Rng::seeded(seed));
+        let below = |limit: u64| usize::try_from(rng.below(limit)).expect("a small number");
+        let policy = ["OrderedReady", "Parallel"][below(2)];
+        let spec = json!({"replicas": 3, "serviceName": "db", "podManagementPolicy": policy});
+        create::<StatefulSet>(&cluster, workload("db", spec)).await;
+        let watch = watch_pods(&cluster, "app=db");
+        let sets: Api<StatefulSet> = Api::default_namespaced(cluster.client());
+        let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+        let (mut replicas, mut most, mut wanted) = (3, 3, "app:1".to_owned());
+        for _ in 0..8 {
+            match below(3) {
+                0 => {
+                    wanted = format!("app:{}", 1 + below(4));
+                    sets.patch("db", &PatchParams::default(), &image(&wanted)).await.expect("patched");
+                }
+                1 => {
+                    replicas = 1 + below(5);
+                    most = most.max(replicas);
+                    let scale = Patch::Strategic(json!({"spec": {"replicas": replicas}}));
+                    sets.patch("db", &PatchParams::default(), &scale).await.expect("patched");
+                }
+                _ => {
+                    let there = names(&selected::<Pod>(&cluster, "db").await);
+                    if let Some(victim) = there.get(below(there.len().max(1) as u64)) {
+                        // It may be gone already.
+                        let _ = pods.delete(victim, &DeleteParams::default()).await;
+                    }
+                }
+            }
+            some_changes(&watch, &cluster, &rng).await;
+        }
+        eventually(DEADLINE, async || running(&cluster, "db", &wanted).await == (replicas, replicas)).await;
+        for moment in watch.moments() {
+            let mut indexes = BTreeSet::new();
+            for pod in &moment {
+                let labels = pod.metadata.labels.clone().unwrap_or_default();
+                let index: usize = labels["apps.kubernetes.io/pod-index"].parse().expect("a number");
+                assert!(index < most, "seed {seed}: {index} of {most}");
+                assert!(indexes.insert(index), "seed {seed}: {index} is there twice");
+                assert_eq!(pod.metadata.name.as_deref(), Some(format!("db-{index}").as_str()));
+            }
+        }
+        cluster.stop().await;
+    }
+}

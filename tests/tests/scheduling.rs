@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use testkit::{eventually, eventually_some};
-use tests::workloads::{DEADLINE, create, selected, template};
+use tests::workloads::{DEADLINE, create, selected, template, untainted};
 
 /// The extended resource of the official suite.
 const FOO: &str = "scheduling.k8s.io/foo";
@@ -24,16 +24,6 @@ async fn cluster(nodes: u32) -> Cluster {
     let cluster = tests::workloads::cluster(nodes).await;
     untainted(&cluster).await;
     cluster
-}
-
-/// Waits until the controllers have taken the taints off the nodes that are Ready.
-async fn untainted(cluster: &Cluster) {
-    let nodes = Api::<Node>::all(cluster.client());
-    eventually(DEADLINE, async || {
-        let all = nodes.list(&ListParams::default()).await.expect("nodes").items;
-        all.iter().all(|node| node.spec.as_ref().is_none_or(|spec| spec.taints.is_none()))
-    })
-    .await;
 }
 
 fn pods(cluster: &Cluster) -> Api<Pod> {

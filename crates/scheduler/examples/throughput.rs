@@ -1,11 +1,11 @@
 //! How many pods a second are decided on, without a cluster around: one line of JSON a measurement.
 //!
-//! `cargo xtask bench scheduler` runs it and prints a table. Arguments: numbers of nodes.
+//! `cargo xtask bench scheduler` runs it and prints a table. Arguments: numbers of nodes, and names of workloads where not
+//! all of them are wanted.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use api::k8s_openapi::api::core::v1::{Node, Pod};
 use component_base::Rng;
-use jiff::Timestamp;
 use scheduler::{Configuration, Outcome, Simulation};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -26,7 +26,10 @@ const WORKLOADS: [&str; 5] = [
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    for workload in WORKLOADS {
+    let named: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument.parse::<usize>().is_err()).collect();
+    let wanted = |workload: &&str| named.is_empty() || named.iter().any(|name| name == workload);
+    for workload in WORKLOADS.into_iter().filter(wanted) {
         for nodes in &sizes {
             let (pods, elapsed) = measure(workload, *nodes);
             let line =
@@ -37,14 +40,13 @@ fn main() {
 }
 
 fn measure(workload: &str, nodes: usize) -> (usize, Duration) {
-    let now = Timestamp::now();
     let all = (0..nodes).map(node);
     let mut simulation = Simulation::new(&Configuration::default(), all, Rng::seeded(1));
     if workload == "Preemption" {
         // Four pods of low priority fill each node.
         for index in 0..nodes * 4 {
             let low = pod(&format!("low-{index}"), json!({"priority": 0}), "1000m");
-            let outcome = simulation.schedule(low, now);
+            let outcome = simulation.schedule(low);
             assert!(matches!(outcome, Outcome::Scheduled(_)), "{outcome:?}");
         }
     }
@@ -58,7 +60,7 @@ fn measure(workload: &str, nodes: usize) -> (usize, Duration) {
     let start = Instant::now();
     let mut done = 0;
     for pod in pods {
-        let outcome = simulation.schedule(pod, now);
+        let outcome = simulation.schedule(pod);
         assert!(!matches!(outcome, Outcome::Unschedulable(_)), "{outcome:?}");
         done += 1;
         if start.elapsed() > LIMIT {

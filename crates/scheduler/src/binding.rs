@@ -2,6 +2,7 @@
 //!
 //! **Upstream**: `BindPodVolumes` of the VolumeBinding plugin, the DefaultBinder plugin.
 
+use crate::extender::Extenders;
 use crate::framework::{Preparation, is_bound};
 use crate::pod_status::pods;
 use api::k8s_openapi::api::core::v1::{
@@ -23,6 +24,7 @@ pub(crate) struct Binder {
     pub(crate) context: Context,
     pub(crate) client: kube::Client,
     pub(crate) claims: Informer<PersistentVolumeClaim>,
+    pub(crate) extenders: Extenders,
 }
 
 /// Why a pod was not bound.
@@ -34,6 +36,9 @@ pub(crate) enum Failure {
     /// The API server did not take the binding.
     #[error("running Bind plugin \"DefaultBinder\": {0}")]
     Bind(kube::Error),
+    /// The extender whose business it is did not bind it.
+    #[error(transparent)]
+    Extender(crate::extender::Error),
 }
 
 impl Binder {
@@ -58,7 +63,10 @@ impl Binder {
                 }
             }
         }
-        bind(self.client.clone(), pod, node).await.map_err(Failure::Bind)
+        match self.extenders.bind(pod, node).await {
+            Some(bound) => bound.map_err(Failure::Extender),
+            None => bind(self.client.clone(), pod, node).await.map_err(Failure::Bind),
+        }
     }
 
     async fn prepare(&self, preparation: &Preparation) -> Result<(), kube::Error> {

@@ -5,6 +5,7 @@
 //! **Upstream**: `kubescheduler.config.k8s.io/v1`, `pkg/scheduler/apis/config/{v1,validation}`, `framework/runtime`.
 
 mod args;
+mod extenders;
 mod plugin_sets;
 
 use crate::plugins::PluginArgs;
@@ -12,6 +13,7 @@ use crate::preemption::PreemptionArgs;
 use crate::profile::Profile;
 use crate::queue::Backoff;
 use api::field::{Error as FieldError, Path};
+pub(crate) use extenders::ExtenderSpec;
 use jiff::SignedDuration;
 use plugin_sets::PluginSets;
 use serde::Deserialize;
@@ -32,6 +34,7 @@ pub struct Configuration {
     profiles: Vec<ProfileSpec>,
     backoff: Backoff,
     percentage: usize,
+    extenders: Vec<ExtenderSpec>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +66,7 @@ struct File {
     #[serde(default)]
     profiles: Vec<ProfileFile>,
     #[serde(default)]
-    extenders: Vec<Value>,
+    extenders: Vec<ExtenderSpec>,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +75,7 @@ struct LeaderElection {
     leader_elect: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ProfileFile {
     scheduler_name: Option<String>,
@@ -110,15 +113,15 @@ impl Configuration {
         if errors.is_empty() { Ok(configuration) } else { Err(ConfigurationError(errors.join("\n"))) }
     }
 
-    fn of(file: File, errors: &mut Vec<String>) -> Self {
+    fn of(mut file: File, errors: &mut Vec<String>) -> Self {
         if file.leader_election.and_then(|election| election.leader_elect) == Some(true) {
             let why = "there is one scheduler in a cluster's process, and nobody to lead";
             errors.push(invalid(&Path::new("leaderElection").child("leaderElect"), true, why));
         }
-        if !file.extenders.is_empty() {
-            errors.push(
-                FieldError::forbidden(&Path::new("extenders"), "extenders are not supported").to_string(),
-            );
+        extenders::validate(&mut file.extenders, errors);
+        let ignored: Vec<String> = file.extenders.iter().flat_map(ExtenderSpec::ignored).cloned().collect();
+        if file.profiles.is_empty() && !ignored.is_empty() {
+            file.profiles.push(ProfileFile::default());
         }
         let percentage =
             percentage(&Path::new("percentageOfNodesToScore"), file.percentage_of_nodes_to_score, errors);
@@ -148,14 +151,22 @@ impl Configuration {
                 errors.push(FieldError::duplicate(&path.child("schedulerName"), name).to_string());
                 continue;
             }
-            profiles.push(ProfileSpec::of(name, profile, &path, errors));
+            let mut profile = ProfileSpec::of(name, profile, &path, errors);
+            profile.args.node_resources_fit.ignored.extend(ignored.iter().cloned());
+            profiles.push(profile);
         }
         let seconds = SignedDuration::from_secs;
         Self {
             profiles,
             backoff: Backoff { initial: seconds(initial), max: seconds(max) },
             percentage: percentage.unwrap_or(0),
+            extenders: file.extenders,
         }
+    }
+
+    /// Who else has a say in decisions.
+    pub(crate) fn extenders(&self) -> &[ExtenderSpec] {
+        &self.extenders
     }
 
     /// How long pods are held back.

@@ -4,7 +4,9 @@
 //! faster.
 //! **Upstream**: `schedulePod` of `pkg/scheduler/schedule_one.go`.
 
-use crate::framework::{Change, NodeInfo, PodInfo, PreFilter, Rejection, Remedy, Snapshot, State, View};
+use crate::diagnosis::{Diagnosis, Rejections};
+use crate::framework::{Change, NodeInfo, PodInfo, PreFilter, Rejection, Snapshot, State, View};
+use crate::memory::{Kind, Memory};
 use crate::profile::Profile;
 use component_base::Rng;
 use std::collections::BTreeSet;
@@ -26,19 +28,6 @@ pub(crate) struct Decision {
     pub(crate) scores: Option<Scores>,
 }
 
-/// Why nodes cannot take a pod.
-#[derive(Debug, Default)]
-pub(crate) struct Diagnosis {
-    /// How many nodes there are.
-    pub(crate) nodes: usize,
-    /// By slot.
-    pub(crate) rejected: Vec<(usize, Rejection)>,
-    /// Why no other node was looked at.
-    pub(crate) others: Option<Rejection>,
-    /// Whether that was so before any node was looked at.
-    pub(crate) before: bool,
-}
-
 /// The scores of the nodes that can take a pod.
 #[derive(Debug)]
 pub(crate) struct Scores {
@@ -50,48 +39,21 @@ pub(crate) struct Scores {
     pub(crate) totals: Vec<i64>,
 }
 
-impl Diagnosis {
-    /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
-    pub(crate) fn message(&self) -> String {
-        if self.nodes == 0 {
-            return "no nodes available to schedule pods".to_owned();
-        }
-        let mut text = format!("0/{} nodes are available:", self.nodes);
-        // Few different ones, however many nodes.
-        let mut counts: Vec<(&str, usize)> = Vec::new();
-        for reason in self.rejected.iter().flat_map(|(_, r)| &r.reasons) {
-            add(&mut counts, reason, 1);
-        }
-        if let Some(others) = &self.others {
-            if self.before {
-                text.push_str(&format!(" {}.", others.reasons.join(", ")));
-                return text;
-            }
-            for reason in others.reasons.iter().filter(|_| self.rejected.len() < self.nodes) {
-                add(&mut counts, reason, self.nodes - self.rejected.len());
-            }
-        }
-        let mut reasons: Vec<String> =
-            counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        reasons.sort();
-        if !reasons.is_empty() {
-            text.push_str(&format!(" {}.", reasons.join(", ")));
-        }
-        text
-    }
-
-    /// The plugins that said so.
-    pub(crate) fn plugins(&self) -> BTreeSet<&'static str> {
-        let others = self.others.iter().map(|r| r.plugin);
-        self.rejected.iter().map(|(_, r)| r.plugin).chain(others).collect()
-    }
+/// A plugin that filters in a cycle.
+struct Asked {
+    /// Its index.
+    plugin: usize,
+    state: State,
+    /// Whether it minds the other pods.
+    sees_pods: bool,
 }
 
-fn add<'a>(counts: &mut Vec<(&'a str, usize)>, reason: &'a str, nodes: usize) {
-    match counts.iter_mut().find(|(known, _)| *known == reason) {
-        Some((_, count)) => *count += nodes,
-        None => counts.push((reason, nodes)),
-    }
+/// Which filters are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filters {
+    All,
+    /// Those whose answer may change when pods come and go.
+    OfPods,
 }
 
 /// The filters of one cycle, with what they have computed about the pod.
@@ -99,56 +61,112 @@ pub(crate) struct Cycle<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) pod: &'a Arc<PodInfo>,
     pub(crate) cluster: &'a Snapshot,
-    /// Index of the plugin, and its state.
-    filters: Vec<(usize, State)>,
+    filters: Vec<Asked>,
+    /// What is known for such pods, if that is of use.
+    pub(crate) kind: Option<&'a mut Kind>,
     /// The only nodes that can do, and who says so.
     only: Option<(BTreeSet<String>, Vec<&'static str>)>,
 }
 
-/// Looks for the node for a pod. `start` is where the search begins, so that large clusters are searched all round.
+/// The nodes that can take a pod, before one of them is chosen.
+pub(crate) struct Search<'a> {
+    pub(crate) feasible: Vec<&'a NodeInfo>,
+    pub(crate) diagnosis: Diagnosis,
+    /// None if no node was looked at.
+    cycle: Option<Cycle<'a>>,
+    /// Whether only that node was looked at on which room was made.
+    pub(crate) is_nominated: bool,
+}
+
+impl<'a> Search<'a> {
+    /// Looks for nodes for a pod. `start` is where that begins, so that large clusters are searched all round.
+    pub(crate) fn run(
+        profile: &'a Profile,
+        pod: &'a Arc<PodInfo>,
+        cluster: &'a Snapshot,
+        memory: &'a mut Memory,
+        start: &mut usize,
+    ) -> Self {
+        let mut diagnosis = Diagnosis { nodes: cluster.len(), ..Diagnosis::default() };
+        let mut search =
+            Self { feasible: Vec::new(), diagnosis: Diagnosis::default(), cycle: None, is_nominated: false };
+        if !cluster.is_empty() {
+            match Cycle::begin(profile, pod, cluster, memory) {
+                Ok(mut cycle) => {
+                    let nominated = cycle.nominated();
+                    search.is_nominated = nominated.is_some();
+                    search.feasible = match nominated {
+                        Some(nominated) => vec![nominated],
+                        None => cycle.feasible(start, &mut diagnosis),
+                    };
+                    search.cycle = Some(cycle);
+                }
+                Err(rejection) => {
+                    diagnosis.others = Some(rejection);
+                    diagnosis.before = true;
+                }
+            }
+        }
+        Self { diagnosis, ..search }
+    }
+
+    /// Looks at all nodes, also if room was made on one.
+    pub(crate) fn everywhere(&mut self, start: &mut usize) {
+        self.diagnosis = Diagnosis { nodes: self.diagnosis.nodes, ..Diagnosis::default() };
+        self.is_nominated = false;
+        if let Some(cycle) = &mut self.cycle {
+            self.feasible = cycle.feasible(start, &mut self.diagnosis);
+        }
+    }
+
+    /// Chooses the best; `points`: what others than plugins give the nodes, if there are any.
+    pub(crate) fn choose(self, points: Vec<i64>, rng: &Rng) -> (Decision, Option<Cycle<'a>>) {
+        let Self { feasible, diagnosis, cycle, .. } = self;
+        let (chosen, scores) = match (feasible.as_slice(), &cycle) {
+            ([], _) | (_, None) => (None, None),
+            ([only], _) => (Some(only.slot), None),
+            (many, Some(cycle)) => {
+                let scores = cycle.scores(many, points);
+                (Some(best(&scores, rng)), Some(scores))
+            }
+        };
+        (Decision { chosen, diagnosis, scores }, cycle)
+    }
+}
+
+/// Looks for the node for a pod, without extenders.
 pub(crate) fn schedule<'a>(
     profile: &'a Profile,
     pod: &'a Arc<PodInfo>,
     cluster: &'a Snapshot,
+    memory: &'a mut Memory,
     start: &mut usize,
     rng: &Rng,
 ) -> (Decision, Option<Cycle<'a>>) {
-    let mut diagnosis = Diagnosis { nodes: cluster.len(), ..Diagnosis::default() };
-    if cluster.is_empty() {
-        return (Decision { chosen: None, diagnosis, scores: None }, None);
-    }
-    let mut cycle = match Cycle::begin(profile, pod, cluster) {
-        Ok(cycle) => cycle,
-        Err(rejection) => {
-            diagnosis.others = Some(rejection);
-            diagnosis.before = true;
-            return (Decision { chosen: None, diagnosis, scores: None }, None);
-        }
-    };
-    let feasible = cycle.feasible(start, &mut diagnosis);
-    let (chosen, scores) = match feasible.as_slice() {
-        [] => (None, None),
-        [only] => (Some(only.slot), None),
-        many => {
-            let scores = cycle.scores(many);
-            (Some(best(&scores, rng)), Some(scores))
-        }
-    };
-    (Decision { chosen, diagnosis, scores }, Some(cycle))
+    Search::run(profile, pod, cluster, memory, start).choose(Vec::new(), rng)
 }
 
 impl<'a> Cycle<'a> {
-    fn begin(profile: &'a Profile, pod: &'a Arc<PodInfo>, cluster: &'a Snapshot) -> Result<Self, Rejection> {
-        let mut cycle = Self { profile, pod, cluster, filters: Vec::new(), only: None };
+    fn begin(
+        profile: &'a Profile,
+        pod: &'a Arc<PodInfo>,
+        cluster: &'a Snapshot,
+        memory: &'a mut Memory,
+    ) -> Result<Self, Rejection> {
+        let mut cycle = Self { profile, pod, cluster, filters: Vec::new(), kind: None, only: None };
         for (index, enabled) in profile.plugins.iter().enumerate().filter(|(_, enabled)| enabled.filters) {
+            let sees_pods = enabled.plugin.sees_pods();
             match enabled.plugin.pre_filter(pod, cluster)? {
                 PreFilter::Skip => {}
-                PreFilter::Run(state) => cycle.filters.push((index, state)),
+                PreFilter::Run(state) => cycle.filters.push(Asked { plugin: index, state, sees_pods }),
                 PreFilter::Only(names, state) => {
-                    cycle.filters.push((index, state));
+                    cycle.filters.push(Asked { plugin: index, state, sees_pods });
                     cycle.narrow(names, enabled.plugin.name())?;
                 }
             }
+        }
+        if cycle.filters.iter().all(|asked| profile.plugins[asked.plugin].plugin.is_local()) {
+            cycle.kind = Some(memory.of(&profile.name, pod));
         }
         Ok(cycle)
     }
@@ -172,35 +190,35 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
+    /// The node on which room was made for the pod, if it can take it.
+    fn nominated(&mut self) -> Option<&'a NodeInfo> {
+        let node = self.cluster.node(self.pod.nominated_node())?;
+        let allowed = self.only.as_ref().is_none_or(|(names, _)| names.contains(node.name()));
+        (allowed && self.passes(node, Filters::All).is_ok()).then_some(node)
+    }
+
     /// The nodes that can take the pod: enough of them to choose from.
     fn feasible(&mut self, start: &mut usize, diagnosis: &mut Diagnosis) -> Vec<&'a NodeInfo> {
         let cluster = self.cluster;
-        // Room was made for it there.
-        if let Some(nominated) = cluster.node(self.pod.nominated_node())
-            && self.only.as_ref().is_none_or(|(names, _)| names.contains(nominated.name()))
-            && self.passes(nominated).is_ok()
-        {
-            return vec![nominated];
-        }
         let mut feasible = Vec::new();
         if let Some((names, plugins)) = self.only.clone() {
             let text = format!("node(s) didn't satisfy plugin(s) [{}]", plugins.join(" "));
             diagnosis.others = Some(Rejection::unresolvable(plugins[0], text));
             for node in names.iter().filter_map(|name| cluster.node(name)) {
-                match self.passes(node) {
-                    Ok(()) => feasible.push(node),
-                    Err(rejection) => diagnosis.rejected.push((node.slot, rejection)),
+                if self.judge(node, &mut diagnosis.rejected) {
+                    feasible.push(node);
                 }
             }
             return feasible;
         }
         let all = cluster.len();
+        diagnosis.rejected.expect(all);
         let enough = feasible_nodes_to_find(all, self.profile.percentage);
-        for offset in 0..all {
-            let node = cluster.nth((*start + offset) % all);
-            match self.passes(node) {
-                Ok(()) => feasible.push(node),
-                Err(rejection) => diagnosis.rejected.push((node.slot, rejection)),
+        let first = *start % all;
+        for place in (first..all).chain(0..first) {
+            let node = cluster.nth(place);
+            if self.judge(node, &mut diagnosis.rejected) {
+                feasible.push(node);
             }
             if feasible.len() == enough {
                 break;
@@ -210,10 +228,28 @@ impl<'a> Cycle<'a> {
         feasible
     }
 
+    /// Whether a node can take the pod; if that is known for such pods, from memory.
+    fn judge(&mut self, node: &NodeInfo, rejected: &mut Rejections) -> bool {
+        // Those for which room was made are not among its pods.
+        let known = self.kind.as_ref().filter(|_| !node.is_nominated).and_then(|kind| kind.verdict(node));
+        if let Some(known) = known {
+            known.inspect(|rejection| rejected.push(node.slot, rejection));
+            return known.is_none();
+        }
+        let outcome = self.passes(node, Filters::All);
+        if let Some(kind) = self.kind.as_mut().filter(|_| !node.is_nominated) {
+            kind.learn(node, outcome.as_ref().err());
+        }
+        outcome.as_ref().inspect_err(|rejection| rejected.push(node.slot, rejection)).is_ok()
+    }
+
     /// Whether a node can take the pod, also when those come for which room was made there.
     ///
     /// Both with and without them: a pod may need one of them near, and they may never come.
-    pub(crate) fn passes(&mut self, node: &NodeInfo) -> Result<(), Rejection> {
+    pub(crate) fn passes(&mut self, node: &NodeInfo, filters: Filters) -> Result<(), Rejection> {
+        if !node.is_nominated {
+            return self.filter(node, filters);
+        }
         let nominated = self.cluster.nominated(node.name());
         let before: Vec<Arc<PodInfo>> = nominated
             .iter()
@@ -221,36 +257,38 @@ impl<'a> Cycle<'a> {
             .cloned()
             .collect();
         if before.is_empty() {
-            return self.filter(node);
+            return self.filter(node, filters);
         }
         let mut crowded = node.clone();
         for other in &before {
             crowded.add_pod(other.clone());
             self.changed(other, &crowded, Change::Added);
         }
-        let passed = self.filter(&crowded);
+        let passed = self.filter(&crowded, filters);
         for other in &before {
             self.changed(other, &crowded, Change::Removed);
         }
-        passed.and_then(|()| self.filter(node))
+        passed.and_then(|()| self.filter(node, filters))
     }
 
-    fn filter(&self, node: &NodeInfo) -> Result<(), Rejection> {
-        self.filters.iter().try_for_each(|(index, state)| {
-            let view = View { pod: self.pod, cluster: self.cluster, state: &**state };
-            self.profile.plugins[*index].plugin.filter(&view, node)
-        })
+    fn filter(&self, node: &NodeInfo, filters: Filters) -> Result<(), Rejection> {
+        let asked = self.filters.iter().filter(|asked| filters == Filters::All || asked.sees_pods);
+        for asked in asked {
+            let view = View { pod: self.pod, cluster: self.cluster, state: &*asked.state };
+            self.profile.plugins[asked.plugin].plugin.filter(&view, node)?;
+        }
+        Ok(())
     }
 
     /// Another pod comes to a node or goes, in imagination.
     pub(crate) fn changed(&mut self, other: &PodInfo, node: &NodeInfo, change: Change) {
-        for (index, state) in &mut self.filters {
-            let plugin = &self.profile.plugins[*index].plugin;
-            plugin.pod_changed(&mut **state, self.pod, self.cluster, other, node, change);
+        for asked in self.filters.iter_mut().filter(|asked| asked.sees_pods) {
+            let plugin = &self.profile.plugins[asked.plugin].plugin;
+            plugin.pod_changed(&mut *asked.state, self.pod, self.cluster, other, node, change);
         }
     }
 
-    fn scores(&self, nodes: &[&NodeInfo]) -> Scores {
+    fn scores(&self, nodes: &[&NodeInfo], points: Vec<i64>) -> Scores {
         let mut totals = vec![0; nodes.len()];
         let mut plugins = Vec::new();
         for enabled in self.profile.plugins.iter().filter(|enabled| enabled.weight > 0) {
@@ -263,6 +301,10 @@ impl<'a> Cycle<'a> {
                 *total += score * enabled.weight;
             }
             plugins.push((plugin.name(), enabled.weight, scores));
+        }
+        if !points.is_empty() {
+            totals.iter_mut().zip(&points).for_each(|(total, points)| *total += points);
+            plugins.push(("Extender", 1, points));
         }
         Scores { nodes: nodes.iter().map(|node| node.slot).collect(), plugins, totals }
     }
@@ -287,11 +329,6 @@ fn best(scores: &Scores, rng: &Rng) -> usize {
         scores.nodes.iter().zip(&scores.totals).filter(|(_, t)| **t == most).map(|(slot, _)| *slot).collect();
     let chosen = rng.below(winners.len() as u64);
     winners[usize::try_from(chosen).unwrap_or(0)]
-}
-
-/// Whether room on the node could help.
-pub(crate) fn is_resolvable(rejection: &Rejection) -> bool {
-    rejection.remedy == Remedy::Preemption
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! judgements of nodes are kept; the oldest decisions go first.
 //! **Not here**: who may ask: the API server serves it below `/debug`, with its own authorization.
 
-use crate::cycle::{Decision, Diagnosis, Scores};
+use crate::cycle::{Decision, Scores};
+use crate::diagnosis::Diagnosis;
 use crate::framework::Snapshot;
 use api::k8s_openapi::api::core::v1::Node;
 use client::Key;
@@ -52,7 +53,7 @@ impl Decisions {
         time: Timestamp,
     ) {
         let Decision { chosen, diagnosis, scores } = decision;
-        let slots = diagnosis.rejected.iter().map(|(slot, _)| *slot);
+        let slots = diagnosis.rejected.iter().map(|(slot, _)| slot);
         let slots = slots.chain(scores.iter().flat_map(|scores| scores.nodes.iter().copied())).chain(chosen);
         let nodes = slots.filter_map(|slot| Some((slot, cluster.at(slot).node.clone()?))).collect();
         let chosen = chosen.and_then(|slot| cluster.at(slot).node.clone());
@@ -99,7 +100,7 @@ impl Record {
             .rejected
             .iter()
             .map(|(slot, rejection)| {
-                json!({"name": named(slot), "plugin": rejection.plugin, "reasons": rejection.reasons})
+                json!({"name": named(&slot), "plugin": rejection.plugin, "reasons": rejection.reasons.as_slice()})
             })
             .collect();
         if let Some(scores) = &self.scores {
@@ -112,7 +113,8 @@ impl Record {
             nodes.push(json!({"name": name(chosen)}));
         }
         let others = self.diagnosis.others.as_ref();
-        let others = others.map(|others| json!({"plugin": others.plugin, "reasons": others.reasons}));
+        let others =
+            others.map(|others| json!({"plugin": others.plugin, "reasons": others.reasons.as_slice()}));
         json!({
             "time": self.time, "node": self.chosen.as_ref().map(name), "message": self.message,
             "nodesInCluster": self.diagnosis.nodes, "nodes": nodes, "others": others,
@@ -124,6 +126,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::cycle::schedule;
+    use crate::memory::Memory;
     use crate::plugins;
     use crate::plugins::testing::{Cluster, pod};
     use component_base::Rng;
@@ -134,7 +137,8 @@ mod tests {
         let cluster = Cluster::of(&[node("big", "8"), node("middle", "4"), node("small", "1")]);
         let profile = plugins::default_profile();
         let pod = pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]}));
-        let (decision, _) = schedule(&profile, &pod, &cluster.snapshot, &mut 0, &Rng::seeded(1));
+        let (decision, _) =
+            schedule(&profile, &pod, &cluster.snapshot, &mut Memory::default(), &mut 0, &Rng::seeded(1));
         let decisions = Decisions::default();
         let time = Timestamp::from_second(1_767_225_600).expect("a time");
         decisions.record(pod.key(), decision, String::new(), &cluster.snapshot, time);
@@ -163,7 +167,8 @@ mod tests {
         let time = Timestamp::from_second(1_767_225_600).expect("a time");
         for number in 0..=KEPT {
             let pod = pod(json!({}));
-            let (decision, _) = schedule(&profile, &pod, &cluster.snapshot, &mut 0, &Rng::seeded(1));
+            let (decision, _) =
+                schedule(&profile, &pod, &cluster.snapshot, &mut Memory::default(), &mut 0, &Rng::seeded(1));
             let key = Key::new("ns", format!("p{number}"));
             decisions.record(key, decision, String::new(), &cluster.snapshot, time);
         }

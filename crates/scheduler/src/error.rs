@@ -6,4 +6,7 @@ pub enum Error {
     /// The watches ended although nobody asked for the end.
     #[error("the watch of {0} has ended")]
     WatchEnded(&'static str),
+    /// An extender cannot be asked at all.
+    #[error("{0}")]
+    Extender(String),
 }

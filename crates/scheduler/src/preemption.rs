@@ -5,7 +5,8 @@
 //! **Not here**: carrying it out (`crate::scheduler`).
 //! **Upstream**: `pkg/scheduler/framework/preemption`, `plugins/defaultpreemption`.
 
-use crate::cycle::{Cycle, Diagnosis, is_resolvable};
+use crate::cycle::{Cycle, Filters};
+use crate::diagnosis::{Diagnosis, Rejections, is_resolvable};
 use crate::framework::{Change, NodeInfo, PodInfo, Rejection};
 use api::pod::{condition, is_terminating};
 use api::selector::LabelSelector;
@@ -34,32 +35,50 @@ impl Default for PreemptionArgs {
 }
 
 /// A node that can take the pod once these have left.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    pub(crate) node: String,
+    pub(crate) slot: usize,
     /// The most important first.
-    pub(crate) victims: Vec<Arc<PodInfo>>,
-    violations: usize,
+    pub(crate) victims: Arc<[Arc<PodInfo>]>,
+    /// How many of them hurt a budget.
+    pub(crate) violations: usize,
+    loss: Loss,
+}
+
+/// What is lost with a candidate: budgets first, then priorities, numbers, and work done.
+type Loss = (usize, i32, i64, usize, Reverse<Timestamp>);
+
+impl Candidate {
+    /// Those who leave a node, the most important first.
+    pub(crate) fn new(slot: usize, victims: Vec<Arc<PodInfo>>, violations: usize) -> Self {
+        let priorities = victims.iter().map(|pod| pod.priority());
+        let highest = priorities.clone().max().unwrap_or(i32::MIN);
+        // Shifted, so that more pods are never a smaller sum.
+        let sum = priorities.map(|priority| i64::from(priority) + i64::from(i32::MAX) + 1).sum();
+        let most = victims.iter().filter(|pod| pod.priority() == highest);
+        let earliest = most.map(|pod| started(pod)).min().unwrap_or(Timestamp::MAX);
+        let loss = (violations, highest, sum, victims.len(), Reverse(earliest));
+        Self { slot, victims: victims.into(), violations, loss }
+    }
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Preemption {
-    /// Room is made on a node.
-    Nominate(Candidate),
+    /// Room can be made on any of these nodes.
+    Candidates(Vec<Candidate>),
     /// It helps nowhere: nothing is kept for the pod any more.
     Hopeless(String),
     /// Not now: what is kept for the pod stays.
     NotEligible(&'static str),
 }
 
-/// Looks for the node on which the least has to go.
+/// Looks for nodes on which room can be made.
 pub(crate) fn preempt(
     cycle: Option<Cycle<'_>>,
     pod: &PodInfo,
     diagnosis: &Diagnosis,
     args: &PreemptionArgs,
-    now: Timestamp,
     rng: &Rng,
 ) -> Preemption {
     if pod.spec().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
@@ -67,42 +86,50 @@ pub(crate) fn preempt(
     }
     let hopeless = |rejected| {
         let reason = Rejection::unresolvable(NAME, "Preemption is not helpful for scheduling");
-        let told = Diagnosis { nodes: diagnosis.nodes, rejected, others: Some(reason), before: false };
+        let told =
+            Diagnosis { nodes: diagnosis.nodes, rejected, others: Some(reason), ..Diagnosis::default() };
         Preemption::Hopeless(told.message())
     };
-    let Some(mut cycle) = cycle else { return hopeless(Vec::new()) };
+    let Some(mut cycle) = cycle else { return hopeless(Rejections::default()) };
     if waits_for_victims(&cycle, pod, diagnosis) {
         return Preemption::NotEligible("not eligible due to a terminating pod on the nominated node.");
     }
-    let hopeful: Vec<usize> =
-        diagnosis.rejected.iter().filter(|(_, why)| is_resolvable(why)).map(|(slot, _)| *slot).collect();
+    let hopeful = diagnosis.rejected.resolvable();
     let enough = (hopeful.len() * args.min_candidate_nodes_percentage / 100)
         .max(args.min_candidate_nodes_absolute)
         .min(hopeful.len());
     let offset = usize::try_from(rng.below(hopeful.len() as u64)).unwrap_or(0);
     let budgets = Budget::all(&cycle);
-    let (mut candidates, mut rejected) = (Vec::new(), Vec::new());
-    for place in 0..hopeful.len() {
-        let node = cycle.cluster.at(hopeful[(offset + place) % hopeful.len()]);
-        match victims(&mut cycle, node, &budgets, now) {
-            Ok(candidate) => candidates.push(candidate),
-            Err(rejection) => rejected.push((node.slot, rejection)),
+    let cluster = cycle.cluster;
+    let mut trial = Trial { cycle: &mut cycle, node: NodeInfo::default(), gone: Vec::new() };
+    let mut rejected = Rejections::default();
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut harmless = false;
+    for slot in hopeful[offset..].iter().chain(&hopeful[..offset]) {
+        match trial.room(cluster.at(*slot), &budgets) {
+            Ok(candidate) => {
+                harmless |= candidate.violations == 0;
+                candidates.push(candidate);
+            }
+            Err(rejection) => rejected.push(*slot, &rejection),
         }
         // Nodes where no budget is hurt are looked for on.
-        if candidates.len() >= enough && candidates.iter().any(|candidate| candidate.violations == 0) {
+        if candidates.len() >= enough && harmless {
             break;
         }
     }
-    match candidates.into_iter().min_by_key(|candidate| loss(candidate, now)) {
-        Some(best) => Preemption::Nominate(best),
-        None => hopeless(rejected),
-    }
+    if candidates.is_empty() { hopeless(rejected) } else { Preemption::Candidates(candidates) }
+}
+
+/// The candidate with which the least is lost.
+pub(crate) fn best(candidates: Vec<Candidate>) -> Option<Candidate> {
+    candidates.into_iter().min_by_key(|candidate| candidate.loss)
 }
 
 /// Whether pods that it has preempted are still about to leave its node.
 fn waits_for_victims(cycle: &Cycle<'_>, pod: &PodInfo, diagnosis: &Diagnosis) -> bool {
     let Some(node) = cycle.cluster.node(pod.nominated_node()) else { return false };
-    let lost = diagnosis.rejected.iter().any(|(slot, why)| *slot == node.slot && !is_resolvable(why));
+    let lost = diagnosis.rejected.iter().any(|(slot, why)| slot == node.slot && !is_resolvable(why));
     let leaves = |other: &PodInfo| {
         let target = condition(&other.pod, "DisruptionTarget");
         is_terminating(&other.pod)
@@ -111,51 +138,7 @@ fn waits_for_victims(cycle: &Cycle<'_>, pod: &PodInfo, diagnosis: &Diagnosis) ->
     !lost && node.pods().iter().any(|other| other.priority() < pod.priority() && leaves(other))
 }
 
-/// What may leave a node so that the pod fits: as little and as unimportant as possible.
-fn victims(
-    cycle: &mut Cycle<'_>,
-    node: &NodeInfo,
-    budgets: &[Budget],
-    now: Timestamp,
-) -> Result<Candidate, Rejection> {
-    let priority = cycle.pod.priority();
-    let mut possible: Vec<Arc<PodInfo>> =
-        node.pods().iter().filter(|other| other.priority() < priority).cloned().collect();
-    if possible.is_empty() {
-        let reason = "No preemption victims found for incoming pod";
-        return Err(Rejection::unresolvable(NAME, reason));
-    }
-    possible.sort_by_key(|pod| importance(pod, now));
-    let mut trial = Trial { cycle, node: node.clone(), gone: Vec::new() };
-    for pod in &possible {
-        trial.remove(pod);
-    }
-    let outcome = trial.cycle.passes(&trial.node);
-    let mut candidate = Candidate { node: node.name().to_owned(), victims: Vec::new(), violations: 0 };
-    if outcome.is_ok() {
-        let (violating, others) = split(&possible, budgets);
-        for (pod, violates) in
-            violating.iter().map(|pod| (pod, true)).chain(others.iter().map(|pod| (pod, false)))
-        {
-            trial.add(pod);
-            if trial.cycle.passes(&trial.node).is_err() {
-                trial.remove(pod);
-                candidate.victims.push(pod.clone());
-                candidate.violations += usize::from(violates);
-            }
-        }
-        candidate.victims.sort_by_key(|pod| importance(pod, now));
-    }
-    trial.undo();
-    outcome?;
-    if candidate.victims.is_empty() {
-        // A pod that fits with all of them there was kept away by nominations that have changed meanwhile.
-        return Err(Rejection::new(NAME, "No preemption victims found for incoming pod"));
-    }
-    Ok(candidate)
-}
-
-/// A node in imagination, whose pods go and come back.
+/// A node in imagination, whose pods go and come back; one after the other, in the same memory.
 struct Trial<'a, 'b> {
     cycle: &'a mut Cycle<'b>,
     node: NodeInfo,
@@ -163,40 +146,89 @@ struct Trial<'a, 'b> {
 }
 
 impl Trial<'_, '_> {
+    /// The same from memory, if it is known for such pods and no budget has a say.
+    fn room(&mut self, node: &NodeInfo, budgets: &[Budget]) -> Result<Candidate, Rejection> {
+        let memorable = budgets.is_empty() && !node.is_nominated;
+        let known = self.cycle.kind.as_ref().filter(|_| memorable).and_then(|kind| kind.room(node));
+        if let Some(known) = known {
+            return known.clone();
+        }
+        let found = self.victims(node, budgets);
+        if let Some(kind) = self.cycle.kind.as_mut().filter(|_| memorable) {
+            kind.learn_room(node, found.clone());
+        }
+        found
+    }
+
+    /// What may leave a node so that the pod fits: as little and as unimportant as possible.
+    fn victims(&mut self, node: &NodeInfo, budgets: &[Budget]) -> Result<Candidate, Rejection> {
+        let priority = self.cycle.pod.priority();
+        if !node.pods().iter().any(|other| other.priority() < priority) {
+            let reason = "No preemption victims found for incoming pod";
+            return Err(Rejection::unresolvable(NAME, reason));
+        }
+        self.node.imitate(node);
+        let mut possible: Vec<Arc<PodInfo>> =
+            node.pods().iter().filter(|other| other.priority() < priority).cloned().collect();
+        possible.sort_by_key(|pod| importance(pod));
+        for pod in &possible {
+            self.remove(pod);
+        }
+        let outcome = self.cycle.passes(&self.node, Filters::All);
+        let (mut victims, mut violations) = (Vec::new(), 0);
+        if outcome.is_ok() {
+            let (violating, others) = split(possible, budgets);
+            let hurting = violating.len();
+            for (place, pod) in violating.into_iter().chain(others).enumerate() {
+                self.add(&pod);
+                // Nothing but pods has changed.
+                if self.cycle.passes(&self.node, Filters::OfPods).is_err() {
+                    self.remove(&pod);
+                    victims.push(pod);
+                    violations += usize::from(place < hurting);
+                }
+            }
+            if violations > 0 {
+                victims.sort_by_key(|pod| importance(pod));
+            }
+        }
+        self.undo();
+        outcome?;
+        if victims.is_empty() {
+            // A pod that fits with all of them there was kept away by nominations that have changed meanwhile.
+            return Err(Rejection::new(NAME, "No preemption victims found for incoming pod"));
+        }
+        Ok(Candidate::new(node.slot, victims, violations))
+    }
+
     fn remove(&mut self, pod: &Arc<PodInfo>) {
-        self.node.remove_pod(pod.uid());
+        self.node.put_aside(pod);
         self.cycle.changed(pod, &self.node, Change::Removed);
         self.gone.push(pod.clone());
     }
 
     fn add(&mut self, pod: &Arc<PodInfo>) {
-        self.node.add_pod(pod.clone());
+        self.node.put_back(pod);
         self.cycle.changed(pod, &self.node, Change::Added);
-        self.gone.retain(|gone| gone.uid() != pod.uid());
+        self.gone.retain(|gone| !Arc::ptr_eq(gone, pod));
     }
 
     /// What the cycle has computed is again as it was.
-    fn undo(mut self) {
-        for pod in std::mem::take(&mut self.gone) {
+    fn undo(&mut self) {
+        for pod in self.gone.drain(..) {
             self.cycle.changed(&pod, &self.node, Change::Added);
         }
     }
 }
 
 /// The more important, the smaller: higher priority, then the longer it runs.
-fn importance(pod: &PodInfo, now: Timestamp) -> (Reverse<i32>, Timestamp) {
-    (Reverse(pod.priority()), pod.started().unwrap_or(now))
+fn importance(pod: &PodInfo) -> (Reverse<i32>, Timestamp) {
+    (Reverse(pod.priority()), started(pod))
 }
 
-/// What is lost with a candidate: budgets first, then priorities, numbers, and work done.
-fn loss(candidate: &Candidate, now: Timestamp) -> (usize, i32, i64, usize, Reverse<Timestamp>) {
-    let priorities = candidate.victims.iter().map(|pod| pod.priority());
-    let highest = priorities.clone().max().unwrap_or(i32::MIN);
-    // Shifted, so that more pods are never a smaller sum.
-    let sum = priorities.map(|priority| i64::from(priority) + i64::from(i32::MAX) + 1).sum();
-    let most = candidate.victims.iter().filter(|pod| pod.priority() == highest);
-    let earliest = most.map(|pod| pod.started().unwrap_or(now)).min().unwrap_or(now);
-    (candidate.violations, highest, sum, candidate.victims.len(), Reverse(earliest))
+/// Since when a pod runs; one that does not yet is the youngest.
+fn started(pod: &PodInfo) -> Timestamp {
+    pod.started().unwrap_or(Timestamp::MAX)
 }
 
 /// A budget of disruption and how much of it is left.
@@ -233,9 +265,12 @@ impl Budget {
 }
 
 /// Those whose leaving would hurt a budget, and the others; each in the given order.
-fn split(pods: &[Arc<PodInfo>], budgets: &[Budget]) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
+fn split(pods: Vec<Arc<PodInfo>>, budgets: &[Budget]) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
+    if budgets.is_empty() {
+        return (Vec::new(), pods);
+    }
     let mut left: Vec<i64> = budgets.iter().map(|budget| budget.left).collect();
-    pods.iter().cloned().partition(|pod| {
+    pods.into_iter().partition(|pod| {
         let mut violates = false;
         // A pod without labels has no budget.
         if pod.labels().is_some_and(|labels| !labels.is_empty()) {

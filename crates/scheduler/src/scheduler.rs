@@ -6,10 +6,12 @@
 
 use crate::binding::Binder;
 use crate::cache::Cache;
-use crate::cycle::schedule;
+use crate::cycle::Search;
 use crate::decisions::Decisions;
+use crate::extender::{self, Extenders};
 use crate::framework::{ClusterEvent, PodInfo, Preparation};
-use crate::preemption::{Candidate, Preemption, preempt};
+use crate::memory::Memory;
+use crate::preemption::{Candidate, Preemption, best, preempt};
 use crate::profile::Profile;
 use crate::queue::{Queue, Waiting};
 use crate::{Configuration, Error, pod_status, watches};
@@ -43,6 +45,8 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let profiles = config.configuration.profiles();
     let timeouts = profiles.iter().map(|profile| config.configuration.bind_timeout(&profile.name)).collect();
+    let extenders = Extenders::connect(config.configuration.extenders()).await;
+    let extenders = extenders.map_err(|error| Error::Extender(error.to_string()))?;
     let decisions = Decisions::default();
     let told = decisions.clone();
     context.pages.register("scheduler/decisions", move |path| told.page(path));
@@ -51,7 +55,13 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
     let recorders =
         profiles.iter().map(|profile| Recorder::new(client.clone(), &profile.name, None, &context)).collect();
     let mut scheduler = Scheduler {
-        binder: Binder { context: context.clone(), client: client.clone(), claims: informers.of() },
+        binder: Binder {
+            context: context.clone(),
+            client: client.clone(),
+            claims: informers.of(),
+            extenders: extenders.clone(),
+        },
+        extenders,
         timeouts,
         context: context.clone(),
         client,
@@ -62,6 +72,7 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
         pods: informers.of(),
         preempting: HashSet::new(),
         decisions,
+        memory: Memory::default(),
         start: 0,
         synced: 0,
         acts,
@@ -84,7 +95,7 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
         }
         scheduler.cache.snapshot.refresh();
         while let Some(waiting) = scheduler.queue.pop(context.clock.now()) {
-            scheduler.schedule_one(waiting);
+            scheduler.schedule_one(waiting).await;
         }
     }
 }
@@ -104,6 +115,7 @@ pub(crate) struct Scheduler {
     context: Context,
     client: kube::Client,
     binder: Binder,
+    extenders: Extenders,
     /// One a profile, in the same order.
     recorders: Vec<Recorder>,
     /// How long volumes may take, by profile.
@@ -115,6 +127,7 @@ pub(crate) struct Scheduler {
     /// Pods for which others are being told to leave.
     preempting: HashSet<String>,
     decisions: Decisions,
+    memory: Memory,
     start: usize,
     /// How many of the watches have told everything that existed.
     pub(crate) synced: usize,
@@ -123,12 +136,20 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     /// One pod: choose, assume, bind; or make room; or say why not.
-    fn schedule_one(&mut self, waiting: Waiting) {
+    async fn schedule_one(&mut self, waiting: Waiting) {
         let pod = waiting.info.clone();
         let Some(at) = self.profile_of(&pod) else { return };
         let profile = &self.profiles[at];
         let (snapshot, rng, now) = (&self.cache.snapshot, &self.context.rng, self.context.clock.now());
-        let (decision, cycle) = schedule(profile, &pod, snapshot, &mut self.start, rng);
+        let mut search = Search::run(profile, &pod, snapshot, &mut self.memory, &mut self.start);
+        let points = match consult(&self.extenders, &pod, &mut search, &mut self.start).await {
+            Ok(points) => points,
+            Err(error) => {
+                drop(search);
+                return self.decision_failed(waiting, at, &error.to_string());
+            }
+        };
+        let (decision, cycle) = search.choose(points, rng);
         if let Some(slot) = decision.chosen {
             let node = snapshot.at(slot);
             let plugins = profile.plugins.iter().filter(|enabled| enabled.filters);
@@ -144,13 +165,26 @@ impl Scheduler {
         let args = profile.preemption.as_ref().filter(|_| !snapshot.is_empty());
         let preemption = args
             .filter(|_| !self.preempting.contains(pod.uid()))
-            .map(|args| preempt(cycle, &pod, &decision.diagnosis, args, now, rng));
+            .map(|args| preempt(cycle, &pod, &decision.diagnosis, args, rng));
         let mut message = decision.diagnosis.message();
         let nominated = match preemption {
-            Some(Preemption::Nominate(candidate)) => {
-                let node = candidate.node.clone();
-                self.make_room(&pod, at, candidate);
-                Some(node)
+            Some(Preemption::Candidates(candidates)) => {
+                let left = self.extenders.preempt(&pod, candidates, snapshot).await;
+                match left.map(best) {
+                    Ok(Some(candidate)) => {
+                        let node = snapshot.at(candidate.slot).name().to_owned();
+                        self.make_room(&pod, at, &node, candidate);
+                        Some(node)
+                    }
+                    Ok(None) => {
+                        message.push_str(" preemption: no candidate node for preemption");
+                        None
+                    }
+                    Err(error) => {
+                        message.push_str(&format!(" preemption: {error}"));
+                        None
+                    }
+                }
             }
             Some(Preemption::Hopeless(why)) => {
                 message.push_str(&format!(" preemption: {why}"));
@@ -167,6 +201,14 @@ impl Scheduler {
         self.explain(&pod.pod, "Unschedulable", &message, nominated.as_deref());
         self.queue.park(waiting, decision.diagnosis.plugins(), now);
         self.decisions.record(pod.key(), decision, message, &self.cache.snapshot, now);
+    }
+
+    /// Somebody who was to be asked did not answer: the pod is tried again after a while.
+    fn decision_failed(&mut self, waiting: Waiting, profile: usize, message: &str) {
+        let pod = &waiting.info.pod;
+        self.recorders[profile].on(&**pod, Type::Warning, "FailedScheduling", message.to_owned());
+        self.explain(pod, "SchedulerError", message, None);
+        self.queue.hold_back(waiting, self.context.clock.now());
     }
 
     /// Counts the pod on its node from now on, and tells the API.
@@ -218,23 +260,23 @@ impl Scheduler {
     }
 
     /// Keeps room on a node for a pod, and tells those who must leave.
-    fn make_room(&mut self, pod: &Arc<PodInfo>, profile: usize, candidate: Candidate) {
-        let Candidate { node, victims, .. } = candidate;
-        let nominated = self.cache.snapshot.nominated(&node);
+    fn make_room(&mut self, pod: &Arc<PodInfo>, profile: usize, node: &str, candidate: Candidate) {
+        let victims = candidate.victims;
+        let nominated = self.cache.snapshot.nominated(node);
         let less: Vec<Arc<PodInfo>> =
             nominated.iter().filter(|other| other.priority() < pod.priority()).cloned().collect();
         for other in &less {
             self.cache.snapshot.remove_nomination(other.uid());
         }
-        self.cache.snapshot.nominate(pod.clone(), &node);
-        let victims: Vec<_> = victims.into_iter().filter(|victim| !is_terminating(&victim.pod)).collect();
+        self.cache.snapshot.nominate(pod.clone(), node);
+        let victims: Vec<_> = victims.iter().filter(|victim| !is_terminating(&victim.pod)).cloned().collect();
         if victims.is_empty() && less.is_empty() {
             return;
         }
         self.preempting.insert(pod.uid().to_owned());
         let (client, recorder, acts) =
             (self.client.clone(), self.recorders[profile].clone(), self.acts.clone());
-        let (pod, name) = (pod.clone(), self.profiles[profile].name.clone());
+        let (pod, node, name) = (pod.clone(), node.to_owned(), self.profiles[profile].name.clone());
         let clock = self.context.clock.clone();
         self.context.shutdown.spawn(async move {
             let clear = serde_json::json!({"nominatedNodeName": null});
@@ -299,6 +341,28 @@ impl Scheduler {
             profile.is_some_and(|profile| helps(profile, name, pod, event))
         };
         self.queue.happened(event, helps, self.context.clock.now());
+    }
+}
+
+/// Asks the extenders about what was found: leaves the nodes that they accept, and says what they give them.
+async fn consult(
+    extenders: &Extenders,
+    pod: &PodInfo,
+    search: &mut Search<'_>,
+    start: &mut usize,
+) -> Result<Vec<i64>, extender::Error> {
+    if extenders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut asked = extenders.filter(pod, &mut search.feasible, &mut search.diagnosis).await;
+    if search.is_nominated && (asked.is_err() || search.feasible.is_empty()) {
+        search.everywhere(start);
+        asked = extenders.filter(pod, &mut search.feasible, &mut search.diagnosis).await;
+    }
+    asked?;
+    match search.feasible.len() {
+        0 | 1 => Ok(Vec::new()),
+        _ => Ok(extenders.points(pod, &search.feasible).await),
     }
 }
 

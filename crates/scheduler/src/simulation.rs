@@ -6,12 +6,12 @@
 use crate::cache::Cache;
 use crate::cycle::schedule;
 use crate::framework::PodInfo;
-use crate::preemption::{Preemption, preempt};
+use crate::memory::Memory;
+use crate::preemption::{Preemption, best, preempt};
 use crate::profile::Profile;
 use crate::{Configuration, framework};
 use api::k8s_openapi::api::core::v1::{Node, Pod};
 use component_base::Rng;
-use jiff::Timestamp;
 use std::sync::Arc;
 
 /// What became of a pod.
@@ -29,6 +29,7 @@ pub enum Outcome {
 pub struct Simulation {
     cache: Cache,
     profile: Profile,
+    memory: Memory,
     rng: Rng,
     start: usize,
 }
@@ -42,14 +43,15 @@ impl Simulation {
         }
         cache.snapshot.refresh();
         let profile = configuration.profiles().remove(0);
-        Self { cache, profile, rng, start: 0 }
+        Self { cache, profile, memory: Memory::default(), rng, start: 0 }
     }
 
     /// Decides on a pod and counts it on its node.
-    pub fn schedule(&mut self, pod: Pod, now: Timestamp) -> Outcome {
+    pub fn schedule(&mut self, pod: Pod) -> Outcome {
         let pod = Arc::new(PodInfo::new(Arc::new(pod)));
         let snapshot = &self.cache.snapshot;
-        let (decision, cycle) = schedule(&self.profile, &pod, snapshot, &mut self.start, &self.rng);
+        let (decision, cycle) =
+            schedule(&self.profile, &pod, snapshot, &mut self.memory, &mut self.start, &self.rng);
         if let Some(slot) = decision.chosen {
             let node = snapshot.at(slot).name().to_owned();
             drop(cycle);
@@ -57,14 +59,16 @@ impl Simulation {
             return Outcome::Scheduled(node);
         }
         let args = self.profile.preemption.as_ref();
-        let preemption = args.map(|args| preempt(cycle, &pod, &decision.diagnosis, args, now, &self.rng));
+        let preemption = args.map(|args| preempt(cycle, &pod, &decision.diagnosis, args, &self.rng));
         match preemption {
-            Some(Preemption::Nominate(candidate)) => {
-                for victim in &candidate.victims {
+            Some(Preemption::Candidates(candidates)) => {
+                let candidate = best(candidates).expect("there are candidates, or it is hopeless");
+                let node = snapshot.at(candidate.slot).name().to_owned();
+                for victim in candidate.victims.iter() {
                     self.cache.remove_pod(victim.uid());
                 }
-                self.cache.assume(&pod, &candidate.node);
-                Outcome::Preempted(candidate.node, candidate.victims.len())
+                self.cache.assume(&pod, &node);
+                Outcome::Preempted(node, candidate.victims.len())
             }
             _ => Outcome::Unschedulable(decision.diagnosis.message()),
         }
@@ -89,7 +93,7 @@ mod tests {
         let mut schedule = |name: &str, priority: i32| {
             let pod = json!({"metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"priority": priority,
                 "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}});
-            simulation.schedule(serde_json::from_value(pod).expect("a pod"), Timestamp::UNIX_EPOCH)
+            simulation.schedule(serde_json::from_value(pod).expect("a pod"))
         };
         assert_eq!(schedule("a", 0), Outcome::Scheduled("n".to_owned()));
         assert_eq!(schedule("b", 0), Outcome::Scheduled("n".to_owned()));
@@ -98,5 +102,34 @@ mod tests {
         assert_eq!(schedule("d", 1), Outcome::Preempted("n".to_owned(), 1));
         let names: Vec<&str> = simulation.nodes().map(framework::NodeInfo::name).collect();
         assert_eq!(names, ["n"]);
+    }
+
+    #[test]
+    fn what_is_remembered_changes_no_decision() {
+        let rng = Rng::seeded(5);
+        let node = |index: u64| {
+            let taints =
+                if index % 7 == 0 { json!([{"key": "k", "effect": "NoSchedule"}]) } else { json!([]) };
+            let node = json!({"metadata": {"name": format!("n{index}")}, "spec": {"taints": taints},
+                "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "9"}}});
+            serde_json::from_value(node).expect("a node")
+        };
+        let simulation = || Simulation::new(&Configuration::default(), (0..150).map(node), Rng::seeded(1));
+        let (mut one, mut forgetful) = (simulation(), simulation());
+        let mut preempted = 0;
+        for number in 0..600 {
+            let (cpu, priority) = (1 + rng.below(3), rng.below(4));
+            let pod = || {
+                let name = format!("p{number}");
+                let pod = json!({"metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"priority": priority,
+                    "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu.to_string()}}}]}});
+                serde_json::from_value(pod).expect("a pod")
+            };
+            forgetful.memory = Memory::default();
+            let outcome = one.schedule(pod());
+            assert_eq!(outcome, forgetful.schedule(pod()), "pod {number}");
+            preempted += usize::from(matches!(outcome, Outcome::Preempted(..)));
+        }
+        assert!(preempted > 50, "{preempted}");
     }
 }

@@ -69,8 +69,29 @@ fn mistakes_are_named() {
         ("podMaxBackoffSeconds: 0".to_owned(), "must be greater than or equal to PodInitialBackoffSeconds"),
         ("leaderElection: {leaderElect: true}".to_owned(), "leaderElection.leaderElect: Invalid value: true"),
         (
-            "extenders: [{urlPrefix: http://x}]".to_owned(),
-            "extenders: Forbidden: extenders are not supported",
+            "extenders: [{urlPrefix: 'http://x', prioritizeVerb: p}]".to_owned(),
+            "extenders[0].weight: Invalid value: 0: must have a positive weight applied to it",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', bindVerb: b}, {urlPrefix: 'http://y', bindVerb: b}]".to_owned(),
+            "extenders: Invalid value: \"found 2 extenders implementing bind\": only one extender can implement bind",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', managedResources: [{name: example.com/a}, {name: example.com/a}]}]"
+                .to_owned(),
+            "extenders[0].managedResources[1].name: Invalid value: \"example.com/a\": duplicate extender managed resource name",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', managedResources: [{name: cpu}]}]".to_owned(),
+            "extenders[0].managedResources[0].name: Invalid value: \"cpu\": is an invalid extended resource name",
+        ),
+        (
+            "extenders: [{urlPrefix: here}]".to_owned(),
+            "extenders[0].urlPrefix: Invalid value: \"here\": must be a URL with scheme and host",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', httpTimeout: soon}]".to_owned(),
+            "extenders[0].httpTimeout: Invalid value: \"soon\": must be a duration such as 5s",
         ),
         (
             "profiles: [{schedulerName: a}, {schedulerName: a}]".to_owned(),

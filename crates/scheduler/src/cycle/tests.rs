@@ -19,7 +19,8 @@ fn wants(requests: Value) -> Arc<PodInfo> {
 fn run(pod: &Arc<PodInfo>, nodes: &[Value]) -> Result<String, String> {
     let cluster = Cluster::of(nodes);
     let profile = plugins::default_profile();
-    let (decision, _) = schedule(&profile, pod, &cluster.snapshot, &mut 0, &Rng::seeded(1));
+    let (decision, _) =
+        schedule(&profile, pod, &cluster.snapshot, &mut Memory::default(), &mut 0, &Rng::seeded(1));
     let name = |slot| cluster.snapshot.at(slot).name().to_owned();
     decision.chosen.map(name).ok_or_else(|| decision.diagnosis.message())
 }
@@ -69,7 +70,8 @@ fn room_that_was_made_for_others_is_theirs_unless_they_matter_less() {
     let profile = plugins::default_profile();
     for (priority, takes) in [(9, false), (10, false), (11, true)] {
         let pod = of("second", priority);
-        let (decision, _) = schedule(&profile, &pod, &cluster.snapshot, &mut 0, &Rng::seeded(1));
+        let (decision, _) =
+            schedule(&profile, &pod, &cluster.snapshot, &mut Memory::default(), &mut 0, &Rng::seeded(1));
         assert_eq!(decision.chosen.is_some(), takes, "priority {priority}");
     }
 }

@@ -56,6 +56,15 @@ impl ClusterEvent {
         self.node(|old, new| old.metadata.labels != new.metadata.labels)
     }
 
+    /// Whether it may decide where the pod's volumes can be used.
+    pub fn concerns_volumes(&self, pod: &PodInfo) -> bool {
+        match self {
+            Self::StorageChanged => true,
+            Self::ClaimChanged(claim) => pod.mounts(claim),
+            event => event.node_labels().is_some(),
+        }
+    }
+
     /// The node, if one is new or has other taints.
     pub fn node_taints(&self) -> Option<&Arc<Node>> {
         let barriers = |node: &Node| node.spec.as_ref().map(|s| (s.taints.clone(), s.unschedulable));

@@ -37,6 +37,7 @@ pub use topology::Topology;
 pub(crate) use volumes::is_bound;
 pub use volumes::{Preparation, Volumes};
 
+use smallvec::{SmallVec, smallvec};
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -48,7 +49,7 @@ pub const MAX_NODE_SCORE: i64 = 100;
 pub type State = Box<dyn Any + Send>;
 
 /// Whether room made on the node could change a rejection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Remedy {
     /// `Unschedulable`: fewer pods on the node may help.
     Preemption,
@@ -56,13 +57,16 @@ pub enum Remedy {
     None,
 }
 
+/// One or more of them; one needs no memory of its own.
+pub type Reasons = SmallVec<[Cow<'static, str>; 1]>;
+
 /// Why a node, or every node, cannot take a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rejection {
     /// The plugin that says so.
     pub plugin: &'static str,
     /// In upstream's words; several if several resources are short.
-    pub reasons: Vec<Cow<'static, str>>,
+    pub reasons: Reasons,
     /// What could help.
     pub remedy: Remedy,
 }
@@ -70,7 +74,7 @@ pub struct Rejection {
 impl Rejection {
     /// One reason, which fewer pods on the node may take away.
     pub fn new(plugin: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { plugin, reasons: vec![reason.into()], remedy: Remedy::Preemption }
+        Self { plugin, reasons: smallvec![reason.into()], remedy: Remedy::Preemption }
     }
 
     /// One reason, which no preemption takes away.
@@ -144,6 +148,17 @@ pub trait Plugin: Send + Sync {
     /// Whether this node can take the pod.
     fn filter(&self, _view: &View<'_>, _node: &NodeInfo) -> Result<(), Rejection> {
         Ok(())
+    }
+
+    /// Whether the answer of `filter` for a node may change when pods come to it or go.
+    fn sees_pods(&self) -> bool {
+        true
+    }
+
+    /// Whether the answer of `filter` depends on nothing but the node with the pods on it, and of the pod on what
+    /// [`PodInfo::is_like`] compares.
+    fn is_local(&self) -> bool {
+        false
     }
 
     /// Adapts what `pre_filter` has computed to another pod that comes to a node or goes.

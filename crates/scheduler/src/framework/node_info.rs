@@ -13,12 +13,20 @@ pub struct NodeInfo {
     pub node: Option<Arc<Node>>,
     /// Its place in the snapshot.
     pub slot: usize,
+    /// Of another number whenever it or a pod on it has changed.
+    pub version: u64,
     /// What pods may use together.
     pub allocatable: Resources,
     /// What the pods on it request.
     pub requested: Resources,
     /// The same for scores.
     pub scored_requested: Resources,
+    /// `spec.unschedulable`.
+    pub is_unschedulable: bool,
+    /// Whether it has any taint.
+    pub is_tainted: bool,
+    /// Whether room on it was made for pods ([`super::Snapshot::nominated`]).
+    pub is_nominated: bool,
     /// Sizes of the images that it has, by name.
     pub images: Arc<HashMap<String, i64>>,
     pods: Vec<Arc<PodInfo>>,
@@ -40,6 +48,9 @@ impl NodeInfo {
             });
             self.images = Arc::new(names.collect());
         }
+        let spec = node.spec.as_ref();
+        self.is_unschedulable = spec.and_then(|spec| spec.unschedulable).unwrap_or(false);
+        self.is_tainted = spec.and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| !taints.is_empty());
         self.node = Some(node);
     }
 
@@ -54,10 +65,43 @@ impl NodeInfo {
     /// Takes a pod off it.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let at = self.pods.iter().position(|pod| pod.uid() == uid)?;
+        Some(self.take(at))
+    }
+
+    fn take(&mut self, at: usize) -> Arc<PodInfo> {
         let pod = self.pods.swap_remove(at);
         self.requested.remove(&pod.requests);
         self.scored_requested.remove(&pod.scored_requests);
-        Some(pod)
+        pod
+    }
+
+    /// Takes off one of its own pods.
+    pub(crate) fn put_aside(&mut self, pod: &Arc<PodInfo>) {
+        if let Some(at) = self.pods.iter().position(|own| Arc::ptr_eq(own, pod)) {
+            self.take(at);
+        }
+    }
+
+    /// Puts back a pod that was put aside.
+    pub(crate) fn put_back(&mut self, pod: &Arc<PodInfo>) {
+        self.requested.add(&pod.requests);
+        self.scored_requested.add(&pod.scored_requests);
+        self.pods.push(pod.clone());
+    }
+
+    /// Becomes a copy of another, in the same memory.
+    pub(crate) fn imitate(&mut self, other: &Self) {
+        let mut pods = std::mem::take(&mut self.pods);
+        pods.clone_from(&other.pods);
+        *self = Self {
+            node: other.node.clone(),
+            allocatable: other.allocatable.clone(),
+            requested: other.requested.clone(),
+            scored_requested: other.scored_requested.clone(),
+            images: other.images.clone(),
+            pods,
+            ..*other
+        };
     }
 
     /// The pods on it, assumed ones too.
@@ -83,10 +127,5 @@ impl NodeInfo {
     /// Its taints.
     pub fn taints(&self) -> impl Iterator<Item = &Taint> {
         self.node.iter().filter_map(|n| n.spec.as_ref()?.taints.as_ref()).flatten()
-    }
-
-    /// `spec.unschedulable`.
-    pub fn is_unschedulable(&self) -> bool {
-        self.node.as_ref().and_then(|n| n.spec.as_ref()?.unschedulable).unwrap_or(false)
     }
 }

@@ -12,8 +12,8 @@ pub(super) struct Nominated {
 }
 
 impl Nominated {
+    /// Of a pod for which no room is kept yet.
     pub(super) fn set(&mut self, pod: Arc<PodInfo>, node: &str) {
-        self.remove(pod.uid());
         if node.is_empty() {
             return;
         }
@@ -21,14 +21,16 @@ impl Nominated {
         self.by_node.entry(node.to_owned()).or_default().push(pod);
     }
 
-    pub(super) fn remove(&mut self, uid: &str) {
-        let Some(node) = self.node_of.remove(uid) else { return };
+    /// Says where room was kept for it.
+    pub(super) fn remove(&mut self, uid: &str) -> Option<String> {
+        let node = self.node_of.remove(uid)?;
         if let Some(pods) = self.by_node.get_mut(&node) {
             pods.retain(|pod| pod.uid() != uid);
             if pods.is_empty() {
                 self.by_node.remove(&node);
             }
         }
+        Some(node)
     }
 
     pub(super) fn on(&self, node: &str) -> &[Arc<PodInfo>] {

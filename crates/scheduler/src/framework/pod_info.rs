@@ -37,6 +37,8 @@ pub struct PodInfo {
     pub affinity: Option<PodAffinity>,
     /// The claims that it mounts.
     pub claims: Vec<ClaimUse>,
+    priority: i32,
+    started: Option<Timestamp>,
     /// What it has in common with pods that are treated alike.
     pub class: String,
 }
@@ -59,7 +61,18 @@ impl PodInfo {
         let affinity = PodAffinity::of(&pod);
         let class = class(&pod, affinity.is_some());
         let claims = claims(&pod, spec);
-        Self { requests: own, scored_requests: scored, host_ports, affinity, claims, class, pod }
+        let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+        Self {
+            requests: own,
+            scored_requests: scored,
+            host_ports,
+            affinity,
+            claims,
+            priority: spec.priority.unwrap_or(0),
+            started,
+            class,
+            pod,
+        }
     }
 
     /// Namespace and name.
@@ -89,7 +102,7 @@ impl PodInfo {
 
     /// `spec.priority`.
     pub fn priority(&self) -> i32 {
-        self.pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0)
+        self.priority
     }
 
     /// The specification.
@@ -107,6 +120,20 @@ impl PodInfo {
         self.pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref()).unwrap_or_default()
     }
 
+    /// Whether plugins that look at one node only cannot tell them apart.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let asks = |pod: &Self| {
+            let spec = pod.spec()?;
+            let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+            Some((spec.node_name.clone(), spec.node_selector.clone(), affinity.cloned()))
+        };
+        self.priority == other.priority
+            && self.requests == other.requests
+            && self.host_ports == other.host_ports
+            && self.tolerations() == other.tolerations()
+            && asks(self) == asks(other)
+    }
+
     /// Whether it mounts this claim.
     pub fn mounts(&self, claim: &PersistentVolumeClaim) -> bool {
         claim.metadata.namespace.as_deref() == Some(self.namespace())
@@ -120,7 +147,7 @@ impl PodInfo {
 
     /// Since when it runs; none if it does not yet.
     pub fn started(&self) -> Option<Timestamp> {
-        self.pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0)
+        self.started
     }
 }
 

@@ -13,9 +13,8 @@ use api::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use api::selector::LabelSelector;
 use api::well_known::label;
 use client::Key;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Nodes, pods, namespaces, volumes, budgets.
 #[derive(Debug, Default)]
@@ -26,10 +25,12 @@ pub struct Snapshot {
     free: Vec<usize>,
     /// Slots of the nodes that exist, zones in turn.
     order: Vec<usize>,
+    /// The last that a node was given.
+    version: u64,
     /// `order` is no longer true.
     disordered: bool,
     classes: Classes,
-    topologies: RefCell<HashMap<String, Arc<Topology>>>,
+    topologies: RwLock<HashMap<String, Arc<Topology>>>,
     /// On how many nodes an image is.
     images: HashMap<String, usize>,
     /// How many pods on nodes mount a claim.
@@ -82,11 +83,12 @@ impl Snapshot {
 
     /// The domains of a label.
     pub fn topology(&self, key: &str) -> Arc<Topology> {
-        if let Some(known) = self.topologies.borrow().get(key) {
+        if let Some(known) = self.topologies.read().unwrap_or_else(PoisonError::into_inner).get(key) {
             return known.clone();
         }
         let topology = Arc::new(Topology::of(key, &self.nodes));
-        self.topologies.borrow_mut().insert(key.to_owned(), topology.clone());
+        let mut all = self.topologies.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(key.to_owned(), topology.clone());
         topology
     }
 
@@ -147,10 +149,11 @@ impl Snapshot {
         let labels = |node: &Node| node.metadata.labels.clone();
         if old.as_deref().is_none_or(|old| labels(old) != labels(&node)) {
             self.disordered = true;
-            self.topologies.borrow_mut().clear();
+            self.forget_topologies();
         }
         let had = self.nodes[slot].images.clone();
         self.nodes[slot].set_node(node);
+        self.touch(slot);
         let has = self.nodes[slot].images.clone();
         if !Arc::ptr_eq(&had, &has) {
             self.count_images(had.keys(), has.keys());
@@ -164,10 +167,20 @@ impl Snapshot {
         let had = std::mem::take(&mut self.nodes[slot].images);
         self.count_images(had.keys(), [].iter());
         let node = self.nodes[slot].node.take();
+        self.touch(slot);
         self.disordered = true;
-        self.topologies.borrow_mut().clear();
+        self.forget_topologies();
         self.release(slot, name);
         node
+    }
+
+    fn touch(&mut self, slot: usize) {
+        self.version += 1;
+        self.nodes[slot].version = self.version;
+    }
+
+    fn forget_topologies(&mut self) {
+        self.topologies.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn count_images<'a>(
@@ -192,6 +205,7 @@ impl Snapshot {
     pub(crate) fn add_pod(&mut self, pod: &Arc<PodInfo>, node: &str) {
         let slot = self.slot(node);
         self.nodes[slot].add_pod(pod.clone());
+        self.touch(slot);
         self.classes.add(pod, slot);
         for claim in &pod.claims {
             *self.claim_users.entry(Key::new(pod.namespace(), &claim.name)).or_default() += 1;
@@ -202,6 +216,7 @@ impl Snapshot {
     pub(crate) fn remove_pod(&mut self, uid: &str, node: &str) -> Option<Arc<PodInfo>> {
         let slot = *self.by_name.get(node)?;
         let pod = self.nodes[slot].remove_pod(uid)?;
+        self.touch(slot);
         self.classes.remove(&pod, slot);
         for claim in &pod.claims {
             let key = Key::new(pod.namespace(), &claim.name);
@@ -218,12 +233,22 @@ impl Snapshot {
 
     /// Room on a node is kept for a pod; with an empty name no longer.
     pub(crate) fn nominate(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.remove_nomination(pod.uid());
         self.nominated.set(pod, node);
+        self.mark_nominated(node);
     }
 
     /// Nothing is kept for a pod any more.
     pub(crate) fn remove_nomination(&mut self, uid: &str) {
-        self.nominated.remove(uid);
+        if let Some(node) = self.nominated.remove(uid) {
+            self.mark_nominated(&node);
+        }
+    }
+
+    fn mark_nominated(&mut self, node: &str) {
+        if let Some(slot) = self.by_name.get(node) {
+            self.nodes[*slot].is_nominated = !self.nominated.on(node).is_empty();
+        }
     }
 
     /// A service's selector, or that it is gone or has none.
@@ -246,6 +271,7 @@ impl Snapshot {
         });
         self.nodes[slot] = NodeInfo::default();
         self.nodes[slot].slot = slot;
+        self.nodes[slot].is_nominated = !self.nominated.on(name).is_empty();
         self.by_name.insert(name.to_owned(), slot);
         slot
     }

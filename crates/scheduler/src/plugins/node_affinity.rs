@@ -76,6 +76,14 @@ impl Plugin for NodeAffinity {
         }
     }
 
+    fn sees_pods(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let Some(object) = &node.node else { return Ok(()) };
         if !self.added_takes(object) {

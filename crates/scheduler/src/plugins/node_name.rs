@@ -16,6 +16,14 @@ impl Plugin for NodeName {
         Ok(if named { PreFilter::run() } else { PreFilter::Skip })
     }
 
+    fn sees_pods(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         if api::pod::node_name(&view.pod.pod) == node.name() {
             return Ok(());

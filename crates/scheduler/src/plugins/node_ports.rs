@@ -15,6 +15,10 @@ impl Plugin for NodePorts {
         Ok(if pod.host_ports.is_empty() { PreFilter::Skip } else { PreFilter::run() })
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let taken = |wanted| node.used_ports().any(|used| used.conflicts_with(wanted));
         if view.pod.host_ports.iter().any(taken) {

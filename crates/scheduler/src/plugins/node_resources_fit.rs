@@ -1,8 +1,8 @@
 //! A pod needs a node with room for what it requests; how full a node should be is the strategy's business.
 
 use crate::framework::{
-    ClusterEvent, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, Rejection, Remedy, Resources,
-    Snapshot, State, View,
+    ClusterEvent, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, Reasons, Rejection, Remedy,
+    Resources, Snapshot, State, View,
 };
 use api::k8s_openapi::api::core::v1::Node;
 use api::pod::parse_quantity;
@@ -52,13 +52,8 @@ impl NodeResourcesFit {
     }
 
     /// What is short, and whether the node has not even enough when it is empty.
-    fn shortages(
-        &self,
-        wants: &Resources,
-        used: &Resources,
-        has: &Resources,
-    ) -> (Vec<Cow<'static, str>>, bool) {
-        let (mut reasons, mut hopeless) = (Vec::new(), false);
+    fn shortages(&self, wants: &Resources, used: &Resources, has: &Resources) -> (Reasons, bool) {
+        let (mut reasons, mut hopeless) = (Reasons::new(), false);
         if used.pods + 1 > has.pods {
             reasons.push(Cow::Borrowed("Too many pods"));
         }
@@ -134,6 +129,10 @@ impl Plugin for NodeResourcesFit {
 
     fn pre_filter(&self, _: &PodInfo, _: &Snapshot) -> Result<PreFilter, Rejection> {
         Ok(PreFilter::run())
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {

@@ -24,8 +24,16 @@ impl Plugin for NodeUnschedulable {
         Ok(if tolerated(pod) { PreFilter::Skip } else { PreFilter::run() })
     }
 
+    fn sees_pods(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn filter(&self, _: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
-        if !node.is_unschedulable() {
+        if !node.is_unschedulable {
             return Ok(());
         }
         Err(Rejection::unresolvable(NAME, "node(s) were unschedulable"))

@@ -18,8 +18,16 @@ impl Plugin for TaintToleration {
         Ok(PreFilter::run())
     }
 
+    fn sees_pods(&self) -> bool {
+        false
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
-        let Some(object) = &node.node else { return Ok(()) };
+        let Some(object) = node.node.as_ref().filter(|_| node.is_tainted) else { return Ok(()) };
         if untolerated(view.pod.tolerations(), object, &DO_NOT_SCHEDULE).is_none() {
             return Ok(());
         }
@@ -36,6 +44,9 @@ impl Plugin for TaintToleration {
 
     /// The number of `PreferNoSchedule` taints that the pod does not tolerate; fewer is better.
     fn score(&self, view: &View<'_>, node: &NodeInfo) -> i64 {
+        if !node.is_tainted {
+            return 0;
+        }
         let soft = node.taints().filter(|taint| taint.effect == "PreferNoSchedule");
         let tolerations = view.pod.tolerations();
         soft.filter(|taint| !tolerations.iter().any(|t| tolerates(t, taint))).count() as i64

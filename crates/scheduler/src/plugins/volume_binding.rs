@@ -216,10 +216,16 @@ impl Plugin for VolumeBinding {
         Ok(PreFilter::Run(Box::new(claims)))
     }
 
+    fn sees_pods(&self) -> bool {
+        false
+    }
+
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let Some(node) = &node.node else { return Ok(()) };
         let found = find(view.state::<Claims>(), view.cluster, node);
-        found.map(drop).map_err(|reasons| Rejection { reasons, ..Rejection::unresolvable(NAME, "") })
+        found
+            .map(drop)
+            .map_err(|reasons| Rejection { reasons: reasons.into(), ..Rejection::unresolvable(NAME, "") })
     }
 
     fn prepare(&self, pod: &PodInfo, cluster: &Snapshot, node: &NodeInfo) -> Vec<Preparation> {
@@ -231,11 +237,7 @@ impl Plugin for VolumeBinding {
     }
 
     fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        match event {
-            ClusterEvent::StorageChanged => true,
-            ClusterEvent::ClaimChanged(claim) => pod.mounts(claim),
-            event => event.node_labels().is_some(),
-        }
+        event.concerns_volumes(pod)
     }
 }
 

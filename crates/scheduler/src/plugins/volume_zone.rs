@@ -45,6 +45,10 @@ impl Plugin for VolumeZone {
         Ok(if places.is_empty() { PreFilter::Skip } else { PreFilter::Run(Box::new(places)) })
     }
 
+    fn sees_pods(&self) -> bool {
+        false
+    }
+
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let zoned = KEYS.iter().any(|(key, _)| node.label(key).is_some());
         let fits = |place: &Place| {
@@ -59,11 +63,7 @@ impl Plugin for VolumeZone {
     }
 
     fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        match event {
-            ClusterEvent::StorageChanged => true,
-            ClusterEvent::ClaimChanged(claim) => pod.mounts(claim),
-            event => event.node_labels().is_some(),
-        }
+        event.concerns_volumes(pod)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cycle::schedule;
+use crate::memory::Memory;
 use crate::plugins;
 use crate::plugins::testing::{Cluster, full};
 use client::Key;
@@ -35,20 +36,17 @@ fn important(cpu: &str, spec: Value) -> Arc<PodInfo> {
     pod("important", 100, cpu, 0, spec)
 }
 
-fn run(cluster: &Cluster, pod: &Arc<PodInfo>) -> Preemption {
-    let profile = plugins::default_profile();
-    let rng = Rng::seeded(1);
-    let (decision, cycle) = schedule(&profile, pod, &cluster.snapshot, &mut 0, &rng);
-    assert_eq!(decision.chosen, None, "it fits without preemption");
-    let now = Timestamp::from_second(NOW).expect("a time");
-    preempt(cycle, pod, &decision.diagnosis, &PreemptionArgs::default(), now, &rng)
-}
-
 /// Node and victims, or what is said instead.
 fn outcome(cluster: &Cluster, pod: &Arc<PodInfo>) -> Result<(String, Vec<String>), String> {
-    match run(cluster, pod) {
-        Preemption::Nominate(candidate) => {
-            Ok((candidate.node, candidate.victims.iter().map(|pod| pod.name().to_owned()).collect()))
+    let profile = plugins::default_profile();
+    let (rng, mut memory) = (Rng::seeded(1), Memory::default());
+    let (decision, cycle) = schedule(&profile, pod, &cluster.snapshot, &mut memory, &mut 0, &rng);
+    assert_eq!(decision.chosen, None, "it fits without preemption");
+    match preempt(cycle, pod, &decision.diagnosis, &PreemptionArgs::default(), &rng) {
+        Preemption::Candidates(candidates) => {
+            let candidate = best(candidates).expect("one of them");
+            let node = cluster.snapshot.at(candidate.slot).name().to_owned();
+            Ok((node, candidate.victims.iter().map(|pod| pod.name().to_owned()).collect()))
         }
         Preemption::Hopeless(why) => Err(why),
         Preemption::NotEligible(why) => Err(why.to_owned()),
