@@ -8,6 +8,7 @@
 mod api;
 mod cluster;
 mod docker;
+mod kctl;
 mod load;
 mod node;
 mod pods;
@@ -44,6 +45,8 @@ enum What {
     Scheduler(scheduler::Args),
     /// Pods' starts and ends, many at once, idle ones, and simulated nodes; needs Docker and the image busybox.
     Node(node::Args),
+    /// `get pods` as a user waits for it, kctl's and a stock kubectl's; needs nothing.
+    Kctl(kctl::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,6 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             docker::check(&args.image)?;
             &args.binaries
         }
+        What::Kctl(args) => &args.binaries,
     };
     let minik = match binaries {
         Some(folder) => folder.join("minik"),
@@ -104,6 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             What::Api(args) => api::run(args, &minik).await,
             What::Scheduler(_) => bail!("it needs no cluster"),
             What::Node(args) => node::run(args, &minik).await,
+            What::Kctl(args) => kctl::run(args, &minik),
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -124,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn build() -> Result<PathBuf> {
     let metadata =
         cargo_metadata::MetadataCommand::new().no_deps().exec().context("ask cargo for its folder")?;
-    cargo(["build", "--release", "--package", "minik"], std::iter::empty())?;
+    cargo(["build", "--release", "--package", "minik", "--package", "ctl"], std::iter::empty())?;
     Ok(metadata.target_directory.join("release/minik").into())
 }
 

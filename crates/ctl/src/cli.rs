@@ -88,17 +88,37 @@ pub(crate) fn files() -> [Arg; 3] {
     ]
 }
 
+/// `-l`
+pub(crate) fn selector() -> Arg {
+    text("selector", "Selector (label query) to filter on")
+        .short('l')
+        .default_value("")
+        .hide_default_value(true)
+}
+
 /// `-l` and `--field-selector`.
 pub(crate) fn selectors() -> [Arg; 2] {
     [
-        text("selector", "Selector (label query) to filter on")
-            .short('l')
-            .default_value("")
-            .hide_default_value(true),
+        selector(),
         text("field-selector", "Selector (field query) to filter on")
             .default_value("")
             .hide_default_value(true),
     ]
+}
+
+/// `--chunk-size`
+pub(crate) fn chunk_size() -> Arg {
+    number(
+        "chunk-size",
+        "Return large lists in chunks rather than all at once. Pass 0 to disable. This flag is beta and may change in the future.",
+    )
+    .default_value("500")
+}
+
+/// The `limit` that `--chunk-size` asks for; empty for none.
+pub(crate) fn limit(matches: &ArgMatches) -> String {
+    let size = matches.get_one::<i64>("chunk-size").filter(|size| **size > 0);
+    size.map(ToString::to_string).unwrap_or_default()
 }
 
 /// What a bare `--dry-run` counts as.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
+use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 
@@ -60,6 +61,8 @@ pub(crate) struct Globals {
     pub(crate) verbosity: u8,
     /// `--warnings-as-errors`
     pub(crate) warnings_as_errors: bool,
+    /// `--cache-dir`
+    pub(crate) cache_dir: Option<PathBuf>,
     /// Requests go to the server's root, whatever path its URL has.
     pub(crate) drops_server_path: bool,
 }
@@ -99,6 +102,7 @@ impl Globals {
             request_timeout,
             verbosity: matches.get_one::<i64>("v").copied().unwrap_or(0).clamp(0, 10) as u8,
             warnings_as_errors: matches.get_flag("warnings-as-errors"),
+            cache_dir: text("cache-dir").map(PathBuf::from),
             drops_server_path: false,
         })
     }
@@ -193,7 +197,8 @@ impl Globals {
             config.root_cert = Some(Vec::new());
         }
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = kube::Client::try_from(config).map_err(|error| message(error_chain(&error)))?;
+        let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone()).unwrap_or_default();
+        let client = kube::Client::try_from(config).map_err(|error| no_client(&error, &plugin))?;
         Ok(Connection::new(client, server, self.request_timeout, self.verbosity, terminal.clone()))
     }
 
@@ -293,6 +298,29 @@ async fn from_parts(cluster: Value, user: Value, namespace: &str) -> Result<kube
     kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| message(error_chain(&error)))
+}
+
+/// Why there is no client; of a plugin that is to give credentials, in client-go's words.
+fn no_client(error: &kube::Error, plugin: &str) -> Error {
+    let kube::Error::Auth(error) = error else { return message(error_chain(error)) };
+    let why = match error {
+        AuthError::AuthExecStart(error)
+            if error.kind() == std::io::ErrorKind::NotFound && !plugin.contains('/') =>
+        {
+            format!(
+                "exec: executable {plugin} not found\n\nIt looks like you are trying to use a client-go credential plugin that is not installed.\n\nTo learn more about this feature, consult the documentation available at:\n      https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins"
+            )
+        }
+        AuthError::AuthExecStart(error) => format!("exec: fork/exec {plugin}: {}", os_text(error)),
+        AuthError::AuthExecRun { out, .. } => {
+            let code = out.status.code().unwrap_or(-1);
+            format!("exec: executable {plugin} failed with exit code {code}")
+        }
+        AuthError::AuthExecParse(error) => format!("decoding stdout: {error}"),
+        AuthError::ExecPluginFailed => "exec plugin didn't return a status field".to_owned(),
+        other => return message(error_chain(other)),
+    };
+    Error::Unreachable(format!("getting credentials: {why}"))
 }
 
 /// An error with its causes, each once.

@@ -27,6 +27,16 @@ pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json
 /// Tables, in kubectl's order of preference.
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
 
+/// A document and what the server says of it.
+pub(crate) struct Tagged {
+    /// Its content type.
+    pub(crate) media: String,
+    /// Its tag; empty where the server gives none.
+    pub(crate) tag: String,
+    /// The document.
+    pub(crate) document: Value,
+}
+
 /// A connection to the server of the current context.
 pub(crate) struct Connection {
     client: kube::Client,
@@ -70,12 +80,20 @@ impl Connection {
         self.request(Method::GET, path, accept, None).await
     }
 
-    /// GET of a document with its content type.
-    pub(crate) async fn get_typed(&self, path: &str, accept: &str) -> Result<(String, Value), Error> {
-        let response = self.send(Method::GET, path, accept, None).await?;
-        let media = header(&response, "content-type");
+    /// GET of a document with its tag and content type; `None` if it is still the one of the tag that is `known`.
+    pub(crate) async fn get_tagged(
+        &self,
+        path: &str,
+        accept: &str,
+        known: Option<&str>,
+    ) -> Result<Option<Tagged>, Error> {
+        let response = self.send_known(Method::GET, path, accept, None, known).await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let (media, tag) = (header(&response, "content-type"), header(&response, "etag"));
         let bytes = self.read_body(response).await?;
-        Ok((media, parse(&bytes)?))
+        Ok(Some(Tagged { media, tag, document: parse(&bytes)? }))
     }
 
     /// One request with a JSON body and a JSON answer.
@@ -157,6 +175,18 @@ impl Connection {
         accept: &str,
         body: Option<(&str, &Value)>,
     ) -> Result<Response<Body>, Error> {
+        self.send_known(method, path, accept, body, None).await
+    }
+
+    /// `known` is the tag of an answer that need not be sent again.
+    async fn send_known(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, &Value)>,
+        known: Option<&str>,
+    ) -> Result<Response<Body>, Error> {
         let began = self.terminal.now();
         if self.verbosity >= 7 {
             self.trace(&format!(
@@ -166,6 +196,9 @@ impl Connection {
             ));
         }
         let mut request = Request::builder().method(&method).uri(path).header("accept", accept);
+        if let Some(tag) = known {
+            request = request.header("if-none-match", tag);
+        }
         let body = match body {
             Some((media, value)) => {
                 request = request.header("content-type", media);

@@ -1,19 +1,25 @@
 //! What the server serves: its groups, versions and resources.
 //!
-//! **Contract.** Aggregated discovery (two requests) where the server has it, the older documents otherwise. A group whose
-//! documents cannot be had is left out, not an error.
+//! **Contract.** Aggregated discovery (two requests, one after the other on one connection) where the server has it, the older
+//! documents otherwise. A group whose documents cannot be had is left out, not an error. What was read before is kept in the
+//! cache folder with the server's tag, and the server says whether it is still true: nothing outdated is ever used.
 //! **Not here.** Which resource a user's word means: `resolve`.
 
+mod cache;
+
+pub(crate) use cache::Cache;
+use cache::Kept;
 use futures::future::join_all;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::connection::{Connection, JSON};
+use crate::connection::{Connection, JSON, Tagged};
 use crate::report::Error;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 
 /// One resource of one group version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Resource {
     /// API group; empty for the core group.
     pub(crate) group: String,
@@ -91,25 +97,34 @@ pub(crate) struct Discovery {
 }
 
 impl Discovery {
-    /// Asks the server.
-    pub(crate) async fn load(connection: &Connection) -> Result<Self, Error> {
-        let (core, named) = futures::join!(
-            connection.get_typed("/api?timeout=32s", AGGREGATED),
-            connection.get_typed("/apis?timeout=32s", AGGREGATED)
-        );
-        let (core, named) = match (core, named) {
-            (Err(error), Err(_)) => return Err(error),
-            (core, named) => (tolerate(core)?, tolerate(named)?),
-        };
-        let mut discovery = Self::default();
-        for (media, document) in [core, named].into_iter().flatten() {
-            if media.contains("as=APIGroupDiscoveryList") {
-                discovery.groups.extend(aggregated(&document));
-            } else {
-                discovery.groups.extend(legacy(connection, &document).await);
-            }
+    /// Asks the server, which need not repeat what the cache has.
+    pub(crate) async fn load(connection: &Connection, cache: &Cache) -> Result<Self, Error> {
+        let (known, mut read) = (cache.read(), Vec::new());
+        for path in ["/api", "/apis"] {
+            let before = known.iter().find(|kept| kept.path == path);
+            read.push(half(connection, path, before).await);
         }
-        Ok(discovery)
+        if read.iter().all(Result::is_err)
+            && let Some(Err(error)) = read.pop()
+        {
+            return Err(error);
+        }
+        let mut halves = Vec::new();
+        for half in read {
+            halves.extend(tolerate(half)?);
+        }
+        if halves.iter().all(|half| !half.tag.is_empty()) && halves.len() == 2 && halves != known {
+            cache.write(&halves);
+        }
+        Ok(Self { groups: halves.into_iter().flat_map(|half| half.groups).collect() })
+    }
+
+    /// What the cache has, whether it is still true or not.
+    pub(crate) fn kept(cache: &Cache) -> Option<Self> {
+        let halves = cache.read();
+        let groups =
+            (halves.len() == 2).then(|| halves.into_iter().flat_map(|half| half.groups).collect())?;
+        Some(Self { groups })
     }
 
     /// All resources, in the server's order.
@@ -132,8 +147,25 @@ impl Discovery {
     }
 }
 
+/// The core group, or all others: as it was, or as the server tells it.
+async fn half(connection: &Connection, path: &str, before: Option<&Kept>) -> Result<Kept, Error> {
+    let request = format!("{path}?timeout=32s");
+    let tag = before.map(|kept| kept.tag.as_str());
+    let Some(Tagged { media, tag, document }) = connection.get_tagged(&request, AGGREGATED, tag).await?
+    else {
+        return Ok(before.cloned().unwrap_or_default());
+    };
+    Ok(match media.contains("as=APIGroupDiscoveryList") {
+        true => Kept { path: path.to_owned(), tag, groups: aggregated(&document) },
+        // Many documents, of which only one has a tag.
+        false => {
+            Kept { path: path.to_owned(), tag: String::new(), groups: legacy(connection, &document).await }
+        }
+    })
+}
+
 /// A half of discovery that fails is left out, unless nobody was let in.
-fn tolerate(result: Result<(String, Value), Error>) -> Result<Option<(String, Value)>, Error> {
+fn tolerate(result: Result<Kept, Error>) -> Result<Option<Kept>, Error> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.reason(), Some("NotFound" | "Forbidden")) => Ok(None),

@@ -4,6 +4,7 @@
 
 mod changes;
 mod fake;
+mod flags;
 
 use std::ffi::OsString;
 use std::io::Write;

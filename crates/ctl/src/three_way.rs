@@ -5,12 +5,39 @@
 //! patch. Fields that nobody applied are left alone. An empty patch means that there is nothing to do.
 //! **Upstream.** `apimachinery/pkg/util/strategicpatch` (behaviour).
 
-use api::schema::{Field, FieldType, Type};
+use api::schema::{Field, Type};
 use serde_json::{Map, Value, json};
 
 /// The patch that brings `current` to `modified`, where `original` was applied before.
 pub(crate) fn patch(original: &Value, modified: &Value, current: &Value, ty: Option<&Type>) -> Value {
     Value::Object(object(original, modified, current, ty))
+}
+
+/// What both the patch and somebody else have changed since `original` was applied, if they do not agree: the patch and the
+/// other's changes.
+pub(crate) fn conflict(
+    original: &Value,
+    modified: &Value,
+    current: &Value,
+    ty: Option<&Type>,
+) -> Option<(Value, Value)> {
+    let ours = patch(original, modified, current, ty);
+    let theirs = patch(&json!({}), current, original, ty);
+    differ(&ours, &theirs).then_some((ours, theirs))
+}
+
+/// Whether two patches set one field to different values. **Upstream**: `mergingMapFieldsHaveConflicts`.
+fn differ(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Object(ours), Value::Object(theirs)) => ours
+            .iter()
+            .filter(|(name, _)| !name.starts_with('$'))
+            .any(|(name, value)| theirs.get(name).is_some_and(|other| differ(value, other))),
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).any(|(one, other)| differ(one, other))
+        }
+        (ours, theirs) => ours != theirs,
+    }
 }
 
 fn object(original: &Value, modified: &Value, current: &Value, ty: Option<&Type>) -> Map<String, Value> {
@@ -26,7 +53,7 @@ fn object(original: &Value, modified: &Value, current: &Value, ty: Option<&Type>
         }
         match (wanted, now) {
             (Value::Object(_), Value::Object(_)) if !field.is_some_and(Field::is_atomic) => {
-                let mut inner = object(before, wanted, now, field.and_then(|field| type_of(&field.ty)));
+                let mut inner = object(before, wanted, now, field.and_then(|field| field.ty.named()));
                 if inner.is_empty() {
                     continue;
                 }
@@ -70,10 +97,7 @@ fn list(patch: &mut Map<String, Value>, field: &Field, before: &[Value], wanted:
         return;
     };
     let by_key = |list: &[Value], item: &Value| list.iter().find(|one| one[key] == item[key]).cloned();
-    let item_type = match &field.ty {
-        FieldType::Array(item) => type_of(item),
-        _ => None,
-    };
+    let item_type = field.ty.named_item();
     let mut changes = Vec::new();
     for item in wanted {
         let Some(old) = by_key(now, item) else {
@@ -117,17 +141,26 @@ fn retain(patch: &mut Map<String, Value>, wanted: &Value) {
     patch.insert("$retainKeys".to_owned(), json!(keys));
 }
 
-fn type_of(ty: &FieldType) -> Option<&'static Type> {
-    match ty {
-        FieldType::Ref(reference) => Some(reference.resolve()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use api::schema::Schema;
+
+    #[test]
+    fn what_others_have_changed_conflicts_unless_it_is_the_same() {
+        let ty = Schema::get().type_by_gvk("", "v1", "ConfigMap");
+        let data = |value: &str| json!({"data": {"a": value, "b": "1"}});
+        for (original, modified, current, conflicts) in [
+            (data("1"), data("2"), data("1"), false),
+            (data("1"), data("2"), data("2"), false),
+            (data("1"), data("2"), data("3"), true),
+            (data("1"), data("1"), data("3"), true),
+            (data("1"), json!({"data": {"a": "2"}}), data("1"), false),
+        ] {
+            let found = conflict(&original, &modified, &current, ty).is_some();
+            assert_eq!(found, conflicts, "{original} {modified} {current}");
+        }
+    }
 
     fn pod(original: Value, modified: Value, current: Value) -> Value {
         patch(&original, &modified, &current, Schema::get().type_by_gvk("", "v1", "Pod"))

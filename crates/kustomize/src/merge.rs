@@ -4,7 +4,7 @@
 //! takes a field away; `$patch` (`delete`, `replace`, `merge`) is understood in maps and in lists, and no other directive.
 //! **Upstream.** `kyaml/yaml/merge2` (behaviour), which differs from the API server's strategic merge in the order of lists.
 
-use api::schema::{Field, FieldType, Schema, Type};
+use api::schema::{Field, Schema, Type};
 use serde_json::{Map, Value};
 
 use crate::resource::gvk;
@@ -52,7 +52,7 @@ fn map(
             (_, Value::Null) => None,
             (old, Value::Object(wanted)) => {
                 let old = if let Value::Object(old) = old { old } else { Map::new() };
-                map(old, wanted, field.and_then(|field| type_of(&field.ty)))?.map(Value::Object)
+                map(old, wanted, field.and_then(|field| field.ty.named()))?.map(Value::Object)
             }
             (old, Value::Array(wanted)) => {
                 let old = if let Value::Array(old) = old { old } else { Vec::new() };
@@ -84,10 +84,7 @@ fn list(old: Vec<Value>, wanted: &[Value], field: Option<&Field>) -> Result<Opti
             Directive::Merge => {}
         }
     }
-    let item_type = match &field.ty {
-        FieldType::Array(item) => type_of(item),
-        _ => None,
-    };
+    let item_type = field.ty.named_item();
     let keys: Vec<&str> = match (&*field.list_map_keys, field.patch_merge_key) {
         ([], Some(key)) => vec![key],
         (keys, _) => keys.to_vec(),
@@ -141,13 +138,6 @@ fn directive(patch: &Map<String, Value>) -> Result<Directive, Error> {
                 invalid(format!("unknown patch strategy '{}'", value.as_str().unwrap_or(&value.to_string())))
             }
         },
-    }
-}
-
-fn type_of(ty: &FieldType) -> Option<&'static Type> {
-    match ty {
-        FieldType::Ref(reference) => Some(reference.resolve()),
-        _ => None,
     }
 }
 

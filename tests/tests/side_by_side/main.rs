@@ -27,6 +27,8 @@ impl Side {
     async fn run(&self, served: &Served, words: &[String], stock: Option<&PathBuf>) -> Said {
         let words: Vec<String> = words.iter().map(|word| word.replace("{side}", self.name)).collect();
         let mut command = served.command(stock.unwrap_or(&self.program));
+        // What kubectl has only where it is asked for, and an editor that changes a value.
+        command.env("KUBECTL_APPLYSET", "true").env("KUBE_EDITOR", "sed -i /a:/y/1/7/");
         command.env("KUBECONFIG", &self.config).args(&words);
         let ran = tokio::time::timeout(tests::DEADLINE, command.output()).await;
         let output = ran.unwrap_or_else(|_| panic!("{}: {words:?} does not end", self.name));

@@ -154,6 +154,13 @@ get pdb
 get ingress
 get cj
 get clusterrole {side}-reader -o yaml
+# describe
+describe deployment web --show-events=false
+describe rs -l app=web --show-events=false
+describe cronjob tick
+describe job none
+describe sa robot
+describe pdb none
 # explain
 explain pods
 explain pod.spec.containers.ports
@@ -296,6 +303,9 @@ apply view-last-applied cm applied
 apply view-last-applied cm/applied -o json
 apply view-last-applied cm applied -o wide
 apply view-last-applied cm cm
+apply edit-last-applied cm applied
+apply view-last-applied cm applied
+apply edit-last-applied cm none
 apply set-last-applied -f map2.yaml
 apply set-last-applied -f map2.yaml
 apply set-last-applied -f pod.yaml
@@ -309,6 +319,20 @@ apply -f pruned2.yaml --prune -l set=a --prune-allowlist=core/v1/ConfigMap
 apply -f pruned2.yaml --prune -l set=a --prune-allowlist=core/v1
 apply -f pruned2.yaml -l set=b
 diff -f pruned2.yaml --concurrency=4
+# apply sets
+apply -f map.yaml --prune --applyset=set1
+apply -f map.yaml --prune --applyset=
+apply -f map.yaml --applyset=set1 -n {side}
+apply -f map.yaml --prune --applyset=set1 --all -n {side}
+apply -f map.yaml --prune --applyset=set1 -l a=b -n {side}
+apply -f map.yaml --prune --applyset=set1 --prune-allowlist=core/v1/ConfigMap -n {side}
+apply -f map.yaml --prune --applyset=pods/x -n {side}
+apply -f pruned.yaml --prune --applyset=set1 -n {side} --server-side
+get secret set1 -o jsonpath='{.metadata.annotations.applyset\.kubernetes\.io/contains-group-kinds}'
+get cm -l applyset.kubernetes.io/part-of -o name
+apply -f pruned2.yaml --prune --applyset=set1 -n {side} --dry-run=server --server-side
+apply -f pruned2.yaml --prune --applyset=set1 -n {side} --server-side
+apply -f secret.yaml --prune --applyset=configmaps/set2 -n {side} --server-side
 # kubeconfig
 config set-cluster c1 --server=https://c1.example.com --insecure-skip-tls-verify=true
 config set-cluster c1 --tls-server-name=x

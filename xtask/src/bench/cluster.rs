@@ -49,6 +49,13 @@ impl Cluster {
         command
     }
 
+    /// A command of a client, with the profile's kubeconfig; what the client keeps is in the profile's folder.
+    pub(super) fn client_command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env("KUBECONFIG", self.home.join("kubeconfig")).env("HOME", &self.home);
+        command
+    }
+
     /// Runs `minik start` and notes when each step is reported.
     pub(super) fn start(&self) -> Result<Steps> {
         self.start_with(&[])

@@ -164,6 +164,24 @@ pub enum FieldType {
     Map(Box<FieldType>),
 }
 
+impl FieldType {
+    /// The type that it names, if it is of one.
+    pub fn named(&self) -> Option<&'static Type> {
+        match self {
+            Self::Ref(reference) => Some(reference.resolve()),
+            _ => None,
+        }
+    }
+
+    /// The type that a list's items are of, if they are of one.
+    pub fn named_item(&self) -> Option<&'static Type> {
+        match self {
+            Self::Array(item) => item.named(),
+            _ => None,
+        }
+    }
+}
+
 /// Size of a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntegerFormat {

@@ -43,9 +43,12 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let (verbs, categories) = (values(matches, "verbs"), values(matches, "categories"));
     let given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let all = |wanted: &[String], has: &[String]| wanted.iter().all(|one| has.contains(one));
-    let mut resources: Vec<&Resource> = context
-        .discovery()
-        .await?
+    let kept = if matches.get_flag("cached") { context.kept_discovery().await? } else { None };
+    let discovery = match &kept {
+        Some(kept) => kept,
+        None => context.discovery().await?,
+    };
+    let mut resources: Vec<&Resource> = discovery
         .preferred()
         .into_iter()
         .filter(|one| !one.verbs.is_empty())

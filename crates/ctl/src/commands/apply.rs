@@ -5,6 +5,7 @@
 //! **Not here.** The patch: `three_way`.
 //! **Upstream.** `kubectl/pkg/cmd/apply` (behaviour).
 
+mod apply_set;
 mod last_applied;
 mod prune;
 
@@ -16,6 +17,7 @@ use clap::ArgMatches;
 use http::Method;
 use serde_json::{Value, json};
 
+use self::apply_set::ApplySet;
 use self::prune::Prune;
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value};
@@ -63,6 +65,7 @@ struct Options {
     manager: String,
     validation: &'static str,
     force: bool,
+    overwrite: bool,
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
@@ -94,8 +97,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         manager: manager.to_owned(),
         validation: super::create::validation(value(matches, "validate"))?,
         force: matches.get_flag("force-conflicts"),
+        overwrite: matches.get_flag("overwrite"),
     };
-    let prune = Prune::from_matches(matches)?;
+    let set = ApplySet::from_matches(context, matches).await?;
+    let prune = if set.is_some() { None } else { Prune::from_matches(matches)? };
     let selector = LabelSelector::parse(value(matches, "selector"))
         .map_err(|error| message(format!("unable to parse requirement: {error}")))?;
     let strictness = if options.validation == "Ignore" { Validation::Off } else { Validation::On };
@@ -114,6 +119,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     if found.is_empty() && errors.is_empty() {
         return Err(message("no objects passed to apply"));
+    }
+    if let Some(set) = &set {
+        Error::from_many(std::mem::take(&mut errors))?;
+        set.begin(context, &options.change, &mut found).await?;
     }
     let (mut kept, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
     for manifest in &mut found {
@@ -135,6 +144,9 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         }
     }
     Error::from_many(errors)?;
+    if let Some(set) = set {
+        return set.finish(context, &options.change, &found, &kept).await;
+    }
     match prune {
         Some(prune) => prune.run(context, &options.change, &kept, &namespaces).await,
         None => Ok(()),
@@ -224,6 +236,20 @@ async fn here(
     };
     let resource = &manifest.resource;
     let ty = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind);
+    if !options.overwrite
+        && let Some((ours, theirs)) =
+            three_way::conflict(&original, &manifest.object, &without_memory(&live), ty)
+    {
+        return Err(message(format!(
+            "creating patch with:\noriginal:\n{}\nmodified:\n{}\ncurrent:\n{}\nfor: {:?}: patch:\n{}\nconflicts with changes made from original to current:\n{}\n",
+            json::compact(&original),
+            json::compact(&modified),
+            json::compact(&live),
+            manifest.source,
+            json::compact(&ours),
+            json::compact(&theirs)
+        )));
+    }
     let patch = three_way::patch(&original, &modified, &live, ty);
     if patch == json!({}) {
         return Ok((live, "unchanged"));
@@ -249,6 +275,15 @@ async fn here(
     // A patch that only restates what the server says in other words changes nothing.
     let same = patched["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"];
     Ok((patched, if same { "unchanged" } else { "configured" }))
+}
+
+/// An object without the annotation in which it was kept as written.
+fn without_memory(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
+        annotations.shift_remove(LAST_APPLIED);
+    }
+    object
 }
 
 /// Keeps the object as written in its own annotation.

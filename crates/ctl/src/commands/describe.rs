@@ -25,13 +25,10 @@ fn build(command: clap::Command) -> clap::Command {
         .about("Show details of a specific resource or group of resources")
         .arg(cli::arguments("(-f FILENAME | TYPE [NAME_PREFIX | -l label] | TYPE/NAME)"))
         .args(cli::files())
-        .args(cli::selectors())
+        .arg(cli::selector())
         .arg(cli::all_namespaces())
         .arg(cli::flag_on("show-events", "If true, display events related to the described object"))
-        .arg(
-            cli::number("chunk-size", "Return large lists in chunks rather than all at once")
-                .default_value("500"),
-        )
+        .arg(cli::chunk_size())
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
@@ -111,13 +108,16 @@ async fn find(
 ) -> Result<(Vec<Value>, Match), Error> {
     let connection = context.connection().await?;
     let Some(name) = &target.name else {
-        return Ok((list(context, target, value(matches, "selector")).await?, Match::Exact));
+        let found = list(context, target, value(matches, "selector"), &cli::limit(matches)).await?;
+        return Ok((found, Match::Exact));
     };
     match connection.get(&target.path(), JSON).await {
         Ok(object) => Ok((vec![object], Match::Exact)),
         Err(error) if error.is_not_found() => {
             let collection = Target { name: None, ..target.clone() };
-            let Ok(all) = list(context, &collection, "").await else { return Err(error) };
+            let Ok(all) = list(context, &collection, "", &cli::limit(matches)).await else {
+                return Err(error);
+            };
             let found: Vec<Value> = all
                 .into_iter()
                 .filter(|object| {
@@ -130,7 +130,7 @@ async fn find(
     }
 }
 
-async fn list(context: &Context, target: &Target, selector: &str) -> Result<Vec<Value>, Error> {
+async fn list(context: &Context, target: &Target, selector: &str, limit: &str) -> Result<Vec<Value>, Error> {
     let connection = context.connection().await?;
     let mut found = Vec::new();
     let mut token = String::new();
@@ -140,7 +140,7 @@ async fn list(context: &Context, target: &Target, selector: &str) -> Result<Vec<
             &[
                 ("continue", token.clone()),
                 ("labelSelector", selector.to_owned()),
-                ("limit", "500".to_owned()),
+                ("limit", limit.to_owned()),
             ],
         );
         let document =

@@ -27,10 +27,7 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::texts("types", "Output only events of given types"))
         .arg(cli::flag("watch", "After listing the requested events, watch for more events").short('w'))
         .arg(cli::flag("no-headers", "When using the default output format, don't print headers"))
-        .arg(
-            cli::number("chunk-size", "Return large lists in chunks rather than all at once")
-                .default_value("500"),
-        )
+        .arg(cli::chunk_size())
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
@@ -49,7 +46,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let mut events: Vec<Value> = Vec::new();
     let (mut token, mut version) = (String::new(), String::new());
     loop {
-        let query = [("continue", token), ("fieldSelector", fields.clone()), ("limit", "500".to_owned())];
+        let query = [("continue", token), ("fieldSelector", fields.clone()), ("limit", cli::limit(matches))];
         let mut list = connection.get(&with_query(&collection, &query), JSON).await?;
         token = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();
         version = list["metadata"]["resourceVersion"].as_str().map_or(version, str::to_owned);

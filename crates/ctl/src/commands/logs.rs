@@ -4,6 +4,8 @@
 //! the other, or at the same time with `-f`.
 //! **Upstream.** `kubectl/pkg/cmd/logs` (behaviour).
 
+use std::time::Duration;
+
 use clap::ArgMatches;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
@@ -15,7 +17,7 @@ use crate::duration;
 use crate::output::name;
 use crate::report::{Error, message};
 use crate::resolve;
-use crate::streams::pods::selector as pod_selector;
+use crate::streams::pods::{self as pods_of_owners, selector as pod_selector};
 
 /// The annotation that names the container to take where none is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -77,10 +79,7 @@ fn build(command: clap::Command) -> clap::Command {
             )
             .default_value("5"),
         )
-        .arg(
-            cli::text("pod-running-timeout", "The length of time to wait until at least one pod is running")
-                .default_value("20s"),
-        )
+        .arg(pods_of_owners::timeout_flag().default_value("20s"))
         .arg(
             cli::text("selector", "Selector (label query) to filter on")
                 .short('l')
@@ -127,8 +126,9 @@ POD or TYPE/NAME is a required argument for the logs command{SEE_HELP}"
         ));
     }
     let query = query(matches, !selector.is_empty())?;
-    let pods =
-        pods(context, arguments.first().map(String::as_str), selector, matches.get_flag("all-pods")).await?;
+    let limit = pods_of_owners::timeout(matches, "logs")?;
+    let argument = arguments.first().map(String::as_str);
+    let pods = pods(context, argument, selector, matches.get_flag("all-pods"), limit).await?;
     if pods.is_empty() {
         context.terminal.err(&format!("No resources found in {} namespace.\n", context.namespace()));
         return Ok(());
@@ -234,6 +234,7 @@ async fn pods(
     argument: Option<&str>,
     selector: &str,
     all: bool,
+    limit: Duration,
 ) -> Result<Vec<Value>, Error> {
     let connection = context.connection().await?;
     let collection = format!("/api/v1/namespaces/{}/pods", context.namespace());
@@ -256,7 +257,7 @@ async fn pods(
     let mut pods = list(context, &labels).await?;
     pods.sort_by_key(|pod| (pod["status"]["phase"] != "Running", !is_ready(pod)));
     if pods.is_empty() {
-        return Err(message("timed out waiting for the condition"));
+        pods.push(pods_of_owners::pod_of(context, owner, limit).await?);
     }
     if !all && pods.len() > 1 {
         let first = pods.remove(0);

@@ -31,6 +31,7 @@ mod get;
 mod kustomize;
 mod label;
 mod logs;
+mod man;
 mod options;
 mod patch;
 mod plugin;
@@ -59,7 +60,7 @@ use tokio::sync::OnceCell;
 use crate::cli;
 use crate::client_config::Globals;
 use crate::connection::Connection;
-use crate::discovery::Discovery;
+use crate::discovery::{Cache, Discovery};
 use crate::report::{Error, message};
 use crate::terminal::Terminal;
 
@@ -105,6 +106,7 @@ const COMMANDS: &[Command] = &[
     kustomize::COMMAND,
     label::COMMAND,
     logs::COMMAND,
+    man::COMMAND,
     options::COMMAND,
     patch::COMMAND,
     plugin::COMMAND,
@@ -155,7 +157,14 @@ impl Context {
     /// What the server serves.
     pub(crate) async fn discovery(&self) -> Result<&Discovery, Error> {
         let connection = self.connection().await?;
-        self.discovery.get_or_try_init(|| Discovery::load(connection)).await
+        let cache = || Cache::of(connection.server(), &self.globals, &self.terminal);
+        self.discovery.get_or_try_init(async || Discovery::load(connection, &cache()).await).await
+    }
+
+    /// What the server served the last time, if that was kept; it is not asked.
+    pub(crate) async fn kept_discovery(&self) -> Result<Option<Discovery>, Error> {
+        let connection = self.connection().await?;
+        Ok(Discovery::kept(&Cache::of(connection.server(), &self.globals, &self.terminal)))
     }
 
     /// The namespace in force.
@@ -224,7 +233,7 @@ pub(crate) async fn dispatch(
     // Commands that need no server must work with a broken kubeconfig, too, and `config` makes files.
     let config = match globals.load(terminal) {
         Ok(config) => config,
-        Err(_) if matches!(name, "completion" | "options" | "kustomize") => {
+        Err(_) if matches!(name, "completion" | "options" | "kustomize" | "man") => {
             crate::client_config::empty_config()
         }
         Err(_) if name == "config" && globals.names_new_file() => crate::client_config::empty_config(),

@@ -4,6 +4,7 @@
 //! server for more (events, a node's pods), never fails because of events.
 //! **Upstream.** `kubectl/pkg/describe/describe.go` (behaviour).
 
+mod batch;
 mod config_map;
 mod containers;
 pub(crate) mod events;
@@ -17,7 +18,9 @@ pub(crate) mod rbac;
 mod secret;
 mod service;
 mod service_account;
+mod storage;
 mod volumes;
+mod workloads;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -39,9 +42,18 @@ const LAYOUTS: &[(&str, &str, Layout)] = &[
     ("", "ConfigMap", |describe, object| Box::pin(config_map::describe(describe, object))),
     ("", "Namespace", |describe, object| Box::pin(namespace::describe(describe, object))),
     ("", "Node", |describe, object| Box::pin(node::describe(describe, object))),
+    ("", "PersistentVolumeClaim", |describe, object| Box::pin(storage::claim(describe, object))),
     ("", "Pod", |describe, object| Box::pin(pod::describe(describe, object))),
+    ("", "ReplicationController", |describe, object| Box::pin(workloads::replicas(describe, object))),
     ("", "Service", |describe, object| Box::pin(service::describe(describe, object))),
     ("", "ServiceAccount", |describe, object| Box::pin(service_account::describe(describe, object))),
+    ("apps", "DaemonSet", |describe, object| Box::pin(workloads::daemon_set(describe, object))),
+    ("apps", "Deployment", |describe, object| Box::pin(workloads::deployment(describe, object))),
+    ("apps", "ReplicaSet", |describe, object| Box::pin(workloads::replicas(describe, object))),
+    ("apps", "StatefulSet", |describe, object| Box::pin(workloads::stateful_set(describe, object))),
+    ("batch", "CronJob", |describe, object| Box::pin(batch::cron_job(describe, object))),
+    ("batch", "Job", |describe, object| Box::pin(batch::job(describe, object))),
+    ("storage.k8s.io", "StorageClass", |describe, object| Box::pin(storage::class(describe, object))),
     ("rbac.authorization.k8s.io", "ClusterRole", |_, object| Box::pin(rbac::role(object))),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", |_, object| Box::pin(rbac::binding(object))),
     ("rbac.authorization.k8s.io", "Role", |_, object| Box::pin(rbac::role(object))),

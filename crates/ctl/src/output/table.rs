@@ -113,6 +113,29 @@ pub(crate) fn format_labels(labels: &Value) -> String {
     pairs.join(",")
 }
 
+/// A label selector as Go prints it: requirements by key; `<none>` for one that is empty.
+pub(crate) fn format_selector(selector: &Value) -> String {
+    let equal = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut all: Vec<(String, String)> =
+        equal.map(|(key, value)| (key.clone(), format!("{key}={}", value.as_str().unwrap_or("")))).collect();
+    for one in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = one["key"].as_str().unwrap_or("");
+        let mut values: Vec<&str> =
+            one["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let text = match one["operator"].as_str().unwrap_or("") {
+            "Exists" => key.to_owned(),
+            "DoesNotExist" => format!("!{key}"),
+            "NotIn" => format!("{key} notin ({})", values.join(",")),
+            _ => format!("{key} in ({})", values.join(",")),
+        };
+        all.push((key.to_owned(), text));
+    }
+    all.sort();
+    let texts: Vec<String> = all.into_iter().map(|(_, text)| text).collect();
+    if texts.is_empty() { "<none>".to_owned() } else { texts.join(",") }
+}
+
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

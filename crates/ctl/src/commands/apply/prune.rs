@@ -2,7 +2,7 @@
 //!
 //! **Contract.** Only what has the annotation of `apply` is deleted, in the namespaces that the files name, and of the kinds
 //! of the allowlist.
-//! **Not here.** Apply sets: kubectl has them only where `KUBECTL_APPLYSET` is set.
+//! **Not here.** Apply sets: `apply_set`.
 //! **Upstream.** `kubectl/pkg/cmd/apply/prune.go`, `util/prune` (behaviour, words and the default list).
 
 use std::collections::BTreeSet;
@@ -44,6 +44,7 @@ const CLUSTER: [&str; 2] = ["core/v1/Namespace", "core/v1/PersistentVolume"];
 pub(super) fn flags() -> Vec<clap::Arg> {
     vec![
         cli::flag("prune", "Automatically delete resource objects, that do not appear in the configs and are created by either apply or create --save-config. Should be used with either -l or --all."),
+        cli::text("applyset", "[alpha] The name of the ApplySet that tracks which resources are being managed, for the purposes of determining what to prune. Live resources that are part of the ApplySet but have been removed from the provided configs will be deleted. Format: [RESOURCE][.GROUP]/NAME. A Secret will be used if no resource or group is specified."),
         cli::texts("prune-allowlist", "Overwrite the default allowlist with <group/version/kind> for --prune"),
         cli::flag("all", "Select all resources in the namespace of the specified resource types."),
         cli::text("selector", "Selector (label query) to filter on").short('l').default_value("").hide_default_value(true),

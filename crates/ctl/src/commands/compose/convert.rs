@@ -228,7 +228,7 @@ mod tests {
             "s.txt" => Ok("secret".to_owned()),
             other => Err(format!("open {other}: no such file or directory")),
         };
-        convert(&document, Path::new("/work"), &read, &|name| (name == "TAG").then(|| "7".to_owned()))
+        convert(&document, Path::new("/srv"), &read, &|name| (name == "TAG").then(|| "7".to_owned()))
     }
 
     #[test]
@@ -270,7 +270,7 @@ secrets: {key: {file: s.txt}}
             json!([{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}, {"name": "A", "value": "1"}, {"name": "PRICE", "value": "$5"}])
         );
         assert_eq!(container["resources"], json!({"limits": {"cpu": "0.5", "memory": "64M"}}));
-        assert_eq!(pod["volumes"][1], json!({"name": "volume-1", "hostPath": {"path": "/work/conf"}}));
+        assert_eq!(pod["volumes"][1], json!({"name": "volume-1", "hostPath": {"path": "/srv/conf"}}));
         assert_eq!(container["volumeMounts"][1]["readOnly"], true);
         let service = &made.services[1].objects[1];
         assert_eq!(service["spec"]["type"], "LoadBalancer");

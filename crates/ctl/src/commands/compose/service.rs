@@ -8,7 +8,7 @@ use super::convert::{Read, Service, claim, entries, object_name, unknown};
 use crate::duration;
 
 /// What a service may say.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "image",
     "command",
     "entrypoint",
@@ -36,6 +36,7 @@ const KNOWN: [&str; 27] = [
     "cap_drop",
     "stop_grace_period",
     "container_name",
+    "pull_policy",
 ];
 
 /// A service's objects, those that it needs besides, and the services that come before it.
@@ -155,6 +156,17 @@ pub(super) fn convert(
         Some(image) => drop(container.insert("image".to_owned(), image.into())),
         None => builder.problem("image", "there is none"),
     }
+    // Compose takes the image that the engine has; Kubernetes would ask the registry for the newest.
+    let policy = match given["pull_policy"].as_str().unwrap_or("missing") {
+        "missing" | "if_not_present" => "IfNotPresent",
+        "always" => "Always",
+        "never" => "Never",
+        other => {
+            builder.problem("pull_policy", format!("{other:?} is not always, missing or never"));
+            ""
+        }
+    };
+    container.insert("imagePullPolicy".to_owned(), policy.into());
     for (field, target) in [("entrypoint", "command"), ("command", "args")] {
         if let Some(words) = builder.words(field) {
             container.insert(target.to_owned(), json!(words));
