@@ -167,6 +167,107 @@ fn small_commands_say_what_they_do() {
 }
 
 #[test]
+fn a_compose_file_comes_up_and_goes() {
+    let profile = Profile::new("compose");
+    profile.start(SIMULATED).ok();
+    let file = profile.home().join("compose.yaml");
+    std::fs::write(
+        &file,
+        "services:\n  db:\n    image: db\n    command: [sleep, '3600']\n    volumes: ['data:/var/lib/data']\n    healthcheck: {test: [CMD, 'true'], interval: 1s}\n  web:\n    image: web\n    ports: ['18080:80']\n    depends_on: {db: {condition: service_healthy}}\n    deploy: {replicas: 2}\nvolumes: {data: {}}\n",
+    )
+    .expect("written");
+    let file = file.to_str().expect("letters");
+    let compose = |words: &[&str]| profile.kctl(&[&["compose", "-f", file][..], words].concat()).ok();
+    for _ in 0..2 {
+        let said = compose(&["up"]);
+        let order = |name: &str| said.find(&format!("deployment.apps/{name} applied")).expect("applied");
+        assert!(order("db") < order("web"), "{said}");
+        profile.kctl(&["rollout", "status", "deployment/web", "--timeout=60s"]).ok();
+    }
+    let policies = "jsonpath={.items[*].spec.containers[0].imagePullPolicy}";
+    let policies = profile.kctl(&["get", "pods", "-o", policies]).ok();
+    assert_eq!(policies, "IfNotPresent IfNotPresent IfNotPresent");
+    compose(&["down"]);
+    let left = "deployments,services,pvc";
+    assert_eq!(
+        profile.kctl(&["get", left, "-o", "name"]).ok(),
+        "service/kubernetes\npersistentvolumeclaim/data\n"
+    );
+    compose(&["down", "--volumes"]);
+    profile.kctl(&["wait", "--for=delete", "pvc/data", "--timeout=60s"]).ok();
+}
+
+#[test]
+fn credentials_come_from_a_plugin() {
+    let profile = Profile::new("plugin");
+    profile.start(SIMULATED).ok();
+    let token = profile.kctl(&["create", "token", "default"]).ok();
+    let plugin = profile.home().join("plugin.sh");
+    let write = |body: &str| {
+        std::fs::write(&plugin, format!("#!/bin/sh\n{body}\n")).expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&plugin, mode).expect("a program");
+    };
+    let command = format!("--exec-command={}", plugin.display());
+    profile
+        .kctl(&[
+            "config",
+            "set-credentials",
+            "plug",
+            &command,
+            "--exec-api-version=client.authentication.k8s.io/v1",
+            "--exec-interactive-mode=Never",
+        ])
+        .ok();
+    let whoami = || profile.kctl(&["auth", "whoami", "--user=plug"]);
+    write(&format!(
+        "echo '{{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{{\"token\":\"{}\"}}}}'",
+        token.trim()
+    ));
+    assert!(whoami().ok().contains("system:serviceaccount:default:default"));
+    for (body, why) in [
+        ("exit 3", format!("exec: executable {} failed with exit code 3", plugin.display())),
+        (
+            "echo '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\"}'",
+            "exec plugin didn't return a status field".to_owned(),
+        ),
+    ] {
+        write(body);
+        let said = whoami();
+        assert_eq!(said.stderr, format!("Unable to connect to the server: getting credentials: {why}\n"));
+        assert_eq!(said.code, 1);
+    }
+    std::fs::remove_file(&plugin).expect("removed");
+    let said = whoami();
+    assert!(said.stderr.contains("exec: fork/exec") && said.stderr.contains("no such file"), "{said:?}");
+}
+
+#[test]
+fn a_mount_lasts_as_long_as_its_command() {
+    let profile = Profile::new("mount");
+    profile.start(SIMULATED).ok();
+    let (source, target) = (profile.home().join("source"), profile.home().join("target"));
+    std::fs::create_dir(&source).expect("a folder");
+    std::fs::write(source.join("f"), "here").expect("written");
+    assert!(profile.minik(&["mount", "nowhere"]).stderr.contains("does not name two folders"));
+    let pair = format!("{}:{}", source.display(), target.display());
+    let id = std::process::Command::new("id").arg("-u").output().expect("id runs");
+    if id.stdout != b"0\n" {
+        assert!(profile.minik(&["mount", &pair]).stderr.contains("only root may mount"));
+        return;
+    }
+    let mut command = profile.command(&tests::binary("minik"));
+    let mut child = command.args(["-p", &profile.name, "mount", &pair]).spawn().expect("minik runs");
+    tests::eventually("the folder is mounted", || {
+        std::fs::read_to_string(target.join("f")).map(drop).map_err(|error| error.to_string())
+    });
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").arg(&pid).status().expect("kill runs").success());
+    assert!(child.wait().expect("it ends").success());
+    assert!(!target.exists());
+}
+
+#[test]
 fn kctl_completes_live_names_in_the_users_shell() {
     let profile = Profile::new("complete");
     profile.start(SIMULATED).ok();
@@ -179,4 +280,16 @@ fn kctl_completes_live_names_in_the_users_shell() {
     let mut command = profile.command(std::path::Path::new("bash"));
     let said = tests::profile::Said::of(command.args(["-c", &bash]).output().expect("bash runs"));
     assert_eq!(said.stdout, "a-long-name\n", "{said:?}");
+    // zsh's own functions need a terminal; what ours hands to them is caught.
+    let zsh = format!(
+        "PATH={folder}:$PATH; compdef() {{ :; }}; compadd() {{ shift; print -r -- \"$@\"; }}; source <(kctl completion zsh); words=(kctl get configmap a-lo); CURRENT=4; _kctl"
+    );
+    let mut command = profile.command(std::path::Path::new("zsh"));
+    let said = tests::profile::Said::of(
+        command.args(["-fc", &zsh]).output().expect("zsh runs: ./xtask/setup --tests"),
+    );
+    assert_eq!(said.stdout, "a-long-name\n", "{said:?}");
+    let man = profile.home().join("kctl-man");
+    profile.kctl(&["man", man.to_str().expect("letters")]).ok();
+    assert!(man.join("kctl-get.1").exists() && man.join("kctl-rollout-undo.1").exists());
 }

@@ -1,0 +1,7 @@
+//! A developer's first days, step by step: each way is walked with kctl and then with a stock kubectl, on one cluster.
+//!
+//! Needs Docker, the images of `tests/images/build`, curl, and kubectls (`tests/kubectl/fetch`).
+
+mod bootcamp;
+mod objects;
+mod walk;
