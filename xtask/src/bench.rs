@@ -10,6 +10,7 @@ mod cluster;
 mod docker;
 mod kctl;
 mod load;
+mod network;
 mod node;
 mod pods;
 mod process;
@@ -47,6 +48,8 @@ enum What {
     Node(node::Args),
     /// `get pods` as a user waits for it, kctl's and a stock kubectl's; needs nothing.
     Kctl(kctl::Args),
+    /// Services, names and ingress; needs Docker, nftables, wrk and the image nginx.
+    Network(network::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,7 +76,8 @@ struct StartArgs {
 
 /// Measures and prints a table.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if cfg!(debug_assertions) {
+    let quick = matches!(&args.what, What::Network(args) if args.quick);
+    if cfg!(debug_assertions) && !quick {
         // A slow client would measure itself.
         return cargo(
             ["run", "--release", "--quiet", "--package", "xtask", "--"],
@@ -96,6 +100,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             &args.binaries
         }
         What::Kctl(args) => &args.binaries,
+        What::Network(args) => {
+            docker::check(&args.image)?;
+            &args.binaries
+        }
     };
     let minik = match binaries {
         Some(folder) => folder.join("minik"),
@@ -109,6 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             What::Scheduler(_) => bail!("it needs no cluster"),
             What::Node(args) => node::run(args, &minik).await,
             What::Kctl(args) => kctl::run(args, &minik),
+            What::Network(args) => network::run(args, &minik).await,
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

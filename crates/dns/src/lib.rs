@@ -6,6 +6,7 @@
 //! **Upstream**: `kubernetes/dns` `docs/specification.md` 1.1.0; CoreDNS with the configuration that kubeadm gives it.
 
 pub mod corefile;
+mod metrics;
 pub mod objects;
 mod responder;
 mod server;
@@ -67,8 +68,10 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
     let responder = Arc::new(Responder::new(zone, objects, config.hosts, upstream));
     let recorder = Recorder::new(client, "coredns", None, &context);
     context.shutdown.spawn(follow(informers, responder.clone(), recorder));
-    context.shutdown.spawn(server::udp(context.clone(), Arc::new(config.udp), responder.clone()));
-    context.shutdown.spawn(server::tcp(context.clone(), config.tcp, responder));
+    let counted = Arc::new(metrics::Counted::new(&context.metrics));
+    let udp = server::udp(context.clone(), Arc::new(config.udp), responder.clone(), counted.clone());
+    context.shutdown.spawn(udp);
+    context.shutdown.spawn(server::tcp(context.clone(), config.tcp, responder, counted));
     context.shutdown.requested().await;
     Ok(())
 }

@@ -169,6 +169,11 @@ impl Reply {
         self.ask.is_none()
     }
 
+    /// What was asked, and how it was answered.
+    pub(crate) fn told(&self) -> (Option<RecordType>, ResponseCode) {
+        (self.message.queries.first().map(Query::query_type), self.message.metadata.response_code)
+    }
+
     /// For one packet: what is too long says so and has no records, so that it is asked over TCP.
     pub(crate) fn packet(&self) -> Option<Vec<u8>> {
         let bytes = encode(&self.message, self.limit)?;

@@ -1,8 +1,9 @@
 //! Packets and streams.
 
+use crate::metrics::{Counted, Exchange};
 use crate::objects::Objects;
-use crate::responder::Responder;
-use component_base::Context;
+use crate::responder::{Reply, Responder};
+use component_base::{Clock, Context};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(crate) async fn udp<O: Objects + Send + Sync + 'static>(
     context: Context,
     socket: Arc<UdpSocket>,
     responder: Arc<Responder<O>>,
+    counted: Arc<Counted>,
 ) {
     let mut buffer = vec![0; PACKET];
     loop {
@@ -34,18 +36,28 @@ pub(crate) async fn udp<O: Objects + Send + Sync + 'static>(
                 continue;
             }
         };
+        let began = context.clock.instant();
         let Some(reply) = responder.begin(&buffer[..length]) else { continue };
+        let (counted, clock) = (counted.clone(), context.clock.clone());
+        let count = move |reply: &Reply| {
+            let (kind, code) = reply.told();
+            let took = clock.instant().duration_since(began);
+            counted.count(&Exchange { proto: "udp", client: from.ip(), kind, code, took });
+        };
         if reply.is_complete() {
             if let Some(packet) = reply.packet() {
                 let _ = socket.send_to(&packet, from).await;
             }
+            count(&reply);
             continue;
         }
         let (responder, socket) = (responder.clone(), socket.clone());
         context.shutdown.spawn(async move {
-            if let Some(packet) = responder.finish(reply).await.packet() {
+            let reply = responder.finish(reply).await;
+            if let Some(packet) = reply.packet() {
                 let _ = socket.send_to(&packet, from).await;
             }
+            count(&reply);
         });
     }
 }
@@ -55,17 +67,25 @@ pub(crate) async fn tcp<O: Objects + Send + Sync + 'static>(
     context: Context,
     listener: TcpListener,
     responder: Arc<Responder<O>>,
+    counted: Arc<Counted>,
 ) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let (responder, clock) = (responder.clone(), context.clock.clone());
+                let counted = counted.clone();
                 context.shutdown.spawn(async move {
                     let mut stream = stream;
                     // Ends with the stream, with an error, or when nothing is asked for a while.
                     loop {
                         tokio::select! {
-                            answered = answer(&mut stream, &responder) => if answered.is_err() { return },
+                            answered = answer(&mut stream, &responder, &clock) => match answered {
+                                Ok((reply, took)) => {
+                                    let (kind, code) = reply.told();
+                                    counted.count(&Exchange { proto: "tcp", client: from.ip(), kind, code, took });
+                                }
+                                Err(_) => return,
+                            },
                             () = clock.sleep(IDLE) => return,
                         }
                     }
@@ -79,12 +99,19 @@ pub(crate) async fn tcp<O: Objects + Send + Sync + 'static>(
     }
 }
 
-/// One question and its answer.
-async fn answer<O: Objects>(stream: &mut TcpStream, responder: &Responder<O>) -> io::Result<()> {
+/// One question and its answer, and how long that took.
+async fn answer<O: Objects>(
+    stream: &mut TcpStream,
+    responder: &Responder<O>,
+    clock: &Clock,
+) -> io::Result<(Reply, Duration)> {
     let length = stream.read_u16().await?;
     let mut question = vec![0; usize::from(length)];
     stream.read_exact(&mut question).await?;
+    let began = clock.instant();
     let reply = responder.begin(&question).ok_or(io::ErrorKind::InvalidData)?;
-    let frame = responder.finish(reply).await.frame().ok_or(io::ErrorKind::InvalidData)?;
-    stream.write_all(&frame).await
+    let reply = responder.finish(reply).await;
+    let frame = reply.frame().ok_or(io::ErrorKind::InvalidData)?;
+    stream.write_all(&frame).await?;
+    Ok((reply, clock.instant().duration_since(began)))
 }

@@ -5,6 +5,7 @@
 //! become events of the Ingress, once each.
 
 use crate::endpoints::{self, Upstream};
+use crate::gateway;
 use crate::listen::{self, Open};
 use crate::proxy::Proxy;
 use crate::routes::{self, BackendKey, Complaint};
@@ -17,7 +18,6 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressTLS};
 use kube::api::{Api, PostParams};
-use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -69,11 +69,15 @@ pub async fn run(context: Context, client: kube::Client, config: Config) {
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let dirty = Arc::<Dirty>::default();
     let resolver = Arc::new(Resolver(ArcSwap::from_pointee(Certificates::new(default.clone()))));
+    let proxy = Arc::new(proxy);
+    let gateways =
+        gateway::run(context.clone(), client.clone(), config.clone(), proxy.clone(), default.clone());
+    context.shutdown.spawn(gateways);
     let mut controller = Controller {
         ingresses: informers.of(),
         classes: informers.of(),
         recorder: Recorder::new(client.clone(), "ingress-controller", None, &context),
-        proxy: Arc::new(proxy),
+        proxy,
         told: HashSet::new(),
         upstreams: HashMap::new(),
         followed: None,
@@ -96,20 +100,20 @@ pub async fn run(context: Context, client: kube::Client, config: Config) {
 
 /// What has changed since it was last looked at.
 #[derive(Default)]
-struct Dirty {
+pub(crate) struct Dirty {
     marks: Mutex<Marks>,
     woken: Notify,
 }
 
 #[derive(Default)]
-struct Marks {
-    everything: bool,
+pub(crate) struct Marks {
+    pub(crate) everything: bool,
     /// Services whose endpoints may be others.
     services: BTreeSet<Key>,
 }
 
 impl Dirty {
-    fn mark(&self, service: Option<Key>) {
+    pub(crate) fn mark(&self, service: Option<Key>) {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         match service {
             Some(service) => drop(marks.services.insert(service)),
@@ -118,14 +122,62 @@ impl Dirty {
         self.woken.notify_one();
     }
 
-    fn take(&self) -> Marks {
+    pub(crate) fn take(&self) -> Marks {
         std::mem::take(&mut *self.marks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until something is marked.
+    pub(crate) async fn changed(&self) {
+        self.woken.notified().await;
+    }
+
+    /// Marks as dirty what a change of an object concerns: a Service's endpoints, or (none) everything.
+    pub(crate) fn watch<K: Watched>(
+        self: &Arc<Self>,
+        context: &Context,
+        informer: &Informer<K>,
+        of: fn(&K) -> Option<Key>,
+    ) {
+        let (mut changes, dirty) = (informer.subscribe(), self.clone());
+        context.shutdown.spawn(async move {
+            while let Some(delta) = changes.recv().await {
+                if let Some(object) = delta.object() {
+                    dirty.mark(of(object));
+                }
+            }
+        });
+    }
+
+    /// Starts to follow what routes lead to.
+    pub(crate) async fn follow(self: &Arc<Self>, context: &Context, informers: &Informers) -> Followed {
+        let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
+        let secrets = informers.select::<Secret>(Selection::all().fields(TLS_SECRETS));
+        let indexed = slices
+            .index("service", |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
+        services.synced().await;
+        slices.synced().await;
+        secrets.synced().await;
+        self.watch(context, &services, |service| Some(Key::of(service)));
+        // One that belongs to no Service concerns none.
+        self.watch(context, &slices, |slice| Some(service_of(slice).unwrap_or(Key::cluster(""))));
+        self.watch(context, &secrets, |_| None);
+        Followed { services, slices: indexed, secrets }
+    }
+}
+
+impl Marks {
+    /// Brings the endpoints of marked Services up to date.
+    pub(crate) fn refresh(&self, followed: &Followed, upstreams: &HashMap<BackendKey, Arc<Upstream>>) {
+        let concerned = |(key, _): &(&BackendKey, _)| self.services.contains(&key.service);
+        for (key, upstream) in upstreams.iter().filter(concerned) {
+            refresh(followed, key, upstream);
+        }
     }
 }
 
 /// What is followed while there are Ingresses.
-struct Followed {
-    services: Informer<Service>,
+pub(crate) struct Followed {
+    pub(crate) services: Informer<Service>,
     slices: Index<EndpointSlice>,
     secrets: Informer<Secret>,
 }
@@ -154,8 +206,8 @@ struct Controller {
 
 impl Controller {
     async fn follow(&mut self) {
-        self.watch(&self.ingresses.clone(), |_| None);
-        self.watch(&self.classes.clone(), |_| None);
+        self.dirty.watch(&self.context, &self.ingresses, |_| None);
+        self.dirty.watch(&self.context, &self.classes, |_| None);
         self.ingresses.synced().await;
         self.classes.synced().await;
         self.dirty.mark(None);
@@ -163,7 +215,7 @@ impl Controller {
         let mut retry = None;
         loop {
             tokio::select! {
-                () = self.dirty.woken.notified() => {}
+                () = self.dirty.changed() => {}
                 () = wait(&self.context, retry) => self.dirty.mark(None),
             }
             retry = match self.sync().await {
@@ -177,18 +229,6 @@ impl Controller {
                 }
             };
         }
-    }
-
-    /// Marks as dirty what a change of an object concerns: a Service's endpoints, or (none) everything.
-    fn watch<K: Watched>(&self, informer: &Informer<K>, of: fn(&K) -> Option<Key>) {
-        let (mut changes, dirty) = (informer.subscribe(), self.dirty.clone());
-        self.context.shutdown.spawn(async move {
-            while let Some(delta) = changes.recv().await {
-                if let Some(object) = delta.object() {
-                    dirty.mark(of(object));
-                }
-            }
-        });
     }
 
     async fn sync(&mut self) -> Result<(), String> {
@@ -206,14 +246,11 @@ impl Controller {
             return Ok(());
         }
         if self.followed.is_none() {
-            self.followed = Some(self.start_following().await);
+            self.followed = Some(self.dirty.follow(&self.context, &self.informers).await);
         }
         let Some(followed) = &self.followed else { return Ok(()) };
         if !marks.everything {
-            let concerned = |key: &&BackendKey| marks.services.contains(&key.service);
-            for key in self.upstreams.keys().filter(concerned) {
-                refresh(followed, key, &self.upstreams[key]);
-            }
+            marks.refresh(followed, &self.upstreams);
             return Ok(());
         }
         let mut complaints = self.route(&ours);
@@ -261,21 +298,6 @@ impl Controller {
         Ok(())
     }
 
-    async fn start_following(&self) -> Followed {
-        let (services, slices) = (self.informers.of::<Service>(), self.informers.of::<EndpointSlice>());
-        let secrets = self.informers.select::<Secret>(Selection::all().fields(TLS_SECRETS));
-        let indexed = slices
-            .index("service", |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
-        services.synced().await;
-        slices.synced().await;
-        secrets.synced().await;
-        self.watch(&services, |service| Some(Key::of(service)));
-        // One that belongs to no Service concerns none.
-        self.watch(&slices, |slice| Some(service_of(slice).unwrap_or(Key::cluster(""))));
-        self.watch(&secrets, |_| None);
-        Followed { services, slices: indexed, secrets }
-    }
-
     /// Publishes the table of these Ingresses.
     fn route(&mut self, ours: &[Arc<Ingress>]) -> Vec<Complaint> {
         let Some(followed) = &self.followed else { return Vec::new() };
@@ -297,11 +319,12 @@ impl Controller {
     fn certify(&mut self, ours: &[Arc<Ingress>]) -> Vec<Complaint> {
         let mut certificates = Certificates::new(self.default.clone());
         let mut complaints = Vec::new();
+        let Some(followed) = &self.followed else { return complaints };
         for ingress in ours {
             let key = Key::of(&**ingress);
             for tls in ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()) {
                 let Some(name) = &tls.secret_name else { continue };
-                match self.certificate(&Key::new(key.namespace.clone(), name.clone())) {
+                match certificate(followed, &Key::new(key.namespace.clone(), name.clone())) {
                     Ok(certificate) => {
                         for host in hosts(ingress, tls) {
                             certificates.add(host, &certificate);
@@ -321,17 +344,6 @@ impl Controller {
         complaints
     }
 
-    fn certificate(&self, key: &Key) -> Result<Arc<CertifiedKey>, String> {
-        let secret = self.followed.as_ref().and_then(|followed| followed.secrets.get_key(key));
-        let secret = secret.ok_or_else(|| format!("secret {key} of type kubernetes.io/tls not found"))?;
-        let part = |name: &str| {
-            let part = secret.data.as_ref().and_then(|data| data.get(name));
-            part.map(|bytes| bytes.0.as_slice()).unwrap_or_default()
-        };
-        tls::certified(part("tls.crt"), part("tls.key"))
-            .map_err(|error| format!("secret {key}: {}", logging::chain(&error)))
-    }
-
     /// Opens what is not open yet; an error if nothing could be.
     async fn open_doors(
         &mut self,
@@ -342,14 +354,7 @@ impl Controller {
             complaints.extend(self.about_ports(ours));
             return Ok(());
         }
-        let mut tls =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| logging::chain(&error))?
-                .with_no_client_auth()
-                .with_cert_resolver(self.resolver.clone());
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let tls = Arc::new(tls);
+        let tls = listen::tls(&self.resolver)?;
         self.refused.clear();
         let (http, mut refused) = listen::bind(&self.config.addresses, &self.config.http_ports).await;
         let (https, more) = listen::bind(&self.config.addresses, &self.config.https_ports).await;
@@ -409,7 +414,19 @@ fn hosts<'a>(ingress: &'a Ingress, tls: &'a IngressTLS) -> Vec<&'a str> {
     rules.filter_map(|rule| rule.host.as_deref()).collect()
 }
 
-fn refresh(followed: &Followed, key: &BackendKey, upstream: &Upstream) {
+/// The certificate of a Secret, or what is wrong with it.
+pub(crate) fn certificate(followed: &Followed, key: &Key) -> Result<Arc<CertifiedKey>, String> {
+    let secret = followed.secrets.get_key(key);
+    let secret = secret.ok_or_else(|| format!("secret {key} of type kubernetes.io/tls not found"))?;
+    let part = |name: &str| {
+        let part = secret.data.as_ref().and_then(|data| data.get(name));
+        part.map(|bytes| bytes.0.as_slice()).unwrap_or_default()
+    };
+    tls::certified(part("tls.crt"), part("tls.key"))
+        .map_err(|error| format!("secret {key}: {}", logging::chain(&error)))
+}
+
+pub(crate) fn refresh(followed: &Followed, key: &BackendKey, upstream: &Upstream) {
     let service = followed.services.get_key(&key.service);
     let slices = followed.slices.get(&key.service.to_string());
     upstream.set(endpoints::endpoints(service.as_deref(), &slices, &key.port));
@@ -420,7 +437,7 @@ fn service_of(slice: &EndpointSlice) -> Option<Key> {
     Some(Key::new(slice.metadata.namespace.clone()?, name.clone()))
 }
 
-async fn wait(context: &Context, delay: Option<Duration>) {
+pub(crate) async fn wait(context: &Context, delay: Option<Duration>) {
     match delay {
         Some(delay) => context.clock.sleep(delay).await,
         None => std::future::pending().await,

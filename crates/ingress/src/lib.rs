@@ -2,7 +2,8 @@
 //!
 //! **Contract**: what Ingresses mean is decided by [`routes`], [`annotations`] and [`endpoints`], which are pure;
 //! [`controller`] follows the API and publishes a new table, which requests read without a lock; [`proxy`] passes requests
-//! on, straight to endpoints. Nothing listens before there is an Ingress of one of our classes.
+//! on, straight to endpoints. Nothing listens before there is an Ingress of one of our classes. [`gateway`] is the Gateway API
+//! on the same way.
 //! **Not here**: addresses of Services (kube-proxy), names (DNS).
 //! **Upstream**: the Ingress API; annotations are ingress-nginx's.
 
@@ -11,6 +12,7 @@ mod body;
 mod clients;
 pub mod controller;
 pub mod endpoints;
+pub mod gateway;
 mod headers;
 mod listen;
 mod proxy;

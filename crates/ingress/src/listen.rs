@@ -5,7 +5,8 @@
 
 use crate::headers::Entrance;
 use crate::proxy::Shared;
-use component_base::{Context, Shutdown};
+use crate::tls::Resolver;
+use component_base::{Context, Shutdown, logging};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
@@ -58,6 +59,18 @@ pub(crate) async fn bind(addresses: &[IpAddr], ports: &[u16]) -> (Option<Door>, 
         }
     }
     (best, refused)
+}
+
+/// How TLS is spoken with these certificates.
+pub(crate) fn tls(resolver: &Arc<Resolver>) -> Result<Arc<ServerConfig>, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| logging::chain(&error))?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver.clone());
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(tls))
 }
 
 /// Lets requests in until it is dropped.

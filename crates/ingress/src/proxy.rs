@@ -7,6 +7,7 @@
 use crate::annotations::Protocol;
 use crate::body::{BoxError, Lender, Timed, within};
 use crate::clients::{Clients, scheme};
+use crate::gateway::{self, Ports};
 use crate::headers::{self, Entrance};
 use crate::routes::{Table, Target};
 use arc_swap::ArcSwap;
@@ -33,6 +34,8 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// What all connections share.
 pub(crate) struct Proxy {
     pub(crate) table: ArcSwap<Table>,
+    /// What listeners of Gateways do, by their ports; no Ingress is asked there.
+    pub(crate) gateways: ArcSwap<Ports>,
     /// Where TLS is spoken, for redirects.
     pub(crate) https_port: AtomicU16,
     clients: Clients,
@@ -43,6 +46,7 @@ impl Proxy {
     pub(crate) fn new(context: &Context) -> Result<Self, rustls::Error> {
         Ok(Self {
             table: ArcSwap::default(),
+            gateways: ArcSwap::default(),
             https_port: AtomicU16::new(443),
             clients: Clients::new()?,
             context: context.clone(),
@@ -51,6 +55,10 @@ impl Proxy {
 
     /// Answers one request.
     pub(crate) async fn answer(&self, entrance: Entrance, request: Request<Incoming>) -> Response<Body> {
+        if self.gateways.load().contains_key(&entrance.port) {
+            // Requests may take long: they must not hold on to what only a look needs.
+            return gateway::answer(self, &self.gateways.load_full(), entrance, request).await;
+        }
         let authority = authority(&request);
         let host = host(&authority);
         let found = {
@@ -73,7 +81,12 @@ impl Proxy {
         self.forward(&target, rewritten, &authority, entrance, request).await
     }
 
-    async fn forward(
+    /// A number below this one, any.
+    pub(crate) fn below(&self, bound: u64) -> u64 {
+        self.context.rng.below(bound)
+    }
+
+    pub(crate) async fn forward(
         &self,
         target: &Target,
         rewritten: Option<String>,
@@ -195,7 +208,7 @@ fn outgoing(
 }
 
 /// Host and port as the client asked for them.
-fn authority<B>(request: &Request<B>) -> String {
+pub(crate) fn authority<B>(request: &Request<B>) -> String {
     let of_header = || request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     request
         .uri()
@@ -204,7 +217,7 @@ fn authority<B>(request: &Request<B>) -> String {
 }
 
 /// The host alone, in small letters.
-fn host(authority: &str) -> String {
+pub(crate) fn host(authority: &str) -> String {
     let after_user = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
     let host = match after_user.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -242,7 +255,7 @@ fn with_query(path: &str, query: Option<&str>) -> Option<PathAndQuery> {
     }
 }
 
-fn redirected(status: StatusCode, to: &str) -> Response<Body> {
+pub(crate) fn redirected(status: StatusCode, to: &str) -> Response<Body> {
     let Ok(location) = HeaderValue::from_str(to) else {
         return said(StatusCode::BAD_REQUEST, "400 Bad Request");
     };
@@ -252,7 +265,7 @@ fn redirected(status: StatusCode, to: &str) -> Response<Body> {
 }
 
 /// An answer of our own.
-fn said(status: StatusCode, text: &str) -> Response<Body> {
+pub(crate) fn said(status: StatusCode, text: &str) -> Response<Body> {
     let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = status;

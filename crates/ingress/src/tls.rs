@@ -1,6 +1,6 @@
 //! Certificates by the name that a client asks for.
 //!
-//! **Contract**: exactly, else by a wildcard of one label, else the default one.
+//! **Contract**: exactly, else by the longest wildcard, else the default one.
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
@@ -54,15 +54,19 @@ impl Certificates {
         Self { by_host: HashMap::new(), default }
     }
 
-    /// For a host, perhaps with a wildcard; the first one stays.
+    /// For a host, perhaps with a wildcard, or for all others if it is empty; the first one stays.
     pub(crate) fn add(&mut self, host: &str, certificate: &Arc<CertifiedKey>) {
+        if host.is_empty() {
+            self.default = certificate.clone();
+            return;
+        }
         self.by_host.entry(host.to_ascii_lowercase()).or_insert_with(|| certificate.clone());
     }
 
     fn find(&self, name: Option<&str>) -> Arc<CertifiedKey> {
         let of = |name: &str| {
-            let wildcard = || self.by_host.get(&format!("*.{}", name.split_once('.')?.1));
-            self.by_host.get(name).or_else(wildcard)
+            let suffixes = name.match_indices('.').map(|(dot, _)| format!("*{}", &name[dot..]));
+            self.by_host.get(name).or_else(|| suffixes.filter_map(|suffix| self.by_host.get(&suffix)).next())
         };
         name.and_then(of).unwrap_or(&self.default).clone()
     }
@@ -102,7 +106,7 @@ mod tests {
         for (name, expected) in [
             (Some("a.example"), &exact),
             (Some("b.example"), &wild),
-            (Some("x.b.example"), &default),
+            (Some("x.b.example"), &wild),
             (Some("other"), &default),
             (None, &default),
         ] {

@@ -1,26 +1,51 @@
-//! Node ports and load balancers on 127.0.0.1, where the kernel does not redirect: a listener that passes connections on.
+//! Node ports and load balancers by sockets, where the kernel does not redirect: on 127.0.0.1, and everywhere if there are no
+//! rules at all.
 //!
 //! **Contract**: a listener a port for as long as a service has it; a port that another program has is reported, not fatal.
-//! Connections under way outlive changes. TCP only.
+//! Connections under way outlive changes. TCP and UDP.
 
 use crate::services::{Protocol, ServicePort};
+use crate::udp;
 use client::Key;
 use component_base::{Context, Shutdown};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// Pause after a failed accept (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where sockets stand in for rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// On the loopback, which rules do not reach.
+    Loopback,
+    /// At every address: there are no rules.
+    Everywhere,
+}
+
+impl Reach {
+    fn address(self) -> Ipv4Addr {
+        match self {
+            Self::Loopback => Ipv4Addr::LOCALHOST,
+            Self::Everywhere => Ipv4Addr::UNSPECIFIED,
+        }
+    }
+}
+
+/// A port over a protocol.
+type Number = (Protocol, u16);
+
 /// The listeners of all services.
 pub(crate) struct Localhost {
     context: Context,
-    services: HashMap<Key, BTreeMap<u16, Port>>,
+    reach: Reach,
+    services: HashMap<Key, BTreeMap<Number, Port>>,
 }
 
 struct Port {
@@ -50,8 +75,8 @@ impl Targets {
 }
 
 impl Localhost {
-    pub(crate) fn new(context: &Context) -> Self {
-        Self { context: context.clone(), services: HashMap::new() }
+    pub(crate) fn new(context: &Context, reach: Reach) -> Self {
+        Self { context: context.clone(), reach, services: HashMap::new() }
     }
 
     /// Listens as the service asks now; what could not be listened on.
@@ -62,10 +87,11 @@ impl Localhost {
         for (number, addresses) in wanted {
             let port = match known.remove(&number) {
                 Some(port) => port,
-                None => match TcpListener::bind((Ipv4Addr::LOCALHOST, number)).await {
-                    Ok(listener) => self.listen(listener),
+                None => match self.listen(number).await {
+                    Ok(port) => port,
                     Err(error) => {
-                        refused.push(format!("cannot listen on 127.0.0.1:{number}: {error}"));
+                        let at = SocketAddrV4::new(self.reach.address(), number.1);
+                        refused.push(format!("cannot listen on {at}: {error}"));
                         continue;
                     }
                 },
@@ -79,17 +105,22 @@ impl Localhost {
         refused
     }
 
-    fn listen(&self, listener: TcpListener) -> Port {
+    async fn listen(&self, (protocol, number): Number) -> io::Result<Port> {
+        let at = (self.reach.address(), number);
         let (targets, listening) = (Arc::<Targets>::default(), self.context.shutdown.child());
-        let (to, clock, ended) = (targets.clone(), self.context.clock.clone(), listening.clone());
+        let to = targets.clone();
+        if protocol == Protocol::Udp {
+            let socket = Arc::new(UdpSocket::bind(at).await?);
+            let within = Context { shutdown: listening.clone(), ..self.context.clone() };
+            listening.spawn(udp::pass_on(within, socket, move || to.in_turn()));
+            return Ok(Port { targets, listening });
+        }
+        let listener = TcpListener::bind(at).await?;
+        let clock = self.context.clock.clone();
         let connections = self.context.shutdown.clone();
         listening.spawn(async move {
             loop {
-                let accepted = tokio::select! {
-                    accepted = listener.accept() => accepted,
-                    () = ended.requested() => return,
-                };
-                match accepted {
+                match listener.accept().await {
                     Ok((stream, _)) => connections.spawn(pass_on(stream, to.clone())),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -98,19 +129,19 @@ impl Localhost {
                 }
             }
         });
-        Port { targets, listening }
+        Ok(Port { targets, listening })
     }
 }
 
-/// Which ports of 127.0.0.1 a service has, and where they lead.
-fn wanted(ports: &[ServicePort]) -> BTreeMap<u16, Vec<SocketAddrV4>> {
+/// Which ports a service has, and where they lead.
+fn wanted(ports: &[ServicePort]) -> BTreeMap<Number, Vec<SocketAddrV4>> {
     let mut wanted = BTreeMap::new();
-    for port in ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
+    for port in ports.iter().filter(|port| port.protocol != Protocol::Sctp) {
         if let Some(number) = port.node_port {
-            wanted.insert(number, port.outside.clone());
+            wanted.insert((port.protocol, number), port.outside.clone());
         }
         if !port.balancer_ips.is_empty() {
-            wanted.insert(port.port, port.outside.clone());
+            wanted.insert((port.protocol, port.port), port.outside.clone());
         }
     }
     wanted
@@ -141,6 +172,7 @@ mod tests {
             source_ranges: Vec::new(),
             affinity: None,
             inside: Vec::new(),
+            by_node: BTreeMap::new(),
             outside: vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080)],
             elsewhere: true,
         }
@@ -151,9 +183,13 @@ mod tests {
         let balancer = [Ipv4Addr::new(192, 0, 2, 1)];
         for (ports, expected) in [
             (vec![port(Protocol::Tcp, None, &[])], vec![]),
-            (vec![port(Protocol::Tcp, Some(30080), &[])], vec![30080]),
-            (vec![port(Protocol::Tcp, Some(30080), &balancer)], vec![80, 30080]),
-            (vec![port(Protocol::Udp, Some(30080), &balancer)], vec![]),
+            (vec![port(Protocol::Tcp, Some(30080), &[])], vec![(Protocol::Tcp, 30080)]),
+            (
+                vec![port(Protocol::Tcp, Some(30080), &balancer)],
+                vec![(Protocol::Tcp, 80), (Protocol::Tcp, 30080)],
+            ),
+            (vec![port(Protocol::Udp, Some(30080), &[])], vec![(Protocol::Udp, 30080)]),
+            (vec![port(Protocol::Sctp, Some(30080), &balancer)], vec![]),
         ] {
             assert_eq!(wanted(&ports).into_keys().collect::<Vec<_>>(), expected);
         }

@@ -5,8 +5,10 @@
 
 use crate::dataplane::{Dataplane, Frontend};
 use crate::health::HealthChecks;
-use crate::localhost::Localhost;
-use crate::rules::{base, objects, removal};
+use crate::localhost::{Localhost, Reach};
+use crate::metrics::Measured;
+use crate::places::{self, Followed, Machine, Moved};
+use crate::rules::{Element, base, objects, removal};
 use crate::services::{SERVICE_NAME, ServicePort, health, service_ports};
 use crate::table::Table;
 use client::events::Type;
@@ -33,14 +35,25 @@ pub struct Config {
     pub dataplane: Arc<dyn Dataplane>,
     /// Whether connections to endpoints get this machine's address as source.
     pub masquerade_all: bool,
+    /// Where sockets stand in for rules.
+    pub reach: Reach,
     /// The nodes on this machine.
-    pub nodes: BTreeSet<String>,
+    pub nodes: Vec<String>,
+    /// Who may list pods; asked once a service depends on where its clients are.
+    pub pods: kube::Client,
     /// What other components of the process keep of the same objects.
     pub interner: Interner,
 }
 
 struct Proxier {
+    context: Context,
     config: Config,
+    /// Informers of the proxy, and of who may list pods.
+    informers: [Informers; 2],
+    machine: Machine,
+    /// Where clients are, once that matters.
+    followed: Option<Followed>,
+    measured: Measured,
     services: Informer<Service>,
     slices: Index<EndpointSlice>,
     table: Table,
@@ -69,12 +82,18 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
     let recorder = Recorder::new(client, "kube-proxy", None, &context);
+    let pods = Informers::new(config.pods.clone(), &context).sharing(&config.interner);
     let mut proxier = Proxier {
+        context: context.clone(),
+        informers: [informers, pods],
+        machine: Machine::new(config.nodes.iter().cloned()),
+        followed: None,
+        measured: Measured::new(&context.metrics),
         slices: slices
             .index("service", |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect()),
         services: services.clone(),
         table: Table::default(),
-        localhost: Localhost::new(&context),
+        localhost: Localhost::new(&context, config.reach),
         health: HealthChecks::new(&context),
         udp: HashMap::new(),
         recorder,
@@ -87,7 +106,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
     let mut retry = None;
     loop {
-        let mut dirty = BTreeSet::new();
+        let (mut dirty, mut moved) = (BTreeSet::new(), Moved::default());
         // What has gathered, or else the next change or retry.
         let mut gather = |changed: Option<Changed>| match changed {
             Some(Changed::Service(delta)) => dirty.extend(delta.object().map(|service| Key::of(&**service))),
@@ -109,6 +128,10 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
                     Some(delta) => gather(Some(Changed::Slice(delta))),
                     None => return,
                 },
+                change = proxier.moved() => match change {
+                    Some(change) => moved = change,
+                    None => return,
+                },
                 () = wait(&context, retry) => {}
             }
         }
@@ -118,7 +141,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
         while let Some(delta) = slice_changes.try_recv() {
             gather(Some(Changed::Slice(delta)));
         }
-        retry = match proxier.sync(dirty).await {
+        retry = match proxier.sync(dirty, moved).await {
             Ok(()) => {
                 backoff.reset();
                 None
@@ -149,15 +172,24 @@ fn service_of(slice: &EndpointSlice) -> Option<Key> {
 }
 
 impl Proxier {
-    async fn sync(&mut self, dirty: BTreeSet<Key>) -> Result<(), crate::Error> {
+    async fn sync(&mut self, mut dirty: BTreeSet<Key>, moved: Moved) -> Result<(), crate::Error> {
+        let began = self.context.clock.instant();
+        let moved = self.follow_clients(&mut dirty, moved).await;
         let ports: Vec<(Key, Vec<ServicePort>)> =
             dirty.into_iter().map(|key| (key.clone(), self.ports(&key))).collect();
-        let wanted = ports.iter().map(|(key, ports)| (key.clone(), objects(ports))).collect();
-        let name = &self.config.table;
+        let mut wanted: Vec<_> = ports.iter().map(|(key, ports)| (key.clone(), objects(ports))).collect();
+        if let Some(followed) = self.followed.as_ref().filter(|_| self.machine.places().next().is_some()) {
+            let pods = moved.pods.iter();
+            wanted.extend(pods.map(|pod| (places::table_key(pod), followed.objects(pod, &self.machine))));
+        }
+        let (name, full) = (&self.config.table, !self.in_place);
         let change = self.table.update(name, wanted);
-        let transaction = match self.in_place {
-            true => change,
-            false => base(name, &self.config.services, self.config.masquerade_all) + &self.table.whole(name),
+        let transaction = match full {
+            false => change,
+            true => {
+                let pods = self.machine.sets();
+                base(name, &self.config.services, &pods, self.config.masquerade_all) + &self.table.whole(name)
+            }
         };
         for (key, _) in &ports {
             self.tell_conflicts(key);
@@ -165,13 +197,15 @@ impl Proxier {
         if !transaction.is_empty() {
             self.in_place = false;
             self.config.dataplane.apply(&transaction).await?;
+            let measured = if full { &self.measured.full } else { &self.measured.partial };
+            measured.observe(self.context.clock.instant().duration_since(began).as_secs_f64());
         }
         self.in_place = true;
         self.forget_flows(&ports).await;
         for (key, ports) in ports {
             let service = self.services.get_key(&key);
             let slices = self.slices.get(&key.to_string());
-            let told = service.and_then(|service| health(&service, &slices, &self.config.nodes));
+            let told = service.and_then(|service| health(&service, &slices, &self.machine));
             if let Some(refused) = self.health.update(&key, told).await {
                 self.warn(&key, "FailedToStartServiceHealthcheck", &refused);
             }
@@ -184,7 +218,37 @@ impl Proxier {
 
     fn ports(&self, key: &Key) -> Vec<ServicePort> {
         let Some(service) = self.services.get_key(key) else { return Vec::new() };
-        service_ports(&service, &self.slices.get(&key.to_string()), &self.config.nodes)
+        service_ports(&service, &self.slices.get(&key.to_string()), &self.machine)
+    }
+
+    /// The next change of where clients are.
+    async fn moved(&mut self) -> Option<Moved> {
+        match &mut self.followed {
+            Some(followed) => followed.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Learns where clients are, from the first service on that asks; with a node's zone all services may change.
+    async fn follow_clients(&mut self, dirty: &mut BTreeSet<Key>, mut moved: Moved) -> Moved {
+        let needed = |key: &Key| {
+            let slices = self.slices.get(&key.to_string());
+            self.services.get_key(key).is_some_and(|service| places::needed(&service, &slices, &self.machine))
+        };
+        if self.followed.is_none() && dirty.iter().any(needed) {
+            let [own, pods] = &self.informers;
+            self.followed = Some(Followed::start(pods, own).await);
+        }
+        let Some(followed) = &mut self.followed else { return moved };
+        followed.gather(&mut moved);
+        let mut other = false;
+        for node in &moved.nodes {
+            other |= self.machine.learn(node, followed.zone(node));
+        }
+        if other {
+            dirty.extend(self.services.list().iter().map(|service| Key::of(&**service)));
+        }
+        moved
     }
 
     /// Clients over UDP whose endpoint is gone are sent to another.
@@ -208,11 +272,17 @@ impl Proxier {
     }
 
     fn tell_conflicts(&self, key: &Key) {
-        for (_, address) in self.table.taken(key) {
+        // An endpoint's number is of no use to anybody.
+        let place = |(map, key): &Element| match map.ends_with("-endpoints") || map == "endpoints" {
+            true => key.rsplit_once(" . ").map_or(key.clone(), |(place, _)| place.to_owned()),
+            false => key.clone(),
+        };
+        let places: BTreeSet<String> = self.table.taken(key).into_iter().map(place).collect();
+        for place in places {
             self.warn(
                 key,
                 "AddressInUse",
-                &format!("{} is used by another service", address.replace(" . ", " ")),
+                &format!("{} is used by another service", place.replace(" . ", " ")),
             );
         }
     }

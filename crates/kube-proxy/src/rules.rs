@@ -1,14 +1,17 @@
 //! The kernel's rules for services, as nftables has them: what a service needs, and what turns one state into another.
 //!
 //! A packet's destination is looked up in a map (`service-ips`, `node-ports`), which costs the same for one service as for
-//! ten thousand, and leads to the chain of the service's port: one rule, which chooses an endpoint. A port with session
-//! affinity has a chain an endpoint besides, which remembers its clients in a set.
+//! ten thousand, and leads to a chain that all services with as many endpoints share: its rule takes one of them, by number,
+//! from another map (`endpoints`, `node-endpoints`). So most services are elements of maps and nothing else, which is what
+//! the kernel changes fastest. A port with session affinity has a chain an endpoint, which remembers its clients in a set.
 //!
 //! **Contract**: pure; one text is one transaction.
 //! **Upstream**: `pkg/proxy/nftables/proxier.go`.
 
+use crate::places;
 use crate::services::ServicePort;
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -16,8 +19,20 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// The longest name that we give; the kernel takes 255.
 const NAME_LENGTH: usize = 120;
 
+/// Ports with more endpoints have chains of their own.
+const SPREAD_MOST: usize = 100;
+
 /// A map or set and a key in it.
-pub type Element = (&'static str, String);
+pub type Element = (Cow<'static, str>, String);
+
+/// Where connections come in.
+#[derive(Clone, Copy)]
+enum Front {
+    /// At the port of the service.
+    Address(Ipv4Addr),
+    /// At this port of any address of the machine.
+    Node(u16),
+}
 
 /// What is in the table for one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,19 +45,33 @@ pub struct Objects {
     pub elements: BTreeMap<Element, String>,
 }
 
-/// The table without any service, whose addresses are in `services`; whatever a table of this name had is gone.
-pub fn base(table: &str, services: &str, masquerade_all: bool) -> String {
+/// The table without any service, whose addresses are in `services`, with these sets of pods; whatever a table of this name
+/// had is gone.
+pub fn base(table: &str, services: &str, pods: &[String], masquerade_all: bool) -> String {
+    let pods: String = pods.iter().map(|set| format!("  set {set} {{ type ipv4_addr; }}\n")).collect();
     // Without br_netfilter the answer of a pod on the same bridge would not pass us on its way back.
     let masquerade_all = if masquerade_all { "ct status dnat masquerade" } else { "" };
+    let spread = |name: &str, key: &str, map: &str| -> String {
+        let chain = |number| {
+            format!(
+                "  chain {name}-{number} {{ dnat ip to {key} . numgen random mod {number} map @{map}; }}\n"
+            )
+        };
+        (1..=SPREAD_MOST).map(chain).collect()
+    };
+    let at_address = spread("spread", "ip daddr . meta l4proto . th dport", "endpoints");
+    let at_node = spread("node-spread", "meta l4proto . th dport", "node-endpoints");
     format!(
         "{}table ip {table} {{
   map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
   map node-ports {{ type inet_proto . inet_service : verdict; }}
   map no-endpoint-services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
   map no-endpoint-node-ports {{ type inet_proto . inet_service : verdict; }}
+  map endpoints {{ typeof ip daddr . meta l4proto . th dport . numgen random mod 1 : ip daddr . th dport; }}
+  map node-endpoints {{ typeof meta l4proto . th dport . numgen random mod 1 : ip daddr . th dport; }}
   set cluster-ips {{ type ipv4_addr; }}
   set hairpins {{ type ipv4_addr . ipv4_addr; }}
-  chain refused {{ reject; }}
+{pods}{at_address}{at_node}  chain refused {{ reject; }}
   chain services {{
     ip daddr . meta l4proto . th dport vmap @service-ips
     fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node-ports
@@ -83,36 +112,88 @@ pub fn objects(ports: &[ServicePort]) -> Objects {
 
 impl Objects {
     fn port(&mut self, port: &ServicePort) {
-        self.elements.insert(("cluster-ips", port.cluster_ip.to_string()), String::new());
-        let inside = self.balanced("service", port, &port.inside);
-        self.address(port, port.cluster_ip, inside.as_deref().map(goto));
+        self.elements.insert(("cluster-ips".into(), port.cluster_ip.to_string()), String::new());
+        let mut inside = self.led("service", port, &port.inside, Front::Address(port.cluster_ip));
+        if let Some(verdict) = inside.as_mut().filter(|_| !port.by_node.is_empty()) {
+            *verdict = self.by_node(port, verdict);
+        }
+        self.address(port, port.cluster_ip, inside);
 
-        let outside =
-            if port.outside == port.inside { inside } else { self.balanced("external", port, &port.outside) };
-        let outside = outside.as_deref().map(goto);
+        let same = port.outside == port.inside && port.by_node.is_empty();
+        let purpose = if same { "service" } else { "external" };
         for address in &port.external_ips {
-            self.address(port, *address, outside.clone());
+            let verdict = self.led(purpose, port, &port.outside, Front::Address(*address));
+            self.address(port, *address, verdict);
         }
         if let Some(node_port) = port.node_port {
             let key = format!("{} . {node_port}", port.protocol.as_str());
-            let (map, verdict) = match outside.clone() {
+            let (map, verdict) = match self.led(purpose, port, &port.outside, Front::Node(node_port)) {
                 Some(verdict) => ("node-ports", verdict),
                 None => ("no-endpoint-node-ports", refusal(port)),
             };
-            self.elements.insert((map, key), verdict);
+            self.elements.insert((map.into(), key), verdict);
         }
-        let allowed = match outside {
-            Some(verdict) if !port.source_ranges.is_empty() && !port.balancer_ips.is_empty() => {
-                let firewall = name("firewall", port, None);
-                let ranges = port.source_ranges.join(", ");
-                let rules = vec![format!("ip saddr {{ {ranges} }} {verdict}"), "drop".to_owned()];
-                self.chains.insert(firewall.clone(), rules);
-                Some(goto(&firewall))
-            }
-            other => other,
-        };
         for address in &port.balancer_ips {
-            self.address(port, *address, allowed.clone());
+            let verdict = self.led(purpose, port, &port.outside, Front::Address(*address));
+            let allowed = match verdict {
+                Some(verdict) if !port.source_ranges.is_empty() => {
+                    let firewall = name("firewall", port, None);
+                    let ranges = port.source_ranges.join(", ");
+                    let rules = vec![format!("ip saddr {{ {ranges} }} {verdict}"), "drop".to_owned()];
+                    self.chains.insert(firewall.clone(), rules);
+                    Some(goto(&firewall))
+                }
+                other => other,
+            };
+            self.address(port, *address, allowed);
+        }
+    }
+
+    /// Pods of some nodes are led elsewhere before a verdict for all others; where there is nothing for them, nowhere.
+    fn by_node(&mut self, port: &ServicePort, otherwise: &str) -> String {
+        let mut rules = Vec::new();
+        for (node, endpoints) in &port.by_node {
+            let own = format!("service@{node}");
+            let verdict =
+                self.balanced(&own, port, endpoints).map_or("drop".to_owned(), |chain| goto(&chain));
+            rules.push(format!("ip saddr @{} {verdict}", places::set(node)));
+        }
+        rules.push(otherwise.to_owned());
+        let chain = name("places", port, None);
+        self.chains.insert(chain.clone(), rules);
+        goto(&chain)
+    }
+
+    /// What leads connections at a place to endpoints; nothing if there are none.
+    fn led(
+        &mut self,
+        purpose: &str,
+        port: &ServicePort,
+        endpoints: &[SocketAddrV4],
+        at: Front,
+    ) -> Option<String> {
+        if endpoints.is_empty() || port.affinity.is_some() || endpoints.len() > SPREAD_MOST {
+            return self.balanced(purpose, port, endpoints).as_deref().map(goto);
+        }
+        self.hairpins(endpoints);
+        let protocol = port.protocol.as_str();
+        let (map, chain, key) = match at {
+            Front::Address(address) => {
+                ("endpoints", "spread", format!("{address} . {protocol} . {}", port.port))
+            }
+            Front::Node(number) => ("node-endpoints", "node-spread", format!("{protocol} . {number}")),
+        };
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let target = format!("{} . {}", endpoint.ip(), endpoint.port());
+            self.elements.insert((map.into(), format!("{key} . {index}")), target);
+        }
+        Some(format!("goto {chain}-{}", endpoints.len()))
+    }
+
+    fn hairpins(&mut self, endpoints: &[SocketAddrV4]) {
+        for endpoint in endpoints {
+            let pair = format!("{0} . {0}", endpoint.ip());
+            self.elements.insert(("hairpins".into(), pair), String::new());
         }
     }
 
@@ -123,7 +204,7 @@ impl Objects {
             Some(verdict) => ("service-ips", verdict),
             None => ("no-endpoint-services", refusal(port)),
         };
-        self.elements.insert((map, key), verdict);
+        self.elements.insert((map.into(), key), verdict);
     }
 
     /// The chain that chooses one of the endpoints; none if there are none.
@@ -131,10 +212,7 @@ impl Objects {
         if endpoints.is_empty() {
             return None;
         }
-        for endpoint in endpoints {
-            let pair = format!("{0} . {0}", endpoint.ip());
-            self.elements.insert(("hairpins", pair), String::new());
-        }
+        self.hairpins(endpoints);
         let chain = name(purpose, port, None);
         let rules = match port.affinity {
             None => {
@@ -187,7 +265,11 @@ fn numbered(texts: impl Iterator<Item = String>) -> String {
 /// The name of something of a port, which people recognise.
 fn name(purpose: &str, port: &ServicePort, endpoint: Option<&SocketAddrV4>) -> String {
     let protocol = port.protocol.as_str();
+    let (purpose, node) = purpose.split_once('@').unwrap_or((purpose, ""));
     let mut full = format!("{}/{protocol}", port.name);
+    if !node.is_empty() {
+        let _ = write!(full, "/{node}");
+    }
     if let Some(endpoint) = endpoint {
         let _ = write!(full, "/{endpoint}");
     }
@@ -217,8 +299,9 @@ pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
         text.push('\n');
     };
     let gone_or_other = |(key, value): &(&Element, &String)| new.elements.get(*key) != Some(value);
-    for ((map, key), _) in old.elements.iter().filter(gone_or_other) {
-        line(format!("delete element ip {table} {map} {{ {key} }}"));
+    let gone = old.elements.iter().filter(gone_or_other).map(|((map, key), _)| (map, key.clone()));
+    for (map, keys) in by_map(gone) {
+        line(format!("delete element ip {table} {map} {{ {keys} }}"));
     }
     for (set, seconds) in new.sets.iter().filter(|(set, seconds)| old.sets.get(*set) != Some(seconds)) {
         if old.sets.contains_key(set) {
@@ -250,11 +333,13 @@ pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
     for (chain, rules) in &written {
         rules.iter().for_each(|rule| line(format!("add rule ip {table} {chain} {rule}")));
     }
-    for ((map, key), value) in
-        new.elements.iter().filter(|(key, value)| old.elements.get(*key) != Some(value))
-    {
-        let value = if value.is_empty() { String::new() } else { format!(" : {value}") };
-        line(format!("add element ip {table} {map} {{ {key}{value} }}"));
+    let come = new.elements.iter().filter(|(key, value)| old.elements.get(*key) != Some(value));
+    let come = come.map(|((map, key), value)| match value.as_str() {
+        "" => (map, key.clone()),
+        value => (map, format!("{key} : {value}")),
+    });
+    for (map, elements) in by_map(come) {
+        line(format!("add element ip {table} {map} {{ {elements} }}"));
     }
     let gone: Vec<_> = old.chains.keys().filter(|chain| !new.chains.contains_key(*chain)).collect();
     gone.iter().for_each(|chain| line(format!("flush chain ip {table} {chain}")));
@@ -263,6 +348,19 @@ pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
         line(format!("delete set ip {table} {set}"));
     }
     text
+}
+
+/// The elements of each map together, in their order: one command for many costs little more than for one.
+fn by_map<'a>(elements: impl Iterator<Item = (&'a Cow<'static, str>, String)>) -> BTreeMap<&'a str, String> {
+    let mut maps: BTreeMap<&str, String> = BTreeMap::new();
+    for (map, element) in elements {
+        let all = maps.entry(map).or_default();
+        if !all.is_empty() {
+            all.push_str(", ");
+        }
+        all.push_str(&element);
+    }
+    maps
 }
 
 /// The chains whose rules name a set.

@@ -19,6 +19,7 @@ fn port(inside: &[u8]) -> ServicePort {
         source_ranges: Vec::new(),
         affinity: None,
         inside: endpoints(inside),
+        by_node: BTreeMap::new(),
         outside: endpoints(inside),
         elsewhere: !inside.is_empty(),
     }
@@ -33,14 +34,12 @@ fn from_nothing(port: &ServicePort) -> String {
 }
 
 #[test]
-fn a_service_with_endpoints_is_one_rule() {
+fn a_service_with_endpoints_is_elements_and_nothing_else() {
     insta::assert_snapshot!(from_nothing(&port(&[1, 2])), @r"
-    add chain ip t service-8d8253c0-shop/web/http/tcp
-    add rule ip t service-8d8253c0-shop/web/http/tcp meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.1.0.1 . 8080, 1 : 10.1.0.2 . 8080 }
     add element ip t cluster-ips { 10.96.0.9 }
-    add element ip t hairpins { 10.1.0.1 . 10.1.0.1 }
-    add element ip t hairpins { 10.1.0.2 . 10.1.0.2 }
-    add element ip t service-ips { 10.96.0.9 . tcp . 80 : goto service-8d8253c0-shop/web/http/tcp }
+    add element ip t endpoints { 10.96.0.9 . tcp . 80 . 0 : 10.1.0.1 . 8080, 10.96.0.9 . tcp . 80 . 1 : 10.1.0.2 . 8080 }
+    add element ip t hairpins { 10.1.0.1 . 10.1.0.1, 10.1.0.2 . 10.1.0.2 }
+    add element ip t service-ips { 10.96.0.9 . tcp . 80 : goto spread-2 }
     ");
 }
 
@@ -68,20 +67,32 @@ fn other_addresses_lead_to_the_endpoints_for_outside() {
         ..port(&[1, 2])
     };
     insta::assert_snapshot!(from_nothing(&balancer), @r"
-    add chain ip t external-8d8253c0-shop/web/http/tcp
     add chain ip t firewall-8d8253c0-shop/web/http/tcp
-    add chain ip t service-8d8253c0-shop/web/http/tcp
-    add rule ip t external-8d8253c0-shop/web/http/tcp meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 10.1.0.1 . 8080 }
-    add rule ip t firewall-8d8253c0-shop/web/http/tcp ip saddr { 198.51.100.0/24 } goto external-8d8253c0-shop/web/http/tcp
+    add rule ip t firewall-8d8253c0-shop/web/http/tcp ip saddr { 198.51.100.0/24 } goto spread-1
     add rule ip t firewall-8d8253c0-shop/web/http/tcp drop
-    add rule ip t service-8d8253c0-shop/web/http/tcp meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.1.0.1 . 8080, 1 : 10.1.0.2 . 8080 }
     add element ip t cluster-ips { 10.96.0.9 }
-    add element ip t hairpins { 10.1.0.1 . 10.1.0.1 }
-    add element ip t hairpins { 10.1.0.2 . 10.1.0.2 }
-    add element ip t node-ports { tcp . 30080 : goto external-8d8253c0-shop/web/http/tcp }
-    add element ip t service-ips { 10.96.0.9 . tcp . 80 : goto service-8d8253c0-shop/web/http/tcp }
-    add element ip t service-ips { 192.0.2.7 . tcp . 80 : goto external-8d8253c0-shop/web/http/tcp }
-    add element ip t service-ips { 192.0.2.8 . tcp . 80 : goto firewall-8d8253c0-shop/web/http/tcp }
+    add element ip t endpoints { 10.96.0.9 . tcp . 80 . 0 : 10.1.0.1 . 8080, 10.96.0.9 . tcp . 80 . 1 : 10.1.0.2 . 8080, 192.0.2.7 . tcp . 80 . 0 : 10.1.0.1 . 8080, 192.0.2.8 . tcp . 80 . 0 : 10.1.0.1 . 8080 }
+    add element ip t hairpins { 10.1.0.1 . 10.1.0.1, 10.1.0.2 . 10.1.0.2 }
+    add element ip t node-endpoints { tcp . 30080 . 0 : 10.1.0.1 . 8080 }
+    add element ip t node-ports { tcp . 30080 : goto node-spread-1 }
+    add element ip t service-ips { 10.96.0.9 . tcp . 80 : goto spread-2, 192.0.2.7 . tcp . 80 : goto spread-1, 192.0.2.8 . tcp . 80 : goto firewall-8d8253c0-shop/web/http/tcp }
+    ");
+}
+
+#[test]
+fn pods_of_some_nodes_are_led_elsewhere() {
+    let by_node = [("m02".to_owned(), endpoints(&[2])), ("m03".to_owned(), Vec::new())].into();
+    insta::assert_snapshot!(from_nothing(&ServicePort { by_node, ..port(&[1, 2]) }), @r"
+    add chain ip t places-8d8253c0-shop/web/http/tcp
+    add chain ip t service-4af8fb16-shop/web/http/tcp/m02
+    add rule ip t places-8d8253c0-shop/web/http/tcp ip saddr @pods-207d517b-m02 goto service-4af8fb16-shop/web/http/tcp/m02
+    add rule ip t places-8d8253c0-shop/web/http/tcp ip saddr @pods-8d2b302a-m03 drop
+    add rule ip t places-8d8253c0-shop/web/http/tcp goto spread-2
+    add rule ip t service-4af8fb16-shop/web/http/tcp/m02 meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 10.1.0.2 . 8080 }
+    add element ip t cluster-ips { 10.96.0.9 }
+    add element ip t endpoints { 10.96.0.9 . tcp . 80 . 0 : 10.1.0.1 . 8080, 10.96.0.9 . tcp . 80 . 1 : 10.1.0.2 . 8080 }
+    add element ip t hairpins { 10.1.0.1 . 10.1.0.1, 10.1.0.2 . 10.1.0.2 }
+    add element ip t service-ips { 10.96.0.9 . tcp . 80 : goto places-8d8253c0-shop/web/http/tcp }
     ");
 }
 
@@ -105,20 +116,17 @@ fn clients_stay_with_their_endpoint() {
 fn a_change_costs_what_changed() {
     let (before, after) = (made(&port(&[1, 2])), made(&port(&[2, 3])));
     insta::assert_snapshot!(transition("t", &before, &after), @r"
+    delete element ip t endpoints { 10.96.0.9 . tcp . 80 . 0, 10.96.0.9 . tcp . 80 . 1 }
     delete element ip t hairpins { 10.1.0.1 . 10.1.0.1 }
-    add chain ip t service-8d8253c0-shop/web/http/tcp
-    flush chain ip t service-8d8253c0-shop/web/http/tcp
-    add rule ip t service-8d8253c0-shop/web/http/tcp meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.1.0.2 . 8080, 1 : 10.1.0.3 . 8080 }
+    add element ip t endpoints { 10.96.0.9 . tcp . 80 . 0 : 10.1.0.2 . 8080, 10.96.0.9 . tcp . 80 . 1 : 10.1.0.3 . 8080 }
     add element ip t hairpins { 10.1.0.3 . 10.1.0.3 }
     ");
     assert_eq!(transition("t", &after, &after), "");
     insta::assert_snapshot!(transition("t", &after, &Objects::default()), @r"
     delete element ip t cluster-ips { 10.96.0.9 }
-    delete element ip t hairpins { 10.1.0.2 . 10.1.0.2 }
-    delete element ip t hairpins { 10.1.0.3 . 10.1.0.3 }
+    delete element ip t endpoints { 10.96.0.9 . tcp . 80 . 0, 10.96.0.9 . tcp . 80 . 1 }
+    delete element ip t hairpins { 10.1.0.2 . 10.1.0.2, 10.1.0.3 . 10.1.0.3 }
     delete element ip t service-ips { 10.96.0.9 . tcp . 80 }
-    flush chain ip t service-8d8253c0-shop/web/http/tcp
-    delete chain ip t service-8d8253c0-shop/web/http/tcp
     ");
     let sticky = |seconds| made(&ServicePort { affinity: Some(seconds), ..port(&[1]) });
     insta::assert_snapshot!(transition("t", &sticky(60), &sticky(90)), @r"

@@ -1,13 +1,15 @@
 //! What a service and its endpoints mean: for each port, where connections to which addresses go.
 //!
 //! **Contract**: pure. Endpoints that are ready; if none is, those that end but still serve. A policy of `Local` leaves only
-//! endpoints on this machine. IPv4.
+//! endpoints on the client's node, for clients that are no pods those on this machine; hints leave those that are meant for
+//! the client's node or zone, if every endpoint has one and some endpoint is. IPv4.
 //! **Upstream**: `pkg/proxy/serviceport.go`, `pkg/proxy/topology.go`.
 
 use crate::health::Health;
+use crate::places::{Machine, Place};
 use k8s_openapi::api::core::v1::{Service, ServicePort as ApiPort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
@@ -73,6 +75,8 @@ pub struct ServicePort {
     pub affinity: Option<u32>,
     /// Where connections to the cluster address go.
     pub inside: Vec<SocketAddrV4>,
+    /// Where those of the pods of some nodes go instead.
+    pub by_node: BTreeMap<String, Vec<SocketAddrV4>>,
     /// Where connections to all the others go.
     pub outside: Vec<SocketAddrV4>,
     /// Whether there are endpoints elsewhere: then connections for which there is none here are dropped, not refused.
@@ -83,7 +87,7 @@ pub struct ServicePort {
 pub fn service_ports(
     service: &Service,
     slices: &[Arc<EndpointSlice>],
-    nodes: &BTreeSet<String>,
+    machine: &Machine,
 ) -> Vec<ServicePort> {
     let Some(spec) = &service.spec else { return Vec::new() };
     let labels = service.metadata.labels.as_ref();
@@ -93,11 +97,11 @@ pub fn service_ports(
         return Vec::new();
     };
     let ports = spec.ports.iter().flatten();
-    ports.filter_map(|port| service_port(service, spec, port, cluster_ip, slices, nodes)).collect()
+    ports.filter_map(|port| service_port(service, spec, port, cluster_ip, slices, machine)).collect()
 }
 
 /// What load balancers are told of a service, if they ask: only where endpoints elsewhere do not count.
-pub fn health(service: &Service, slices: &[Arc<EndpointSlice>], nodes: &BTreeSet<String>) -> Option<Health> {
+pub fn health(service: &Service, slices: &[Arc<EndpointSlice>], machine: &Machine) -> Option<Health> {
     let spec = service.spec.as_ref()?;
     let local = spec.external_traffic_policy.as_deref() == Some("Local");
     if !local || spec.type_.as_deref() != Some("LoadBalancer") {
@@ -106,8 +110,7 @@ pub fn health(service: &Service, slices: &[Arc<EndpointSlice>], nodes: &BTreeSet
     let port =
         spec.health_check_node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)?;
     let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
-    let here =
-        endpoints.filter(|endpoint| endpoint.node_name.as_ref().is_some_and(|node| nodes.contains(node)));
+    let here = endpoints.filter(|endpoint| endpoint.node_name.as_ref().is_some_and(|node| machine.has(node)));
     let ready = here.filter(|endpoint| Endpoints::conditions(endpoint).0);
     let addresses: BTreeSet<&String> = ready.filter_map(|endpoint| endpoint.addresses.first()).collect();
     Some(Health { port, endpoints: addresses.len() })
@@ -119,16 +122,19 @@ fn service_port(
     port: &ApiPort,
     cluster_ip: Ipv4Addr,
     slices: &[Arc<EndpointSlice>],
-    nodes: &BTreeSet<String>,
+    machine: &Machine,
 ) -> Option<ServicePort> {
     let protocol = Protocol::parse(port.protocol.as_deref())?;
     let all = Endpoints::of(slices, port.name.as_deref().unwrap_or_default(), protocol);
-    let choose = |policy: Option<&str>| match policy {
-        Some("Local") => {
-            all.usable(|endpoint| endpoint.node.as_ref().is_some_and(|node| nodes.contains(node)))
-        }
-        _ => all.usable(|_| true),
+    let here = |endpoint: &Found| endpoint.node.as_ref().is_some_and(|node| machine.has(node));
+    let choose = |policy: Option<&str>, place: Place<'_>| match (policy, place.node) {
+        (Some("Local"), Some(node)) => all.usable(|endpoint| endpoint.node.as_deref() == Some(node)),
+        (Some("Local"), None) => all.usable(here),
+        _ => all.near(place),
     };
+    let internal = spec.internal_traffic_policy.as_deref();
+    let inside = choose(internal, machine.itself());
+    let by_node = machine.places().map(|(node, place)| (node.to_owned(), choose(internal, place)));
     let meta = &service.metadata;
     let of = |text: &Option<String>| text.clone().unwrap_or_default();
     let addresses =
@@ -151,8 +157,10 @@ fn service_port(
         balancer_ips: addresses(&mut balancers.filter_map(|ingress| ingress.ip.as_ref())),
         source_ranges: spec.load_balancer_source_ranges.clone().unwrap_or_default(),
         affinity: affinity.and_then(|seconds| u32::try_from(seconds).ok()),
-        inside: choose(spec.internal_traffic_policy.as_deref()),
-        outside: choose(spec.external_traffic_policy.as_deref()),
+        by_node: by_node.filter(|(_, endpoints)| *endpoints != inside).collect(),
+        inside,
+        // Who asks from outside asks the machine.
+        outside: choose(spec.external_traffic_policy.as_deref(), machine.itself()),
         elsewhere: !all.usable(|_| true).is_empty(),
     })
 }
@@ -162,6 +170,9 @@ struct Found {
     node: Option<String>,
     ready: bool,
     ends: bool,
+    /// For whom it is meant; none is for everybody.
+    for_nodes: Vec<String>,
+    for_zones: Vec<String>,
 }
 
 struct Endpoints(Vec<Found>);
@@ -189,11 +200,16 @@ impl Endpoints {
 
     fn one(endpoint: &Endpoint, port: u16) -> Option<Found> {
         let (ready, ends) = Self::conditions(endpoint);
+        let hints = endpoint.hints.as_ref();
+        let nodes = hints.and_then(|hints| hints.for_nodes.as_ref()).into_iter().flatten();
+        let zones = hints.and_then(|hints| hints.for_zones.as_ref()).into_iter().flatten();
         Some(Found {
             address: SocketAddrV4::new(endpoint.addresses.first()?.parse().ok()?, port),
             node: endpoint.node_name.clone(),
             ready,
             ends,
+            for_nodes: nodes.map(|node| node.name.clone()).collect(),
+            for_zones: zones.map(|zone| zone.name.clone()).collect(),
         })
     }
 
@@ -204,6 +220,20 @@ impl Endpoints {
         let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
         let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
         (ready, serving && terminating)
+    }
+
+    /// Those for a client there. **Upstream**: `topologyModeFromHints`.
+    fn near(&self, place: Place<'_>) -> Vec<SocketAddrV4> {
+        let hinted = |of: fn(&Found) -> &Vec<String>, name: Option<&str>| {
+            let name = name?;
+            let meant = move |endpoint: &Found| of(endpoint).iter().any(|hint| hint == name);
+            let mut ready = self.0.iter().filter(|endpoint| endpoint.ready);
+            let all = ready.clone().all(|endpoint| !of(endpoint).is_empty());
+            (all && ready.any(meant)).then(|| self.usable(|endpoint| endpoint.ready && meant(endpoint)))
+        };
+        hinted(|endpoint| &endpoint.for_nodes, place.node)
+            .or_else(|| hinted(|endpoint| &endpoint.for_zones, place.zone))
+            .unwrap_or_else(|| self.usable(|_| true))
     }
 
     fn usable(&self, wanted: impl Fn(&Found) -> bool) -> Vec<SocketAddrV4> {

@@ -35,7 +35,7 @@ fn ends(addresses: &[SocketAddrV4]) -> Vec<u8> {
 fn chooses_endpoints() {
     let (ready, not) = (json!({"ready": true}), json!({"ready": false}));
     let ending = json!({"ready": false, "serving": true, "terminating": true});
-    let nodes = ["here".to_owned()].into();
+    let nodes = Machine::new(["here".to_owned()]);
     let local = json!({"internalTrafficPolicy": "Local"});
     for (what, spec, endpoints, inside, outside) in [
         (
@@ -87,7 +87,7 @@ fn reads_addresses_and_ports() {
     }));
     let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.8", "ipMode": "VIP"}, {"ip": "192.0.2.9", "ipMode": "Proxy"}, {"hostname": "h"}]}});
     whole.status = Some(serde_json::from_value(status).unwrap());
-    let ports = service_ports(&whole, &[], &BTreeSet::new());
+    let ports = service_ports(&whole, &[], &Machine::default());
     assert_eq!(ports.len(), 2);
     assert_eq!(ports[0].name, "shop/web:http");
     assert_eq!((ports[0].node_port, ports[0].affinity), (Some(30080), Some(10_800)));
@@ -100,7 +100,7 @@ fn reads_addresses_and_ports() {
 
 #[test]
 fn leaves_alone_what_has_no_address() {
-    let nodes = BTreeSet::new();
+    let nodes = Machine::default();
     for spec in [
         json!({"clusterIP": "None"}),
         json!({"clusterIP": ""}),
@@ -112,4 +112,68 @@ fn leaves_alone_what_has_no_address() {
     let mut other = service(json!({}));
     other.metadata.labels = Some([(OTHER_PROXY.to_owned(), "mesh".to_owned())].into());
     assert!(service_ports(&other, &[], &nodes).is_empty());
+}
+
+/// A slice of endpoints by their last number, node, and hints.
+fn hinted(endpoints: &[(u8, &str, Value)]) -> Arc<EndpointSlice> {
+    let mut made = serde_json::to_value(&*slice(
+        &endpoints.iter().map(|(number, node, _)| (*number, *node, json!({}))).collect::<Vec<_>>(),
+    ))
+    .unwrap();
+    for (at, (.., hints)) in endpoints.iter().enumerate() {
+        made["endpoints"][at]["hints"] = hints.clone();
+    }
+    Arc::new(serde_json::from_value(made).unwrap())
+}
+
+#[test]
+fn what_a_client_gets_depends_on_where_it_is() {
+    let zone = |name: &str| json!({"forZones": [{"name": name}]});
+    let both = |node: &str, zone: &str| json!({"forNodes": [{"name": node}], "forZones": [{"name": zone}]});
+    let local = json!({"internalTrafficPolicy": "Local"});
+    let mut machine = Machine::new(["one".to_owned(), "two".to_owned(), "bare".to_owned()]);
+    machine.learn("one", Some("x".to_owned()));
+    machine.learn("two", Some("y".to_owned()));
+    for (what, spec, endpoints, [itself, one, two, bare]) in [
+        (
+            "local",
+            local,
+            vec![(1, "one", json!(null)), (2, "two", json!(null)), (3, "afar", json!(null))],
+            [vec![1, 2], vec![1], vec![2], vec![]],
+        ),
+        (
+            "zones",
+            json!({}),
+            vec![(1, "one", zone("x")), (2, "two", zone("y")), (3, "afar", zone("x"))],
+            [vec![1, 2, 3], vec![1, 3], vec![2], vec![1, 2, 3]],
+        ),
+        (
+            "nodes before zones",
+            json!({}),
+            vec![(1, "one", both("one", "x")), (3, "afar", both("afar", "y"))],
+            [vec![1, 3], vec![1], vec![3], vec![1, 3]],
+        ),
+        (
+            "one without a hint",
+            json!({}),
+            vec![(1, "one", zone("x")), (2, "two", json!(null))],
+            [vec![1, 2], vec![1, 2], vec![1, 2], vec![1, 2]],
+        ),
+    ] {
+        let ports = service_ports(&service(spec), &[hinted(&endpoints)], &machine);
+        let port = &ports[0];
+        let of = |node: &str| ends(port.by_node.get(node).unwrap_or(&port.inside));
+        assert_eq!(
+            [ends(&port.inside), of("one"), of("two"), of("bare")],
+            [itself, one, two, bare],
+            "{what}"
+        );
+    }
+    // A machine that is one node is that node.
+    let mut machine = Machine::new(["one".to_owned()]);
+    machine.learn("one", Some("x".to_owned()));
+    let slices = [hinted(&[(1, "one", zone("x")), (2, "afar", zone("y"))])];
+    let ports = service_ports(&service(json!({})), &slices, &machine);
+    assert_eq!((ends(&ports[0].inside), ends(&ports[0].outside)), (vec![1], vec![1]));
+    assert!(ports[0].by_node.is_empty());
 }

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn wants(element: &str, value: &str) -> Objects {
-        let elements = [(("service-ips", element.to_owned()), value.to_owned())].into();
+        let elements = [(("service-ips".into(), element.to_owned()), value.to_owned())].into();
         Objects { elements, ..Objects::default() }
     }
 

@@ -35,7 +35,7 @@ pub use builder::{Builder, Ingress, OnStep, WrapClient};
 use client::Informers;
 use component_base::logging::chain;
 use component_base::{Context, Health};
-pub(crate) use network::remove as remove_service_rules;
+pub(crate) use network::{help as network_helper, remove as remove_service_rules};
 use runtime::{ImageService, RuntimeService};
 use runtime_docker::DockerRuntime;
 pub use service_range::Range as ServiceRange;
@@ -223,10 +223,19 @@ impl Cluster {
     }
 
     /// Makes services answer.
-    fn start_proxy(&mut self, config: kube_proxy::Config) {
+    fn start_proxy(&mut self, proxy: network::Proxy) {
+        /// Who lists pods for it: `system:kube-proxy` may not, as each of upstream's knows its only node.
+        const ACCOUNT: &str = "kube-proxy";
         let context = self.context.child();
         let client = self.client_of("system:kube-proxy");
-        let config = kube_proxy::Config { interner: self.interner.clone(), ..config };
+        let pods = self.client_as(&add_on::user(ACCOUNT), add_on::GROUPS);
+        let config = proxy.config(pods, self.interner.clone());
+        let (admin, within) = (self.client(), context.clone());
+        context.shutdown.spawn(async move {
+            let rules =
+                serde_json::json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]);
+            add_on::make(&within, &admin, &add_on::rights(ACCOUNT, "minik:kube-proxy", rules)).await;
+        });
         context.shutdown.spawn_graceful(kube_proxy::run(context.clone(), client, config));
         self.components.push(context);
     }
@@ -238,6 +247,16 @@ impl Cluster {
         let task =
             dns::run(context.clone(), self.client(), client, self.interner.clone(), listening, service);
         context.shutdown.spawn(task);
+        self.components.push(context);
+    }
+
+    /// Makes the kinds of the Gateway API.
+    fn install_gateway_api(&mut self) {
+        let context = self.context.child();
+        let (admin, within) = (self.client(), context.clone());
+        context.shutdown.spawn(async move {
+            add_on::make(&within, &admin, &ingress::gateway::definitions()).await;
+        });
         self.components.push(context);
     }
 

@@ -66,6 +66,8 @@ pub struct Settings {
     pub service_cluster_ip_range: Option<String>,
     /// Whether the built-in ingress controller runs (`minik addons enable ingress`); it listens from the first Ingress on.
     pub ingress: bool,
+    /// Whether the kinds of the Gateway API are installed at each start.
+    pub gateway_api: bool,
     /// Flags of components, `apiserver.audit-policy-file=/path` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
@@ -82,6 +84,7 @@ impl Default for Settings {
             api_port: 0,
             service_cluster_ip_range: None,
             ingress: true,
+            gateway_api: false,
             extra_config: Vec::new(),
         }
     }

@@ -115,6 +115,8 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .service_range(Some(settings.service_range()?))
         // Pods on paper answer nobody.
         .ingress((settings.ingress && settings.runtime == RuntimeKind::Docker).then(Ingress::default))
+        .gateway_api(settings.gateway_api)
+        .network_helper(std::env::current_exe().ok())
         .on_step(Arc::new(done.clone()))
         .start()
         .await

@@ -4,6 +4,7 @@
 
 mod backend;
 mod client;
+mod gateway;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -42,7 +42,8 @@ pub(super) fn run_pair(name: &str, pause_image: &str, image: &str) -> Result<Dur
     Ok(took)
 }
 
-fn docker(arguments: &[&str]) -> Result<String> {
+/// What a command of its says.
+pub(super) fn docker(arguments: &[&str]) -> Result<String> {
     let output = Command::new("docker").args(arguments).output().context("run docker")?;
     if !output.status.success() {
         bail!("docker {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());

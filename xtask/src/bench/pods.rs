@@ -32,7 +32,12 @@ pub(super) async fn create_running_as(
             }],
         },
     }))?;
-    let created = pods.create(&PostParams::default(), &pod).await.context("create a pod")?;
+    until_running(pods, &pod).await
+}
+
+/// Creates a pod and returns it as soon as a watch shows it Running.
+pub(super) async fn until_running(pods: &Api<Pod>, pod: &Pod) -> Result<Pod> {
+    let created = pods.create(&PostParams::default(), pod).await.context("create a pod")?;
     let running = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
     wait(pods, &created, |event| match event {
         WatchEvent::Modified(pod) if running(&pod) => Some(pod),

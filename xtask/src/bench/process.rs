@@ -45,14 +45,21 @@ pub(super) fn resident_mib(pid: u32) -> Result<f64> {
 pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    Ok(ticks(&stat)? / TICKS)
+    Ok(ticks(&stat, 0)? / TICKS)
 }
 
-/// User and system time from `/proc/PID/stat`, in ticks.
-fn ticks(stat: &str) -> Result<f64> {
+/// The same with that of the children that have ended.
+pub(super) fn family_seconds(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    Ok((ticks(&stat, 2)? + ticks(&stat, 0)?) / TICKS)
+}
+
+/// User and system time from `/proc/PID/stat`, in ticks, after so many other times.
+fn ticks(stat: &str, skipped: usize) -> Result<f64> {
     // The command's name may contain anything, but the last closing parenthesis ends it.
     let (_, rest) = stat.rsplit_once(')').context("a stat file")?;
-    let mut fields = rest.split_whitespace().skip(11);
+    let mut fields = rest.split_whitespace().skip(11 + skipped);
     let mut next = || -> Result<f64> { Ok(fields.next().context("a stat file with times")?.parse()?) };
     Ok(next()? + next()?)
 }
@@ -73,11 +80,12 @@ mod tests {
     #[test]
     fn reads_what_the_kernel_writes() {
         let stat = "42 (a (b) c) S 1 42 42 0 -1 4194560 2605 0 5 0 17 3 9 9 20 0 4 0 381 1 2 3";
-        assert!((ticks(stat).unwrap() - 20.0).abs() < 1e-9);
+        assert!((ticks(stat, 0).unwrap() - 20.0).abs() < 1e-9);
+        assert!((ticks(stat, 2).unwrap() - 18.0).abs() < 1e-9);
         let rollup =
             "5581-7ffc ---p 00000000 00:00 0 [rollup]\nRss:               20480 kB\nPss:  10240 kB\n";
         assert!((mib(rollup, "Rss:").unwrap() - 20.0).abs() < 1e-9);
         assert!((mib(rollup, "Pss:").unwrap() - 10.0).abs() < 1e-9);
-        assert!(mib(rollup, "Swap:").is_err() && ticks("1 (x) S").is_err());
+        assert!(mib(rollup, "Swap:").is_err() && ticks("1 (x) S", 0).is_err());
     }
 }

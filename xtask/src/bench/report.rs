@@ -28,6 +28,11 @@ impl Row {
         Self { aim: Some(Aim::AtMost(aim)), ..Self::known(figure, sample) }
     }
 
+    /// A figure whose median should be at least this.
+    pub(super) fn reaching(figure: &str, aim: f64, sample: &Sample) -> Self {
+        Self { aim: Some(Aim::AtLeast(aim)), ..Self::known(figure, sample) }
+    }
+
     /// A rate that should be a multiple of genuine Kubernetes'.
     pub(super) fn at_least(figure: &str, genuine: f64, times: f64, sample: &Sample) -> Self {
         let aim = Some(Aim::AtLeast(genuine * times));

@@ -7,6 +7,12 @@ use std::time::Duration;
 pub(super) struct Sample(Vec<f64>);
 
 impl Sample {
+    /// Of all these values.
+    pub(super) fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self(values)
+    }
+
     pub(super) fn push(&mut self, value: f64) {
         self.0.push(value);
         self.0.sort_by(f64::total_cmp);

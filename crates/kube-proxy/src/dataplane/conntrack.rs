@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 const BUFFER: usize = 64 * 1024;
 
 /// Where a port of a service is reached over UDP, and where that may lead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Frontend {
     /// None: any address of the machine.
     pub address: Option<Ipv4Addr>,

@@ -2,9 +2,11 @@
 
 mod conntrack;
 mod nftables;
+mod remote;
 
 pub use conntrack::Frontend;
 pub use nftables::Nftables;
+pub use remote::{Remote, serve};
 
 use async_trait::async_trait;
 
@@ -23,6 +25,9 @@ pub enum Error {
     /// The kernel or the program refused; nothing of the transaction is in place.
     #[error("nft refused: {0}")]
     Refused(String),
+    /// The process that has the right to does not answer.
+    #[error("no answer from the process that may change rules")]
+    Remote(#[source] std::io::Error),
     /// The kernel's memory of flows could not be changed.
     #[error("cannot forget flows")]
     Flows(#[source] std::io::Error),
@@ -42,4 +47,34 @@ pub trait Dataplane: Send + Sync + 'static {
     /// # Errors
     /// If that is not possible: then some go on to where nobody is, until they pause.
     async fn forget(&self, places: Vec<Frontend>) -> Result<(), Error>;
+}
+
+/// No rules at all: ports are passed on by this process, cluster addresses lead nowhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Userspace;
+
+#[async_trait]
+impl Dataplane for Userspace {
+    async fn apply(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn forget(&self, _: Vec<Frontend>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Whether answers can be told from questions among packets that do not leave a bridge.
+pub async fn tracks_bridges(dataplane: &dyn Dataplane) -> bool {
+    const PROBE: &str = "table bridge minik-probe { chain c { ct state established accept; }; }\n";
+    let probe = PROBE.to_owned() + "delete table bridge minik-probe\n";
+    dataplane.apply(&probe).await.is_ok()
+}
+
+/// Removes a table, if there is one.
+///
+/// # Errors
+/// If it is still there.
+pub async fn remove(dataplane: &dyn Dataplane, family: &str, table: &str) -> Result<(), Error> {
+    dataplane.apply(&crate::rules::removal(family, table)).await
 }

@@ -70,6 +70,8 @@ pub struct Builder {
     controllers: Option<WrapClient>,
     ingress: Option<Ingress>,
     control_planes: usize,
+    gateway_api: bool,
+    network_helper: Option<PathBuf>,
 }
 
 enum Store {
@@ -98,6 +100,8 @@ impl Builder {
             controllers: None,
             ingress: None,
             control_planes: 1,
+            gateway_api: false,
+            network_helper: None,
         }
     }
 
@@ -236,6 +240,22 @@ impl Builder {
         self
     }
 
+    /// Whether the kinds of the Gateway API are installed; if the ingress controller runs it follows them, whoever has
+    /// installed them.
+    #[must_use]
+    pub fn gateway_api(mut self, installed: bool) -> Self {
+        self.gateway_api = installed;
+        self
+    }
+
+    /// The program `minik`, which the engine may run as the helper that changes the machine's rules where this process may
+    /// not; none by default.
+    #[must_use]
+    pub fn network_helper(mut self, program: Option<PathBuf>) -> Self {
+        self.network_helper = program;
+        self
+    }
+
     /// Starts it and returns when its API answers; nodes register on their own ([`Cluster::nodes_ready`]).
     ///
     /// # Errors
@@ -246,8 +266,10 @@ impl Builder {
         let docker = connect_docker(&self.name, &self.runtime, self.nodes).await?;
         let port = self.listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
         let names: Vec<String> = (0..self.nodes).map(|index| node_name(&self.name, index)).collect();
+        let helper = self.network_helper.as_deref();
         let network =
-            network::prepare(&self.name, names, self.service_range, docker.first(), port, &step).await?;
+            network::prepare(&self.name, names, self.service_range, docker.first(), port, helper, &step)
+                .await?;
         let Network { range, claim, for_pods, proxy, forwarding, policies, dns } = network;
         let listeners = self.listener.into_iter().chain(for_pods).collect();
         let prepare = async {
@@ -317,6 +339,9 @@ impl Builder {
         }
         if let Some(dns) = dns {
             cluster.start_dns(dns, range.dns());
+        }
+        if self.gateway_api {
+            cluster.install_gateway_api();
         }
         if let Some(ingress) = self.ingress {
             cluster.start_ingress(ingress)?;

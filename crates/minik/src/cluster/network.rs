@@ -1,8 +1,9 @@
 //! The network on this machine: the addresses of services, the rules that make them answer, and where pods find the API
 //! server and DNS.
 //!
-//! **Contract**: where rules cannot be changed the cluster runs without, and says so. The table is gone after a stop; what
-//! a crash leaves goes with the next start or with `minik delete`.
+//! **Contract**: rules are changed by this process, or, where it may not, by a helper that the engine runs; where neither can
+//! be, ports are passed on by this process and cluster addresses lead nowhere, which is said. The table is gone after a stop;
+//! what a crash leaves goes with the next start or with `minik delete`.
 
 use super::forwarding::Forwarding;
 use super::service_range::{Claim, Range};
@@ -10,10 +11,12 @@ use super::{OnStep, dns};
 use crate::problem::Problem;
 use anyhow::{Context as _, Result};
 use component_base::logging::chain;
-use kube_proxy::{Nftables, policy};
+use kube_proxy::{Dataplane, Nftables, Reach, Remote, Userspace, dataplane, policy};
 use runtime_docker::DockerRuntime;
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -26,7 +29,7 @@ pub(super) struct Network {
     /// Where pods reach the API server.
     pub(super) for_pods: Option<TcpListener>,
     /// What makes services answer.
-    pub(super) proxy: Option<kube_proxy::Config>,
+    pub(super) proxy: Option<Proxy>,
     /// Other machines reach services, where Docker would not let them.
     pub(super) forwarding: Option<Forwarding>,
     /// What enforces network policies.
@@ -35,6 +38,26 @@ pub(super) struct Network {
     pub(super) dns: Option<dns::Listening>,
 }
 
+/// What makes services answer: the proxy's configuration but for its clients.
+pub(super) struct Proxy {
+    table: String,
+    services: String,
+    dataplane: Arc<dyn Dataplane>,
+    reach: Reach,
+    nodes: Vec<String>,
+}
+
+impl Proxy {
+    pub(super) fn config(self, pods: kube::Client, interner: client::Interner) -> kube_proxy::Config {
+        let Self { table, services, dataplane, reach, nodes } = self;
+        let masquerade_all = !Nftables::sees_bridges();
+        kube_proxy::Config { table, services, dataplane, masquerade_all, reach, nodes, pods, interner }
+    }
+}
+
+/// The arguments of this program with which it is the helper.
+const HELPER: [&str; 1] = ["network-helper"];
+
 /// Finds out what there can be. Without an engine there is nothing but addresses.
 pub(super) async fn prepare(
     cluster: &str,
@@ -42,6 +65,7 @@ pub(super) async fn prepare(
     asked: Option<Range>,
     docker: Option<&Arc<DockerRuntime>>,
     port: Option<u16>,
+    helper: Option<&Path>,
     step: &OnStep,
 ) -> Result<Network> {
     let Some(docker) = docker else {
@@ -62,15 +86,33 @@ pub(super) async fn prepare(
         (Some(gateway), Some(port)) => listener_for_pods(gateway, port).await,
         _ => None,
     };
-    let proxy = proxy(cluster, nodes, range, step).await;
-    let (forwarding, policies) = match proxy {
-        Some(_) => (Forwarding::admit(&table(cluster)), Some(policies(cluster).await)),
-        None => (None, None),
+    let nftables = Nftables::new(&search_path());
+    let rules = rules(&nftables, docker, helper.filter(|_| gateway.is_some())).await;
+    let (forwarding, policies) = match &rules {
+        Ok(rules) => (Forwarding::admit(&table(cluster)), Some(policies(cluster, rules.clone()).await)),
+        Err(why) => {
+            tracing::warn!("cluster addresses lead nowhere, and network policies are not enforced: {why}");
+            step(
+                "Services (node ports and load balancers only; cluster addresses and network policies need nftables)",
+            );
+            (None, None)
+        }
     };
+    let has_rules = rules.is_ok();
+    if has_rules && forwarding.is_none() && nftables.check().await.is_err() {
+        step("Services (by a helper container; other machines do not reach them)");
+    }
     let dns = match gateway {
-        Some(gateway) => listener_of_dns(gateway, proxy.as_ref().map(|_| range.dns()), step).await,
+        Some(gateway) => listener_of_dns(gateway, has_rules.then(|| range.dns()), step).await,
         None => None,
     };
+    let proxy = Some(Proxy {
+        table: table(cluster),
+        services: range.to_string(),
+        reach: if has_rules { Reach::Loopback } else { Reach::Everywhere },
+        dataplane: rules.unwrap_or_else(|_| Arc::new(Userspace)),
+        nodes,
+    });
     Ok(Network { range, claim: Some(claim), for_pods, proxy, forwarding, policies, dns })
 }
 
@@ -128,28 +170,47 @@ fn table(profile: &str) -> String {
     format!("minik-{name}")
 }
 
-/// The proxy's configuration; none where rules cannot be changed.
-async fn proxy(profile: &str, nodes: Vec<String>, range: Range, step: &OnStep) -> Option<kube_proxy::Config> {
-    if let Err(error) = Nftables::check().await {
-        tracing::warn!("services do not answer: {}", chain(&error));
-        step("Services (without: nftables cannot be used)");
-        return None;
+fn search_path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+/// Who changes rules: this process, else a helper that the engine runs; else why nobody does.
+async fn rules(
+    nftables: &Nftables,
+    docker: &DockerRuntime,
+    helper: Option<&Path>,
+) -> Result<Arc<dyn Dataplane>, String> {
+    let Err(error) = nftables.check().await else { return Ok(Arc::new(nftables.clone())) };
+    let why = chain(&error);
+    let Some(program) = helper else { return Err(why) };
+    match docker.network_helper(program, &HELPER).await {
+        Ok(helper) => {
+            let remote = Remote::new(helper.output, helper.input);
+            // The program may be missing there, too.
+            match remote.apply("list tables\n").await {
+                Ok(()) => Ok(Arc::new(remote)),
+                Err(error) => Err(format!("{why}; in a container: {}", chain(&error))),
+            }
+        }
+        Err(error) => Err(format!("{why}; in a container: {}", chain(&error))),
     }
-    Some(kube_proxy::Config {
-        table: table(profile),
-        services: range.to_string(),
-        dataplane: Arc::new(Nftables),
-        masquerade_all: !Nftables::sees_bridges(),
-        nodes: nodes.into_iter().collect(),
-        interner: client::Interner::default(),
-    })
+}
+
+/// Is the helper: changes rules for who is at the other end of standard input and output, until they end.
+pub(crate) async fn help() -> std::io::Result<()> {
+    let own = |stream: BorrowedFd<'_>| {
+        let owned = stream.try_clone_to_owned()?;
+        std::io::Result::Ok(tokio::fs::File::from_std(owned.into()))
+    };
+    let (questions, answers) = (own(std::io::stdin().as_fd())?, own(std::io::stdout().as_fd())?);
+    dataplane::serve(&Nftables::new(&search_path()), questions, answers).await
 }
 
 /// What enforces network policies; where packets within the pods' bridge pass no rules, a table of the bridge's own.
-async fn policies(profile: &str) -> policy::Config {
+async fn policies(profile: &str, dataplane: Arc<dyn Dataplane>) -> policy::Config {
     let mut families = vec!["ip"];
     if !Nftables::sees_bridges() {
-        match Nftables::tracks_bridges().await {
+        match dataplane::tracks_bridges(&*dataplane).await {
             true => families.push("bridge"),
             false => tracing::warn!(
                 "network policies do not apply between pods on one bridge: load the kernel module br_netfilter"
@@ -159,7 +220,7 @@ async fn policies(profile: &str) -> policy::Config {
     policy::Config {
         table: policy_table(profile),
         families,
-        dataplane: Arc::new(Nftables),
+        dataplane,
         interner: client::Interner::default(),
     }
 }
@@ -170,14 +231,13 @@ fn policy_table(profile: &str) -> String {
 }
 
 /// Removes a profile's rules, where there can be any.
-pub(crate) async fn remove(profile: &str) {
-    if Nftables::check().await.is_err() {
-        return;
-    }
+pub(crate) async fn remove(profile: &str, docker: &DockerRuntime, helper: Option<&Path>) {
+    let nftables = Nftables::new(&search_path());
+    let Ok(rules) = rules(&nftables, docker, helper).await else { return };
     Forwarding::remove(&table(profile));
     let (services, policies) = (table(profile), policy_table(profile));
     for (family, table) in [("ip", &services), ("ip", &policies), ("bridge", &policies)] {
-        if let Err(error) = Nftables::remove(family, table).await {
+        if let Err(error) = dataplane::remove(&*rules, family, table).await {
             tracing::warn!(family, table, "remove rules: {}", chain(&error));
         }
     }

@@ -74,7 +74,8 @@ fn remove_containers(profile: &Profile) -> Result<()> {
     runtime.block_on(async {
         let config = DockerConfig { host: preflight::docker_host(), ..DockerConfig::new(&profile.name) };
         let docker = DockerRuntime::connect(config).await.context("remove the profile's containers")?;
-        crate::cluster::remove_service_rules(&profile.name).await;
+        let helper = std::env::current_exe().ok();
+        crate::cluster::remove_service_rules(&profile.name, &docker, helper.as_deref()).await;
         docker.remove_profile().await.context("remove the profile's containers")
     })
 }

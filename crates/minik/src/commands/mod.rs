@@ -14,6 +14,7 @@ mod ip;
 mod kubectl;
 mod logs;
 mod mount;
+mod network_helper;
 mod node;
 mod pause;
 mod profiles;
@@ -90,6 +91,8 @@ enum Command {
     Completion(completion::CompletionArguments),
     Man(completion::ManArguments),
     Version(version::Arguments),
+    #[command(hide = true)]
+    NetworkHelper(network_helper::Arguments),
 }
 
 impl Command {
@@ -122,6 +125,7 @@ impl Command {
             Self::Completion(arguments) => completion::completion(cx, &arguments),
             Self::Man(arguments) => completion::man(cx, &arguments),
             Self::Version(arguments) => version::run(cx, &arguments),
+            Self::NetworkHelper(arguments) => network_helper::run(cx, &arguments),
         }
     }
 }

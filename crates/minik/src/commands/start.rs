@@ -48,6 +48,9 @@ pub(super) struct Arguments {
     /// Addresses of services [default: 10.96.0.0/12, or free ones for other profiles]
     #[arg(long, value_name = "CIDR")]
     service_cluster_ip_range: Option<ServiceRange>,
+    /// Install the kinds of the Gateway API, which the ingress controller serves [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    gateway_api: Option<bool>,
     /// A flag of a component, as in apiserver.audit-policy-file=/etc/policy.yaml; may be repeated
     #[arg(long, value_name = "COMPONENT.KEY=VALUE")]
     extra_config: Option<Vec<String>>,
@@ -277,6 +280,9 @@ fn merged(arguments: &Arguments, saved: Settings) -> Result<Settings> {
     }
     if let Some(range) = arguments.service_cluster_ip_range {
         settings.service_cluster_ip_range = Some(range.to_string());
+    }
+    if let Some(installed) = arguments.gateway_api {
+        settings.gateway_api = installed;
     }
     if let Some(config) = &arguments.extra_config {
         settings.extra_config.clone_from(config);

@@ -11,7 +11,15 @@ pub(super) const COMPONENTS: &[Role] = &[
         "minik:ingress",
         &[
             EVENTS,
-            rule(READ, "", "secrets,services"),
+            rule(READ, "", "namespaces,secrets,services"),
+            rule(READ, "apiextensions.k8s.io", "customresourcedefinitions"),
+            rule(READ, "gateway.networking.k8s.io", "gatewayclasses,gateways,httproutes,referencegrants"),
+            rule("create", "gateway.networking.k8s.io", "gatewayclasses"),
+            rule(
+                "patch,update",
+                "gateway.networking.k8s.io",
+                "gatewayclasses/status,gateways/status,httproutes/status",
+            ),
             rule(READ, "discovery.k8s.io", "endpointslices"),
             rule(READ, "networking.k8s.io", "ingresses,ingressclasses"),
             rule("create", "networking.k8s.io", "ingressclasses"),

@@ -98,6 +98,14 @@ fn refuses_in_upstreams_words() {
     for (spec, error) in [
         (json!({}), "spec.ports: Required value"),
         (
+            json!({"ports": [{"port": 1}], "ipFamilyPolicy": "RequireDualStack"}),
+            "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+        ),
+        (
+            json!({"ports": [{"port": 1}], "ipFamilies": ["IPv6"]}),
+            "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+        ),
+        (
             json!({"type": "x", "ports": [{"port": 1}]}),
             "spec.type: Unsupported value: \"x\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
         ),

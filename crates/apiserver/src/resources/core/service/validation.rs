@@ -66,7 +66,32 @@ pub(super) fn validate(service: &Value, cidr: ServiceCidr) -> ErrorList {
         check::one_of_if_set(&mut errors, &path.child(field), &spec[field], &["Cluster", "Local"]);
     }
     check_addresses(&mut errors, spec, cidr);
+    if !is_external_name(service) {
+        check_families(&mut errors, spec, headless);
+    }
     errors
+}
+
+/// There is one family. **Upstream**: `initIPFamilyFields`.
+fn check_families(errors: &mut ErrorList, spec: &Value, headless: bool) {
+    let path = Path::new("spec");
+    let policies = &["PreferDualStack", "RequireDualStack", "SingleStack"];
+    check::one_of_if_set(errors, &path.child("ipFamilyPolicy"), &spec["ipFamilyPolicy"], policies);
+    // Whose endpoints are made by hand may have any.
+    let free = headless && is_empty(&spec["selector"]);
+    if !free && spec["ipFamilyPolicy"] == "RequireDualStack" {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.push(Error::invalid(&path.child("ipFamilyPolicy"), "RequireDualStack", detail));
+    }
+    for (i, family) in items(spec, "ipFamilies").iter().enumerate() {
+        let path = path.child("ipFamilies").index(i);
+        match family.as_str() {
+            Some("IPv6") if !free => {
+                errors.push(Error::invalid(&path, "IPv6", "not configured on this cluster"));
+            }
+            _ => check::one_of(errors, &path, family, &["IPv4", "IPv6"]),
+        }
+    }
 }
 
 fn check_addresses(errors: &mut ErrorList, spec: &Value, cidr: ServiceCidr) {

@@ -1,0 +1,359 @@
+//! Every combination of a service's policies, its endpoints, and its client's place, with real packets in network namespaces:
+//! a client reaches exactly the endpoints that the meaning of the service allows.
+//!
+//! Needs root, `ip` and `nft`. All services are in one table; what is expected is written down here once more, by itself.
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube_proxy::places::{self, Machine};
+use kube_proxy::rules::{base, objects};
+use kube_proxy::services::service_ports;
+use kube_proxy::table::Table;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::{Value, from_value, json};
+use std::collections::BTreeSet;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// The machine with two nodes, pods' bridge and all; a namespace a pod, one for endpoints, one for another machine.
+struct Net {
+    prefix: String,
+}
+
+const NAMESPACES: [&str; 5] = ["m", "one", "two", "e", "out"];
+/// Whoever is not answered by then is not.
+const SILENCE: Duration = Duration::from_millis(400);
+/// Enough that none of three endpoints is missed by chance (3 · (2/3)^80 < 1e-13), and one that should not be is found.
+const TRIES: std::ops::Range<usize> = 20..80;
+
+fn run(program: &str, arguments: &[&str], input: &str) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program is there");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Net {
+    fn new() -> Self {
+        let this = Self { prefix: format!("mk{}", std::process::id()) };
+        let ip = |words: &str| {
+            let words = words.replace('@', &this.prefix);
+            run("ip", &words.split(' ').collect::<Vec<_>>(), "");
+        };
+        for name in NAMESPACES {
+            ip(&format!("netns add @{name}"));
+            ip(&format!("-n @{name} link set lo up"));
+        }
+        ip("-n @m link add name bridge0 type bridge");
+        ip("-n @m addr add 10.77.0.1/24 dev bridge0");
+        ip("-n @m link set bridge0 up");
+        for (name, addresses) in [("one", &["11"][..]), ("two", &["12"]), ("e", &["21", "22", "23"])] {
+            ip(&format!("link add name eth0 netns @{name} type veth peer name to-{name} netns @m"));
+            ip(&format!("-n @m link set to-{name} master bridge0 up"));
+            for address in addresses {
+                ip(&format!("-n @{name} addr add 10.77.0.{address}/24 dev eth0"));
+            }
+            ip(&format!("-n @{name} link set eth0 up"));
+            ip(&format!("-n @{name} route add default via 10.77.0.1"));
+        }
+        ip("link add name eth0 netns @out type veth peer name to-out netns @m");
+        for (name, link, address) in [("out", "eth0", "198.18.9.2/30"), ("m", "to-out", "198.18.9.1/30")] {
+            ip(&format!("-n @{name} addr add {address} dev {link}"));
+            ip(&format!("-n @{name} link set {link} up"));
+        }
+        ip("-n @out route add default via 198.18.9.1");
+        ip("-n @m route add default via 198.18.9.2");
+        this.within("m", || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("it may forward"));
+        this
+    }
+
+    /// Does something in a namespace.
+    fn within<T: Send + 'static>(&self, name: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let path = format!("/run/netns/{}{name}", self.prefix);
+        let worker = thread::spawn(move || {
+            let file = std::fs::File::open(path).expect("the namespace is there");
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("we are root");
+            work()
+        });
+        worker.join().expect("it did not panic")
+    }
+
+    /// Servers that tell which endpoint they are, for as long as the process lives.
+    fn serve(&self) {
+        self.within("e", || {
+            for number in 1_u8..=3 {
+                let listener = TcpListener::bind(format!("10.77.0.2{number}:8080")).expect("a port");
+                thread::spawn(move || {
+                    for stream in listener.incoming() {
+                        let _ = stream.and_then(|mut stream| stream.write_all(&[number]));
+                    }
+                });
+            }
+        });
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in NAMESPACES {
+            let namespace = format!("{}{name}", self.prefix);
+            let _ =
+                Command::new("ip").args(["netns", "del", &namespace]).env("PATH", "/usr/sbin:/sbin").status();
+        }
+    }
+}
+
+/// What a client finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Found {
+    /// These, and no others.
+    Endpoints(BTreeSet<u8>),
+    Refused,
+    Silence,
+}
+
+/// Asks until as many endpoints have answered as are expected, and some more.
+fn ask(at: SocketAddr, expected: &Found) -> Found {
+    let patience = if *expected == Found::Silence { SILENCE } else { Duration::from_secs(20) };
+    let one = || -> io::Result<u8> {
+        let mut stream = TcpStream::connect_timeout(&at, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        let mut answer = [0];
+        stream.read_exact(&mut answer)?;
+        Ok(answer[0])
+    };
+    let mut seen = BTreeSet::new();
+    for tried in 0..TRIES.end {
+        match one() {
+            Ok(endpoint) => drop(seen.insert(endpoint)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Found::Refused,
+            Err(_) => return Found::Silence,
+        }
+        if tried >= TRIES.start && *expected == Found::Endpoints(seen.clone()) {
+            break;
+        }
+    }
+    Found::Endpoints(seen)
+}
+
+/// An endpoint as a case has it: its number, its node, whether it is ready, and its zone's hint.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    number: u8,
+    node: &'static str,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    Ending,
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hints {
+    None,
+    Zones,
+    Nodes,
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    index: usize,
+    internal: &'static str,
+    external: &'static str,
+    ends: Vec<End>,
+    hints: Hints,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Machine,
+    One,
+    Two,
+    Outside,
+}
+
+fn zone(node: &str) -> &'static str {
+    if node == "one" { "x" } else { "y" }
+}
+
+fn cases() -> Vec<Case> {
+    let end = |number, node, state| End { number, node, state };
+    use State::{Ending, Gone, Ready};
+    let layouts = [
+        vec![],
+        vec![end(1, "one", Ready)],
+        vec![end(1, "one", Ready), end(2, "two", Ready), end(3, "afar", Ready)],
+        vec![end(1, "one", Ending), end(2, "two", Ready)],
+        vec![end(1, "one", Ending), end(2, "two", Ending)],
+        vec![end(1, "one", Gone), end(2, "two", Ready), end(3, "two", Ready)],
+        vec![end(3, "afar", Ready)],
+    ];
+    let mut cases = Vec::new();
+    for ends in layouts {
+        for internal in ["Cluster", "Local"] {
+            for external in ["Cluster", "Local"] {
+                for hints in [Hints::None, Hints::Zones, Hints::Nodes] {
+                    cases.push(Case { index: cases.len(), internal, external, ends: ends.clone(), hints });
+                }
+            }
+        }
+    }
+    cases
+}
+
+impl Case {
+    fn address(&self) -> String {
+        format!("10.96.1.{}", self.index + 1)
+    }
+
+    fn node_port(&self) -> usize {
+        30_000 + self.index
+    }
+
+    fn service(&self) -> Service {
+        from_value(json!({
+            "metadata": {"namespace": "n", "name": format!("s{}", self.index)},
+            "spec": {
+                "type": "NodePort", "clusterIP": self.address(), "ports": [{"port": 80, "nodePort": self.node_port()}],
+                "internalTrafficPolicy": self.internal, "externalTrafficPolicy": self.external,
+            },
+        }))
+        .expect("a service")
+    }
+
+    fn slice(&self) -> Arc<EndpointSlice> {
+        let endpoint = |End { number, node, state }: &End| -> Value {
+            let hints = match self.hints {
+                Hints::None => json!(null),
+                Hints::Zones => json!({"forZones": [{"name": zone(node)}]}),
+                Hints::Nodes => json!({"forNodes": [{"name": node}], "forZones": [{"name": zone(node)}]}),
+            };
+            json!({
+                "addresses": [format!("10.77.0.2{number}")], "nodeName": node, "hints": hints, "conditions": {
+                    "ready": *state == State::Ready, "serving": *state != State::Gone, "terminating": *state != State::Ready,
+                },
+            })
+        };
+        let slice = json!({
+            "metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}],
+            "endpoints": self.ends.iter().map(endpoint).collect::<Vec<_>>(),
+        });
+        Arc::new(from_value(slice).expect("a slice"))
+    }
+
+    /// What the semantics allow at the cluster address (`inside`) or the node port.
+    fn expected(&self, place: Place, inside: bool) -> Found {
+        let usable = |wanted: &dyn Fn(&End) -> bool| -> BTreeSet<u8> {
+            let of = |state| {
+                self.ends
+                    .iter()
+                    .filter(|end| end.state == state && wanted(end))
+                    .map(|end| end.number)
+                    .collect()
+            };
+            let ready: BTreeSet<u8> = of(State::Ready);
+            if ready.is_empty() { of(State::Ending) } else { ready }
+        };
+        let node = match (inside, place) {
+            (true, Place::One) => Some("one"),
+            (true, Place::Two) => Some("two"),
+            // Node ports and others than pods are at the machine, which is both nodes.
+            _ => None,
+        };
+        let policy = if inside { self.internal } else { self.external };
+        let found = match (policy, node) {
+            ("Local", Some(node)) => usable(&|end| end.node == node),
+            ("Local", None) => usable(&|end| end.node != "afar"),
+            (_, None) => usable(&|_| true),
+            (_, Some(node)) => {
+                let ready = |wanted: &dyn Fn(&End) -> bool| {
+                    self.ends.iter().any(|end| end.state == State::Ready && wanted(end))
+                };
+                if self.hints == Hints::Nodes && ready(&|end| end.node == node) {
+                    usable(&|end| end.node == node)
+                } else if self.hints != Hints::None && ready(&|end| zone(end.node) == zone(node)) {
+                    usable(&|end| zone(end.node) == zone(node))
+                } else {
+                    usable(&|_| true)
+                }
+            }
+        };
+        match (found.is_empty(), usable(&|_| true).is_empty()) {
+            (false, _) => Found::Endpoints(found),
+            (true, true) => Found::Refused,
+            // There are some, but not for this client.
+            (true, false) => Found::Silence,
+        }
+    }
+}
+
+#[test]
+fn clients_reach_exactly_what_a_service_means_for_them() {
+    let net = Net::new();
+    net.serve();
+    let mut machine = Machine::new(["one".to_owned(), "two".to_owned()]);
+    for node in ["one", "two"] {
+        machine.learn(node, Some(zone(node).to_owned()));
+    }
+    let cases = cases();
+    let mut table = Table::default();
+    let wanted = cases.iter().map(|case| {
+        let ports = service_ports(&case.service(), &[case.slice()], &machine);
+        (client::Key::new("n", format!("s{}", case.index)), objects(&ports))
+    });
+    let change = table.update("t", wanted.collect());
+    let pods = [("one", 11), ("two", 12)]
+        .map(|(node, number)| format!("add element ip t {} {{ 10.77.0.{number} }}\n", places::set(node)));
+    let rules = base("t", "10.96.0.0/16", &machine.sets(), true) + &change + &pods.concat();
+    let namespace = format!("{}m", net.prefix);
+    run("ip", &["netns", "exec", &namespace, "nft", "-f", "-"], &rules);
+
+    // Each place asks by itself.
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        for (place, name) in
+            [(Place::Machine, "m"), (Place::One, "one"), (Place::Two, "two"), (Place::Outside, "out")]
+        {
+            let (tell, cases, net) = (tell.clone(), cases.clone(), &net);
+            scope.spawn(move || {
+                net.within(name, move || {
+                    for case in cases {
+                        // Who is outside knows no cluster addresses.
+                        let inside =
+                            (place != Place::Outside).then(|| (format!("{}:80", case.address()), true));
+                        let node = if place == Place::Outside { "198.18.9.1" } else { "10.77.0.1" };
+                        let outside = (format!("{node}:{}", case.node_port()), false);
+                        for (at, inside) in inside.into_iter().chain([outside]) {
+                            let expected = case.expected(place, inside);
+                            let found = ask(at.parse().expect("an address"), &expected);
+                            if found != expected {
+                                let _ = tell.send(format!(
+                                    "{place:?} at {at}: {found:?}, expected {expected:?}: {case:?}"
+                                ));
+                            }
+                        }
+                    }
+                });
+            });
+        }
+    });
+    drop(tell);
+    let wrong: Vec<String> = told.into_iter().collect();
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}

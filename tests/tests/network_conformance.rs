@@ -1,0 +1,187 @@
+//! Behaviours of the official suite's group sig-network that need packets, by name. Those about objects alone are in
+//! `api_conformance/network.rs`, names in `dns.rs`, endpoints and load in `services.rs`.
+//!
+//! Needs a Docker engine, the images of `tests/images/build`, and the right to change nftables.
+
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+use testkit::eventually;
+use tests::DEADLINE;
+use tests::docker::{DockerCluster, script};
+use tests::profile::free_port;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+
+/// How long one attempt may take.
+const WAIT: Duration = Duration::from_secs(3);
+/// Connections by which affinity shows: that all of them go to one of two by chance is one in a million.
+const OFTEN: usize = 20;
+
+/// A pod that tells its name over HTTP at 8080 and 8081, and its address.
+async fn server(cluster: &DockerCluster, name: &str, main: Value) -> String {
+    let text = "mkdir /tmp/w; hostname > /tmp/w/index.html; httpd -p 8081 -h /tmp/w
+        exec httpd -f -p 8080 -h /tmp/w";
+    let mut fields = json!({"readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1}});
+    main.as_object().into_iter().flatten().for_each(|(key, value)| fields[key] = value.clone());
+    let mut pod = script(name, text, json!({}), fields);
+    pod["metadata"]["labels"] = json!({"app": "web"});
+    cluster.create(pod).await;
+    let pod = cluster.until(name, |pod| pod["status"]["containerStatuses"][0]["ready"] == true).await;
+    pod["status"]["podIP"].as_str().expect("an address").to_owned()
+}
+
+async fn serve(cluster: &DockerCluster, name: &str, spec: Value) {
+    let mut service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    });
+    spec.as_object().into_iter().flatten().for_each(|(key, value)| service["spec"][key] = value.clone());
+    cluster.create(service).await;
+}
+
+async fn read(cluster: &DockerCluster, name: &str) -> Service {
+    Api::<Service>::default_namespaced(cluster.client()).get(name).await.expect("the service")
+}
+
+async fn cluster_ip(cluster: &DockerCluster, name: &str) -> String {
+    read(cluster, name).await.spec.and_then(|spec| spec.cluster_ip).expect("an address")
+}
+
+/// This machine's address in the pods' network, with the service's node port.
+async fn at_node(cluster: &DockerCluster, name: &str) -> String {
+    let port = read(cluster, name).await.spec.and_then(|spec| spec.ports?[0].node_port).expect("a port");
+    format!("{}:{port}", kubelet::machine_address())
+}
+
+/// The last line of what is answered over HTTP.
+async fn get(address: &str) -> Option<String> {
+    let address: SocketAddr = address.parse().expect("an address");
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer.lines().last().unwrap_or_default().to_owned())
+    };
+    tokio::time::timeout(WAIT, exchange).await.ok().flatten()
+}
+
+/// What is answered over UDP.
+async fn ask(address: &str) -> Option<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0").await.ok()?;
+    socket.connect(address).await.ok()?;
+    let mut buffer = [0; 64];
+    let exchange = async {
+        socket.send(b"name?\n").await.ok()?;
+        let length = socket.recv(&mut buffer).await.ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
+    };
+    tokio::time::timeout(WAIT, exchange).await.ok().flatten()
+}
+
+async fn comes_to_answer(address: &str, name: &str) {
+    eventually(DEADLINE, async || get(address).await.is_some_and(|found| found == name)).await;
+}
+
+/// Who answers, of many.
+async fn who(address: &str) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    for _ in 0..OFTEN {
+        seen.insert(get(address).await.expect("an answer"));
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_should_have_session_affinity_and_be_able_to_switch_it() {
+    let cluster = DockerCluster::start("switch-affinity").await;
+    for name in ["web-1", "web-2"] {
+        server(&cluster, name, json!({})).await;
+    }
+    serve(&cluster, "sticky", json!({"type": "NodePort"})).await;
+    let by_cluster_ip = format!("{}:80", cluster_ip(&cluster, "sticky").await);
+    for address in [by_cluster_ip, at_node(&cluster, "sticky").await] {
+        eventually(DEADLINE, async || get(&address).await.is_some()).await;
+        eventually(DEADLINE, async || who(&address).await.len() == 2).await;
+        for (affinity, answering) in [("ClientIP", 1), ("None", 2)] {
+            cluster.patch("v1", "Service", "sticky", json!({"spec": {"sessionAffinity": affinity}})).await;
+            eventually(DEADLINE, async || who(&address).await.len() == answering).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_should_serve_several_ports_and_protocols() {
+    let cluster = DockerCluster::start("ports").await;
+    let pod = server(&cluster, "web-1", json!({})).await;
+    let ports = json!([{"name": "one", "port": 80, "targetPort": 8080}, {"name": "two", "port": 81, "targetPort": 8081}]);
+    serve(&cluster, "ports", json!({"ports": ports})).await;
+    let ip = cluster_ip(&cluster, "ports").await;
+    comes_to_answer(&format!("{ip}:80"), "web-1").await;
+    comes_to_answer(&format!("{ip}:81"), "web-1").await;
+
+    // The same port of two protocols, with endpoints of their own.
+    let socket = UdpSocket::bind((kubelet::machine_address(), 0)).await.expect("a port");
+    let near = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let mut buffer = [0; 64];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer).await {
+            let _ = socket.send_to(b"by UDP", from).await;
+        }
+    });
+    let both = json!([{"name": "tcp", "port": 80, "protocol": "TCP"}, {"name": "udp", "port": 80, "protocol": "UDP"}]);
+    serve(&cluster, "both", json!({"selector": null, "ports": both})).await;
+    for (name, address, port, protocol) in
+        [("tcp", pod, 8080, "TCP"), ("udp", near.ip().to_string(), near.port(), "UDP")]
+    {
+        cluster
+            .create(json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": {"name": format!("both-{name}"), "labels": {"kubernetes.io/service-name": "both"}},
+                "endpoints": [{"addresses": [address]}], "ports": [{"name": name, "port": port, "protocol": protocol}],
+            }))
+            .await;
+    }
+    let address = format!("{}:80", cluster_ip(&cluster, "both").await);
+    comes_to_answer(&address, "web-1").await;
+    eventually(DEADLINE, async || ask(&address).await.is_some_and(|answer| answer == "by UDP")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_should_be_able_to_change_the_type_from_external_name_and_back() {
+    let cluster = DockerCluster::start("types").await;
+    server(&cluster, "web-1", json!({})).await;
+    serve(&cluster, "moving", json!({"type": "ExternalName", "externalName": "elsewhere.example"})).await;
+    for kind in ["ClusterIP", "NodePort"] {
+        let spec = json!({"spec": {"type": kind, "externalName": null}});
+        cluster.patch("v1", "Service", "moving", spec).await;
+        let address = format!("{}:80", cluster_ip(&cluster, "moving").await);
+        comes_to_answer(&address, "web-1").await;
+        if kind == "NodePort" {
+            comes_to_answer(&at_node(&cluster, "moving").await, "web-1").await;
+        }
+        let spec =
+            json!({"spec": {"type": "ExternalName", "externalName": "elsewhere.example", "clusterIP": null}});
+        cluster.patch("v1", "Service", "moving", spec).await;
+        eventually(DEADLINE, async || get(&address).await.is_none()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_ports_do_not_conflict_at_different_addresses_and_protocols() {
+    let cluster = DockerCluster::start("host-ports").await;
+    let (port, node) = (free_port(), kubelet::machine_address().to_string());
+    for (name, address, protocol) in
+        [("web-1", "127.0.0.1", "TCP"), ("web-2", node.as_str(), "TCP"), ("web-3", node.as_str(), "UDP")]
+    {
+        let ports =
+            json!([{"containerPort": 8080, "hostPort": port, "hostIP": address, "protocol": protocol}]);
+        server(&cluster, name, json!({"ports": ports})).await;
+    }
+    comes_to_answer(&format!("127.0.0.1:{port}"), "web-1").await;
+    comes_to_answer(&format!("{node}:{port}"), "web-2").await;
+}
