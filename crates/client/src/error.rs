@@ -2,6 +2,25 @@
 
 use std::path::PathBuf;
 
+/// A request to the API server that failed: a component's errors have it as a variant.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {verb} {what}")]
+pub struct RequestError {
+    /// `get`, `update`, …
+    pub verb: &'static str,
+    /// The object or collection.
+    pub what: String,
+    /// Why.
+    pub source: kube::Error,
+}
+
+impl RequestError {
+    /// For `map_err`: names the request that failed.
+    pub fn of(verb: &'static str, what: impl std::fmt::Display) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self { verb, what: what.to_string(), source }
+    }
+}
+
 /// A failed operation of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -204,6 +204,11 @@ impl<K: Watched> Informer<K> {
         self.shared.list(Some(namespace))
     }
 
+    /// How many objects there are.
+    pub fn count(&self) -> usize {
+        self.shared.count()
+    }
+
     /// Whether the first list has been read.
     pub fn has_synced(&self) -> bool {
         self.shared.has_synced()

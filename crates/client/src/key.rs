@@ -41,3 +41,21 @@ impl fmt::Display for Key {
         }
     }
 }
+
+/// What controllers of storage work on, by key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimOrVolume {
+    /// A PersistentVolumeClaim.
+    Claim(Key),
+    /// A PersistentVolume, by name.
+    Volume(String),
+}
+
+impl fmt::Display for ClaimOrVolume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claim(key) => write!(f, "claim {key}"),
+            Self::Volume(name) => write!(f, "volume {name}"),
+        }
+    }
+}

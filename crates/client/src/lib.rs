@@ -22,10 +22,10 @@ pub mod queue;
 pub use backoff::Backoff;
 pub use connection::Dial;
 pub use controller::Action;
-pub use error::Error;
+pub use error::{Error, RequestError};
 pub use events::Recorder;
 pub use informer::{
     AnyObject, Delta, Index, Informer, Informers, Interner, Selection, Subscription, Watched,
 };
-pub use key::Key;
+pub use key::{ClaimOrVolume, Key};
 pub use queue::Queue;

@@ -5,15 +5,8 @@
 #[non_exhaustive]
 pub enum Error {
     /// A request to the API server failed.
-    #[error("could not {verb} {what}")]
-    Request {
-        /// `get`, `update`, …
-        verb: &'static str,
-        /// The object or collection.
-        what: String,
-        /// Why.
-        source: kube::Error,
-    },
+    #[error(transparent)]
+    Request(#[from] client::RequestError),
     /// What the server serves could not be found out.
     #[error("unable to retrieve the complete list of server APIs: {0}")]
     Discovery(String),
@@ -58,7 +51,7 @@ impl Error {
         verb: &'static str,
         what: impl std::fmt::Display,
     ) -> impl FnOnce(kube::Error) -> Self {
-        move |source| Self::Request { verb, what: what.to_string(), source }
+        move |source| client::RequestError::of(verb, what)(source).into()
     }
 }
 

@@ -8,15 +8,16 @@ use crate::container_config::NodeContext;
 use crate::eviction::{CRITICAL, Pressure};
 use crate::node_status::MAX_PODS;
 use crate::{security, volumes};
-use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeMount, VolumeProjection};
+use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeProjection};
 use api::pod::{host_ports, requests};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Why a pod is refused: `status.reason`, and the event's message; the status has [`Rejection::status_message`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejection {
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Cow<'static, str>,
     pub(crate) message: String,
 }
 
@@ -35,6 +36,12 @@ pub(crate) struct Room<'a> {
     pub(crate) pressure: Pressure,
     /// The node's labels, if the pod asks for any.
     pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// A node that ends takes nobody.
+pub(crate) fn shutting_down() -> Rejection {
+    let message = "Pod was rejected as the node is shutting down.".to_owned();
+    Rejection { reason: "NodeShutdown".into(), message }
 }
 
 /// `None` if there is room for the pod.
@@ -64,13 +71,13 @@ fn under_pressure(pod: &Pod, spec: &PodSpec, pressure: Pressure) -> Option<Rejec
         [(pressure.memory, "MemoryPressure"), (pressure.disk, "DiskPressure"), (pressure.pid, "PIDPressure")];
     let names: Vec<&str> = named.into_iter().filter_map(|(met, name)| met.then_some(name)).collect();
     let message = format!("The node had condition: [{}]. ", names.join(" "));
-    Some(Rejection { reason: "Evicted", message })
+    Some(Rejection { reason: "Evicted".into(), message })
 }
 
 fn selector_mismatch(spec: &PodSpec, labels: &BTreeMap<String, String>) -> Option<Rejection> {
     let mut wanted = spec.node_selector.iter().flatten();
     wanted.any(|(key, value)| labels.get(key) != Some(value)).then(|| Rejection {
-        reason: "NodeAffinity",
+        reason: "NodeAffinity".into(),
         message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
             .to_owned(),
     })
@@ -81,15 +88,15 @@ fn taken_port(spec: &PodSpec, others: &[Arc<Pod>]) -> Option<Rejection> {
     let taken = others.iter().filter_map(|other| other.spec.as_ref()).flat_map(host_ports);
     let mut taken = taken.filter(|port| wanted.iter().any(|own| own.conflicts_with(port)));
     taken.next().map(|_| Rejection {
-        reason: "NodePorts",
+        reason: "NodePorts".into(),
         message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
             .to_owned(),
     })
 }
 
 fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
-    let refuse = |reason, name: &str, requested: i64, used: i64, capacity: i64| Rejection {
-        reason,
+    let refuse = |name: &str, requested: i64, used: i64, capacity: i64| Rejection {
+        reason: format!("OutOf{name}").into(),
         message: format!(
             "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
         ),
@@ -97,23 +104,28 @@ fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
     let count = i64::try_from(room.others.len()).unwrap_or(i64::MAX);
     let places = i64::try_from(MAX_PODS).unwrap_or(i64::MAX);
     if count >= places {
-        return Some(refuse("OutOfpods", "pods", 1, count, places));
+        return Some(refuse("pods", 1, count, places));
     }
     let amount = |spec: &PodSpec, name: &str| {
         let quantity = requests(spec).get(name).copied().unwrap_or_default();
         if name == "cpu" { quantity.millis() } else { quantity.value() }
     };
     let node = room.node;
-    for (reason, name, capacity) in [
-        ("OutOfcpu", "cpu", node.cpu_millis),
-        ("OutOfmemory", "memory", node.memory_capacity),
-        ("OutOfephemeral-storage", "ephemeral-storage", node.disk_capacity),
-    ] {
+    let always = [
+        ("cpu", node.cpu_millis),
+        ("memory", node.memory_capacity),
+        ("ephemeral-storage", node.disk_capacity),
+    ];
+    // A size that the kernel does not know is one of which there are no pages.
+    let wanted = requests(spec);
+    let huge = wanted.keys().filter(|name| name.starts_with("hugepages-"));
+    let huge = huge.map(|name| (name.as_str(), node.huge_pages.get(name).copied().unwrap_or(0)));
+    for (name, capacity) in always.into_iter().chain(huge) {
         let requested = amount(spec, name);
         let capacity = i64::try_from(capacity).unwrap_or(i64::MAX);
         let used = room.others.iter().filter_map(|other| other.spec.as_ref()).map(|s| amount(s, name)).sum();
         if requested > 0 && requested.saturating_add(used) > capacity {
-            return Some(refuse(reason, name, requested, used, capacity));
+            return Some(refuse(name, requested, used, capacity));
         }
     }
     None
@@ -126,7 +138,7 @@ pub(crate) fn admit(pod: &Pod) -> Option<Rejection> {
     }
     let fields = unsupported(pod);
     (!fields.is_empty()).then(|| Rejection {
-        reason: "PodFeatureUnsupported",
+        reason: "PodFeatureUnsupported".into(),
         message: format!("this node does not support {}", fields.join(", ")),
     })
 }
@@ -134,15 +146,15 @@ pub(crate) fn admit(pod: &Pod) -> Option<Rejection> {
 /// What this machine does not allow, with upstream's reasons.
 fn forbidden(spec: &PodSpec) -> Option<Rejection> {
     if let Some(message) = security::forbidden_sysctl(spec) {
-        return Some(Rejection { reason: "SysctlForbidden", message });
+        return Some(Rejection { reason: "SysctlForbidden".into(), message });
     }
     let security = spec.security_context.as_ref();
     if security.and_then(|s| s.supplemental_groups_policy.as_deref()) == Some("Strict") {
         let message = "SupplementalGroupsPolicy=Strict is not supported in this node".to_owned();
-        return Some(Rejection { reason: "SupplementalGroupsPolicyNotSupported", message });
+        return Some(Rejection { reason: "SupplementalGroupsPolicyNotSupported".into(), message });
     }
     security::wants_missing_apparmor(spec).then(|| Rejection {
-        reason: "AppArmor",
+        reason: "AppArmor".into(),
         message: "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned(),
     })
 }
@@ -182,8 +194,6 @@ fn unsupported(pod: &Pod) -> Vec<String> {
         }
     }
     note(spec.resource_claims.iter().flatten().next().is_some(), "spec.resourceClaims");
-    note(spec.resources.is_some(), "spec.resources");
-    note(spec.host_users == Some(false), "spec.hostUsers");
     let init = spec.init_containers.iter().flatten().enumerate();
     for (index, container) in init {
         let path = format!("spec.initContainers[{index}]");
@@ -207,18 +217,8 @@ fn container_fields(container: &Container) -> Vec<&'static str> {
             fields.push(field);
         }
     };
-    let sources = container.env.iter().flatten().filter_map(|e| e.value_from.as_ref());
     let rules = container.restart_policy_rules.iter().flatten();
     note(rules.into_iter().any(|rule| rule.action != "Restart"), "restartPolicyRules[].action");
-    note(sources.into_iter().any(|s| s.file_key_ref.is_some()), "env[].valueFrom.fileKeyRef");
-    let mounts = container.volume_mounts.iter().flatten();
-    let recursive = |m: &VolumeMount| m.recursive_read_only.as_deref() == Some("Enabled");
-    note(mounts.into_iter().any(recursive), "volumeMounts[].recursiveReadOnly");
-    if let Some(resources) = &container.resources {
-        let names = resources.limits.iter().chain(resources.requests.iter()).flatten();
-        // Whatever else is counted has a domain, and no part of this kubelet.
-        note(names.into_iter().any(|(name, _)| name.starts_with("hugepages-")), "resources");
-    }
     fields
 }
 
@@ -235,15 +235,14 @@ mod tests {
     fn names_every_field_it_cannot_honour() {
         let refused = admit(&pod(json!({
             "volumes": [{"name": "v", "emptyDir": {}}, {"name": "n", "nfs": {"server": "s", "path": "/"}}],
-            "containers": [{"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/v", "recursiveReadOnly": "Enabled"}]}]
+            "resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}],
+            "containers": [{"name": "a"}]
         })));
         assert_eq!(
             refused,
             Some(Rejection {
-                reason: "PodFeatureUnsupported",
-                message: "this node does not support spec.volumes[n].nfs, \
-                          spec.containers[0].volumeMounts[].recursiveReadOnly"
-                    .to_owned()
+                reason: "PodFeatureUnsupported".into(),
+                message: "this node does not support spec.volumes[n].nfs, spec.resourceClaims".to_owned()
             })
         );
     }
@@ -256,6 +255,7 @@ mod tests {
             cpu_millis: 2000,
             memory_capacity: 1 << 30,
             disk_capacity: 1 << 40,
+            huge_pages: [("hugepages-2Mi".to_owned(), 2 << 20)].into(),
             ..Default::default()
         };
         let asks = |resources: serde_json::Value| json!({"containers": [{"name": "c", "resources": {"requests": resources}}]});
@@ -275,6 +275,14 @@ mod tests {
                 Some((
                     "OutOfmemory",
                     "Node didn't have enough resource: memory, requested: 2147483648, used: 0, capacity: 1073741824",
+                )),
+            ),
+            (
+                asks(json!({"hugepages-2Mi": "4Mi"})),
+                Pressure::default(),
+                Some((
+                    "OutOfhugepages-2Mi",
+                    "Node didn't have enough resource: hugepages-2Mi, requested: 4194304, used: 0, capacity: 2097152",
                 )),
             ),
             (
@@ -307,7 +315,7 @@ mod tests {
             let room =
                 Room { others: std::slice::from_ref(&other), node: &node, pressure, labels: BTreeMap::new() };
             let got = fits(&pod(spec.clone()), &room);
-            assert_eq!(got.as_ref().map(|r| (r.reason, r.message.as_str())), expected, "{spec}");
+            assert_eq!(got.as_ref().map(|r| (&*r.reason, r.message.as_str())), expected, "{spec}");
         }
     }
 

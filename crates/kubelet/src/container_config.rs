@@ -10,6 +10,7 @@ use crate::environment::expand;
 use crate::limits;
 use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use api::pod::is_sidecar;
 use api::quantity::Quantity;
 use runtime::{
     ContainerConfig, ContainerMetadata, Device, DnsConfig, EnvVar, Mount, NamespaceMode, NamespaceOptions,
@@ -47,6 +48,8 @@ pub(crate) struct NodeContext {
     pub(crate) memory_capacity: u64,
     /// Bytes of the disk.
     pub(crate) disk_capacity: u64,
+    /// Bytes in huge pages, by resource.
+    pub(crate) huge_pages: BTreeMap<String, u64>,
 }
 
 /// What of a container's configuration had to be found out.
@@ -110,6 +113,7 @@ pub(crate) fn sandbox(pod: &Pod, attempt: u32, hostname: String, dns: Option<Dns
             .containers
             .iter()
             .any(|c| c.security_context.as_ref().and_then(|s| s.privileged) == Some(true)),
+        resources: pod_resources(&spec),
         ..Default::default()
     }
 }
@@ -191,14 +195,36 @@ fn milli(quantities: Option<&BTreeMap<String, ApiQuantity>>, name: &str) -> Opti
     quantity.0.parse::<Quantity>().ok().map(|q| i128::from(q.millis()))
 }
 
+/// What a container may have. A limit that it does not set is its pod's.
 pub(crate) fn resources(pod: &Pod, container: &Container, node: &NodeContext) -> Resources {
     let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref());
     let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
-    let cpu_limit = milli(limits, "cpu");
-    let cpu_request = milli(requests, "cpu").or(cpu_limit).unwrap_or(0);
-    let memory_limit = milli(limits, "memory").map(|m| i64::try_from(m / 1000).unwrap_or(i64::MAX));
-    let memory_request = milli(requests, "memory").unwrap_or(0) / 1000;
+    let of_pod = pod.spec.as_ref().and_then(|s| s.resources.as_ref()).and_then(|r| r.limits.as_ref());
+    let cpu_request = milli(requests, "cpu").or(milli(limits, "cpu")).unwrap_or(0);
+    let cpu_limit = milli(limits, "cpu").or_else(|| milli(of_pod, "cpu"));
+    let memory_limit = milli(limits, "memory").or_else(|| milli(of_pod, "memory"));
+    let memory_request = milli(requests, "memory").unwrap_or(0) / 1000 + memory_share(pod);
+    Resources {
+        oom_score_adj: Some(oom_score_adj(pod, memory_request, node.memory_capacity)),
+        ..limited(cpu_request, cpu_limit, memory_limit)
+    }
+}
+
+/// What all containers of a pod may have together; nothing if it does not say.
+fn pod_resources(spec: &PodSpec) -> Resources {
+    // No engine limits a container's huge pages: what all of them may have is limited here.
+    let huge = api::pod::limits(spec).into_iter().filter(|(name, _)| name.starts_with("hugepages-"));
+    let huge_pages = huge.map(|(name, quantity)| (name, quantity.value())).collect();
+    let Some(own) = &spec.resources else { return Resources { huge_pages, ..Resources::default() } };
+    let amount = |name: &str| milli(own.limits.as_ref(), name);
+    let cpu_request = milli(own.requests.as_ref(), "cpu").or(amount("cpu")).unwrap_or(0);
+    Resources { huge_pages, ..limited(cpu_request, amount("cpu"), amount("memory")) }
+}
+
+/// From thousandths of processors and of bytes.
+fn limited(cpu_request: i128, cpu_limit: Option<i128>, memory_limit: Option<i128>) -> Resources {
     let shares = u64::try_from(cpu_request * SHARES_PER_CPU / 1000).unwrap_or(MAX_SHARES);
+    let memory_limit = memory_limit.map(|m| i64::try_from(m / 1000).unwrap_or(i64::MAX));
     Resources {
         cpu_shares: Some(shares.clamp(MIN_SHARES, MAX_SHARES)),
         cpu_period: cpu_limit.map(|_| QUOTA_PERIOD_US as u64),
@@ -206,9 +232,21 @@ pub(crate) fn resources(pod: &Pod, container: &Container, node: &NodeContext) ->
             .map(|m| i64::try_from((m * QUOTA_PERIOD_US / 1000).max(MIN_QUOTA_US)).unwrap_or(i64::MAX)),
         memory_limit,
         memory_swap_limit: memory_limit,
-        oom_score_adj: Some(oom_score_adj(pod, memory_request, node.memory_capacity)),
         ..Default::default()
     }
+}
+
+/// Of the memory that a pod requests beyond what its containers do, each container's part.
+fn memory_share(pod: &Pod) -> i128 {
+    let Some(spec) = &pod.spec else { return 0 };
+    let of_pod = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
+    let Some(of_pod) = milli(of_pod, "memory") else { return 0 };
+    let sidecars = spec.init_containers.iter().flatten().filter(|c| is_sidecar(c));
+    let all: Vec<&Container> = spec.containers.iter().chain(sidecars).collect();
+    let of = |c: &Container| milli(c.resources.as_ref().and_then(|r| r.requests.as_ref()), "memory");
+    let requested: i128 = all.iter().filter_map(|c| of(c)).sum();
+    let count = i128::try_from(all.len().max(1)).unwrap_or(1);
+    (of_pod - requested).max(0) / 1000 / count
 }
 
 /// **Upstream**: `pkg/kubelet/qos/policy.go`.
@@ -242,5 +280,23 @@ mod tests {
         assert_eq!(got.cpu_shares, Some(256));
         assert_eq!(got.cpu_quota, Some(50_000));
         assert_eq!(got.memory_limit, Some(64 << 20));
+    }
+
+    #[test]
+    fn what_a_container_does_not_limit_its_pod_does() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {
+            "resources": {"requests": {"cpu": "2", "memory": "300Mi"}, "limits": {"cpu": "4", "memory": "512Mi"}},
+            "containers": [{"name": "a", "resources": {"limits": {"memory": "64Mi"}, "requests": {"memory": "100Mi"}}}, {"name": "b"}]
+        }, "status": {"qosClass": "Burstable"}}))
+        .expect("a pod");
+        let spec = pod.spec.as_ref().expect("a spec");
+        let node = NodeContext { memory_capacity: 1000 << 20, ..NodeContext::default() };
+        let [a, b] = [0, 1].map(|n| resources(&pod, &spec.containers[n], &node));
+        assert_eq!((a.memory_limit, a.cpu_quota, a.cpu_shares), (Some(64 << 20), Some(400_000), Some(2)));
+        assert_eq!((b.memory_limit, b.oom_score_adj), (Some(512 << 20), Some(900)));
+        let all = sandbox(&pod, 0, String::new(), None).resources;
+        assert_eq!((all.memory_limit, all.cpu_shares), (Some(512 << 20), Some(2048)));
+        let none = sandbox(&Pod::default(), 0, String::new(), None).resources;
+        assert_eq!(none, Resources::default());
     }
 }

@@ -5,10 +5,11 @@
 //! `third_party/forked/golang/expansion`.
 
 use crate::container_config::NodeContext;
+use crate::env_file;
 use crate::fields;
 use crate::references::{Held, Missing};
-use crate::volumes::{config_map_data, secret_data};
-use api::k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod, Service};
+use crate::volumes::{EnvFiles, config_map_data, secret_data};
+use api::k8s_openapi::api::core::v1::{Container, EnvVarSource, FileKeySelector, Pod, Service};
 use runtime::EnvVar;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -17,21 +18,33 @@ use std::sync::Arc;
 /// The service that every pod is told of.
 const MASTER_SERVICE: (&str, &str) = ("default", "kubernetes");
 
-/// The values of ConfigMaps and Secrets.
+/// The values of ConfigMaps, Secrets and files.
 pub(crate) trait Objects {
     /// A ConfigMap's values.
     fn config_map(&self, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Missing>;
     /// A Secret's values.
     fn secret(&self, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Missing>;
+    /// Files of the pod's volumes; none on a node on paper, where nobody has written any.
+    fn files(&self) -> Option<&EnvFiles>;
 }
 
-impl Objects for Held {
+/// What a container's environment is taken from.
+pub(crate) struct Sources<'a> {
+    pub(crate) held: &'a Held,
+    pub(crate) files: Option<EnvFiles>,
+}
+
+impl Objects for Sources<'_> {
     fn config_map(&self, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Missing> {
-        Held::config_map(self, name).map(|object| config_map_data(&object))
+        self.held.config_map(name).map(|object| config_map_data(&object))
     }
 
     fn secret(&self, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Missing> {
-        Held::secret(self, name).map(|object| secret_data(&object))
+        self.held.secret(name).map(|object| secret_data(&object))
+    }
+
+    fn files(&self) -> Option<&EnvFiles> {
+        self.files.as_ref()
     }
 }
 
@@ -113,7 +126,7 @@ fn value_from(
                 Some(name) => all.find(|c| c.name == name).ok_or(format!("container {name} not found"))?,
                 None => container,
             };
-            return fields::resource(of, selector, node).map(Some);
+            return fields::resource(pod, of, selector, node).map(Some);
         }
         EnvVarSource { config_map_key_ref: Some(r), .. } => {
             ("ConfigMap", objects.config_map(&r.name), &r.name, &r.key, r.optional)
@@ -121,6 +134,7 @@ fn value_from(
         EnvVarSource { secret_key_ref: Some(r), .. } => {
             ("Secret", objects.secret(&r.name), &r.name, &r.key, r.optional)
         }
+        EnvVarSource { file_key_ref: Some(file), .. } => return from_file(file, objects),
         _ => return Ok(None),
     };
     let optional = optional == Some(true);
@@ -132,6 +146,29 @@ fn value_from(
         },
         Err(Missing::NotFound { .. }) if optional => Ok(None),
         Err(missing) => Err(missing.to_string()),
+    }
+}
+
+/// The value that a file of a volume gives a variable.
+fn from_file(wanted: &FileKeySelector, objects: &dyn Objects) -> Result<Option<String>, String> {
+    let Some(files) = objects.files() else { return Ok(None) };
+    let file = files.get(&(wanted.volume_name.clone(), wanted.path.clone()));
+    let file = file
+        .ok_or_else(|| format!("cannot find the volume {:?} referenced by FileKeyRef", wanted.volume_name))?;
+    let optional = wanted.optional == Some(true);
+    let Some(text) = &file.text else {
+        return if optional { Ok(None) } else { Err("couldn't parse env file".to_owned()) };
+    };
+    match env_file::value_of(text, &wanted.key) {
+        Ok(Some(value)) => Ok(Some(value)),
+        Ok(None) if optional => Ok(None),
+        Ok(None) => {
+            Err(format!("environment variable key {:?} not found in file {:?}", wanted.key, file.path))
+        }
+        Err(why) => {
+            tracing::warn!(file = %file.path.display(), "{why}");
+            Err("couldn't parse env file".to_owned())
+        }
     }
 }
 
@@ -236,7 +273,10 @@ fn expand_with(text: &str, vars: &HashMap<&str, &str>) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volumes::EnvFile;
     use serde_json::json;
+    use std::path::PathBuf;
+    use std::sync::LazyLock;
 
     struct Fixed;
 
@@ -252,6 +292,17 @@ mod tests {
                 "sec" => Ok([("p".to_owned(), b"secret".to_vec())].into()),
                 _ => Err(Missing::NotFound { kind: "secret", name: name.to_owned() }),
             }
+        }
+        fn files(&self) -> Option<&EnvFiles> {
+            static FILES: LazyLock<EnvFiles> = LazyLock::new(|| {
+                let file = |name: &str, text: Option<&str>| {
+                    let path = PathBuf::from("/v").join(name);
+                    (("v".to_owned(), name.to_owned()), EnvFile { path, text: text.map(str::to_owned) })
+                };
+                [file("good", Some("F='from file'\n")), file("bad", Some("F=bare")), file("none", None)]
+                    .into()
+            });
+            Some(&FILES)
         }
     }
 
@@ -292,7 +343,9 @@ mod tests {
                     {"name": "A", "value": "$(P_k)-$(MY_DB_SERVICE_HOST)-$(B)"},
                     {"name": "B", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "p"}}},
                     {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "none", "optional": true}}},
-                    {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+                    {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    {"name": "E", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "good", "key": "F"}}},
+                    {"name": "C1", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "none", "key": "F", "optional": true}}}]
             }),
             true,
         )
@@ -308,11 +361,12 @@ mod tests {
             "A=v-10.96.0.3-$(B)",
             "B=secret",
             "D=p",
+            "E=from file",
         ] {
             assert!(env.iter().any(|e| e == expected), "{expected}: {env:#?}");
         }
         assert!(
-            !env.iter().any(|e| e.starts_with("C=") || e.starts_with("OTHER") || e.starts_with("HEADLESS"))
+            !env.iter().any(|e| e.starts_with('C') || e.starts_with("OTHER") || e.starts_with("HEADLESS"))
         );
         let without = run(json!({}), false).expect("an environment");
         assert!(without.iter().all(|e| e.starts_with("KUBERNETES_")), "{without:?}");
@@ -320,6 +374,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_in_upstreams_words() {
+        let from_file = |path: &str, key: &str| {
+            let source = json!({"volumeName": "v", "path": path, "key": key});
+            json!({"env": [{"name": "A", "valueFrom": {"fileKeyRef": source}}]})
+        };
         for (container, message) in [
             (json!({"envFrom": [{"configMapRef": {"name": "none"}}]}), "configmap \"none\" not found"),
             (
@@ -330,6 +388,9 @@ mod tests {
                 json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "x"}}}]}),
                 "couldn't find key x in ConfigMap ns/map",
             ),
+            (from_file("good", "G"), "environment variable key \"G\" not found in file \"/v/good\""),
+            (from_file("bad", "F"), "couldn't parse env file"),
+            (from_file("none", "F"), "couldn't parse env file"),
         ] {
             assert_eq!(run(container, true), Err(message.to_owned()));
         }

@@ -44,8 +44,10 @@ fn lines(map: Option<&BTreeMap<String, String>>) -> String {
     all.collect::<Vec<_>>().join("\n")
 }
 
-/// A container's request or limit, in units of the divisor, rounded up. A limit that is not set is what the node has.
+/// A container's request or limit, in units of the divisor, rounded up. A limit that is not set is its pod's, or what the
+/// node has.
 pub(crate) fn resource(
+    pod: &Pod,
     container: &Container,
     selector: &ResourceFieldSelector,
     node: &NodeContext,
@@ -64,6 +66,9 @@ pub(crate) fn resource(
         _ if name.starts_with("hugepages-") => 0,
         _ => return Err(unknown()),
     };
+    let of_pod = pod.spec.as_ref().and_then(|s| s.resources.as_ref()).and_then(|r| r.limits.as_ref());
+    let of_pod = of_pod.and_then(|limits| limits.get(name)).map(|q| millis(parse_quantity(q)));
+    let capacity = of_pod.unwrap_or(capacity);
     let set = |list: &str| list_of(list).and_then(|l| l.get(name)).map(|q| millis(parse_quantity(q)));
     let value = match list {
         "limits" => set("limits").filter(|n| *n > 0).unwrap_or(capacity),
@@ -128,7 +133,15 @@ mod tests {
         ] {
             let selector: ResourceFieldSelector =
                 serde_json::from_value(json!({"resource": resource_name, "divisor": divisor})).expect("one");
-            assert_eq!(resource(container, &selector, &node).as_deref(), Ok(value), "{resource_name}");
+            let got = resource(&Pod::default(), container, &selector, &node);
+            assert_eq!(got.as_deref(), Ok(value), "{resource_name}");
         }
+        let pod: Pod = serde_json::from_value(
+            json!({"spec": {"containers": [], "resources": {"limits": {"cpu": "3"}}}}),
+        )
+        .expect("a pod");
+        let selector: ResourceFieldSelector =
+            serde_json::from_value(json!({"resource": "limits.cpu"})).expect("one");
+        assert_eq!(resource(&pod, &bare, &selector, &node).as_deref(), Ok("3"), "its pod's");
     }
 }

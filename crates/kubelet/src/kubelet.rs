@@ -11,6 +11,7 @@ use crate::image_gc::{self, Ledger};
 use crate::images::Images;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
+use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
 use crate::pod_worker::{Handle, Node, Told, spawn};
 use crate::probes::Results;
 use crate::references::References;
@@ -25,7 +26,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Longest wait between attempts to reach a runtime that is down.
 const RUNTIME_RETRY_MAX: Duration = Duration::from_secs(5);
@@ -54,6 +55,8 @@ pub struct Config {
     pub root_dir: Option<PathBuf>,
     /// The cluster's DNS service.
     pub cluster_dns: ClusterDns,
+    /// What pods get when the node ends.
+    pub shutdown_grace: ShutdownGrace,
     /// `v1.36.0`: published as the kubelet's version.
     pub version: String,
 }
@@ -83,7 +86,7 @@ pub async fn run(
         client: client.clone(),
         runtime: config.runtime.clone(),
         images: Arc::new(Images::new(config.images.clone(), context.clock.clone(), ledger)),
-        recorder: recorder.clone(),
+        recorder,
         facts: NodeContext {
             node_name: config.node_name.clone(),
             host_ip: config.machine.address.to_string(),
@@ -91,6 +94,7 @@ pub async fn run(
             cpu_millis: config.machine.cpus * 1000,
             memory_capacity: config.machine.memory,
             disk_capacity: config.machine.disk,
+            huge_pages: config.machine.huge_pages.clone(),
         },
         scheme: version.runtime_name.clone(),
         pods_dir: root_dir.as_ref().map(|root| root.join("pods")),
@@ -102,8 +106,11 @@ pub async fn run(
         pods: pods.clone(),
         started: context.clock.now(),
         pressure: pressure.clone(),
+        volumes: volumes::Registry::default(),
+        shutting_down: watch::Sender::new(false),
         admitted: Mutex::default(),
     });
+    let (evict, evictions) = mpsc::channel(1);
     ready(Arc::new(Server::new(Host {
         context: context.clone(),
         node_name: config.node_name.clone(),
@@ -114,9 +121,11 @@ pub async fn run(
         pod_cidr: config.pod_cidr.clone(),
         is_real: config.root_dir.is_some(),
         probes: probe_metrics,
+        volumes: node.volumes.clone(),
+        shutdown_grace: config.shutdown_grace,
+        shutdown: NodeShutdown::new(node.clone(), config.shutdown_grace, evict.clone()),
     })));
 
-    let (evict, evictions) = mpsc::channel(1);
     let (found, statics) = mpsc::channel(1);
     if let Some(root) = root_dir {
         let (folder, name) = (root.join("manifests"), config.node_name.clone());
@@ -131,7 +140,7 @@ pub async fn run(
         // Nobody will tell of files.
         drop(found);
     }
-    let status = node_status::Reporter::new(context.clone(), client, config, version, recorder, pressure);
+    let status = node_status::Reporter::new(node.clone(), client, config, version);
     context.shutdown.spawn(status.run());
     let mut kubelet = Kubelet {
         node,

@@ -3,10 +3,15 @@
 //! **Contract**: read once, by the launcher; the kubelet takes them as a value and looks at nothing itself.
 //! **Upstream**: cadvisor's `MachineInfo`, `pkg/kubelet/nodestatus/setters.go`.
 
+use api::quantity::Quantity;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+/// Where the kernel tells of huge pages, a folder a size.
+const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages";
 
 /// What a node says of its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub struct MachineInfo {
     pub cpus: u64,
     /// Memory in bytes.
     pub memory: u64,
+    /// Bytes in huge pages, by resource (`hugepages-2Mi`), for every size that the kernel knows.
+    pub huge_pages: BTreeMap<String, u64>,
     /// Size in bytes of the file system with the runtime's data.
     pub disk: u64,
     /// The address at which other machines reach this one; loopback if it has none.
@@ -49,6 +56,7 @@ impl MachineInfo {
         Self {
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             memory: system.map_or(0, |system| system.total_memory()),
+            huge_pages: huge_pages(Path::new(HUGE_PAGES)),
             disk: rustix::fs::statvfs(data).map_or(0, |fs| fs.f_blocks * fs.f_frsize),
             address: machine_address(),
             hostname: System::host_name().unwrap_or_else(|_| "localhost".to_owned()),
@@ -67,6 +75,7 @@ impl MachineInfo {
         Self {
             cpus: 32,
             memory: 256 << 30,
+            huge_pages: BTreeMap::new(),
             disk: 1 << 40,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             hostname: hostname.to_owned(),
@@ -92,6 +101,22 @@ pub fn machine_address() -> IpAddr {
     probe().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
+fn huge_pages(folder: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let size = name.strip_prefix("hugepages-").and_then(|name| name.strip_suffix("kB"));
+        let count = fs::read_to_string(entry.path().join("nr_hugepages")).unwrap_or_default();
+        if let Some(size) = size.and_then(|size| size.parse::<u64>().ok())
+            && let Ok(quantity) = format!("{size}Ki").parse::<Quantity>()
+        {
+            let count: u64 = count.trim().parse().unwrap_or(0);
+            found.insert(format!("hugepages-{quantity}"), count.saturating_mul(size << 10));
+        }
+    }
+    found
+}
+
 fn os_image(os_release: &str) -> String {
     let name = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     name.map_or_else(|| "Linux".to_owned(), |name| name.trim_matches('"').to_owned())
@@ -108,6 +133,18 @@ fn go_architecture(rust: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_are_named_by_their_size() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (name, count) in [("hugepages-2048kB", "3\n"), ("hugepages-1048576kB", "0\n"), ("other", "1")] {
+            fs::create_dir(dir.path().join(name)).expect("made");
+            fs::write(dir.path().join(name).join("nr_hugepages"), count).expect("written");
+        }
+        let expected = [("hugepages-1Gi".to_owned(), 0), ("hugepages-2Mi".to_owned(), 6 << 20)];
+        assert_eq!(huge_pages(dir.path()), expected.into());
+        assert_eq!(huge_pages(&dir.path().join("none")), BTreeMap::new());
+    }
 
     #[test]
     fn reads_the_pretty_name() {

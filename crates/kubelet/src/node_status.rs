@@ -4,16 +4,17 @@
 //! it changed, and else every five minutes; the lease is the frequent sign of life.
 //! **Upstream**: `pkg/kubelet/kubelet_node_status.go`, `pkg/kubelet/nodestatus`.
 
-use crate::eviction::{Pressure, PressureGauge};
+use crate::eviction::Pressure;
 use crate::kubelet::Config;
+use crate::pod_worker::Node;
 use crate::{Error, machine::MachineInfo};
 use api::k8s_openapi::api::core::v1::{
-    ContainerImage, Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, ObjectReference,
+    ContainerImage, Node as ApiNode, NodeAddress, NodeCondition, NodeFeatures, NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo, ObjectReference,
 };
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use api::well_known::label;
-use client::Recorder;
 use client::events::Type;
 use client::lease::renew_node_lease;
 use component_base::Context;
@@ -49,36 +50,20 @@ const DECLARED_FEATURES: [&str; 1] = ["GuaranteedQoSPodCPUResize"];
 
 /// Keeps the node's object.
 pub(crate) struct Reporter {
+    node: Arc<Node>,
     context: Context,
     client: kube::Client,
     config: Config,
     version: Version,
-    recorder: Recorder,
     owner: Arc<Mutex<Option<OwnerReference>>>,
-    pressure: PressureGauge,
     /// The images last told, and when they were asked for.
     images: Mutex<Option<(Timestamp, Vec<ContainerImage>)>>,
 }
 
 impl Reporter {
-    pub(crate) fn new(
-        context: Context,
-        client: kube::Client,
-        config: Config,
-        version: Version,
-        recorder: Recorder,
-        pressure: PressureGauge,
-    ) -> Self {
-        Self {
-            context,
-            client,
-            config,
-            version,
-            recorder,
-            owner: Arc::default(),
-            pressure,
-            images: Mutex::default(),
-        }
+    pub(crate) fn new(node: Arc<Node>, client: kube::Client, config: Config, version: Version) -> Self {
+        let context = node.context.clone();
+        Self { node, context, client, config, version, owner: Arc::default(), images: Mutex::default() }
     }
 
     /// Registers the node, then reports until the context ends.
@@ -103,8 +88,13 @@ impl Reporter {
         self.event("Starting", "Starting kubelet.");
 
         let mut reported = self.context.clock.now();
+        let mut ending = self.node.shutting_down.subscribe();
         loop {
-            self.context.clock.sleep(UPDATE).await;
+            tokio::select! {
+                () = self.context.clock.sleep(UPDATE) => {}
+                // Nobody is to be sent here any more.
+                Ok(()) = ending.changed() => {}
+            }
             let now = self.context.clock.now();
             match self.report(reported, now).await {
                 Ok(true) => reported = now,
@@ -123,7 +113,7 @@ impl Reporter {
     }
 
     /// Makes the node the owner of its lease.
-    fn own(&self, node: &Node) {
+    fn own(&self, node: &ApiNode) {
         *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(OwnerReference {
             api_version: "v1".to_owned(),
             kind: "Node".to_owned(),
@@ -137,11 +127,18 @@ impl Reporter {
     async fn facts(&self, now: Timestamp) -> Facts<'_> {
         let runtime = self.runtime_status().await;
         let images = self.images(now).await;
-        let pressure = self.pressure.read(now);
-        Facts { config: &self.config, version: &self.version, runtime, images, pressure }
+        Facts {
+            config: &self.config,
+            version: &self.version,
+            runtime,
+            images,
+            pressure: self.node.pressure.read(now),
+            may_mount: self.node.may_mount,
+            shutting_down: *self.node.shutting_down.borrow(),
+        }
     }
 
-    fn api(&self) -> Api<Node> {
+    fn api(&self) -> Api<ApiNode> {
         Api::all(self.client.clone())
     }
 
@@ -174,10 +171,10 @@ impl Reporter {
     }
 
     /// Creates the node, or takes over the one that is there; its status is complete afterwards.
-    async fn register(&self) -> Result<Node, Error> {
+    async fn register(&self) -> Result<ApiNode, Error> {
         let now = self.context.clock.now();
         let facts = self.facts(now).await;
-        let mut fresh = Node {
+        let mut fresh = ApiNode {
             metadata: api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
                 name: Some(self.config.node_name.clone()),
                 labels: Some(labels(&self.config)),
@@ -227,7 +224,7 @@ impl Reporter {
         Ok(true)
     }
 
-    fn node_ready_events(&self, before: Option<&Node>, after: &Node) {
+    fn node_ready_events(&self, before: Option<&ApiNode>, after: &ApiNode) {
         let (was, is) = (before.is_some_and(is_ready), is_ready(after));
         let name = &self.config.node_name;
         if is && !was {
@@ -245,11 +242,11 @@ impl Reporter {
             uid: Some(self.config.node_name.clone()),
             ..Default::default()
         };
-        self.recorder.event(&about, Type::Normal, reason, message);
+        self.node.recorder.event(&about, Type::Normal, reason, message);
     }
 }
 
-fn is_ready(node: &Node) -> bool {
+fn is_ready(node: &ApiNode) -> bool {
     let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
@@ -262,6 +259,9 @@ struct Facts<'a> {
     /// None: the engine does not say.
     images: Option<Vec<ContainerImage>>,
     pressure: Pressure,
+    /// Volumes can be made read-only with all that is mounted in them.
+    may_mount: bool,
+    shutting_down: bool,
 }
 
 fn labels(config: &Config) -> BTreeMap<String, String> {
@@ -294,22 +294,28 @@ fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
 /// The status that the node is to have now.
 fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatus {
     let machine = &facts.config.machine;
-    let own = BTreeMap::from([
+    let kibibytes = |bytes: u64| quantity(&format!("{}Ki", bytes / 1024));
+    let mut own = BTreeMap::from([
         ("cpu".to_owned(), quantity(&machine.cpus.to_string())),
-        ("memory".to_owned(), quantity(&format!("{}Ki", machine.memory / 1024))),
-        ("ephemeral-storage".to_owned(), quantity(&format!("{}Ki", machine.disk / 1024))),
+        ("memory".to_owned(), kibibytes(machine.memory)),
+        ("ephemeral-storage".to_owned(), kibibytes(machine.disk)),
         ("pods".to_owned(), quantity(&MAX_PODS.to_string())),
     ]);
+    own.extend(machine.huge_pages.iter().map(|(name, bytes)| (name.clone(), kibibytes(*bytes))));
     // Others may add resources to the capacity; the kubelet makes them allocatable.
     let mut capacity = old.capacity.clone().unwrap_or_default();
     capacity.extend(own);
+    // Huge pages are nobody's memory but theirs who ask for them.
+    let set_apart = machine.huge_pages.values().sum();
+    let mut allocatable = capacity.clone();
+    allocatable.insert("memory".to_owned(), kibibytes(machine.memory.saturating_sub(set_apart)));
     NodeStatus {
         declared_features: Some(DECLARED_FEATURES.map(str::to_owned).to_vec()),
         addresses: Some(vec![
             NodeAddress { type_: "InternalIP".to_owned(), address: machine.address.to_string() },
             NodeAddress { type_: "Hostname".to_owned(), address: facts.config.node_name.clone() },
         ]),
-        allocatable: Some(capacity.clone()),
+        allocatable: Some(allocatable),
         capacity: Some(capacity),
         node_info: Some(NodeSystemInfo {
             architecture: machine.architecture.clone(),
@@ -328,6 +334,14 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
         }),
         conditions: Some(conditions(facts, old, now)),
         images: facts.images.clone().or_else(|| old.images.clone()),
+        features: Some(NodeFeatures { supplemental_groups_policy: Some(false) }),
+        runtime_handlers: Some(vec![NodeRuntimeHandler {
+            name: Some(String::new()),
+            features: Some(NodeRuntimeHandlerFeatures {
+                recursive_read_only_mounts: Some(facts.may_mount),
+                user_namespaces: Some(false),
+            }),
+        }]),
         ..old.clone()
     }
 }
@@ -366,6 +380,8 @@ fn patch(old: &NodeStatus, new: &NodeStatus) -> serde_json::Value {
         "capacity": new.capacity,
         "conditions": own.collect::<Vec<_>>(),
         "declaredFeatures": new.declared_features,
+        "features": new.features,
+        "runtimeHandlers": new.runtime_handlers,
         "images": new.images,
         "nodeInfo": new.node_info,
     }})
@@ -374,6 +390,7 @@ fn patch(old: &NodeStatus, new: &NodeStatus) -> serde_json::Value {
 fn conditions(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
     let not_ready = |message: String| ("False", "KubeletNotReady", message);
     let ready = match &facts.runtime {
+        _ if facts.shutting_down => not_ready("node is shutting down".to_owned()),
         Ok(status) if status.is_ready() => {
             let mut message = "kubelet is posting ready status".to_owned();
             for warning in &status.warnings {

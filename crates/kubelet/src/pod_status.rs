@@ -10,6 +10,7 @@ use crate::health::Health;
 use crate::limits::Pending;
 use crate::observed::Observed;
 use crate::restart::{Role, restarts};
+use crate::volumes::is_recursively_read_only;
 use api::k8s_openapi::api::core::v1::{
     Container, ContainerState as ApiContainerState, ContainerStateRunning, ContainerStateTerminated,
     ContainerStateWaiting, ContainerStatus as ApiContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec,
@@ -54,6 +55,8 @@ pub(crate) struct Knowledge {
     pub(crate) host_ip: String,
     /// `docker`: the scheme of container ids.
     pub(crate) scheme: String,
+    /// Whether volumes can be made read-only with all that is mounted in them.
+    pub(crate) may_mount: bool,
 }
 
 /// `MaxPodTerminationMessageLogLength`: what the messages of a pod's containers may be together.
@@ -202,7 +205,7 @@ impl View<'_> {
             started: Some(false),
             // Upstream always writes the field.
             last_state: Some(ApiContainerState::default()),
-            volume_mounts: mounts(container),
+            volume_mounts: mounts(container, know.may_mount),
             ..Default::default()
         };
         let held = know.waiting.get(&container.name).map(|w| waiting(w.reason, &w.message));
@@ -287,12 +290,15 @@ fn waiting(reason: &str, message: &str) -> ApiContainerState {
     }
 }
 
-fn mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+fn mounts(container: &Container, may_mount: bool) -> Option<Vec<VolumeMountStatus>> {
     let status = |mount: &api::k8s_openapi::api::core::v1::VolumeMount| VolumeMountStatus {
         name: mount.name.clone(),
         mount_path: mount.mount_path.clone(),
         read_only: mount.read_only.filter(|readonly| *readonly),
-        recursive_read_only: (mount.read_only == Some(true)).then(|| "Disabled".to_owned()),
+        recursive_read_only: (mount.read_only == Some(true)).then(|| {
+            let recursive = is_recursively_read_only(mount, may_mount).unwrap_or_default();
+            if recursive { "Enabled" } else { "Disabled" }.to_owned()
+        }),
         ..Default::default()
     };
     container.volume_mounts.as_ref().map(|list| list.iter().map(status).collect())

@@ -13,7 +13,7 @@ mod termination;
 mod volumes;
 
 use crate::backoff::Backoff;
-use crate::eviction::Eviction;
+use crate::eviction::{Cause, Eviction};
 use crate::health::Probe;
 use crate::images::EventKind;
 use crate::limits::{self, Limits};
@@ -42,9 +42,6 @@ const RETRY: SignedDuration = SignedDuration::from_secs(10);
 const RETRY_API: SignedDuration = SignedDuration::from_secs(1);
 /// How long a container that could not be started says so, before the next try or a back-off has the word.
 const SHOW_ERROR: SignedDuration = SignedDuration::from_secs(2);
-
-/// `immediateEvictionGracePeriodSeconds`.
-const EVICTION_GRACE: u64 = 1;
 
 /// A pod as its worker is told of it.
 #[derive(Clone)]
@@ -149,6 +146,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
     let knowledge = Knowledge {
         host_ip: node.facts.host_ip.clone(),
         scheme: node.scheme.clone(),
+        may_mount: node.may_mount,
         ..Knowledge::default()
     };
     let namespace = pod_namespace(&receiver);
@@ -211,11 +209,14 @@ impl PodWorker {
     /// Takes up an order to leave this node, unless the pod has ended already.
     fn take_eviction(&mut self, pod: &Pod) {
         let order = self.evicted.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Eviction { message, .. }) = order.filter(|_| !self.has_ended(pod)) else { return };
-        self.event(pod, None, EventKind::Warning, "Evicted", &message);
+        let Some(order) = order.filter(|_| !self.has_ended(pod)) else { return };
+        let (reason, message) = (order.cause.reason(), order.message);
+        if order.cause == Cause::Resources {
+            self.event(pod, None, EventKind::Warning, reason, &message);
+        }
         self.knowledge.disrupted = Some(message.clone());
-        self.knowledge.failed = Some(("Evicted".to_owned(), message));
-        self.grace = Some(EVICTION_GRACE);
+        self.knowledge.failed = Some((reason.to_owned(), message));
+        self.grace = Some(order.grace);
     }
 
     async fn wait(&mut self, until: Option<Timestamp>) {
@@ -270,8 +271,9 @@ impl PodWorker {
             && pod_is_new(pod)
             && let Some(rejection) = self.node.admit(pod).await
         {
-            self.event(pod, None, EventKind::Warning, rejection.reason, &rejection.message);
-            self.knowledge.failed = Some((rejection.reason.to_owned(), rejection.status_message()));
+            self.event(pod, None, EventKind::Warning, &rejection.reason, &rejection.message);
+            let message = rejection.status_message();
+            self.knowledge.failed = Some((rejection.reason.into_owned(), message));
             return Next::Wait(Some(self.now()));
         }
         loop {

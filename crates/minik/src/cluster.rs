@@ -130,6 +130,11 @@ impl Cluster {
         })
     }
 
+    /// What its components keep of the API's objects.
+    pub(crate) fn interner(&self) -> &client::Interner {
+        &self.interner
+    }
+
     /// Keys and certificates.
     pub fn pki(&self) -> &Pki {
         &self.server.pki
@@ -212,7 +217,9 @@ impl Cluster {
         let config = kubelet::Config { interner: self.interner.clone(), ..config };
         let name = config.node_name.clone();
         let dial = self.dial(&format!("system:node:{name}"), &["system:nodes"]);
-        let client = client::connection::for_component(dial, "default", self.node_requests.clone(), 1);
+        // An idle connection takes some 60 KiB, which a thousand nodes on paper need not have each.
+        let idle = usize::from(config.root_dir.is_some());
+        let client = client::connection::for_component(dial, "default", self.node_requests.clone(), idle);
         let nodes = self.server.nodes.clone();
         let ready = move |server| nodes.insert(name, server);
         let running = context.clone();
@@ -316,12 +323,16 @@ impl Cluster {
         }
     }
 
-    /// Ends everything, containers included; pods start again with the next start, by their restart policy.
+    /// Ends everything, containers included. Pods start again with the next start, by their restart policy; with a
+    /// [`Builder::shutdown_grace`] they end first, as Failed.
     ///
     /// # Errors
     /// If the runtime does not answer.
     pub async fn stop_with_workload(self) -> Result<()> {
         let docker = self.docker.clone();
+        let kubelets = self.server.nodes.all();
+        futures::future::join_all(kubelets.iter().map(|kubelet| kubelet.shut_down_node())).await;
+        drop(kubelets);
         // Kubelets first, or they would start again what stops.
         self.stop().await;
         for node in docker {

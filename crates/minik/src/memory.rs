@@ -10,12 +10,13 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Keeps memory small until the context ends.
-pub(crate) fn keep_small(context: &Context) {
+/// Keeps memory small until the context ends; `release` lets go of what can be had again.
+pub(crate) fn keep_small(context: &Context, release: impl Fn() + Send + 'static) {
     let clock = context.clock.clone();
     context.shutdown.spawn(async move {
         clock.sleep(FIRST).await;
         loop {
+            release();
             trim();
             clock.sleep(INTERVAL).await;
         }

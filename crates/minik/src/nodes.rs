@@ -18,6 +18,11 @@ impl Nodes {
     pub(crate) fn insert(&self, node: String, server: Arc<kubelet::Server>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(node, server);
     }
+
+    /// All kubelets.
+    pub(crate) fn all(&self) -> Vec<Arc<kubelet::Server>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
 }
 
 #[async_trait]

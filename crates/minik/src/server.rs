@@ -110,6 +110,7 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .listener(listener)
         .options(extra.apiserver)
         .scheduler(extra.scheduler)
+        .shutdown_grace(extra.shutdown_grace)
         .root_dir(profile.path("kubelet"))
         .volumes_dir(profile.path("volumes"))
         .service_range(Some(settings.service_range()?))
@@ -126,7 +127,8 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
     done(if nodes == 1 { "Node Ready" } else { "Nodes Ready" });
     tracing::info!(port = settings.api_port, "ready");
     tell(Report::Ready);
-    memory::keep_small(&context);
+    let interner = cluster.interner().clone();
+    memory::keep_small(&context, move || interner.cool());
 
     let workload_ends = tokio::select! {
         _ = terminate.recv() => true,

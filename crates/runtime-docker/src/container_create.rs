@@ -123,8 +123,7 @@ impl DockerRuntime {
                 config.devices.iter().map(mapping).collect()
             }),
             runtime: handler(sandbox_config),
-            cgroup_parent: (!sandbox_config.cgroup_parent.is_empty())
-                .then(|| sandbox_config.cgroup_parent.clone()),
+            cgroup_parent: self.cgroup_parent(sandbox_config),
             cpu_shares: resources.cpu_shares.and_then(|n| n.try_into().ok()),
             cpu_quota: resources.cpu_quota,
             cpu_period: resources.cpu_period.and_then(|n| n.try_into().ok()),

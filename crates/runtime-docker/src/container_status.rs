@@ -132,6 +132,8 @@ fn resources(host: HostConfig) -> Resources {
         memory_swap_limit: set(host.memory_swap),
         oom_score_adj: set(host.oom_score_adj).and_then(|n| n.try_into().ok()),
         pids_limit: set(host.pids_limit),
+        // No engine knows of them.
+        huge_pages: Default::default(),
     }
 }
 

@@ -29,6 +29,7 @@ mod network;
 mod network_helper;
 mod oom;
 mod pause;
+mod pod_cgroup;
 mod port_forward;
 mod profile;
 mod sandbox_list;

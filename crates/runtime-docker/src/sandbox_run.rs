@@ -10,11 +10,20 @@ use runtime::{Error, NamespaceMode, PodSandboxConfig, PortMapping, Result, Sandb
 
 use crate::client::DockerRuntime;
 use crate::naming::Name;
-use crate::{error, labels, oom};
+use crate::{error, labels, oom, pod_cgroup};
 
 impl DockerRuntime {
     pub(crate) async fn run_sandbox(&self, config: &PodSandboxConfig) -> Result<SandboxId> {
         self.prepare().await?;
+        self.make_pod_cgroup(config).await?;
+        let made = self.create_and_start(config).await;
+        if let (Err(_), Some(cgroup)) = (&made, self.cgroup_parent(config)) {
+            pod_cgroup::remove(&cgroup).await;
+        }
+        made
+    }
+
+    async fn create_and_start(&self, config: &PodSandboxConfig) -> Result<SandboxId> {
         let name = Name::of_sandbox(&config.metadata).to_string();
         let id = match self.create_sandbox(&name, config).await {
             Ok(id) => id,
@@ -35,7 +44,7 @@ impl DockerRuntime {
             }
             tracing::warn!("{}", oom::WARNING);
             self.oom_score.forbid();
-            return Box::pin(self.run_sandbox(config)).await;
+            return Box::pin(self.create_and_start(config)).await;
         }
         self.write_resolv_conf(&id, config).await;
         if config.namespaces.network != NamespaceMode::Node {
@@ -78,7 +87,7 @@ impl DockerRuntime {
             dns_options: dns.map(|dns| dns.options.clone()),
             sysctls: (!config.sysctls.is_empty()).then(|| config.sysctls.clone().into_iter().collect()),
             runtime: handler(config),
-            cgroup_parent: (!config.cgroup_parent.is_empty()).then(|| config.cgroup_parent.clone()),
+            cgroup_parent: self.cgroup_parent(config),
             oom_score_adj: self.oom_score.allowed(Some(oom::SANDBOX_SCORE)),
             security_opt: Some(vec!["seccomp=unconfined".to_owned(), "no-new-privileges".to_owned()]),
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use runtime::{Result, SandboxId, StringMap};
 
 use crate::client::DockerRuntime;
-use crate::{error, labels};
+use crate::{error, labels, pod_cgroup};
 
 /// The pause program ends at once on SIGTERM; this many seconds only guard against a stuck engine.
 const GRACE: i32 = 2;
@@ -30,8 +30,13 @@ impl DockerRuntime {
 
     pub(crate) async fn remove_sandbox(&self, id: &SandboxId) -> Result<()> {
         let inside = self.containers_of(id, true).await?;
+        let cgroup = self.pod_cgroup_of(id.as_str()).await?;
         try_join_all(inside.iter().map(|id| self.remove_by_force(id))).await?;
-        self.remove_by_force(id.as_str()).await
+        self.remove_by_force(id.as_str()).await?;
+        if let Some(cgroup) = cgroup {
+            pod_cgroup::remove(&cgroup).await;
+        }
+        Ok(())
     }
 
     /// Removes a container, running or not, with its anonymous volumes. One that is gone, or going: success.

@@ -205,6 +205,8 @@ pub struct PodSandboxConfig {
     pub privileged: bool,
     /// Parent cgroup; empty: the engine's choice.
     pub cgroup_parent: String,
+    /// What all containers of the pod may have together; the default: nothing is limited.
+    pub resources: Resources,
     /// The handler of the pod's RuntimeClass; empty: the engine's own.
     pub runtime_handler: String,
 }

@@ -7,6 +7,13 @@ use runtime::fake::{FakeRuntime, ImageBehaviour, Operation, Script};
 use runtime::testing::pod;
 use runtime::*;
 
+/// Moves the paused clock, and lets whoever waited for it have a turn.
+async fn pass(time: Duration) {
+    tokio::task::yield_now().await;
+    tokio::time::advance(time).await;
+    tokio::task::yield_now().await;
+}
+
 fn container(name: &str, image: &str) -> ContainerConfig {
     ContainerConfig {
         metadata: ContainerMetadata { name: name.into(), attempt: 0 },
@@ -45,9 +52,9 @@ async fn scripts_decide_by_name_or_image() {
     let fake = FakeRuntime::default();
     fake.set_script("crash:1", Script::exit_after(Duration::from_secs(60), 9));
     let id = started(&fake, "crash:1").await;
-    tokio::time::sleep(Duration::from_secs(59)).await;
+    pass(Duration::from_secs(59)).await;
     assert_eq!(fake.container_status(&id).await.expect("a status").state, ContainerState::Running);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    pass(Duration::from_secs(2)).await;
     let status = fake.container_status(&id).await.expect("a status");
     assert_eq!((status.state, status.exit_code), (ContainerState::Exited, 9));
     let ran = status.finished_at.expect("an end").duration_since(status.started_at.expect("a start"));

@@ -13,7 +13,9 @@ mod objects;
 mod plan;
 
 use client::events::Type;
-use client::{Action, Informer, Informers, Interner, Key, Queue, Recorder, controller};
+use client::{
+    Action, ClaimOrVolume, Informer, Informers, Interner, Key, Queue, Recorder, RequestError, controller,
+};
 use component_base::Context;
 use component_base::logging::chain;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
@@ -23,7 +25,6 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 pub use objects::{USER, USER_GROUPS, install};
 use plan::{ClaimPlan, VolumePlan};
 use serde_json::json;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,15 +49,8 @@ pub struct Config {
 #[non_exhaustive]
 pub enum Error {
     /// A request to the API server failed.
-    #[error("could not {verb} {what}")]
-    Request {
-        /// `create`, `update`, …
-        verb: &'static str,
-        /// The object.
-        what: String,
-        /// Why.
-        source: kube::Error,
-    },
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// A folder could not be made or removed.
     #[error("could not {verb} {}", path.display())]
     Folder {
@@ -67,21 +61,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Work {
-    Claim(Key),
-    Volume(String),
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Claim(key) => write!(f, "claim {key}"),
-            Self::Volume(name) => write!(f, "volume {name}"),
-        }
-    }
 }
 
 struct Shell {
@@ -100,15 +79,16 @@ pub async fn run(context: Context, client: kube::Client, config: Config) {
     let claims = informers.of::<PersistentVolumeClaim>();
     let volumes = informers.of::<PersistentVolume>();
     let classes = informers.of::<StorageClass>();
-    claims.feed(&context, &queue, |claim| [Work::Claim(Key::of(claim))]);
+    claims.feed(&context, &queue, |claim| [ClaimOrVolume::Claim(Key::of(claim))]);
     volumes.feed(&context, &queue, |volume| {
         let of = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
-        let claim = of.and_then(|of| Some(Work::Claim(Key::new(of.namespace.clone()?, of.name.clone()?))));
-        claim.into_iter().chain([Work::Volume(Key::of(volume).name)]).collect::<Vec<_>>()
+        let claim =
+            of.and_then(|of| Some(ClaimOrVolume::Claim(Key::new(of.namespace.clone()?, of.name.clone()?))));
+        claim.into_iter().chain([ClaimOrVolume::Volume(Key::of(volume).name)]).collect::<Vec<_>>()
     });
     let known = claims.clone();
     classes.feed(&context, &queue, move |_| {
-        known.list().iter().map(|claim| Work::Claim(Key::of(claim.as_ref()))).collect::<Vec<_>>()
+        known.list().iter().map(|claim| ClaimOrVolume::Claim(Key::of(claim.as_ref()))).collect::<Vec<_>>()
     });
     claims.synced().await;
     volumes.synced().await;
@@ -116,12 +96,12 @@ pub async fn run(context: Context, client: kube::Client, config: Config) {
     let recorder = Recorder::new(client.clone(), NAME, None, &context);
     let shell = Arc::new(Shell { client, recorder, claims, volumes, classes, root: config.root });
     shell.sweep().await;
-    controller::run("storage-provisioner", &context, WORKERS, queue, move |work: Work| {
+    controller::run("storage-provisioner", &context, WORKERS, queue, move |work: ClaimOrVolume| {
         let shell = shell.clone();
         async move {
             match work {
-                Work::Claim(key) => shell.claim(&key).await?,
-                Work::Volume(name) => shell.volume(&name).await?,
+                ClaimOrVolume::Claim(key) => shell.claim(&key).await?,
+                ClaimOrVolume::Volume(name) => shell.volume(&name).await?,
             }
             Ok::<_, Error>(Action::Done)
         }
@@ -175,7 +155,7 @@ impl Shell {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(source) => Err(Error::Request { verb: "create", what: format!("volume {name}"), source }),
+            Err(error) => Err(RequestError::of("create", format_args!("volume {name}"))(error).into()),
         }
     }
 
@@ -186,7 +166,7 @@ impl Shell {
         volume: &str,
         size: &Quantity,
     ) -> Result<(), Error> {
-        let failed = |what: String| move |source| Error::Request { verb: "expand", what, source };
+        let failed = |what: String| RequestError::of("expand", what);
         let told = format!("External resizer is resizing volume {volume}");
         self.recorder.on(claim, Type::Normal, "Resizing", told);
         let larger = Patch::Merge(json!({"spec": {"capacity": {"storage": size}}}));
@@ -250,7 +230,7 @@ fn settled<T>(verb: &'static str, name: &str, result: kube::Result<T>) -> Result
     match result {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(source) => Err(Error::Request { verb, what: format!("volume {name}"), source }),
+        Err(error) => Err(RequestError::of(verb, format_args!("volume {name}"))(error).into()),
     }
 }
 

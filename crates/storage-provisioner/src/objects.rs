@@ -4,6 +4,7 @@
 //! **Upstream**: minikube's add-ons `default-storageclass` and `storage-provisioner`.
 
 use crate::{Error, NAME};
+use client::RequestError;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, PostParams};
@@ -68,7 +69,7 @@ where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
     let what = || format!("{} {}", K::kind(&()), object["metadata"]["name"]);
-    let failed = |source| Error::Request { verb: "create", what: what(), source };
+    let failed = |source| Error::from(RequestError::of("create", what())(source));
     let parsed = serde_json::from_value::<K>(object.clone());
     let parsed = parsed.map_err(|error| failed(kube::Error::SerdeError(error)))?;
     match Api::<K>::all(client.clone()).create(&PostParams::default(), &parsed).await {

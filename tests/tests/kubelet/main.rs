@@ -11,6 +11,7 @@ mod images;
 mod node;
 mod restarts;
 mod sandboxes;
+mod shutdown;
 mod statics;
 
 use component_base::Context;

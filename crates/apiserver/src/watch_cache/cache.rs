@@ -4,6 +4,7 @@
 
 use super::ring::{Change, Event, Ring};
 use super::selection::Selection;
+use super::watchers::{Watcher, Watchers};
 use crate::registry::{Object, Strategy};
 use api::kind::Resource;
 use imbl::OrdMap;
@@ -97,14 +98,9 @@ struct State {
     revision: u64,
     /// Changes that came before the state they change; `None` once that is there.
     early: Option<Vec<storage::Event>>,
-    watchers: Vec<Watcher>,
-    /// Their number, for each of them to see.
+    watchers: Watchers,
+    /// The number of those that are told of everything, for each of them to see.
     crowd: Arc<AtomicUsize>,
-}
-
-struct Watcher {
-    selection: Selection,
-    sender: mpsc::Sender<Change>,
 }
 
 /// A new watcher's link to a cache.
@@ -114,7 +110,7 @@ pub(super) struct Link {
     /// The changes since the revision asked for; `None` if the ring does not reach back so far.
     pub(super) missed: Option<Vec<Change>>,
     pub(super) receiver: mpsc::Receiver<Change>,
-    /// The number of watchers of the resource.
+    /// The number of watchers that are told of every change of the resource.
     pub(super) crowd: Arc<AtomicUsize>,
 }
 
@@ -132,7 +128,7 @@ impl Cache {
             ring: Ring::default(),
             revision: 0,
             early: Some(Vec::new()),
-            watchers: Vec::new(),
+            watchers: Watchers::default(),
             crowd: Arc::default(),
         };
         Self { strategy, prefix, state: Mutex::new(state), changes: AtomicU64::new(0) }
@@ -191,9 +187,8 @@ impl Cache {
                 .since(revision)
                 .map(|events| events.filter_map(|event| event.for_watcher(selection)).collect()),
         };
-        state.watchers.retain(|watcher| !watcher.sender.is_closed());
-        state.watchers.push(Watcher { selection: selection.clone(), sender });
-        state.crowd.store(state.watchers.len(), Ordering::Relaxed);
+        state.watchers.add(Watcher { selection: selection.clone(), sender });
+        state.crowd.store(state.watchers.crowd(), Ordering::Relaxed);
         let snapshot = self.snapshot_of(&state);
         Link { snapshot, missed, receiver, crowd: Arc::clone(&state.crowd) }
     }
@@ -281,11 +276,8 @@ impl State {
             return;
         }
         let event = Arc::new(Event::new(revision, old, new));
-        self.watchers.retain(|watcher| match event.for_watcher(&watcher.selection) {
-            Some(change) => watcher.sender.try_send(change).is_ok(),
-            None => !watcher.sender.is_closed(),
-        });
-        self.crowd.store(self.watchers.len(), Ordering::Relaxed);
+        self.watchers.tell(&event);
+        self.crowd.store(self.watchers.crowd(), Ordering::Relaxed);
         self.ring.push(event);
     }
 }

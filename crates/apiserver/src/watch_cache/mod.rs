@@ -18,6 +18,7 @@ mod selection;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod watchers;
 
 pub(crate) use cache::prefix;
 pub use cache::{Cache, Snapshot};

@@ -23,12 +23,24 @@ struct Requirement {
     value: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+/// What a selection may be by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Field {
     Name,
     Namespace,
     /// The index in the strategy's field labels.
     Indexed(usize),
+}
+
+impl Field {
+    /// An object's value.
+    pub(super) fn of(self, object: &Object) -> &str {
+        match self {
+            Self::Name => object.name(),
+            Self::Namespace => object.namespace(),
+            Self::Indexed(index) => object.field(index).unwrap_or(""),
+        }
+    }
 }
 
 impl Selection {
@@ -80,17 +92,19 @@ impl Selection {
         self.fields.iter().find(|r| r.field == Field::Name && !r.negated).map(|r| r.value.as_str())
     }
 
+    /// A field of which it takes one value only, if there is one: the name before all others.
+    pub(super) fn only(&self) -> Option<(Field, &str)> {
+        let only = self.fields.iter().filter(|r| !r.negated && r.field != Field::Namespace);
+        only.min_by_key(|r| r.field).map(|r| (r.field, r.value.as_str()))
+    }
+
     /// Whether it selects this object.
     pub fn matches(&self, object: &Object) -> bool {
         (self.namespace.is_empty() || self.namespace == object.namespace())
-            && self.fields.iter().all(|requirement| {
-                let value = match requirement.field {
-                    Field::Name => object.name(),
-                    Field::Namespace => object.namespace(),
-                    Field::Indexed(index) => object.field(index).unwrap_or(""),
-                };
-                (value == requirement.value) != requirement.negated
-            })
+            && self
+                .fields
+                .iter()
+                .all(|requirement| (requirement.field.of(object) == requirement.value) != requirement.negated)
             && self.labels.matches(|key| object.label(key))
     }
 

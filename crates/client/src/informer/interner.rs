@@ -58,6 +58,11 @@ impl Interner {
         self.0.warm.get(kept)
     }
 
+    /// Keeps most objects as JSON only, until they are used again; for now and then, when memory is given back.
+    pub fn cool(&self) {
+        self.0.warm.cool();
+    }
+
     /// The object is gone, at least for one of them.
     pub(super) fn forget<K: Watched>(&self, object: &K) {
         let Some((uid, _)) = identity(object) else { return };

@@ -7,8 +7,11 @@ use super::Watched;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Bytes of JSON of the objects that stay decoded: those that were used last, some hundreds to some thousands.
-const WARM_BYTES: usize = 512 << 10;
+/// Bytes of JSON of the objects that stay decoded while there is much to do: those that were used last, some ten thousands.
+/// Fewer than a controller goes through at a time, and it would decode all of them each time.
+const WARM_BYTES: usize = 48 << 20;
+/// The same when things have calmed down.
+const COOL_BYTES: usize = 512 << 10;
 
 /// An object of an informer.
 pub(super) struct Kept<K> {
@@ -60,6 +63,20 @@ struct Queue {
     bytes: usize,
 }
 
+impl Queue {
+    /// Takes out the oldest until no more than so much is left.
+    fn shrink(&mut self, bytes: usize) -> Vec<Arc<dyn Cool>> {
+        let mut out = Vec::new();
+        while self.bytes > bytes
+            && let Some((object, size)) = self.objects.pop_front()
+        {
+            self.bytes -= size;
+            out.extend(object.upgrade());
+        }
+        out
+    }
+}
+
 impl Warm {
     /// An object that was just sent.
     pub(super) fn keep<K: Watched>(&self, object: K) -> Arc<Kept<K>> {
@@ -81,16 +98,19 @@ impl Warm {
 
     fn push<K: Watched>(&self, kept: &Arc<Kept<K>>) {
         let weak: Weak<dyn Cool> = Arc::downgrade(kept) as Weak<dyn Cool>;
-        let mut cooled = Vec::new();
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         queue.objects.push_back((weak, kept.json.len()));
         queue.bytes += kept.json.len();
-        while queue.bytes > WARM_BYTES
-            && let Some((object, bytes)) = queue.objects.pop_front()
-        {
-            queue.bytes -= bytes;
-            cooled.extend(object.upgrade());
-        }
+        let cooled = queue.shrink(WARM_BYTES);
+        drop(queue);
+        cooled.iter().for_each(|object| object.cool());
+    }
+
+    /// Lets go of most of what is decoded.
+    pub(super) fn cool(&self) {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cooled = queue.shrink(COOL_BYTES);
+        queue.objects.shrink_to_fit();
         drop(queue);
         cooled.iter().for_each(|object| object.cool());
     }
@@ -111,7 +131,12 @@ mod tests {
         let warm = Warm::default();
         let first = warm.keep(map(10));
         assert!(first.decoded().is_some());
-        let _second = warm.keep(map(WARM_BYTES));
+        let second = warm.keep(map(COOL_BYTES));
+        assert!(first.decoded().is_some() && second.decoded().is_some());
+        warm.cool();
+        assert!(first.decoded().is_none() && second.decoded().is_none(), "things have calmed down");
+        warm.get(&first);
+        let _third = warm.keep(map(WARM_BYTES));
         assert!(first.decoded().is_none(), "the budget is spent");
         assert_eq!(*first.peek(), map(10));
         assert!(first.decoded().is_none(), "to peek is not to use");

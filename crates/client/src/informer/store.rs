@@ -98,6 +98,10 @@ impl<K: Watched> Shared<K> {
         kept.iter().map(|kept| kept.peek()).collect()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.state().objects.values().map(BTreeMap::len).sum()
+    }
+
     pub(super) fn subscribe(&self) -> mpsc::UnboundedReceiver<Delta<K>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();

@@ -132,7 +132,7 @@ impl<'a> PodControl<'a> {
 
 /// Whether the namespace of a creation is going away: then there is nothing to retry.
 pub(crate) fn is_pointless(error: &Error) -> bool {
-    matches!(error, Error::Request { source, .. } if is_namespace_terminating(source))
+    matches!(error, Error::Request(failed) if is_namespace_terminating(&failed.source))
 }
 
 /// Runs requests side by side, to the end of each.

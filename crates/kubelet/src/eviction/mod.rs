@@ -10,6 +10,7 @@ mod rank;
 mod signals;
 
 use crate::pod_worker::Node;
+use crate::volumes::usage_of;
 use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
 use api::pod::{is_terminal, parse_quantity};
 use jiff::{SignedDuration, Timestamp};
@@ -29,11 +30,36 @@ const TRANSITION: SignedDuration = SignedDuration::from_secs(300);
 /// Priorities from here on belong to what keeps the cluster alive: `SystemCriticalPriority`.
 pub(crate) const CRITICAL: i32 = 2_000_000_000;
 
+/// `immediateEvictionGracePeriodSeconds`.
+const GRACE: u64 = 1;
+
 /// A pod that must go, and the words for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Eviction {
     pub(crate) uid: String,
+    pub(crate) cause: Cause,
     pub(crate) message: String,
+    /// Seconds between its stop signals and SIGKILL.
+    pub(crate) grace: u64,
+}
+
+/// For whose sake a pod must go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Something is short, or the pod took more than was agreed.
+    Resources,
+    /// The node ends.
+    NodeShutdown,
+}
+
+impl Cause {
+    /// The pod's `status.reason`.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Resources => "Evicted",
+            Self::NodeShutdown => "Terminated",
+        }
+    }
 }
 
 /// What the machine is short of, as the node tells it.
@@ -129,7 +155,7 @@ async fn most_guilty(node: &Node, observation: &Observation, pods: &[Arc<Pod>]) 
     let uid = first.pod.metadata.uid.clone().unwrap_or_default();
     let containers = by_pod.get(&uid).map(Vec::as_slice).unwrap_or_default();
     let message = message(observation, first.pod.spec.as_ref(), containers);
-    Some(Eviction { uid, message })
+    Some(Eviction { uid, cause: Cause::Resources, message, grace: GRACE })
 }
 
 /// The words of an eviction under pressure.
@@ -204,7 +230,7 @@ async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<Eviction> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let volumes = limits.volumes.clone();
         let sizes = tokio::task::spawn_blocking(move || {
-            let size = |name: &String| (name.clone(), size_of(&empty_dir(&pod_dir, name)));
+            let size = |name: &String| (name.clone(), usage_of(&empty_dir(&pod_dir, name)).bytes);
             volumes.keys().map(size).collect::<BTreeMap<_, _>>()
         });
         let sizes = sizes.await.unwrap_or_default();
@@ -212,7 +238,7 @@ async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<Eviction> {
         let on_disk: BTreeMap<String, u64> =
             containers.iter().map(|c| (c.metadata.name.clone(), on_disk(c))).collect();
         if let Some(message) = limits.exceeded(&sizes, &on_disk) {
-            evictions.push(Eviction { uid, message });
+            evictions.push(Eviction { uid, cause: Cause::Resources, message, grace: GRACE });
         }
     }
     evictions
@@ -284,18 +310,6 @@ impl LocalLimits {
 
 fn empty_dir(pod_dir: &Path, volume: &str) -> PathBuf {
     pod_dir.join("volumes").join("kubernetes.io~empty-dir").join(volume)
-}
-
-/// What a folder takes of its disk, as `du` counts.
-fn size_of(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(found) = std::fs::symlink_metadata(folder) else { return 0 };
-    let below = match std::fs::read_dir(folder) {
-        Ok(entries) if found.is_dir() => entries.flatten().map(|entry| size_of(&entry.path())).sum(),
-        _ => 0,
-    };
-    // A folder's own block is no use of its pod's.
-    below + if found.is_dir() { 0 } else { found.blocks() * 512 }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use crate::network_files::ClusterDns;
 use crate::probes::Results;
 use crate::references::References;
 use crate::restart::{self, Role};
+use crate::static_pods::runtime_uid;
+use crate::volumes::Registry;
 use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
 use api::pod::is_terminal;
 use client::events::Type as EventType;
@@ -21,6 +23,7 @@ use runtime::RuntimeService;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// What all workers of a node share.
 pub(crate) struct Node {
@@ -49,8 +52,12 @@ pub(crate) struct Node {
     pub(crate) started: Timestamp,
     /// How often probes succeeded.
     pub(crate) probe_results: Results,
+    /// Where pods' volumes are.
+    pub(crate) volumes: Registry,
     /// What the machine is short of.
     pub(crate) pressure: PressureGauge,
+    /// Whether the node is about to end.
+    pub(crate) shutting_down: watch::Sender<bool>,
     /// UIDs of pods that were given a place and may not show it yet.
     pub(crate) admitted: Mutex<HashSet<String>>,
 }
@@ -63,6 +70,9 @@ impl Node {
 
     /// Whether the node takes a pod. One that it takes has its place from here on.
     pub(crate) async fn admit(&self, pod: &Pod) -> Option<Rejection> {
+        if *self.shutting_down.borrow() {
+            return Some(admission::shutting_down());
+        }
         if let Some(rejection) = admission::admit(pod) {
             return Some(rejection);
         }
@@ -85,6 +95,7 @@ impl Node {
 
     /// A pod gives its place back.
     pub(crate) fn release(&self, pod: &Pod) {
+        self.volumes.forget(&runtime_uid(pod));
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner).remove(uid(pod));
     }
 

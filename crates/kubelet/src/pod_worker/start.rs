@@ -2,7 +2,7 @@
 
 use super::{PodWorker, RETRY, SHOW_ERROR, uid};
 use crate::container_config::{self, NodeContext, Parts};
-use crate::environment::environment;
+use crate::environment::{Sources, environment};
 use crate::ephemeral;
 use crate::hooks;
 use crate::images::EventKind;
@@ -11,7 +11,7 @@ use crate::pod_status::Waiting;
 use crate::restart;
 use crate::security;
 use crate::sync_pod::{Plan, Resize, Start, Stop, backoff_key};
-use crate::volumes::{container_devices, container_mounts};
+use crate::volumes::{container_devices, container_mounts, env_files};
 use api::k8s_openapi::api::core::v1::{Container, Pod, Secret};
 use api::k8s_openapi::api::node::v1::RuntimeClass;
 use component_base::logging::chain;
@@ -267,11 +267,26 @@ impl PodWorker {
     fn sandbox_config(&self, pod: &Pod, attempt: u32) -> Result<PodSandboxConfig, String> {
         let cluster = &self.node.cluster_dns;
         let hostname = network_files::node_name(pod, &cluster.domain)?;
+        if let Some(why) = self.user_namespace_refusal(pod) {
+            return Err(why);
+        }
         // Pods on paper have no files.
         let dns = self.node.pods_dir.as_ref();
         let dns = dns.and_then(|_| network_files::dns(pod, cluster, network_files::dns_of_node));
         let config = container_config::sandbox(pod, attempt, hostname, dns);
         Ok(PodSandboxConfig { runtime_handler: self.handler.clone().unwrap_or_default(), ..config })
+    }
+
+    /// No engine that is driven here gives a pod a user namespace of its own. The text is upstream's.
+    fn user_namespace_refusal(&self, pod: &Pod) -> Option<String> {
+        if pod.spec.as_ref().and_then(|spec| spec.host_users) != Some(false) {
+            return None;
+        }
+        let what = match self.handler.as_deref().filter(|handler| !handler.is_empty()) {
+            Some(handler) => format!("RuntimeClass handler {handler:?}"),
+            None => "runtime".to_owned(),
+        };
+        Some(format!("can't set `spec.hostUsers: false`, {what} does not support user namespaces"))
     }
 
     /// Asks which handler the pod's RuntimeClass names, the first time.
@@ -320,7 +335,12 @@ impl PodWorker {
             }
             None => Vec::new(),
         };
-        let env = environment(pod, container, &facts, &self.held, &services)?;
+        let files = match &node.pods_dir {
+            Some(_) => Some(env_files(container, self.volumes.mounted()).await?),
+            None => None,
+        };
+        let sources = Sources { held: &self.held, files };
+        let env = environment(pod, container, &facts, &sources, &services)?;
         let spec = pod.spec.clone().unwrap_or_default();
         let mut security = security::context(&spec, container, node.seccomp_dir.as_deref())?;
         if let Some(target) = ephemeral::target(&spec, &container.name) {

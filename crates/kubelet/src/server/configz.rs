@@ -21,6 +21,8 @@ pub(super) fn configuration(host: &Host) -> Value {
         "nodeLeaseDurationSeconds": NODE_LEASE_SECONDS,
         "podCIDR": host.pod_cidr.as_deref().unwrap_or_default(),
         "maxPods": node_status::MAX_PODS,
+        "shutdownGracePeriod": duration(host.shutdown_grace.total().as_secs()),
+        "shutdownGracePeriodCriticalPods": duration(host.shutdown_grace.critical().as_secs()),
         "containerLogMaxSize": format!("{}Mi", LogConfig::DEFAULT_MAX_SIZE >> 20),
         "containerLogMaxFiles": LogConfig::DEFAULT_MAX_FILES,
     }})

@@ -4,6 +4,7 @@
 //! **Upstream**: `pkg/kubelet/metrics`, `pkg/kubelet/metrics/collectors/resource_metrics.go`, cadvisor's `prometheus.go`.
 
 use super::usage::{PodUsage, Usage};
+use super::volumes::VolumeUsage;
 use super::{Answer, Body, Refusal, Server, body, with_type};
 use http::Response;
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use runtime::{
     ContainerFilter, ContainerState, ContainerStats, InterfaceStats, PodSandboxFilter, SandboxState,
     StatsDetail,
 };
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// An answer in Prometheus' format.
@@ -50,7 +52,41 @@ impl Server {
             "[ALPHA] Number of pods that have a running pod sandbox",
         );
         text.sample("kubelet_running_pods", &[], running as f64);
+        self.claims(&mut text).await;
         Ok(exposition(text.0))
+    }
+
+    /// What claims' volumes take.
+    async fn claims(&self, text: &mut Text) {
+        let mut claims = BTreeMap::new();
+        for pod in self.host.pods.list().into_iter().filter(|pod| !api::pod::is_terminal(pod)) {
+            let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+            for volume in self.volume_usage(&pod).await.iter() {
+                if let Some(claim) = &volume.claim {
+                    claims.insert((namespace.clone(), claim.clone()), volume.clone());
+                }
+            }
+        }
+        if claims.is_empty() {
+            return;
+        }
+        type Value = fn(&VolumeUsage) -> u64;
+        let families: [(&str, &str, Value); 6] = [
+            ("available_bytes", "Number of available bytes in the volume", |v| v.disk.available),
+            ("capacity_bytes", "Capacity in bytes of the volume", |v| v.disk.capacity),
+            ("inodes", "Maximum number of inodes in the volume", |v| v.disk.inodes),
+            ("inodes_free", "Number of free inodes in the volume", |v| v.disk.inodes_free),
+            ("inodes_used", "Number of used inodes in the volume", |v| v.used.inodes),
+            ("used_bytes", "Number of used bytes in the volume", |v| v.used.bytes),
+        ];
+        for (name, help, value) in families {
+            let name = format!("kubelet_volume_stats_{name}");
+            text.family(&name, "gauge", &format!("[ALPHA] {help}"));
+            for ((namespace, claim), volume) in &claims {
+                let labels = [("namespace", namespace.as_str()), ("persistentvolumeclaim", claim.as_str())];
+                text.sample(&name, &labels, value(volume) as f64);
+            }
+        }
     }
 
     pub(super) async fn resource_metrics(&self) -> Answer {

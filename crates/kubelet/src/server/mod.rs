@@ -15,9 +15,12 @@ mod request;
 mod streams;
 mod summary;
 mod usage;
+mod volumes;
 
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
+use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
+use crate::volumes::Registry;
 use api::k8s_openapi::api::core::v1::Pod;
 use bytes::Bytes;
 use client::Informer;
@@ -52,6 +55,9 @@ pub(crate) struct Host {
     pub(crate) is_real: bool,
     /// What probes have found.
     pub(crate) probes: Metrics,
+    pub(crate) volumes: Registry,
+    pub(crate) shutdown_grace: ShutdownGrace,
+    pub(crate) shutdown: NodeShutdown,
 }
 
 /// The kubelet's HTTP API.
@@ -59,12 +65,19 @@ pub struct Server {
     host: Host,
     containers: Containers,
     rates: usage::Rates,
+    volumes: volumes::Volumes,
 }
 
 impl Server {
     pub(crate) fn new(host: Host) -> Self {
         let containers = Containers::new(host.runtime.clone(), host.pods.clone());
-        Self { host, containers, rates: usage::Rates::default() }
+        Self { host, containers, rates: usage::Rates::default(), volumes: volumes::Volumes::default() }
+    }
+
+    /// Ends the node's pods before the node ends, if it was set up to ([`ShutdownGrace`]); returns when they have, or when
+    /// their time is over.
+    pub async fn shut_down_node(&self) {
+        self.host.shutdown.run().await;
     }
 
     /// Serves one connection until the peer closes it.

@@ -4,6 +4,7 @@
 
 use super::request::Query;
 use super::usage::{Disk, PodUsage, Usage};
+use super::volumes::VolumeUsage;
 use super::{Answer, Server, json};
 use jiff::Timestamp;
 use runtime::{FilesystemUsage, InterfaceStats, MemoryStats, StatsDetail};
@@ -94,8 +95,20 @@ fn describe(pod: &PodUsage, usage: &Usage, rates: &HashMap<String, u64>, only_co
             .flatten()
             .map(|used| used.used_bytes)
             .sum();
-        described["ephemeral-storage"] = filesystem(at, &disk, used, None);
+        described["volume"] = pod.volumes.iter().map(|volume| describe_volume(pod, volume)).collect();
+        let of_volumes: u64 = pod.volumes.iter().filter(|v| v.claim.is_none()).map(|v| v.used.bytes).sum();
+        described["ephemeral-storage"] = filesystem(at, &disk, used + of_volumes, None);
     }
+    described
+}
+
+fn describe_volume(pod: &PodUsage, volume: &VolumeUsage) -> Value {
+    let mut described = filesystem(volume.at, &volume.disk, volume.used.bytes, Some(volume.used.inodes));
+    described["name"] = volume.name.as_str().into();
+    described["pvcRef"] = match &volume.claim {
+        Some(claim) => json!({"name": claim, "namespace": pod.pod.metadata.namespace}),
+        None => Value::Null,
+    };
     described
 }
 

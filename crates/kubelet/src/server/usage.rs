@@ -3,6 +3,7 @@
 //! **Contract**: [`Rates`] turns counters into rates between two questions; the first question about something gets none.
 //! **Upstream**: `pkg/kubelet/stats`, cadvisor.
 
+use super::volumes::VolumeUsage;
 use super::{Host, Refusal, Server};
 use api::k8s_openapi::api::core::v1::Pod;
 use jiff::Timestamp;
@@ -45,6 +46,8 @@ pub(super) struct PodUsage {
     pub(super) pod: Arc<Pod>,
     pub(super) network: Option<PodSandboxStats>,
     pub(super) containers: Vec<ContainerStats>,
+    /// Empty unless disks were asked about.
+    pub(super) volumes: Arc<[VolumeUsage]>,
 }
 
 impl PodUsage {
@@ -91,7 +94,12 @@ impl Server {
         )
         .await
         .map_err(Refusal::internal)?;
-        let pods = by_pod(self.host.pods.list(), containers, sandboxes);
+        let mut pods = by_pod(self.host.pods.list(), containers, sandboxes);
+        if detail == StatsDetail::Filesystems {
+            for usage in &mut pods {
+                usage.volumes = self.volume_usage(&usage.pod).await;
+            }
+        }
         let now = self.host.context.clock.now();
         Ok(Usage { now, node: node_usage(&self.host, &pods), pods })
     }
@@ -115,7 +123,7 @@ fn by_pod(
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             let mut containers = by_uid.remove(&uid)?;
             containers.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-            Some(PodUsage { network: networks.remove(&uid), pod, containers })
+            Some(PodUsage { network: networks.remove(&uid), pod, containers, volumes: Arc::default() })
         })
         .collect();
     let key = |usage: &PodUsage| (usage.pod.metadata.namespace.clone(), usage.pod.metadata.name.clone());

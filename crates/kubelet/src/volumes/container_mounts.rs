@@ -53,6 +53,17 @@ pub(crate) async fn container_mounts(
                 format!("failed to prepare subPath for volumeMount {mount:?} of container {container:?}")
             })?
         };
+        let host_path = if is_recursively_read_only(wanted, may_mount)? {
+            let target = pod_dir.join("volume-subpaths").join(&wanted.name).join(&container.name);
+            let (source, target) = (host_path, target.join(index.to_string()));
+            let path = target.clone();
+            blocking("mount", &path, move || mount::bind_read_only(&source, &target))
+                .await
+                .map_err(|error| error.to_string())?;
+            path
+        } else {
+            host_path
+        };
         mounts.push(Mount {
             container_path: absolute(&wanted.mount_path),
             host_path: host_path.to_string_lossy().into_owned(),
@@ -61,6 +72,20 @@ pub(crate) async fn container_mounts(
         });
     }
     Ok(mounts)
+}
+
+/// Whether nothing below a mount may be written to, either. `Err`: it must be so and cannot.
+pub(crate) fn is_recursively_read_only(mount: &VolumeMount, may_mount: bool) -> Result<bool, String> {
+    match mount.recursive_read_only.as_deref() {
+        _ if mount.read_only != Some(true) => Ok(false),
+        Some("Enabled") if !may_mount => Err(format!(
+            "failed to resolve recursive read-only mode: volume {:?} requested recursive read-only mode, but it is not \
+             supported by the runtime",
+            mount.name
+        )),
+        Some("Enabled" | "IfPossible") => Ok(may_mount),
+        _ => Ok(false),
+    }
 }
 
 /// The devices of a container. `Err`: upstream's message of a `CreateContainerConfigError`.

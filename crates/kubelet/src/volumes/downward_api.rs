@@ -51,7 +51,7 @@ pub(super) fn payload(
                 let mut all =
                     spec.flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
                 match all.find(|c| c.name == name) {
-                    Some(container) => fields::resource(container, selector, node),
+                    Some(container) => fields::resource(pod, container, selector, node),
                     None => Err(format!("container {name} not found")),
                 }
             }

@@ -11,6 +11,7 @@ mod config_map;
 mod container_mounts;
 mod downward_api;
 mod empty_dir;
+mod env_files;
 mod host_path;
 mod image;
 pub(crate) mod mount;
@@ -19,10 +20,15 @@ mod persistent_volume_claim;
 mod projected;
 mod secret;
 mod token;
+mod usage;
 
 pub(crate) use config_map::data_of as config_map_data;
-pub(crate) use container_mounts::{container_devices, container_mounts};
+pub(crate) use container_mounts::{container_devices, container_mounts, is_recursively_read_only};
+#[cfg(test)]
+pub(crate) use env_files::EnvFile;
+pub(crate) use env_files::{EnvFiles, env_files};
 pub(crate) use secret::data_of as secret_data;
+pub(crate) use usage::{FolderUsage, Registry, usage_of};
 
 use ownership::Ownership;
 use token::Tokens;
@@ -192,6 +198,7 @@ impl Volumes {
                 Err(error) => failed.push((volume.name.clone(), error)),
             }
         }
+        node.volumes.note(&crate::static_pods::runtime_uid(pod), &self.mounted);
         failed
     }
 
@@ -292,7 +299,8 @@ mod tests {
             (json!({"image": {"reference": "x"}}), Some("kubernetes.io/image")),
             (json!({"persistentVolumeClaim": {"claimName": "x"}}), Some("kubernetes.io/local-volume")),
             (json!({"nfs": {"path": "/", "server": "s"}}), None),
-            (json!({"emptyDir": {"medium": "HugePages"}}), None),
+            (json!({"emptyDir": {"medium": "HugePages-2Mi"}}), Some("kubernetes.io/empty-dir")),
+            (json!({"emptyDir": {"medium": "Paper"}}), None),
         ] {
             let mut volume = source.clone();
             volume["name"] = "v".into();

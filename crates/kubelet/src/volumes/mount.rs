@@ -61,6 +61,58 @@ pub(crate) fn bind_within(base: &Path, inner: &Path, target: &Path) -> io::Resul
     Ok(rustix::mount::mount_bind_recursive(&source, target)?)
 }
 
+/// Mounts what is at `source`, with every mount below it, at `target`, and forbids writing to all of it.
+pub(crate) fn bind_read_only(source: &Path, target: &Path) -> io::Result<()> {
+    if target != source {
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        if fs::metadata(source)?.is_dir() {
+            fs::create_dir_all(target)?;
+        } else if !target.exists() {
+            fs::write(target, b"")?;
+        }
+        unmount(target)?;
+        rustix::mount::mount_bind_recursive(source, target)?;
+    }
+    // Nothing that is mounted later may appear below it.
+    rustix::mount::mount_change(target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let target = fs::canonicalize(target)?;
+    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    for line in text.lines() {
+        if let Some(point) = mount_point(line).filter(|point| point.starts_with(&target)) {
+            let flags = kept_flags(line) | MountFlags::BIND | MountFlags::RDONLY;
+            rustix::mount::mount_remount(&point, flags, c"")?;
+        }
+    }
+    Ok(())
+}
+
+/// The flags of a line of `mountinfo` that another mount of the same must not lose.
+fn kept_flags(line: &str) -> MountFlags {
+    let known = [
+        ("nosuid", MountFlags::NOSUID),
+        ("nodev", MountFlags::NODEV),
+        ("noexec", MountFlags::NOEXEC),
+        ("noatime", MountFlags::NOATIME),
+        ("nodiratime", MountFlags::NODIRATIME),
+        ("relatime", MountFlags::RELATIME),
+    ];
+    let words = line.split(' ').nth(5).unwrap_or_default().split(',');
+    words.filter_map(|word| known.iter().find(|(name, _)| *name == word)).map(|(_, flag)| *flag).collect()
+}
+
+/// Mounts a file system of huge pages of so many bytes each, unless one is there.
+pub(crate) fn huge_pages(path: &Path, page: u64) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    if is_mount_point(path)? {
+        return Ok(());
+    }
+    let data = std::ffi::CString::new(format!("pagesize={page}")).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let flags = MountFlags::empty();
+    Ok(rustix::mount::mount("nodev", path, "hugetlbfs", flags, Some(data.as_c_str()))?)
+}
+
 /// Lets mounts that are made later below a folder be seen by whoever has it mounted, and theirs here.
 pub(crate) fn make_shared(path: &Path) -> io::Result<()> {
     if !is_mount_point(path)? && !listed()?.iter().any(|point| point == path) {
@@ -168,6 +220,12 @@ mod tests {
         let line = r"36 35 98:0 /mnt1 /mnt\040two/x rw,noatime master:1 - ext3 /dev/root rw";
         assert_eq!(mount_point(line), Some(PathBuf::from("/mnt two/x")));
         assert_eq!(mount_point("36 35"), None);
+    }
+
+    #[test]
+    fn a_remount_keeps_what_a_mount_forbids() {
+        let line = "36 35 98:0 / /mnt rw,nosuid,nodev,relatime shared:1 - tmpfs tmpfs rw";
+        assert_eq!(kept_flags(line), MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RELATIME);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use api::well_known::label;
 use apiserver::Server;
 use apiserver::config::{Config as ServerConfig, Options};
 use component_base::{Context, Health};
-use kubelet::MachineInfo;
+use kubelet::{MachineInfo, ShutdownGrace};
 use runtime_docker::{DockerConfig, DockerRuntime};
 use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -72,6 +72,7 @@ pub struct Builder {
     control_planes: usize,
     gateway_api: bool,
     network_helper: Option<PathBuf>,
+    shutdown_grace: ShutdownGrace,
 }
 
 enum Store {
@@ -102,6 +103,7 @@ impl Builder {
             control_planes: 1,
             gateway_api: false,
             network_helper: None,
+            shutdown_grace: ShutdownGrace::default(),
         }
     }
 
@@ -253,6 +255,9 @@ impl Builder {
     #[must_use]
     pub fn network_helper(mut self, program: Option<PathBuf>) -> Self {
         self.network_helper = program;
+    /// What pods get when the cluster ends with its workload; by default they stay, and their containers just stop.
+    pub fn shutdown_grace(mut self, grace: ShutdownGrace) -> Self {
+        self.shutdown_grace = grace;
         self
     }
 
@@ -315,6 +320,7 @@ impl Builder {
         if let Some(dns) = &dns {
             nodes.iter_mut().for_each(|node| node.cluster_dns.servers = vec![dns.server]);
         }
+        nodes.iter_mut().for_each(|node| node.shutdown_grace = self.shutdown_grace);
         let interner = client::Interner::default();
         let node_requests = Arc::new(Semaphore::new(super::NODE_REQUESTS));
         let mut cluster = Cluster {
@@ -374,6 +380,7 @@ fn node(
         root_dir,
         cluster_dns: kubelet::ClusterDns::default(),
         interner: client::Interner::default(),
+        shutdown_grace: ShutdownGrace::default(),
         version: KUBERNETES_VERSION.to_owned(),
     }
 }

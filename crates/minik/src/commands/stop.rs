@@ -3,13 +3,13 @@
 use super::CommandContext;
 use crate::problem::Problem;
 use crate::profile::{Profile, write_private};
-use crate::{access, daemon};
+use crate::{access, daemon, extra_config};
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// Containers get ten seconds; the rest is for many of them on a slow machine.
+/// Containers get ten seconds; the rest is for many of them on a slow machine. What pods were promised comes on top.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Stop a cluster and its workload; its state is kept
@@ -96,9 +96,12 @@ pub(super) fn stop(profile: &Profile) -> Result<bool> {
     {
         super::pause::wake(profile, &settings, pid)?;
     }
-    if !daemon::end(pid, Signal::TERM, LIMIT)? {
+    let settings = profile.settings().ok().flatten();
+    let extra = settings.and_then(|settings| extra_config::read(&settings.extra_config).ok());
+    let limit = LIMIT + extra.unwrap_or_default().shutdown_grace.total();
+    if !daemon::end(pid, Signal::TERM, limit)? {
         return Err(Problem::error(
-            format!("the server (process {pid}) has not ended after {LIMIT:?}"),
+            format!("the server (process {pid}) has not ended after {limit:?}"),
             format!("see what it is doing (minik logs -p {}), or end it: kill -9 {pid}", profile.name),
         ));
     }

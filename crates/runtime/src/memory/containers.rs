@@ -91,6 +91,7 @@ impl Contained {
             memory_swap_limit,
             oom_score_adj,
             pids_limit,
+            huge_pages,
         } = new.clone();
         now.cpu_shares = cpu_shares.or(now.cpu_shares);
         now.cpu_quota = cpu_quota.or(now.cpu_quota);
@@ -100,6 +101,7 @@ impl Contained {
         now.memory_swap_limit = memory_swap_limit.or(now.memory_swap_limit);
         now.oom_score_adj = oom_score_adj.or(now.oom_score_adj);
         now.pids_limit = pids_limit.or(now.pids_limit);
+        now.huge_pages.extend(huge_pages);
     }
 }
 

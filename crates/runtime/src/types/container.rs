@@ -1,5 +1,7 @@
 //! Requests and answers about containers.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -126,6 +128,8 @@ pub struct Resources {
     pub oom_score_adj: Option<i32>,
     /// Number of processes.
     pub pids_limit: Option<i64>,
+    /// Bytes in huge pages, by resource (`hugepages-2Mi`).
+    pub huge_pages: BTreeMap<String, i64>,
 }
 
 /// Rights of a container.

@@ -113,7 +113,7 @@ impl Owners {
         match self.scale(namespace, owner).await {
             Ok(Some(replicas)) => Ok(Wanted { uid: owner.uid.clone(), replicas }),
             Ok(None) => Err(unknown()),
-            Err(Error::Request { source, .. }) => Err(message(&source)),
+            Err(Error::Request(failed)) => Err(message(&failed.source)),
             Err(error) => Err(error.to_string()),
         }
     }

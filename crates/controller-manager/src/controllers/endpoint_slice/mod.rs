@@ -140,10 +140,11 @@ impl Shell {
         let groups = plan::groups(&service, &pods, |node| self.nodes.get("", node));
         let changes = slices::reconcile(&existing, groups, &plan::like(&service));
         if let Err(error) = write(&self.manager, &self.slices, &key.namespace, changes).await {
-            if let Error::Request { source, .. } = &error
-                && !is_namespace_terminating(source)
+            if let Error::Request(failed) = &error
+                && !is_namespace_terminating(&failed.source)
             {
-                let told = format!("Error updating Endpoint Slices for Service {key}: {}", message(source));
+                let why = message(&failed.source);
+                let told = format!("Error updating Endpoint Slices for Service {key}: {why}");
                 self.recorder.on(service.as_ref(), Type::Warning, "FailedToUpdateEndpointSlices", told);
             }
             return Err(error);

@@ -84,7 +84,7 @@ impl Collector {
                 match result {
                     Ok(()) => Ok(Action::Done),
                     // Somebody was faster: judge what is there now.
-                    Err(Error::Request { source, .. }) if is_conflict(&source) => {
+                    Err(Error::Request(failed)) if is_conflict(&failed.source) => {
                         Ok(Action::RequeueAfter(CONFLICT))
                     }
                     Err(error) => Err(error),

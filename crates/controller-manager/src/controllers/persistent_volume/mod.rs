@@ -10,7 +10,7 @@ use crate::error::code;
 use crate::workload::{is_conflict, write_status};
 use crate::{Error, Manager};
 use client::events::Type;
-use client::{Action, Informer, Key, Queue, Recorder, controller};
+use client::{Action, ClaimOrVolume, Informer, Key, Queue, Recorder, controller};
 use k8s_openapi::api::core::v1::{
     Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus,
 };
@@ -18,7 +18,6 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Resource;
 use kube::api::{Api, PostParams};
 use plan::{ClaimPlan, Told, View, VolumePlan};
-use std::fmt;
 use std::sync::Arc;
 
 /// As upstream calls it.
@@ -26,21 +25,6 @@ pub const NAME: &str = "persistentvolume-binder-controller";
 
 /// One, so that no two claims are given the same volume.
 const WORKERS: usize = 1;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Work {
-    Claim(Key),
-    Volume(String),
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Claim(key) => write!(f, "claim {key}"),
-            Self::Volume(name) => write!(f, "volume {name}"),
-        }
-    }
-}
 
 struct Shell {
     manager: Manager,
@@ -59,8 +43,8 @@ pub async fn run(manager: Manager) {
     let (classes, nodes) = (manager.informers.of::<StorageClass>(), manager.informers.of::<Node>());
     claims.feed(&manager.context, &queue, |claim| {
         let volume = Some(plan::volume_name(claim)).filter(|name| !name.is_empty());
-        let volume = volume.map(|name| Work::Volume(name.to_owned()));
-        std::iter::once(Work::Claim(Key::of(claim))).chain(volume).collect::<Vec<_>>()
+        let volume = volume.map(|name| ClaimOrVolume::Volume(name.to_owned()));
+        std::iter::once(ClaimOrVolume::Claim(Key::of(claim))).chain(volume).collect::<Vec<_>>()
     });
     let known = claims.clone();
     volumes.feed(&manager.context, &queue, move |volume| {
@@ -68,8 +52,8 @@ pub async fn run(manager: Manager) {
         let waiting = waiting(&known).into_iter();
         let own =
             plan::claim_ref(volume).and_then(|of| Some(Key::new(of.namespace.clone()?, of.name.clone()?)));
-        let own = own.map(Work::Claim);
-        waiting.chain(own).chain([Work::Volume(Key::of(volume).name)]).collect::<Vec<_>>()
+        let own = own.map(ClaimOrVolume::Claim);
+        waiting.chain(own).chain([ClaimOrVolume::Volume(Key::of(volume).name)]).collect::<Vec<_>>()
     });
     let known = claims.clone();
     classes.feed(&manager.context, &queue, move |_| waiting(&known));
@@ -80,12 +64,12 @@ pub async fn run(manager: Manager) {
         Recorder::new(manager.client.clone(), "persistentvolume-controller", None, &manager.context);
     let context = manager.context.clone();
     let shell = Arc::new(Shell { manager, recorder, claims, volumes, classes, nodes });
-    controller::run(NAME, &context, WORKERS, queue, move |work: Work| {
+    controller::run(NAME, &context, WORKERS, queue, move |work: ClaimOrVolume| {
         let shell = shell.clone();
         async move {
             match work {
-                Work::Claim(key) => shell.claim(&key).await?,
-                Work::Volume(name) => shell.volume(&name).await?,
+                ClaimOrVolume::Claim(key) => shell.claim(&key).await?,
+                ClaimOrVolume::Volume(name) => shell.volume(&name).await?,
             }
             Ok::<_, Error>(Action::Done)
         }
@@ -94,11 +78,11 @@ pub async fn run(manager: Manager) {
 }
 
 /// The claims that have no volume.
-fn waiting(claims: &Informer<PersistentVolumeClaim>) -> Vec<Work> {
+fn waiting(claims: &Informer<PersistentVolumeClaim>) -> Vec<ClaimOrVolume> {
     let unbound = |claim: &&Arc<PersistentVolumeClaim>| {
         plan::annotation(claim.as_ref(), plan::BIND_COMPLETED).is_none()
     };
-    claims.list().iter().filter(unbound).map(|claim| Work::Claim(Key::of(claim.as_ref()))).collect()
+    claims.list().iter().filter(unbound).map(|claim| ClaimOrVolume::Claim(Key::of(claim.as_ref()))).collect()
 }
 
 fn phase(claim: &PersistentVolumeClaim) -> Option<&str> {

@@ -159,7 +159,7 @@ fn failure(set: &ReplicaSet, pods: &[Arc<Pod>], error: &Error) -> Failure {
     let lacking = i64::from(plan::replicas(set)) > i64::try_from(pods.len()).unwrap_or(i64::MAX);
     let reason = if lacking { "FailedCreate" } else { "FailedDelete" };
     let message = match error {
-        Error::Request { source, .. } => message(source),
+        Error::Request(failed) => message(&failed.source),
         other => other.to_string(),
     };
     Failure { reason, message }

@@ -27,7 +27,7 @@ pub async fn run(manager: Manager) {
     manager.context.shutdown.spawn(async move {
         let mut step = 0;
         while let Some(delta) = changes.recv().await {
-            let next = boundary(step, known.list().len());
+            let next = boundary(step, known.count());
             if next != step {
                 step = next;
                 known.list().iter().for_each(|node| ready.add(Key::of(node.as_ref())));
@@ -44,7 +44,7 @@ pub async fn run(manager: Manager) {
     nodes.synced().await;
     let context = manager.context.clone();
     controller::run(NAME, &context, WORKERS, queue, move |key: Key| {
-        let (manager, node, count) = (manager.clone(), nodes.get_key(&key), nodes.list().len());
+        let (manager, node, count) = (manager.clone(), nodes.get_key(&key), nodes.count());
         async move {
             let Some(node) = node else { return Ok(Action::Done) };
             let wanted = BOUNDARIES[boundary(0, count)].2;
