@@ -1,5 +1,5 @@
 //! What pods may ask for beyond the usual, in real containers: variables from files, mounts that are read-only all the way,
-//! limits of whole pods, probes over HTTPS.
+//! limits of whole pods, probes over HTTPS; and what their volumes take.
 //!
 //! Needs a Docker engine and the images of `tests/images/build`.
 
@@ -159,4 +159,43 @@ async fn probes_ask_over_https_and_trust_anybody() {
     for pod in ["good", "bad"] {
         cluster.delete(pod, 0).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_tell_what_they_take() {
+    let cluster = DockerCluster::start("wish-usage").await;
+    cluster
+        .create(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "claim"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}))
+        .await;
+    let spec = json!({"volumes": [
+        {"name": "scratch", "emptyDir": {}}, {"name": "data", "persistentVolumeClaim": {"claimName": "claim"}}]});
+    let main = json!({"volumeMounts": [
+        {"name": "scratch", "mountPath": "/scratch"}, {"name": "data", "mountPath": "/data"}]});
+    // More than the claim asked for: it is recorded, not enforced.
+    let text = "head -c 3000000 /dev/zero > /data/f; head -c 1000000 /dev/zero > /scratch/f; sync; echo up; exec sleep 1000";
+    cluster.create(service("p", text, spec, main)).await;
+    cluster.writes("p", "up").await;
+    let node = cluster.node().await;
+    let ask = async |path: &str| {
+        let request = http::Request::get(format!("/api/v1/nodes/{node}/proxy/{path}")).body(Vec::new());
+        cluster.client().request_text(request.expect("a request")).await.expect("an answer")
+    };
+    let summary: Value = serde_json::from_str(&ask("stats/summary").await).expect("JSON");
+    let pods = summary["pods"].as_array().expect("pods");
+    let pod = pods.iter().find(|pod| pod["podRef"]["name"] == "p").expect("the pod");
+    let volume = |name: &str| {
+        let list = pod["volume"].as_array().expect("volumes");
+        list.iter().find(|volume| volume["name"] == name).expect("there").clone()
+    };
+    let used = |volume: &Value| volume["usedBytes"].as_u64().expect("a number");
+    let (scratch, data) = (volume("scratch"), volume("data"));
+    assert!((1_000_000..1_100_000).contains(&used(&scratch)), "{scratch}");
+    assert!((3_000_000..3_100_000).contains(&used(&data)), "{data}");
+    assert_eq!(data["pvcRef"], json!({"name": "claim", "namespace": "default"}));
+    assert!(data["capacityBytes"].as_u64() > Some(3_000_000) && scratch["pvcRef"].is_null());
+    let metrics = ask("metrics").await;
+    let line = "kubelet_volume_stats_used_bytes{namespace=\"default\",persistentvolumeclaim=\"claim\"} ";
+    assert!(metrics.contains(line), "{metrics}");
+    cluster.delete("p", 0).await;
 }

@@ -376,7 +376,6 @@ async fn a_pod_takes_few_steps_through_its_life() {
         [
             "added Pending ",
             "modified Pending ",
-            "modified Pending waiting",
             "modified Running running",
             "modified Running running ending",
             "modified Running running ending",

@@ -49,6 +49,9 @@ pub(super) struct Args {
     /// Pods on them, in thousands.
     #[arg(long, default_value_t = 10)]
     thousands: u32,
+    /// Only one of the two halves.
+    #[arg(long, value_enum)]
+    only: Option<Half>,
     /// The containers' image; it must be in the engine.
     #[arg(long, default_value = "busybox:latest")]
     pub(super) image: String,
@@ -57,7 +60,33 @@ pub(super) struct Args {
     pub(super) binaries: Option<PathBuf>,
 }
 
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Half {
+    /// Pods in Docker.
+    Docker,
+    /// Pods on paper.
+    Paper,
+}
+
 pub(super) async fn run(args: &Args, minik: &Path) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    if args.only != Some(Half::Paper) {
+        rows.extend(docker_pods(args, minik).await?);
+    }
+    if args.only != Some(Half::Docker) {
+        rows.extend(paper_pods(args, minik).await?);
+    }
+    Ok(rows)
+}
+
+fn of(value: f64) -> Sample {
+    let mut sample = Sample::default();
+    sample.push(value);
+    sample
+}
+
+async fn docker_pods(args: &Args, minik: &Path) -> Result<Vec<Row>> {
     let (mut start, mut pair, mut end) = (Sample::default(), Sample::default(), Sample::default());
     let (mut up, mut down) = (Sample::default(), Sample::default());
     let cluster = Cluster::new(minik, "node")?;
@@ -90,25 +119,6 @@ pub(super) async fn run(args: &Args, minik: &Path) -> Result<Vec<Row>> {
     let idle = process::observe(cluster.pid()?, Duration::from_secs(args.idle)).await?;
     cluster.delete()?;
 
-    let pods = args.thousands * SIMULATED_REPLICAS;
-    eprintln!("{} simulated nodes, {pods} pods", args.nodes);
-    let cluster = Cluster::new(minik, "paper")?;
-    let nodes = args.nodes.to_string();
-    let steps =
-        cluster.start_with(&["--runtime", "simulated", "--nodes", "0", "--simulated-nodes", &nodes])?;
-    let all: Vec<Deployment> = (0..args.thousands)
-        .map(|index| deployment(&format!("paper{index}"), SIMULATED_REPLICAS, &args.image))
-        .collect();
-    let running = create(&cluster.client().await?, &all).await?;
-    let memory = process::resident_mib(cluster.pid()?)?;
-    let later = process::observe(cluster.pid()?, Duration::from_secs(args.idle)).await?;
-    cluster.delete()?;
-
-    let of = |value: f64| {
-        let mut sample = Sample::default();
-        sample.push(value);
-        sample
-    };
     let p95 = |sample: &Sample| of(sample.percentile(95));
     let (pair_p95, start_p95) = (pair.percentile(95), start.percentile(95));
     let dense = args.dense;
@@ -123,6 +133,25 @@ pub(super) async fn run(args: &Args, minik: &Path) -> Result<Vec<Row>> {
         Row::at_most(&format!("{} replicas deleted → all gone, s", args.replicas), 5.0, &down),
         Row::at_most(&format!("{dense} pods: CPU, idle, % of one core"), 2.0, &of(idle.cpu_percent)),
         Row::known(&format!("{dense} pods: resident memory (RSS), MiB"), &of(idle.rss_mib)),
+    ])
+}
+
+async fn paper_pods(args: &Args, minik: &Path) -> Result<Vec<Row>> {
+    let pods = args.thousands * SIMULATED_REPLICAS;
+    eprintln!("{} simulated nodes, {pods} pods", args.nodes);
+    let cluster = Cluster::new(minik, "paper")?;
+    let nodes = args.nodes.to_string();
+    let steps =
+        cluster.start_with(&["--runtime", "simulated", "--nodes", "0", "--simulated-nodes", &nodes])?;
+    let all: Vec<Deployment> = (0..args.thousands)
+        .map(|index| deployment(&format!("paper{index}"), SIMULATED_REPLICAS, &args.image))
+        .collect();
+    let running = create(&cluster.client().await?, &all).await?;
+    let memory = process::resident_mib(cluster.pid()?)?;
+    let later = process::observe(cluster.pid()?, Duration::from_secs(args.idle)).await?;
+    cluster.delete()?;
+
+    Ok(vec![
         Row::known(&format!("start → {nodes} simulated nodes Ready, s"), &of(steps.node_ready.as_secs_f64())),
         Row::at_most(
             &format!("{pods} pods on them: created → all Ready, s"),

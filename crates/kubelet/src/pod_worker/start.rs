@@ -19,7 +19,9 @@ use jiff::Timestamp;
 use kube::Api;
 use runtime::{ContainerId, ContainerState, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 const ETC_HOSTS: &str = "/etc/hosts";
@@ -109,15 +111,16 @@ impl PodWorker {
             }
         };
         let node = self.node.clone();
-        // The first status tells that the node has the pod; it need not wait for the sandbox, nor the other way round.
-        let (made, _) = futures::future::join(
-            async {
-                let id = node.runtime.run_pod_sandbox(&config).await?;
-                node.runtime.pod_sandbox_status(&id).await
-            },
-            self.publish(pod),
-        )
-        .await;
+        let mut made = pin!(async {
+            let id = node.runtime.run_pod_sandbox(&config).await?;
+            node.runtime.pod_sandbox_status(&id).await
+        });
+        let made = match futures::poll!(made.as_mut()) {
+            // On paper it takes no time; that the containers run is then the first that is told of the pod.
+            Poll::Ready(made) => made,
+            // The first status tells that the node has the pod; it need not wait for the sandbox, nor the other way round.
+            Poll::Pending => futures::future::join(made, self.publish(pod)).await.0,
+        };
         match made {
             Ok(status) => {
                 self.observed.sandboxes.insert(0, status);
@@ -177,16 +180,31 @@ impl PodWorker {
         start: &Start,
     ) -> Result<ContainerId, Timestamp> {
         let secrets = self.pull_secrets(pod).await;
-        let image = {
+        let (image, announced) = {
             let worker = &*self;
             let tell = |kind, reason: &str, message: &str| {
                 worker.event(pod, Some(&container.name), kind, reason, message);
             };
-            tokio::select! {
-                image = worker.node.images.ensure(uid(pod), container.into(), &secrets, &tell) => image,
-                () = worker.doom() => return Err(worker.now()),
+            let mut image = pin!(worker.node.images.ensure(uid(pod), container.into(), &secrets, &tell));
+            match futures::poll!(image.as_mut()) {
+                Poll::Ready(image) => (image, None),
+                Poll::Pending => {
+                    // A pull may take long: it is told that the node has the pod, if it was not.
+                    let announce = async {
+                        let status = worker.published.is_none().then(|| worker.status(pod))?;
+                        let revision = worker.write(pod, &status).await.ok()?;
+                        Some((status, revision))
+                    };
+                    tokio::select! {
+                        both = futures::future::join(image, announce) => both,
+                        () = worker.doom() => return Err(worker.now()),
+                    }
+                }
             }
         };
+        if let Some((status, revision)) = announced {
+            self.wrote(status, revision);
+        }
         let image = match image {
             Ok(image) => image,
             Err(unavailable) => {
@@ -228,6 +246,10 @@ impl PodWorker {
         let Some(handler) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else {
             return Ok(());
         };
+        // A hook may take long. What cannot be told now is told with what comes next.
+        if self.published.is_none() && self.publish(pod).await.is_err() {
+            tracing::debug!(pod = pod.metadata.name, "a hook runs before its pod was announced");
+        }
         let pod_ip = self.pod_ips(pod).into_iter().next();
         let result = tokio::select! {
             result = hooks::run(&self.node, handler, container, id, pod_ip.as_deref()) => result,
