@@ -16,8 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Events that wait to be sent; more are dropped (upstream: `maxQueuedEvents`).
 const QUEUED: usize = 1000;
@@ -63,8 +64,20 @@ impl fmt::Debug for Recorder {
 impl Recorder {
     /// A recorder for a component (`kubelet`), at a host if it has one; its task ends with the context.
     pub fn new(client: kube::Client, component: &str, host: Option<&str>, context: &Context) -> Self {
+        Self::in_turn(client, component, host, context, None)
+    }
+
+    /// The same, one of many: no more events are sent at a time than there are `turns`, so that what they tell of is not
+    /// held up by them. Upstream's recorders have a rate for the same purpose (`eventRecordQPS`).
+    pub fn in_turn(
+        client: kube::Client,
+        component: &str,
+        host: Option<&str>,
+        context: &Context,
+        turns: Option<Arc<Semaphore>>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUED);
-        let sending = Sending { client, context: context.clone(), correlator: Correlator::default() };
+        let sending = Sending { client, context: context.clone(), correlator: Correlator::default(), turns };
         context.shutdown.spawn(sending.run(receiver));
         let source = EventSource { component: Some(component.to_owned()), host: host.map(str::to_owned) };
         Self { source, context: context.clone(), sender }
@@ -141,11 +154,19 @@ struct Sending {
     client: kube::Client,
     context: Context,
     correlator: Correlator,
+    /// None: its events are sent at once.
+    turns: Option<Arc<Semaphore>>,
 }
 
 impl Sending {
     async fn run(mut self, mut events: mpsc::Receiver<Box<Event>>) {
         while let Some(event) = events.recv().await {
+            let turns = self.turns.clone();
+            let _turn = match &turns {
+                // Nobody closes it.
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
             match self.correlator.judge(*event, self.context.clock.now()) {
                 Verdict::Silence => {}
                 Verdict::Create(event) => Box::pin(self.send(event, None)).await,

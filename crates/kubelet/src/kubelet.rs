@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Longest wait between attempts to reach a runtime that is down.
 const RUNTIME_RETRY_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +43,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// What other components of the process keep of the same objects.
     pub interner: Interner,
+    /// Turns that kubelets of one process take at sending events; none: it sends them at once.
+    pub event_turns: Option<Arc<Semaphore>>,
     /// What runs containers.
     pub runtime: Arc<dyn RuntimeService>,
     /// What has images.
@@ -70,7 +72,8 @@ pub async fn run(
     ready: impl FnOnce(Arc<Server>) + Send,
 ) -> Result<(), Error> {
     let version = persist(&context, "ask the runtime's version", || config.runtime.version()).await;
-    let recorder = Recorder::new(client.clone(), "kubelet", Some(&config.node_name), &context);
+    let (name, turns) = (config.node_name.as_str(), config.event_turns.clone());
+    let recorder = Recorder::in_turn(client.clone(), "kubelet", Some(name), &context, turns);
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let pods =
         informers.select::<Pod>(Selection::all().fields(&format!("spec.nodeName={}", config.node_name)));

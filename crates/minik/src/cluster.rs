@@ -65,6 +65,8 @@ impl<T: RuntimeService + ImageService> NodeRuntime for T {}
 
 /// Requests that the nodes of a cluster may have under way at a time.
 const NODE_REQUESTS: usize = 256;
+/// Events that nodes on paper may send at a time: ten thousand pods have forty thousand of them, half of all that is written.
+const PAPER_EVENTS: usize = 2;
 
 /// The API server and what belongs to it.
 struct RunningServer {

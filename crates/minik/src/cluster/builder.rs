@@ -352,7 +352,9 @@ impl Builder {
         if let Some(ingress) = self.ingress {
             cluster.start_ingress(ingress)?;
         }
-        for node in nodes {
+        let turns = Arc::new(Semaphore::new(super::PAPER_EVENTS));
+        for mut node in nodes {
+            node.event_turns = node.root_dir.is_none().then(|| turns.clone());
             cluster.start_node(node);
         }
         Ok(cluster)
@@ -380,6 +382,7 @@ fn node(
         root_dir,
         cluster_dns: kubelet::ClusterDns::default(),
         interner: client::Interner::default(),
+        event_turns: None,
         shutdown_grace: ShutdownGrace::default(),
         version: KUBERNETES_VERSION.to_owned(),
     }
