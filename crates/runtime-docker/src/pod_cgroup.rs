@@ -90,6 +90,20 @@ pub(crate) async fn remove(cgroup: &str) {
     }
 }
 
+/// Removes the cgroups of all pods of a profile that have nothing in them any more.
+pub(crate) async fn remove_all(profile: &str) {
+    let of_profile = format!("{ROOT}/{profile}");
+    let mut pods = std::collections::BTreeSet::new();
+    for hierarchy in hierarchies().unwrap_or_default() {
+        let entries = fs::read_dir(hierarchy.at(&of_profile)).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        pods.extend(folders.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    }
+    for pod in pods {
+        remove(&format!("{of_profile}/{pod}")).await;
+    }
+}
+
 /// A tree of cgroups.
 #[derive(Debug, PartialEq, Eq)]
 struct Hierarchy {

@@ -9,8 +9,7 @@ use futures::future::try_join_all;
 use runtime::{Result, StringMap};
 
 use crate::client::DockerRuntime;
-use crate::error;
-use crate::labels;
+use crate::{error, labels, pod_cgroup};
 
 impl DockerRuntime {
     /// Removes all containers of the profile (and node, if one is configured), by force. Returns how many there were.
@@ -26,6 +25,7 @@ impl DockerRuntime {
             removed += ids.len();
             try_join_all(ids.iter().map(|id| self.remove_by_force(id))).await?;
         }
+        pod_cgroup::remove_all(&self.config.profile).await;
         Ok(removed)
     }
 
