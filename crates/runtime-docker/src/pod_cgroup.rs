@@ -102,6 +102,7 @@ pub(crate) async fn remove_all(profile: &str) {
     for pod in pods {
         remove(&format!("{of_profile}/{pod}")).await;
     }
+    remove(&of_profile).await;
 }
 
 /// A tree of cgroups.
