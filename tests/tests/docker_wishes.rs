@@ -116,7 +116,12 @@ async fn the_containers_of_a_pod_share_its_limits() {
     assert_eq!(pod["status"]["qosClass"], "Burstable");
     cluster.delete("p", 0).await;
     cluster.clean().await;
-    assert!(files.iter().all(|file| !std::path::Path::new(file).exists()), "its cgroup is gone");
+    tests::eventually("its cgroup is gone", || {
+        match files.iter().find(|file| std::path::Path::new(file).exists()) {
+            None => Ok(()),
+            Some(file) => Err(file.clone()),
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
