@@ -54,7 +54,7 @@ async fn scripts_decide_by_name_or_image() {
     let id = started(&fake, "crash:1").await;
     pass(Duration::from_secs(59)).await;
     assert_eq!(fake.container_status(&id).await.expect("a status").state, ContainerState::Running);
-    pass(Duration::from_secs(2)).await;
+    pass(Duration::from_secs(1)).await;
     let status = fake.container_status(&id).await.expect("a status");
     assert_eq!((status.state, status.exit_code), (ContainerState::Exited, 9));
     let ran = status.finished_at.expect("an end").duration_since(status.started_at.expect("a start"));
