@@ -255,7 +255,11 @@ impl Builder {
     #[must_use]
     pub fn network_helper(mut self, program: Option<PathBuf>) -> Self {
         self.network_helper = program;
+        self
+    }
+
     /// What pods get when the cluster ends with its workload; by default they stay, and their containers just stop.
+    #[must_use]
     pub fn shutdown_grace(mut self, grace: ShutdownGrace) -> Self {
         self.shutdown_grace = grace;
         self
