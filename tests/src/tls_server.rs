@@ -124,13 +124,21 @@ impl Drop for TlsServer {
     }
 }
 
-struct Issued {
-    ca: String,
-    cert: String,
-    key: String,
+/// A certificate, its key, and who vouches for it (PEM).
+pub struct Issued {
+    /// The authority.
+    pub ca: String,
+    /// The certificate.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
 }
 
-fn issue(names: &[&str]) -> Issued {
+/// Issues a certificate for these names by an authority of its own.
+///
+/// # Panics
+/// If it cannot.
+pub fn issue(names: &[&str]) -> Issued {
     let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().expect("a key");

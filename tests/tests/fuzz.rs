@@ -405,6 +405,69 @@ async fn continue_tokens() {
     fuzz.run("continue tokens", &seeds).await;
 }
 
+/// A definition with most of what schemas and rules can say, as dry run.
+fn definition() -> Value {
+    let spec = json!({"type": "object", "required": ["name"], "x-kubernetes-validations": [
+            {"rule": "self.name.startsWith('a') || self.ports.all(p, p.number > 0 && p.name != self.name)", "message": "m",
+                "messageExpression": "'not ' + self.name", "reason": "FieldValueInvalid", "fieldPath": ".name"},
+            {"rule": "!has(oldSelf.name) || self.name == oldSelf.name"},
+            {"rule": "self.labels.all(k, self.labels[k].matches('^[a-z]*$')) && quantity(self.size).isGreaterThan(quantity('1'))"}],
+        "properties": {
+            "name": {"type": "string", "maxLength": 63, "pattern": "^[a-z]+$", "default": "abc"},
+            "size": {"type": "string", "enum": ["1", "2Gi"], "nullable": true},
+            "port": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+            "labels": {"type": "object", "maxProperties": 10, "additionalProperties": {"type": "string", "maxLength": 63}},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "inner": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true},
+            "ports": {"type": "array", "maxItems": 5, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"],
+                "items": {"type": "object", "required": ["number"], "properties": {
+                    "number": {"type": "integer", "minimum": 1, "multipleOf": 1.0}, "name": {"type": "string", "maxLength": 10}}}}},
+        "allOf": [{"required": ["name"]}], "not": {"required": ["nope"]}});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "fuzzes.example.org"},
+        "spec": {"group": "example.org", "scope": "Namespaced",
+            "names": {"plural": "fuzzes", "singular": "fuzz", "kind": "Fuzz", "shortNames": ["fz"]},
+            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": {"type": "object"}}}},
+                "additionalPrinterColumns": [{"name": "Name", "type": "string", "jsonPath": ".spec.ports[?(@.number==1)].name"}],
+                "selectableFields": [{"jsonPath": ".spec.name"}]}]}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schemas_and_rules() {
+    let fuzz = Fuzz::start().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?dryRun=All";
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies?dryRun=All";
+    let rule = json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": ["*"]});
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "fuzz"}, "spec": {"matchConstraints": {"resourceRules": [rule]},
+            "matchConditions": [{"name": "c", "expression": "request.userInfo.username != 'a' && !('x' in request.userInfo.groups)"}],
+            "variables": [{"name": "v", "expression": "object.metadata.?labels.orValue({})"}],
+            "validations": [{"expression": "variables.v.all(k, k.size() < 10) && authorizer.requestResource.check('get').allowed()",
+                "messageExpression": "'no ' + object.metadata.name"}],
+            "auditAnnotations": [{"key": "k", "valueExpression": "string(object.metadata.generation)"}]}});
+    let seeds = [
+        seed(Method::POST, definitions, "application/json", definition().to_string()),
+        seed(Method::POST, policies, "application/json", policy.to_string()),
+    ];
+    fuzz.run("schemas and rules", &seeds).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn custom_objects_under_rules() {
+    let fuzz = Fuzz::start().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let made = seed(Method::POST, definitions, "application/json", definition().to_string());
+    assert!(fuzz.send(&made).await < 300, "a definition");
+    let objects = "/apis/example.org/v1/namespaces/default/fuzzes?dryRun=All";
+    let object = json!({"apiVersion": "example.org/v1", "kind": "Fuzz", "metadata": {"name": "f"}, "spec": {
+        "name": "abc", "size": "2Gi", "port": "80%", "labels": {"a": "b"}, "free": {"x": [1, {"y": null}]},
+        "inner": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}}},
+        "ports": [{"number": 1, "name": "x"}, {"number": 2}]}});
+    let seeds = [seed(Method::POST, objects, "application/json", object.to_string())];
+    testkit::eventually(ANSWER, async || fuzz.send(&seeds[0]).await < 300).await;
+    fuzz.run("custom objects", &seeds).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_or_too_deep_is_refused() {
     let fuzz = Fuzz::start().await;

@@ -8,6 +8,7 @@
 mod api;
 mod cluster;
 mod docker;
+mod extension;
 mod kctl;
 mod load;
 mod network;
@@ -17,6 +18,7 @@ mod process;
 mod report;
 mod sample;
 mod scheduler;
+mod webhook;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -50,6 +52,8 @@ enum What {
     Kctl(kctl::Args),
     /// Services, names and ingress; needs Docker, nftables, wrk and the image nginx.
     Network(network::Args),
+    /// Kinds, webhooks and policies that users add; needs Docker.
+    Extension(extension::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +80,11 @@ struct StartArgs {
 
 /// Measures and prints a table.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let quick = matches!(&args.what, What::Network(args) if args.quick);
+    let quick = match &args.what {
+        What::Extension(args) => args.quick,
+        What::Network(args) => args.quick,
+        _ => false,
+    };
     if cfg!(debug_assertions) && !quick {
         // A slow client would measure itself.
         return cargo(
@@ -95,6 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             &args.binaries
         }
         What::Api(args) => &args.binaries,
+        What::Extension(args) => &args.binaries,
         What::Node(args) => {
             docker::check(&args.image)?;
             &args.binaries
@@ -118,6 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             What::Node(args) => node::run(args, &minik).await,
             What::Kctl(args) => kctl::run(args, &minik),
             What::Network(args) => network::run(args, &minik).await,
+            What::Extension(args) => extension::run(args, &minik).await,
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -10,11 +10,12 @@ mod availability;
 mod discovery;
 mod openapi;
 mod proxy;
+pub(crate) mod registration;
 mod remote;
 
 pub(crate) use availability::follow;
 pub(crate) use discovery::{add_groups, add_legacy_groups, group};
-pub(crate) use openapi::{add_paths, document_group_version};
+pub(crate) use openapi::{add_documents, add_paths, document_group_version};
 pub(crate) use proxy::pass_on;
 
 use crate::admission::Lookup;
@@ -53,6 +54,8 @@ pub(crate) struct Learnt {
     resources: Value,
     /// Where its OpenAPI document is: `serverRelativeURL`.
     openapi: Option<String>,
+    /// What its OpenAPI document of version 2 says of the group-version.
+    document: Option<Arc<Value>>,
 }
 
 impl Aggregator {

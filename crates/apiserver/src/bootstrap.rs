@@ -5,6 +5,7 @@
 //! **Upstream**: the post-start hooks of `pkg/controlplane` and `pkg/registry/{rbac,scheduling}/rest`.
 
 use crate::admission::Lookup;
+use crate::aggregation::registration;
 use crate::auth::{policy, rbac};
 use crate::computed::resource_metrics;
 use crate::config::Config;
@@ -47,7 +48,7 @@ pub(crate) async fn run(server: &Server) -> Result<(), Status> {
         .into_iter()
         .map(|(plural, object)| (flowcontrol::GROUP, plural, object));
     let kept = kept(&server.config);
-    let objects: Vec<Listed> = kept.iter().chain(&policy).cloned().chain(flow).collect();
+    let objects: Vec<Listed> = kept.iter().chain(&policy).cloned().chain(flow).chain(registration::built_in()).collect();
     let total = objects.len();
     let made = server.registry.ensure(objects).await?;
     tracing::debug!(made, total, "bootstrap objects");

@@ -1,12 +1,48 @@
-//! Everything that is served, in the form in which OpenAPI wants it: discovery's facts, retold.
+//! Everything that is served, gathered when it is first asked for and kept until a kind comes, changes or goes.
+//!
+//! **Not here**: the documents that are made of it (`discovery`, `openapi`).
 
 use crate::discovery;
 use crate::openapi::{ResourceFacts, SubresourceFacts};
 use crate::server::Server;
+use arc_swap::ArcSwapOption;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
-/// Every resource that the server serves.
-pub(crate) fn resources(server: &Server) -> Vec<ResourceFacts> {
-    discovery::facts(server).into_iter().map(retold).collect()
+/// What is served at a moment.
+pub(crate) struct Catalog {
+    kinds: Arc<dyn Any + Send + Sync>,
+    facts: Vec<discovery::ResourceFacts>,
+    retold: OnceLock<Vec<ResourceFacts>>,
+}
+
+/// The newest catalog.
+#[derive(Default)]
+pub(crate) struct Kept(ArcSwapOption<Catalog>);
+
+impl Catalog {
+    /// As discovery wants it.
+    pub(crate) fn facts(&self) -> &[discovery::ResourceFacts] {
+        &self.facts
+    }
+
+    /// As OpenAPI wants it.
+    pub(crate) fn resources(&self) -> &[ResourceFacts] {
+        self.retold.get_or_init(|| self.facts.iter().cloned().map(retold).collect())
+    }
+}
+
+/// What the server serves now.
+pub(crate) fn of(server: &Server) -> Arc<Catalog> {
+    let kinds = server.registry.kinds();
+    if let Some(kept) = &*server.catalog.0.load()
+        && Arc::ptr_eq(&kept.kinds, &kinds)
+    {
+        return Arc::clone(kept);
+    }
+    let catalog = Arc::new(Catalog { kinds, facts: discovery::facts(server), retold: OnceLock::new() });
+    server.catalog.0.store(Some(Arc::clone(&catalog)));
+    catalog
 }
 
 fn retold(facts: discovery::ResourceFacts) -> ResourceFacts {

@@ -17,7 +17,7 @@ use crate::body::{Request, Response, empty};
 use crate::negotiate::Encoding;
 use crate::request::RequestInfo;
 use crate::server::Server;
-use crate::{dispatch, negotiate, respond};
+use crate::{catalog, dispatch, negotiate, respond};
 use api::status::Status;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
@@ -31,7 +31,7 @@ pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<R
         return Err(dispatch::method_not_allowed());
     }
     let others = Others { aggregator: server.aggregator.as_deref() };
-    answer(&info.path, request.headers(), &facts(server), &others)?.ok_or_else(Status::no_such_path)
+    answer(&info.path, request.headers(), catalog::of(server).facts(), &others)?.ok_or_else(Status::no_such_path)
 }
 
 /// What other servers add to the documents.

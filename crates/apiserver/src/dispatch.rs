@@ -68,19 +68,28 @@ pub(crate) async fn dispatch(
         [] => Ok(index(server)),
         ["api" | "apis", ..] => discovery::serve(server, info, &request),
         ["openapi", "v3"] if others.is_some() && matches!(info.verb, "get" | "head") => {
-            let facts = catalog::resources(server);
+            let catalog = catalog::of(server);
             let add = |index: &mut Value| {
                 if let Some(others) = others {
                     aggregation::add_paths(others, index);
                 }
             };
-            Ok(openapi::index(request.headers(), &facts, &add).map(body::full))
+            Ok(openapi::index(request.headers(), catalog.resources(), &add).map(body::full))
+        }
+        ["openapi", "v2"] if others.is_some() && matches!(info.verb, "get" | "head") => {
+            let catalog = catalog::of(server);
+            let add = |document: &mut Value| {
+                if let Some(others) = others {
+                    aggregation::add_documents(others, document);
+                }
+            };
+            Ok(openapi::serve_v2(request.headers(), catalog.resources(), &add).map(body::full))
         }
         ["openapi", ..] if matches!(info.verb, "get" | "head") => {
-            let facts = catalog::resources(server);
+            let catalog = catalog::of(server);
             let query = request.uri().query();
             let now = server.context.clock.now();
-            let found = openapi::serve(&info.path, request.headers(), query, &facts, now);
+            let found = openapi::serve(&info.path, request.headers(), query, catalog.resources(), now);
             found.map(|response| response.map(body::full)).ok_or_else(Status::no_such_path)
         }
         _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),
@@ -161,8 +170,8 @@ pub(crate) fn method_not_allowed() -> Status {
 /// What `/` answers.
 fn index(server: &Server) -> Response {
     let mut paths: Vec<String> = INDEX.iter().map(|path| (*path).to_owned()).collect();
-    for facts in discovery::facts(server) {
-        let resource = facts.resource;
+    for facts in catalog::of(server).facts() {
+        let resource = &facts.resource;
         if !resource.group.is_empty() {
             paths.push(format!("/apis/{}", resource.group));
             paths.push(format!("/apis/{}/{}", resource.group, resource.version));

@@ -4,7 +4,7 @@
 //! bootstrap objects exist and requests are served; the server ends with `context.shutdown`.
 //! **Not here**: how connections are accepted (`serve`), what a request passes through (`chain`).
 
-use crate::admission::{self, Chain, plugins};
+use crate::admission::{self, AdmissionMetrics, Chain, plugins};
 use crate::aggregation::Aggregator;
 use crate::audit::Audit;
 use crate::auth::configuration::{self, Authentication};
@@ -62,6 +62,8 @@ pub struct Server {
     pub(crate) flow: Option<Arc<FlowControl>>,
     pub(crate) limits: Limits,
     pub(crate) metrics: ServerMetrics,
+    /// What is served.
+    pub(crate) catalog: crate::catalog::Kept,
 }
 
 impl std::fmt::Debug for Server {
@@ -107,7 +109,10 @@ impl Server {
             nodes: Arc::clone(&config.nodes),
             rng: context.rng.clone(),
         });
-        let outsiders = admission::outsiders(&registry, &services, &authorizer);
+        let outsiders = {
+            let metrics = AdmissionMetrics::register(&context.metrics, &context.clock);
+            admission::outsiders(&registry, &services, &authorizer, &metrics)
+        };
         let aggregator = Aggregator::new(&registry, &config, &services).map(Arc::new);
         let server = Arc::new(Self {
             aggregator,
@@ -125,15 +130,18 @@ impl Server {
             flow,
             limits,
             metrics: ServerMetrics::register(&context.metrics),
+            catalog: crate::catalog::Kept::default(),
             registry,
             context,
         });
         crd::controller::start(&server.registry, &server.context, &services).await;
         bootstrap::run(&server).await.map_err(Error::Bootstrap)?;
         bootstrap::follow(&server);
+        admission::policies::status::follow(&server.registry, &server.context);
         service_addresses::follow(&server);
         if let Some(aggregator) = &server.aggregator {
             aggregation::follow(&server, aggregator);
+            aggregation::registration::follow(&server);
         }
         if let Some(flow) = &server.flow {
             flowcontrol::keeper::start(flow, &server.registry, &server.context);

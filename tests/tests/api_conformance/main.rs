@@ -3,11 +3,12 @@
 //!
 //! **Contract**: what is the same for all kinds is one routine (`operations.rs`) over a table; a test's name is the
 //! behaviour's, in snake case, with its area as the file.
-//! **Not here**: behaviours that need running containers, or kinds that are added at run time.
+//! **Not here**: behaviours that need running containers.
 //! **Upstream**: `test/conformance/testdata/conformance.yaml`, `test/e2e`.
 
 mod apps;
 mod auth;
+mod custom;
 mod field_validation;
 mod instrumentation;
 mod machinery;

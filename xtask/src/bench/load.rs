@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures::future::try_join_all;
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -121,6 +121,25 @@ impl Target {
 impl Connection {
     /// Sends a request; the answer's body is still to be read.
     pub(super) async fn send(&mut self, call: &Call) -> Result<Incoming> {
+        let answer = self.answer(call).await?;
+        let status = answer.status();
+        let body = answer.into_body();
+        if !status.is_success() {
+            let text = body.collect().await?.to_bytes();
+            anyhow::bail!("{} {}: {status}: {}", call.method, call.path, String::from_utf8_lossy(&text));
+        }
+        Ok(body)
+    }
+
+    /// Sends a request that may be refused, and reads its answer to the end.
+    pub(super) async fn status(&mut self, call: &Call) -> Result<StatusCode> {
+        let answer = self.answer(call).await?;
+        let status = answer.status();
+        answer.into_body().collect().await.context("read an answer")?;
+        Ok(status)
+    }
+
+    async fn answer(&mut self, call: &Call) -> Result<http::Response<Incoming>> {
         let Call { method, path, body } = call;
         let request = Request::builder()
             .method(method)
@@ -133,14 +152,7 @@ impl Connection {
         };
         let request = request.body(Full::new(body.clone().unwrap_or_default()))?;
         self.requests.ready().await.context("the connection")?;
-        let answer = self.requests.send_request(request).await.with_context(|| format!("{method} {path}"))?;
-        let status = answer.status();
-        let body = answer.into_body();
-        if !status.is_success() {
-            let text = body.collect().await?.to_bytes();
-            anyhow::bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&text));
-        }
-        Ok(body)
+        self.requests.send_request(request).await.with_context(|| format!("{method} {path}"))
     }
 
     /// Sends a request and reads its answer to the end; its bytes.

@@ -5,6 +5,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/admission/chain.go`, `reinvocation.go`.
 
 use super::{Attributes, Awaited, Lookup, Outsider, Plugin};
+use crate::registry::managed_fields;
 use api::kind::Resource;
 use api::status::Status;
 use serde_json::Value;
@@ -36,6 +37,24 @@ pub enum Part {
     Plugins,
     /// Webhooks and policies only.
     Outsiders,
+}
+
+/// Takes back what a webhook or policy made of the record of who owns what, if that makes no sense.
+fn keep_owners(attributes: &mut Attributes<'_>, object: &mut Value, owned: Value) {
+    if object["metadata"]["managedFields"] == owned {
+        return;
+    }
+    let Some(why) = managed_fields::fault(object) else { return };
+    attributes.outcome.warnings.push(format!(
+        ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating \
+         admission controller; please fix your requests: {why}"
+    ));
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        match owned {
+            Value::Null => drop(metadata.shift_remove("managedFields")),
+            owned => drop(metadata.insert("managedFields".to_owned(), owned)),
+        }
+    }
 }
 
 /// The plugins of one server, in order.
@@ -74,9 +93,13 @@ impl Chain {
         attributes: &mut Attributes<'_>,
         mut object: Option<&mut Value>,
     ) -> Result<(), Status> {
+        let owned = object.as_deref().map(|object| object["metadata"]["managedFields"].clone());
         self.mutate_once(part, attributes, object.as_deref_mut()).await?;
         if attributes.reinvocation.begin_again() {
-            self.mutate_once(part, attributes, object).await?;
+            self.mutate_once(part, attributes, object.as_deref_mut()).await?;
+        }
+        if let (Some(object), Some(owned)) = (object, owned) {
+            keep_owners(attributes, object, owned);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod form;
 mod limit_pod_hard_anti_affinity_topology;
 mod limit_ranger;
 mod matching;
+mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
@@ -46,6 +47,7 @@ pub use chain::{Chain, Part};
 pub use configuration::Configuration;
 pub(crate) use configured::Configured;
 pub use form::{Alone, Form, Forms, Shown};
+pub(crate) use metrics::AdmissionMetrics;
 pub use reinvocation::Reinvocation;
 pub use request::Sent;
 pub(crate) use webhooks::webhook_url;
@@ -66,9 +68,10 @@ pub(crate) fn outsiders(
     registry: &Arc<Registry>,
     services: &Arc<dyn Dial>,
     authorizer: &Arc<dyn Authorizer>,
+    metrics: &Arc<AdmissionMetrics>,
 ) -> Vec<Arc<dyn Outsider>> {
-    let policies = policies::policies(registry, authorizer);
-    let webhooks = webhooks::webhooks(registry, services, authorizer);
+    let policies = policies::policies(registry, authorizer, metrics);
+    let webhooks = webhooks::webhooks(registry, services, authorizer, metrics);
     let [mutating, validating] = [0, 1]
         .map(|half| policies.iter().chain(&webhooks).map(|pair| Arc::clone(&pair[half])).collect::<Vec<_>>());
     mutating.into_iter().chain(validating).collect()

@@ -7,12 +7,13 @@
 mod evaluation;
 mod mutating;
 mod params;
+pub(crate) mod status;
 mod validating;
 
 use super::conditions::{self, Compiled, Conditions};
 use super::configured::{Configured, State};
 use super::matching::Criteria;
-use super::{Attributes, Form, Outsider, matching};
+use super::{AdmissionMetrics, Attributes, Form, Outsider, matching};
 use crate::auth::Authorizer;
 use crate::cel::{Environment, Kind};
 use crate::registry::Registry;
@@ -43,8 +44,9 @@ pub(crate) fn environment(mutating: bool, has_params: bool) -> Environment {
 pub(crate) fn policies(
     registry: &Arc<Registry>,
     authorizer: &Arc<dyn Authorizer>,
+    metrics: &Arc<AdmissionMetrics>,
 ) -> Option<[Arc<dyn Outsider>; 2]> {
-    let source = |kind: &str| Source::of(registry, authorizer, kind);
+    let source = |kind: &str| Source::of(registry, authorizer, metrics, kind);
     let mutating = mutating::Mutating(source("mutating")?);
     let validating = validating::Validating(source("validating")?);
     Some([Arc::new(mutating), Arc::new(validating)])
@@ -128,6 +130,7 @@ impl Binding {
 struct Source {
     registry: Arc<Registry>,
     authorizer: Arc<dyn Authorizer>,
+    metrics: Arc<AdmissionMetrics>,
     policies: Configured<Policy>,
     bindings: Configured<Binding>,
 }
@@ -155,7 +158,12 @@ struct Concerned {
 }
 
 impl Source {
-    fn of(registry: &Arc<Registry>, authorizer: &Arc<dyn Authorizer>, kind: &str) -> Option<Self> {
+    fn of(
+        registry: &Arc<Registry>,
+        authorizer: &Arc<dyn Authorizer>,
+        metrics: &Arc<AdmissionMetrics>,
+        kind: &str,
+    ) -> Option<Self> {
         let policies = registry.store(GROUP, &format!("{kind}admissionpolicies"))?;
         let bindings = registry.store(GROUP, &format!("{kind}admissionpolicybindings"))?;
         Some(Self {
@@ -163,6 +171,7 @@ impl Source {
             bindings: Configured::new(&bindings, Binding::read),
             registry: Arc::clone(registry),
             authorizer: Arc::clone(authorizer),
+            metrics: Arc::clone(metrics),
         })
     }
 

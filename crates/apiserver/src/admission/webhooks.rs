@@ -18,7 +18,8 @@ pub(crate) use hook::url as webhook_url;
 use super::conditions::Seen;
 use super::configured::Configured;
 use super::form::{Form, show};
-use super::{Attributes, Outsider, matching};
+use super::metrics::Outcome;
+use super::{AdmissionMetrics, Attributes, Outsider, matching};
 use crate::auth::Authorizer;
 use crate::outbound::Dial;
 use crate::registry::Registry;
@@ -36,9 +37,14 @@ pub(crate) fn webhooks(
     registry: &Registry,
     services: &Arc<dyn Dial>,
     authorizer: &Arc<dyn Authorizer>,
+    metrics: &Arc<AdmissionMetrics>,
 ) -> Option<[Arc<dyn Outsider>; 2]> {
     let configured = |plural: &str| Some(Configured::new(&registry.store(GROUP, plural)?, Hook::list));
-    let means = Means { services: Arc::clone(services), authorizer: Arc::clone(authorizer) };
+    let means = Means {
+        services: Arc::clone(services),
+        authorizer: Arc::clone(authorizer),
+        metrics: Arc::clone(metrics),
+    };
     let mutating = configured("mutatingwebhookconfigurations")?;
     let validating = configured("validatingwebhookconfigurations")?;
     Some([
@@ -52,6 +58,7 @@ pub(crate) fn webhooks(
 struct Means {
     services: Arc<dyn Dial>,
     authorizer: Arc<dyn Authorizer>,
+    metrics: Arc<AdmissionMetrics>,
 }
 
 /// One request on its way through the webhooks.
@@ -93,6 +100,15 @@ enum Verdict {
 }
 
 impl Hook {
+    /// How a call ended, as it is counted.
+    fn outcome<T>(&self, result: &Result<T, CallError>) -> Outcome {
+        match result {
+            Ok(_) => Outcome::Allowed,
+            Err(CallError::Refused(status)) => Outcome::Denied(status.code),
+            Err(CallError::Failed(_)) => Outcome::Failed { open: self.ignores_failures },
+        }
+    }
+
     fn judge(&self, error: CallError) -> Verdict {
         match error {
             CallError::Refused(status) => Verdict::Refused(status),

@@ -172,7 +172,9 @@ async fn discover(aggregator: &Aggregator, remote: &Remote) -> Result<Learnt, St
     let root = fetch(aggregator, remote, "/openapi/v3").await.unwrap_or_default();
     let document = remote.path().trim_start_matches('/').to_owned();
     let openapi = root["paths"][&document]["serverRelativeURL"].as_str().map(str::to_owned);
-    Ok(Learnt { resources: discovery::converted(&list), openapi })
+    let older = fetch(aggregator, remote, "/openapi/v2").await.unwrap_or_default();
+    let document = super::openapi::part(older, &remote.path()).map(Arc::new);
+    Ok(Learnt { resources: discovery::converted(&list), openapi, document })
 }
 
 async fn fetch(aggregator: &Aggregator, remote: &Remote, path: &str) -> Result<Value, String> {

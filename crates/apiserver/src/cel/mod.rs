@@ -6,14 +6,22 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/cel`; the interpreter is `kube-cel` and its `cel`.
 
 pub(crate) mod authorizer;
+mod check;
 mod convert;
+mod cost;
 mod functions;
+#[cfg(test)]
+mod fuzz;
+mod places;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+mod types;
 
+pub(crate) use check::{Checked, Declarations, Declared, Objects};
 pub(crate) use convert::{check_constructed, constructed_type, from_json, to_json};
 pub(crate) use kube_cel::cel::{Context, Value};
+pub(crate) use types::Type;
 
 use kube_cel::cel::ExecutionError;
 use kube_cel::cel::common::ast::IdedExpr;
@@ -28,9 +36,6 @@ pub(crate) const STEPS_PER_EXPRESSION: u64 = 1_000_000;
 const MAX_DEPTH: usize = 96;
 /// Letters of the longest expression.
 const MAX_LENGTH: usize = 64 * 1024;
-/// Bytes of stack that a parser and its tree may need: both recurse at every operator of the longest expression. Only
-/// what is used becomes memory.
-const STACK_OF_COMPILER: usize = 512 * 1024 * 1024;
 
 /// What an expression may refer to.
 #[derive(Clone, Debug, Default)]
@@ -66,21 +71,7 @@ pub(crate) struct Expression(IdedExpr);
 impl Expression {
     /// Compiles an expression; what is wrong with it, else.
     pub(crate) fn compile(source: &str, environment: &Environment, kind: Kind) -> Result<Self, String> {
-        if source.len() > MAX_LENGTH || depth_of_brackets(source) > MAX_DEPTH {
-            return Err("compilation failed: expression is too complex".to_owned());
-        }
-        // The parser is generated code of others: a panic ends the thread that it has for itself.
-        std::thread::scope(|scope| {
-            let compiler = std::thread::Builder::new().stack_size(STACK_OF_COMPILER);
-            let compiled = compiler.spawn_scoped(scope, || Self::compile_here(source, environment, kind));
-            let compiled = compiled.map_err(|error| format!("compilation failed: {error}"))?;
-            compiled.join().unwrap_or_else(|_| Err(unparsed(source, "Syntax error")))
-        })
-    }
-
-    fn compile_here(source: &str, environment: &Environment, kind: Kind) -> Result<Self, String> {
-        let parsed = Parser::new().enable_optional_syntax(true).parse(source);
-        let parsed = parsed.map_err(|errors| failed_parse(source, &errors))?;
+        let parsed = parse(source)?;
         let found = rewrite::result_kind(&parsed);
         let rewritten = rewrite::rewrite(parsed, environment).map_err(|error| match error {
             rewrite::Error::Undeclared(name) => unparsed_at(
@@ -106,6 +97,22 @@ impl Expression {
             .unwrap_or_else(|_| Err(ExecutionError::function_error("", "evaluation failed")))
             .map_err(told)
     }
+}
+
+/// What is known of an expression by the types of what it refers to; `None` if it cannot be parsed.
+pub(crate) fn check(source: &str, declared: &Declarations<'_>) -> Option<Result<Checked, String>> {
+    let parsed = parse(source).ok()?;
+    Some(check::check(source, &parsed, declared))
+}
+
+fn parse(source: &str) -> Result<IdedExpr, String> {
+    if source.len() > MAX_LENGTH || depth_of_brackets(source) > MAX_DEPTH {
+        return Err("compilation failed: expression is too complex".to_owned());
+    }
+    // The parser is generated code of others.
+    let parser = || Parser::new().enable_optional_syntax(true).parse(source);
+    let parsed = catch_unwind(AssertUnwindSafe(parser)).map_err(|_| unparsed(source, "Syntax error"))?;
+    parsed.map_err(|errors| failed_parse(source, &errors))
 }
 
 /// What a group of expressions may cost together.

@@ -9,6 +9,7 @@
 mod columns;
 pub(crate) mod controller;
 mod conversion;
+mod declared;
 mod defaults;
 mod definition;
 mod embedded;
@@ -19,6 +20,7 @@ pub(crate) mod naming;
 mod open_api;
 mod prune;
 mod published;
+mod rule_checks;
 mod rules;
 mod schema;
 #[cfg(test)]
@@ -58,6 +60,7 @@ pub(crate) fn check(path: &Path, schema: &Value) -> ErrorList {
     let mut errors = structural::check(path, schema);
     if errors.is_empty() {
         errors.extend(defaults::check(path, schema));
+        errors.extend(rule_checks::check(path, schema));
     }
     errors.extend(open_api::check(path, schema));
     errors

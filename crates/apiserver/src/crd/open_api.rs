@@ -268,7 +268,7 @@ fn check_expressions(errors: &mut ErrorList, path: &Path, rule: &Value, place: P
     let text = |name: &str| rule[name].as_str().map(str::trim).filter(|text| !text.is_empty());
     if let Some(source) = text("rule") {
         let at = path.child("rule");
-        if let Err(why) = rules::compile(source, cel::Kind::Bool) {
+        if let Err(why) = rules::compile(source, cel::Kind::Any) {
             errors.push(Error::invalid(&at, source, &why));
         } else if let Some(within) = place.uncorrelated.filter(|_| rules::uses_old(source)) {
             let detail =
@@ -281,7 +281,7 @@ fn check_expressions(errors: &mut ErrorList, path: &Path, rule: &Value, place: P
         }
     }
     if let Some(source) = text("messageExpression")
-        && let Err(why) = rules::compile(source, cel::Kind::String)
+        && let Err(why) = rules::compile(source, cel::Kind::Any)
     {
         errors.push(Error::invalid(
             &path.child("messageExpression"),

@@ -2,8 +2,10 @@
 //!
 //! **Upstream**: `apiextensions-apiserver/pkg/controller/openapi/{builder,v2}`.
 
+use super::declared::Seen;
 use super::definition::Definition;
 use super::{flag, walk};
+use crate::cel::{Declared, Objects};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -58,6 +60,13 @@ impl Published {
     /// The name of its lists' definition.
     pub fn list_name(&self) -> String {
         self.named(&self.definition.accepted.list_kind)
+    }
+
+    /// What its schema declares to expressions: the objects, and the fields of everything in them.
+    pub(crate) fn declared(&self) -> Option<(Arc<Declared>, Box<dyn Objects>)> {
+        let schema = self.definition.written_schema(&self.definition.versions[self.version].name);
+        let open = flag(&schema, "x-kubernetes-preserve-unknown-fields");
+        Seen::by(&schema, true).filter(|_| !open).map(Seen::into_parts)
     }
 
     /// The definition of a list. `reference` makes a reference of a name.

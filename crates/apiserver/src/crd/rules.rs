@@ -311,7 +311,7 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// A property's name as expressions spell it.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     if RESERVED.contains(&name) {
         return format!("__{name}__");
     }

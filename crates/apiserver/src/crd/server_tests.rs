@@ -284,7 +284,70 @@ async fn several_versions_differ_in_name_alone_without_a_webhook() {
     definition["spec"]["versions"][0]["storage"] = true.into();
     definition["spec"]["versions"][1]["storage"] = false.into();
     assert_eq!(world.put(&crd, definition).await.json()["status"]["storedVersions"], json!(["v2", "v1"]));
-    world.until(&format!("{WIDGETS}/a"), |object| object["apiVersion"] == "example.com/v1").await;
+    let old = world.until(&format!("{WIDGETS}/a"), |object| object["apiVersion"] == "example.com/v1").await;
+
+    // Whoever writes it as it is has it stored in that version; after that such a write changes nothing.
+    let path = format!("{WIDGETS}/a");
+    let migrated = testkit::eventually_some(DEADLINE, async || {
+        let written = world.put(&path, old.clone()).await.json();
+        (written["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]).then_some(written)
+    })
+    .await;
+    assert_eq!((&migrated["spec"], &migrated["metadata"]["uid"]), (&old["spec"], &old["metadata"]["uid"]));
+    let again = world.put(&path, migrated.clone()).await.json();
+    assert_eq!(again["metadata"]["resourceVersion"], migrated["metadata"]["resourceVersion"]);
+    // Then the other version may go.
+    let mut definition = world.get(&crd).await.json();
+    definition["status"]["storedVersions"] = json!(["v1"]);
+    let told = world.put(&format!("{crd}/status"), definition).await;
+    assert_eq!((told.code, &told.json()["status"]["storedVersions"]), (200, &json!(["v1"])), "{}", told.text);
+    let mut definition = world.get(&crd).await.json();
+    definition["spec"]["versions"].as_array_mut().expect("versions").pop();
+    assert_eq!(world.put(&crd, definition).await.code, 200);
+    assert_eq!(world.get(&path).await.json()["spec"], old["spec"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_registered_as_long_as_it_is_served() {
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let world = World::with(definition(json!([version("v1", true)]))).await;
+    let custom = format!("{services}/v1.example.com");
+    let registered = world.until(&custom, |_| true).await;
+    let label = "kube-aggregator.kubernetes.io/automanaged";
+    assert_eq!(registered["metadata"]["labels"][label], "true");
+    assert_eq!(
+        registered["spec"],
+        json!({"group": "example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 100})
+    );
+    assert_eq!(registered["status"]["conditions"][0]["reason"], "Local");
+    let apps = world.get(&format!("{services}/v1.apps")).await.json();
+    assert_eq!((&apps["metadata"]["labels"][label], &apps["spec"]["groupPriorityMinimum"]), (&json!("onstart"), &json!(17_800)));
+    assert_eq!(world.get(&format!("{services}/v1.")).await.json()["spec"]["version"], "v1");
+    // It is made again, and goes with the group.
+    assert_eq!(world.delete(&custom).await.code, 200);
+    world.until(&custom, |new| new["metadata"]["uid"] != registered["metadata"]["uid"]).await;
+    assert_eq!(world.delete(&format!("{DEFINITIONS}/widgets.example.com")).await.code, 200);
+    world.gone(&custom).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_must_fit_the_schema_and_cost_little() {
+    let world = World(start().await);
+    let mut refused = version("v1", true);
+    refused["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = json!([
+        {"rule": "self.sise > 1"}, {"rule": "self.size > 'a'"},
+        {"rule": "self.parts.all(p, self.parts.all(q, p.name == q.name))"},
+    ]);
+    let answer = world.post(DEFINITIONS, definition(json!([refused]))).await;
+    let at = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations";
+    for told in [
+        format!("{at}[0].rule: Invalid value: \"self.sise > 1\": compilation failed: ERROR: <input>:1:5: undefined field 'sise'"),
+        "found no matching overload for '_>_' applied to '(int, string)'".to_owned(),
+        format!("{at}[2].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x"),
+        "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule".to_owned(),
+    ] {
+        assert!(answer.code == 422 && answer.message().contains(&told), "{told}: {}", answer.text);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

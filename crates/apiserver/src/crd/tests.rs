@@ -135,7 +135,7 @@ fn rules_must_compile_and_compare_only_what_can_be_compared() {
     for (rule, why) in [
         ("self.k ==", "Syntax error"),
         ("other.k == 'a'", "undeclared reference to 'other'"),
-        ("1 + 1", "must evaluate to"),
+        ("1 + 1", "cel expression must evaluate to a bool"),
     ] {
         let found = errors(&list("map", rule));
         assert!(found.len() == 1 && found[0].starts_with(at) && found[0].contains(why), "{found:?}");

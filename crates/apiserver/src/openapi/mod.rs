@@ -29,7 +29,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// Changes whenever the same resources give other documents, so that clients drop theirs.
@@ -83,7 +83,7 @@ pub fn serve(
     now: Timestamp,
 ) -> Option<Response<Bytes>> {
     match path.trim_end_matches('/') {
-        "/openapi/v2" => Some(serve_v2(headers, facts)),
+        "/openapi/v2" => Some(serve_v2(headers, facts, &|_| {})),
         "/openapi/v3" => Some(document(headers, &hash(facts), "application/json", || v3::root(facts))),
         path => serve_v3(path.strip_prefix("/openapi/v3/")?, headers, query, facts, now),
     }
@@ -107,12 +107,30 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-fn serve_v2(headers: &HeaderMap, facts: &[ResourceFacts]) -> Response<Bytes> {
+/// Answers a GET of `/openapi/v2`; `add` adds what others say to the document.
+pub(crate) fn serve_v2(
+    headers: &HeaderMap,
+    facts: &[ResourceFacts],
+    add: &dyn Fn(&mut Value),
+) -> Response<Bytes> {
+    // What is added has no other mark than what it is.
+    let mut added = json!({"paths": {}, "definitions": {}});
+    add(&mut added);
+    let mark = match added["paths"].as_object().is_some_and(Map::is_empty) {
+        true => hash(facts),
+        false => format!("{}-{}", hash(facts), digest(added.to_string().as_bytes())),
+    };
+    let whole = || {
+        let mut whole = v2::document(facts);
+        add(&mut whole);
+        whole
+    };
     match negotiate(headers, &["application/json", v2::PROTOBUF, v2::PROTOBUF_OLD]) {
         None => not_acceptable(&["application/json", v2::PROTOBUF]),
-        Some("application/json") => document(headers, &hash(facts), "application/json", || v2::json(facts)),
+        Some("application/json") => document(headers, &mark, "application/json", || whole().to_string().into()),
         Some(_) => {
-            document(headers, &format!("{}-pb", hash(facts)), v2::PROTOBUF_TYPE, || v2::protobuf(facts))
+            let build = || gnostic::v2::document(&whole()).into();
+            document(headers, &format!("{mark}-pb"), v2::PROTOBUF_TYPE, build)
         }
     }
 }

@@ -218,6 +218,15 @@ impl ManagedFields {
     }
 }
 
+/// What is wrong with the entries of an object.
+pub(crate) fn fault(object: &Value) -> Option<String> {
+    let entries = object["metadata"][FIELD].as_array()?;
+    entries.iter().find(|entry| Entry::parse(entry).is_none()).map(|entry| {
+        let manager = entry["manager"].as_str().unwrap_or_default();
+        format!("unable to decode managedFields entry {manager:?}: {}", entry["operation"])
+    })
+}
+
 /// Takes the entries out of an object that a client sent.
 pub(super) fn take(object: &mut Value) -> Option<Value> {
     metadata::of(object).shift_remove(FIELD)

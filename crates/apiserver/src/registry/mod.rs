@@ -50,14 +50,18 @@ use api::status::Status;
 use arc_swap::ArcSwap;
 use component_base::Context;
 use serde_json::Value;
+use std::any::Any;
 use std::sync::Arc;
 use storage::Storage;
+use tokio::sync::watch;
 
 /// Every kind's store, and the watch cache that they share.
 pub struct Registry {
     table: ArcSwap<Table>,
     caches: Arc<Caches>,
     context: Context,
+    /// Told whenever the table has changed.
+    exchanged: watch::Sender<()>,
 }
 
 /// The stores that there are at a moment; cheap to copy.
@@ -120,7 +124,8 @@ impl Registry {
                 table.put(&Arc::new(Store::new(strategy, Arc::clone(&caches), cache, context)));
             }
         }
-        Ok(Arc::new(Self { table: ArcSwap::from_pointee(table), caches, context: context.clone() }))
+        let exchanged = watch::Sender::new(());
+        Ok(Arc::new(Self { table: ArcSwap::from_pointee(table), caches, context: context.clone(), exchanged }))
     }
 
     /// Serves one more kind, or the next form of one that it serves. When this returns, its objects can be read.
@@ -150,6 +155,7 @@ impl Registry {
             outcome = change(&mut table);
             table
         });
+        self.exchanged.send_replace(());
         outcome
     }
 
@@ -173,6 +179,16 @@ impl Registry {
             **key == index_key(&resource.group, &resource.plural)
         };
         table.stores.iter().filter(first).map(|(_, store)| Arc::clone(store)).collect()
+    }
+
+    /// What tells one set of kinds from another: it is the same as long as nothing is installed or uninstalled.
+    pub(crate) fn kinds(&self) -> Arc<dyn Any + Send + Sync> {
+        self.table.load_full()
+    }
+
+    /// Tells when a kind was installed or uninstalled.
+    pub(crate) fn kinds_followed(&self) -> watch::Receiver<()> {
+        self.exchanged.subscribe()
     }
 
     /// The newest revision that every read sees.

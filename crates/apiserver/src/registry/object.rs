@@ -23,6 +23,8 @@ const METADATA: &[u8] = b"\"metadata\":{";
 pub struct Object {
     key: Key,
     revision: u64,
+    /// Whether it is stored in another form than it would be written in.
+    outdated: bool,
     json: Bytes,
     namespace_start: u32,
     name_start: u32,
@@ -55,6 +57,7 @@ impl Object {
         stored: &[u8],
     ) -> Result<Self, serde_json::Error> {
         let read = strategy.read(stored);
+        let outdated = read.is_some();
         let stored = read.as_deref().unwrap_or(stored);
         let (labels, fields) = if !strategy.has_fields() {
             let head: Head<'_> = serde_json::from_slice(stored)?;
@@ -78,6 +81,7 @@ impl Object {
         };
         Ok(Self {
             revision,
+            outdated,
             json: splice(stored, revision),
             namespace_start: u32::try_from(namespace_start).unwrap_or(0),
             name_start: u32::try_from(name_start).unwrap_or(0),
@@ -96,6 +100,11 @@ impl Object {
     /// The revision that wrote it: its `resourceVersion`.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Whether it is stored in another form than it would be written in.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated
     }
 
     /// Its namespace, or empty.
@@ -168,6 +177,7 @@ impl Object {
         Self {
             key: self.key.clone(),
             revision,
+            outdated: self.outdated,
             json: json.freeze(),
             namespace_start: self.namespace_start,
             name_start: self.name_start,

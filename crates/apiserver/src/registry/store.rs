@@ -367,13 +367,16 @@ impl Store {
                     object => return object.map(|object| Updated { object, created: true }),
                 }
             };
-            let mut old = self.versions[0].upgraded(existing.to_value()).await?;
+            let stored = existing.to_value();
+            let outdated = existing.is_outdated() || stored["apiVersion"] != self.resource().api_version();
+            let mut old = self.versions[0].upgraded(stored).await?;
             let mut object = change.change(Some(&old)).await?;
             self.check_preconditions(&existing, &old, &object)?;
             metadata::of(&mut old).shift_remove("resourceVersion");
             let revision = existing.revision();
             let companions = self.prepare_update(options, what, &mut object, (&old, revision)).await?;
-            if object == old {
+            // What is stored in an old form is written anew even if nothing changes: that is how stores are migrated.
+            if object == old && !outdated {
                 return Ok(Updated { object: existing, created: false });
             }
             let remove = self.is_finished(&object, &old);

@@ -78,7 +78,11 @@ impl Outsider for Mutating {
                 continue;
             }
             let before = object.clone();
-            if let Err(why) = self.ask(attributes, invocation, &concerned.forms, object).await? {
+            let start = self.0.metrics.start();
+            let asked = self.ask(attributes, invocation, &concerned.forms, object).await?;
+            let names = (&*invocation.policy.name, &*invocation.binding.name);
+            self.0.metrics.mutated(names, asked.is_err(), start);
+            if let Err(why) = asked {
                 let message = refusal(&invocation.policy, Some(&invocation.binding.name), &why);
                 errors.extend(message);
             }

@@ -143,7 +143,11 @@ impl Outsider for Validating {
             let (new, old) = shown.get(attributes, invocation.form, object).await?;
             let (requested, form) = (&concerned.forms[0], &concerned.forms[invocation.form]);
             let seen = Seen { requested, form, object: new.as_ref(), old: old.as_ref() };
+            let (start, before) = (self.0.metrics.start(), answers.told());
             self.ask(attributes, invocation, &seen, &mut answers);
+            let (failed, action) = answers.told_since(before);
+            let names = (&*invocation.policy.name, &*invocation.binding.name);
+            self.0.metrics.checked(names, failed, action, start);
         }
         attributes.outcome.warnings.append(&mut answers.warnings);
         for (key, values) in answers.annotations {
@@ -161,6 +165,10 @@ impl Outsider for Validating {
 struct Answers {
     denials: Vec<Denial>,
     warnings: Vec<String>,
+    /// How many failures were only written down.
+    audited: usize,
+    /// How many expressions could not be evaluated.
+    errors: usize,
     /// Different values of one key are joined.
     annotations: Vec<(String, Vec<String>)>,
 }
@@ -182,14 +190,20 @@ impl Validating {
         match policy.conditions.hold(&context) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(why) => return answers.failed(invocation, 0, why, "Invalid"),
+            Err(why) => {
+                answers.errors += 1;
+                return answers.failed(invocation, 0, why, "Invalid");
+            }
         }
         let evaluation = Evaluation::new(&context, policy);
         for (index, validation) in policy.validations.list.iter().enumerate() {
             match evaluation.evaluate(&validation.expression) {
                 Ok(cel::Value::Bool(true)) => {}
                 Err(_) if policy.ignores_failures => {}
-                Err(why) => answers.failed(invocation, index, why, "Invalid"),
+                Err(why) => {
+                    answers.errors += 1;
+                    answers.failed(invocation, index, why, "Invalid");
+                }
                 Ok(_) => answers.failed(invocation, index, validation.told(&evaluation), validation.reason),
             }
         }
@@ -215,6 +229,23 @@ impl Validating {
 }
 
 impl Answers {
+    /// How much was said: refusals, warnings, what was written down, errors.
+    fn told(&self) -> [usize; 4] {
+        [self.denials.len(), self.warnings.len(), self.audited, self.errors]
+    }
+
+    /// Whether anything could not be evaluated since, and what the verdicts lead to, as they are counted.
+    fn told_since(&self, before: [usize; 4]) -> (bool, &'static str) {
+        let [denied, warned, audited, errors] = self.told();
+        let action = match () {
+            () if denied > before[0] => "deny",
+            () if warned > before[1] => "warn",
+            () if audited > before[2] => "audit",
+            () => "allow",
+        };
+        (errors > before[3], action)
+    }
+
     /// A validation does not hold: the binding says what that means.
     fn failed(&mut self, invocation: &Invocation, index: usize, message: String, reason: &'static str) {
         let (policy, binding) = (&invocation.policy, &invocation.binding);
@@ -229,6 +260,7 @@ impl Answers {
                     policy.name, binding.name
                 )),
                 "Audit" => {
+                    self.audited += 1;
                     let failure = json!([{"message": message, "policy": policy.name, "binding": binding.name,
                         "expressionIndex": index, "validationActions": binding.actions}]);
                     let key = "validation.policy.admission.k8s.io/validation_failure";

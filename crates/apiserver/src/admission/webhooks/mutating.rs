@@ -5,6 +5,7 @@ use super::hook::Hook;
 use super::{Asking, Means, Verdict};
 use crate::admission::configured::Configured;
 use crate::admission::form::show;
+use crate::admission::metrics::Hooks;
 use crate::admission::request::AdmissionRequest;
 use crate::admission::{Attributes, Outsider};
 use crate::audit;
@@ -100,7 +101,11 @@ impl Mutating {
                 dry_run: attributes.dry_run,
                 mutating: true,
             };
-            hook.call(&subject, &self.means.services, &mut warnings).await
+            let start = self.means.metrics.start();
+            let result = hook.call(&subject, &self.means.services, &mut warnings).await;
+            let outcome = hook.outcome(&result);
+            self.means.metrics.called(&hook.name, Hooks::Mutating, attributes.operation, outcome, start);
+            result
         };
         attributes.outcome.warnings.append(&mut warnings);
         let place = format!("round_{round}_index_{index}");

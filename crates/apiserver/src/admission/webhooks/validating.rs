@@ -5,6 +5,7 @@ use super::hook::Hook;
 use super::{Asking, Means, Verdict};
 use crate::admission::configured::Configured;
 use crate::admission::form::show;
+use crate::admission::metrics::Hooks;
 use crate::admission::request::AdmissionRequest;
 use crate::admission::{Attributes, Outsider};
 use api::status::Status;
@@ -51,6 +52,7 @@ impl Outsider for Validating {
             asked.push((hook, form));
         }
         let uids: Vec<String> = asked.iter().map(|_| call::uid(attributes)).collect();
+        let operation = attributes.operation;
         let calls = asked.iter().zip(&uids).map(|((hook, form), uid)| {
             let (new, old) = &shown[form];
             let subject = Subject {
@@ -63,7 +65,10 @@ impl Outsider for Validating {
             };
             async move {
                 let mut warnings = Vec::new();
+                let start = self.means.metrics.start();
                 let result = hook.call(&subject, &self.means.services, &mut warnings).await;
+                let outcome = hook.outcome(&result);
+                self.means.metrics.called(&hook.name, Hooks::Validating, operation, outcome, start);
                 (result, warnings)
             }
         });
