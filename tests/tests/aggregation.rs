@@ -77,6 +77,20 @@ async fn sample(cluster: &Cluster) -> (TlsServer, Asked) {
                     &json!({"paths": {
                     "apis/wardle.example.com/v1alpha1": {"serverRelativeURL": "/openapi/v3/apis/wardle.example.com/v1alpha1?hash=ABC"}}}),
                 ),
+                (&Method::GET, "/openapi/v2") => {
+                    let flunder = json!({"$ref": "#/definitions/com.example.Flunder"});
+                    let meta = json!({"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"});
+                    answer(
+                        200,
+                        &json!({"swagger": "2.0", "paths": {
+                            "/apis/wardle.example.com/v1alpha1/flunders": {"get": {"responses": {"200": {"schema": flunder}}}},
+                            "/version/": {"get": {}}},
+                        "definitions": {
+                            "com.example.Flunder": {"type": "object", "properties": {"metadata": meta}},
+                            "com.example.Unused": {"type": "object"},
+                            "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {"type": "object", "description": "theirs"}}}),
+                    )
+                }
                 (&Method::GET, path) if path.starts_with("/openapi/v3/apis/wardle.example.com/v1alpha1") => {
                     answer(200, &json!({"openapi": "3.0.0", "info": {"title": "wardle"}}))
                 }
@@ -208,6 +222,15 @@ async fn should_be_able_to_support_a_sample_api_server() {
         .expect("an address")
         .to_owned();
     assert_eq!(get(&client, &url).await.expect("a document")["info"]["title"], "wardle");
+    let whole = get(&client, "/openapi/v2").await.expect("a document");
+    assert!(whole["paths"]["/apis/wardle.example.com/v1alpha1/flunders"]["get"].is_object());
+    assert!(whole["paths"]["/api/v1/namespaces"]["get"].is_object());
+    let definitions = &whole["definitions"];
+    let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let theirs = &definitions["com.example.Flunder"]["properties"]["metadata"]["$ref"];
+    assert_eq!(*theirs, format!("#/definitions/{meta}_v2"));
+    assert_eq!(definitions[format!("{meta}_v2")]["description"], "theirs");
+    assert!(definitions[meta]["properties"].is_object() && definitions["com.example.Unused"].is_null());
 
     // Without the server its group stays listed, and nothing else is harmed.
     let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/sample-api-1";
@@ -216,6 +239,8 @@ async fn should_be_able_to_support_a_sample_api_server() {
     let request = http::Request::get(FLUNDERS).body(kube::client::Body::empty()).expect("a request");
     assert_eq!(client.send(request).await.expect("an answer").status(), 503);
     assert_eq!(aggregated(&client).await.expect("the version")["freshness"], "Stale");
+    let whole = get(&client, "/openapi/v2").await.expect("a document");
+    assert!(whole["paths"]["/api/v1/namespaces"]["get"].is_object());
     call(&client, Method::GET, "/api/v1/namespaces", &Value::Null).await.expect("a list");
     delete(&client, &format!("{API_SERVICES}/v1alpha1.wardle.example.com")).await.expect("deleted");
     eventually(DEADLINE, async || aggregated(&client).await.is_none()).await;

@@ -5,6 +5,8 @@
 use kube::Client;
 use minik::Cluster;
 use serde_json::{Value, json};
+use testkit::{eventually, eventually_some};
+use tests::DEADLINE;
 use tests::raw::{create, delete, get, merge, message};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
@@ -209,6 +211,58 @@ async fn what_does_not_compile_is_refused_and_failures_may_be_ignored() {
     create(&client, MAPS, &map("m", &json!({"a": "b"}))).await.expect("failures are ignored");
     let refused = message(create(&client, MAPS, &map("n", &json!({"missing": "y"}))).await);
     assert!(refused.ends_with("failed expression: object.data.missing == 'x'"), "{refused}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_tells_what_expressions_get_wrong_about_the_kinds_they_match() {
+    let (cluster, client) = cluster().await;
+    let definition = json!({"metadata": {"name": "foos.example.org"}, "spec": {"group": "example.org", "scope": "Namespaced",
+        "names": {"plural": "foos", "kind": "Foo"}, "versions": [{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object",
+                "properties": {"replicas": {"type": "integer"}, "name": {"type": "string"}}}}}}}]}});
+    create(&client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition).await.expect("a definition");
+    eventually(DEADLINE, async || get(&client, "/apis/example.org/v1/foos").await.is_ok()).await;
+    let mut constraints = rules(&["apps", "example.org"], &["deployments", "foos"]);
+    constraints["resourceRules"][0]["apiVersions"] = json!(["v1"]);
+    let spec = json!({"matchConstraints": constraints, "validations": [
+        {"expression": "object.spec.replicas > 1 && 'x' in object.metadata.labels"},
+        {"expression": "object.spec.nope > 1", "messageExpression": "object.spec.name"}]});
+    policy(&client, "validating", "typed", spec, json!({})).await;
+    let path = format!("{GROUP}/validatingadmissionpolicies/typed");
+    let seen = eventually_some(DEADLINE, async || {
+        let policy = get(&client, &path).await.ok()?;
+        (policy["status"]["observedGeneration"] == 1).then_some(policy)
+    })
+    .await;
+    let warnings = &seen["status"]["typeChecking"]["expressionWarnings"];
+    assert_eq!(warnings.as_array().map(Vec::len), Some(2), "{warnings}");
+    assert_eq!(warnings[0]["fieldRef"], "spec.validations[1].expression");
+    assert_eq!(
+        warnings[0]["warning"],
+        "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^\n\
+         example.org/v1, Kind=Foo: ERROR: <input>:1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^"
+    );
+    assert_eq!(warnings[1]["fieldRef"], "spec.validations[1].messageExpression");
+    // Nothing is wrong with the next generation.
+    merge(&client, &path, &json!({"spec": {"validations": [{"expression": "object.spec.replicas > 1"}]}})).await.expect("patched");
+    let seen = eventually_some(DEADLINE, async || {
+        let policy = get(&client, &path).await.ok()?;
+        (policy["status"]["observedGeneration"] == 2).then_some(policy)
+    })
+    .await;
+    assert_eq!(seen["status"]["typeChecking"], json!({}));
+    // Verdicts are counted.
+    create(&client, DEPLOYMENTS, &deployment("few", 1)).await.expect_err("a refusal");
+    let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
+    let metrics = client.request_text(request).await.expect("metrics");
+    let counted = |line: &str| {
+        line.starts_with("apiserver_validating_admission_policy_check_total{")
+            && ["policy=\"typed\"", "policy_binding=\"typed-binding\"", "enforcement_action=\"deny\"", "error_type=\"no_error\""]
+                .iter()
+                .all(|label| line.contains(label))
+    };
+    assert!(metrics.lines().any(counted), "no such line among the metrics");
     cluster.stop().await;
 }
 

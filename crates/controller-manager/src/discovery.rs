@@ -121,12 +121,14 @@ fn resources(lists: Vec<GroupList>) -> Result<(Vec<Resource>, Vec<String>), Erro
             return Err(Error::Discovery(format!("unexpected kind {}", list.kind)));
         }
         for Group { metadata: Name { name: group }, versions } in list.items {
+            // A group is listed once: only its own resources can be known already.
+            let first = found.len();
             for version in versions {
                 if version.freshness == "Stale" {
                     failed.push(format!("{group}/{}: stale GroupVersion discovery", version.version));
                 }
                 for resource in version.resources {
-                    if found.iter().any(|known| known.group == group && known.plural == resource.resource) {
+                    if found[first..].iter().any(|known| known.plural == resource.resource) {
                         continue;
                     }
                     found.push(Resource {

@@ -94,3 +94,88 @@ async fn should_mutate_custom_resource_with_different_stored_version_and_with_pr
         cluster.stop().await;
     }
 }
+
+/// A crontab of `v1` has `hostPort`, one of `v2` has `host` and `port`.
+fn convert(_: &str, request: &Value) -> Value {
+    let wanted = request["desiredAPIVersion"].as_str().expect("a version");
+    let converted = request["objects"].as_array().expect("objects").iter().map(|object| {
+        let mut object = object.clone();
+        object["apiVersion"] = wanted.into();
+        let fields = object.as_object_mut().expect("an object");
+        if wanted.ends_with("/v2") {
+            let whole = fields.remove("hostPort").unwrap_or_default();
+            let (host, port) = whole.as_str().and_then(|text| text.split_once(':')).unwrap_or(("", ""));
+            fields.insert("host".to_owned(), host.into());
+            fields.insert("port".to_owned(), port.into());
+        } else {
+            let part = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+            let (host, port) = (part(fields.remove("host")), part(fields.remove("port")));
+            fields.insert("hostPort".to_owned(), format!("{host}:{port}").into());
+        }
+        object
+    });
+    let converted: Vec<Value> = converted.collect();
+    json!({"convertedObjects": converted, "result": {"status": "Success"}})
+}
+
+/// The definition of crontabs in both versions, one of them stored.
+fn crontabs(webhook: &Webhook, stored: &str) -> Value {
+    let text = || json!({"type": "string"});
+    let version = |name: &str, properties: Value| {
+        json!({"name": name, "served": true, "storage": name == stored,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}}})
+    };
+    let conversion = json!({"strategy": "Webhook",
+        "webhook": {"clientConfig": webhook.at("/convert"), "conversionReviewVersions": ["v1", "v1beta1"]}});
+    json!({"metadata": {"name": "crontabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "crontabs", "kind": "CronTab"}, "conversion": conversion,
+        "versions": [version("v1", json!({"hostPort": text()})), version("v2", json!({"host": text(), "port": text()}))]}})
+}
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const CRONTABS: &str = "/apis/example.com/v1/namespaces/default/crontabs";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn should_be_able_to_convert_from_cr_v1_to_cr_v2() {
+    let (cluster, client) = cluster().await;
+    let webhook = Webhook::start(&["localhost"], convert).await;
+    create(&client, DEFINITIONS, &crontabs(&webhook, "v1")).await.expect("a definition");
+    eventually(DEADLINE, async || get(&client, CRONTABS).await.is_ok()).await;
+    let one = json!({"apiVersion": "example.com/v1", "kind": "CronTab", "metadata": {"name": "one"}, "hostPort": "localhost:8080"});
+    create(&client, CRONTABS, &one).await.expect("created");
+    let path = format!("{}/one", CRONTABS.replace("v1", "v2"));
+    let shown = get(&client, &path).await.expect("a crontab");
+    assert_eq!(
+        (&shown["apiVersion"], &shown["host"], &shown["port"], &shown["hostPort"]),
+        (&json!("example.com/v2"), &json!("localhost"), &json!("8080"), &Value::Null)
+    );
+    // What is written in the other version is stored in this one.
+    merge(&client, &path, &json!({"port": "9090"})).await.expect("patched");
+    assert_eq!(get(&client, &format!("{CRONTABS}/one")).await.expect("a crontab")["hostPort"], "localhost:9090");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn should_be_able_to_convert_a_non_homogeneous_list_of_crs() {
+    let (cluster, client) = cluster().await;
+    let webhook = Webhook::start(&["localhost"], convert).await;
+    create(&client, DEFINITIONS, &crontabs(&webhook, "v1")).await.expect("a definition");
+    eventually(DEADLINE, async || get(&client, CRONTABS).await.is_ok()).await;
+    let one = json!({"apiVersion": "example.com/v1", "kind": "CronTab", "metadata": {"name": "one"}, "hostPort": "localhost:8080"});
+    create(&client, CRONTABS, &one).await.expect("created");
+    // From here on the other version is stored.
+    let versions = crontabs(&webhook, "v2")["spec"]["versions"].clone();
+    let definition = format!("{DEFINITIONS}/crontabs.example.com");
+    merge(&client, &definition, &json!({"spec": {"versions": versions}})).await.expect("patched");
+    let path = CRONTABS.replace("v1", "v2");
+    let two = json!({"apiVersion": "example.com/v2", "kind": "CronTab", "metadata": {"name": "two"}, "host": "example.com", "port": "80"});
+    create(&client, &path, &two).await.expect("created");
+    for (path, field, values) in
+        [(CRONTABS, "hostPort", ["localhost:8080", "example.com:80"]), (path.as_str(), "host", ["localhost", "example.com"])]
+    {
+        let list = get(&client, path).await.expect("a list");
+        let found: Vec<&Value> = list["items"].as_array().expect("items").iter().map(|item| &item[field]).collect();
+        assert_eq!(found, values, "{list}");
+    }
+    cluster.stop().await;
+}

@@ -8,7 +8,7 @@ use crate::discovery::{self, Resource};
 use crate::{Error, Manager};
 use client::{AnyObject, Delta, Informer, Queue};
 use component_base::Context;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -51,11 +51,12 @@ impl Monitors {
 
     /// Starts and ends watches until they are those of the kinds that there are; waits for what is new.
     pub(super) async fn sync(&self) -> Result<(), Error> {
-        let (mut found, failed) = discovery::discover(&self.manager.client).await?;
-        found.retain(|resource| {
+        let (found, failed) = discovery::discover(&self.manager.client).await?;
+        let watched = |resource: &Resource| {
             ["delete", "list", "watch"].iter().all(|verb| resource.can(verb))
                 && !IGNORED.contains(&(resource.group.as_str(), resource.plural.as_str()))
-        });
+        };
+        let found: HashSet<Resource> = found.into_iter().filter(watched).collect();
         let unknown = |resource: &Resource| failed.iter().any(|group| group.starts_with(&resource.group));
         let informers: Vec<_> = {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
