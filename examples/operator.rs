@@ -26,7 +26,11 @@ use std::time::Duration;
 /// What is to be said, and to whom.
 #[derive(CustomResource, Clone, Debug, Serialize, Deserialize)]
 #[kube(group = "example.org", version = "v1", kind = "Greeting", namespaced, status = "GreetingStatus")]
-#[kube(schema = "disabled", shortname = "gr", printcolumn = r#"{"name":"Said","type":"string","jsonPath":".status.said"}"#)]
+#[kube(
+    schema = "disabled",
+    shortname = "gr",
+    printcolumn = r#"{"name":"Said","type":"string","jsonPath":".status.said"}"#
+)]
 pub struct GreetingSpec {
     #[serde(default)]
     pub greeting: String,

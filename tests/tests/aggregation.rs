@@ -79,7 +79,8 @@ async fn sample(cluster: &Cluster) -> (TlsServer, Asked) {
                 ),
                 (&Method::GET, "/openapi/v2") => {
                     let flunder = json!({"$ref": "#/definitions/com.example.Flunder"});
-                    let meta = json!({"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"});
+                    let meta =
+                        json!({"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"});
                     answer(
                         200,
                         &json!({"swagger": "2.0", "paths": {

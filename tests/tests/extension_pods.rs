@@ -53,7 +53,10 @@ server {{
 /// The server as a pod and a Service, and who vouches for it.
 async fn start(cluster: &DockerCluster) -> String {
     let issued = issue(&["extension.default.svc"]);
-    let trusted = get(&cluster.client(), "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication");
+    let trusted = get(
+        &cluster.client(),
+        "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+    );
     let trusted = trusted.await.expect("what extension servers trust");
     let clients = trusted["data"]["requestheader-client-ca-file"].clone();
     cluster
@@ -86,7 +89,8 @@ async fn start(cluster: &DockerCluster) -> String {
 
 async fn refused(client: &Client, name: &str) -> Option<String> {
     let path = format!("{MAPS}?dryRun=All");
-    let created = create(client, &path, &json!({"metadata": {"name": name, "labels": {"asked": "yes"}}})).await;
+    let created =
+        create(client, &path, &json!({"metadata": {"name": name, "labels": {"asked": "yes"}}})).await;
     created.err().map(|status| status["message"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -101,7 +105,9 @@ async fn a_webhook_and_an_aggregated_api_are_served_by_a_pod() {
         "objectSelector": {"matchLabels": {"asked": "yes"}},
         "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]});
     let hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
-    create(&client, hooks, &json!({"metadata": {"name": "pod"}, "webhooks": [hook]})).await.expect("a webhook");
+    create(&client, hooks, &json!({"metadata": {"name": "pod"}, "webhooks": [hook]}))
+        .await
+        .expect("a webhook");
     // While the pod is not there, the webhook fails closed.
     let wanted = "admission webhook \"pod.example.com\" denied the request: said a pod";
     eventually(DEADLINE, async || refused(&client, "asked").await.is_some_and(|said| said == wanted)).await;

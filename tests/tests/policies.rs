@@ -221,7 +221,9 @@ async fn the_status_tells_what_expressions_get_wrong_about_the_kinds_they_match(
         "names": {"plural": "foos", "kind": "Foo"}, "versions": [{"name": "v1", "served": true, "storage": true,
             "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object",
                 "properties": {"replicas": {"type": "integer"}, "name": {"type": "string"}}}}}}}]}});
-    create(&client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition).await.expect("a definition");
+    create(&client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition)
+        .await
+        .expect("a definition");
     eventually(DEADLINE, async || get(&client, "/apis/example.org/v1/foos").await.is_ok()).await;
     let mut constraints = rules(&["apps", "example.org"], &["deployments", "foos"]);
     constraints["resourceRules"][0]["apiVersions"] = json!(["v1"]);
@@ -245,7 +247,9 @@ async fn the_status_tells_what_expressions_get_wrong_about_the_kinds_they_match(
     );
     assert_eq!(warnings[1]["fieldRef"], "spec.validations[1].messageExpression");
     // Nothing is wrong with the next generation.
-    merge(&client, &path, &json!({"spec": {"validations": [{"expression": "object.spec.replicas > 1"}]}})).await.expect("patched");
+    merge(&client, &path, &json!({"spec": {"validations": [{"expression": "object.spec.replicas > 1"}]}}))
+        .await
+        .expect("patched");
     let seen = eventually_some(DEADLINE, async || {
         let policy = get(&client, &path).await.ok()?;
         (policy["status"]["observedGeneration"] == 2).then_some(policy)
@@ -258,9 +262,14 @@ async fn the_status_tells_what_expressions_get_wrong_about_the_kinds_they_match(
     let metrics = client.request_text(request).await.expect("metrics");
     let counted = |line: &str| {
         line.starts_with("apiserver_validating_admission_policy_check_total{")
-            && ["policy=\"typed\"", "policy_binding=\"typed-binding\"", "enforcement_action=\"deny\"", "error_type=\"no_error\""]
-                .iter()
-                .all(|label| line.contains(label))
+            && [
+                "policy=\"typed\"",
+                "policy_binding=\"typed-binding\"",
+                "enforcement_action=\"deny\"",
+                "error_type=\"no_error\"",
+            ]
+            .iter()
+            .all(|label| line.contains(label))
     };
     assert!(metrics.lines().any(counted), "no such line among the metrics");
     cluster.stop().await;

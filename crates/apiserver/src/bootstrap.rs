@@ -48,7 +48,8 @@ pub(crate) async fn run(server: &Server) -> Result<(), Status> {
         .into_iter()
         .map(|(plural, object)| (flowcontrol::GROUP, plural, object));
     let kept = kept(&server.config);
-    let objects: Vec<Listed> = kept.iter().chain(&policy).cloned().chain(flow).chain(registration::built_in()).collect();
+    let objects: Vec<Listed> =
+        kept.iter().chain(&policy).cloned().chain(flow).chain(registration::built_in()).collect();
     let total = objects.len();
     let made = server.registry.ensure(objects).await?;
     tracing::debug!(made, total, "bootstrap objects");

@@ -31,7 +31,8 @@ pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<R
         return Err(dispatch::method_not_allowed());
     }
     let others = Others { aggregator: server.aggregator.as_deref() };
-    answer(&info.path, request.headers(), catalog::of(server).facts(), &others)?.ok_or_else(Status::no_such_path)
+    answer(&info.path, request.headers(), catalog::of(server).facts(), &others)?
+        .ok_or_else(Status::no_such_path)
 }
 
 /// What other servers add to the documents.

@@ -14,9 +14,7 @@ const APPLY: &str = "application/apply-patch+yaml";
 /// A definition of `foos` in a group, by the names and schemas of its versions; the first is stored.
 fn definition(group: &str, kind: &str, versions: &[(&str, Value)]) -> Value {
     let plural = format!("{}s", kind.to_lowercase());
-    let version = |(index, (name, schema)): (usize, &(&str, Value))| {
-        json!({"name": name, "served": true, "storage": index == 0, "schema": {"openAPIV3Schema": schema}})
-    };
+    let version = |(index, (name, schema)): (usize, &(&str, Value))| json!({"name": name, "served": true, "storage": index == 0, "schema": {"openAPIV3Schema": schema}});
     let versions: Vec<Value> = versions.iter().enumerate().map(version).collect();
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.{group}"), "labels": {"e2e": "custom"}},
@@ -48,7 +46,8 @@ async fn install(wire: &Wire, definition: &Value) {
     wire.post(DEFINITIONS, definition).await.ok();
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let spec = &definition["spec"];
-    let path = objects(&text(&spec["group"]), &text(&spec["versions"][0]["name"]), &text(&spec["names"]["kind"]));
+    let path =
+        objects(&text(&spec["group"]), &text(&spec["versions"][0]["name"]), &text(&spec["names"]["kind"]));
     wire.eventually(&path, |answer| answer.code == 200).await;
 }
 
@@ -80,7 +79,9 @@ async fn custom_resource_definition_watch_should_watch_on_custom_resource_defini
     }
     for name in ["name1", "name2"] {
         wire.patch(MERGE, &format!("{path}/{name}"), &json!({"dummy": "test"})).await.ok();
-        watch.sees("MODIFIED", |object| object["metadata"]["name"] == name && object["dummy"] == "test").await;
+        watch
+            .sees("MODIFIED", |object| object["metadata"]["name"] == name && object["dummy"] == "test")
+            .await;
     }
     for name in ["name1", "name2"] {
         wire.delete(&format!("{path}/{name}")).await.ok();
@@ -132,10 +133,15 @@ async fn custom_resource_defaulting_for_requests_and_from_storage_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn custom_resource_definition_should_include_custom_resource_definition_resources_in_discovery_documents() {
+async fn custom_resource_definition_should_include_custom_resource_definition_resources_in_discovery_documents()
+ {
     let wire = Wire::start().await;
     let groups = wire.get("/apis").await.ok();
-    let group = groups["groups"].as_array().expect("groups").iter().find(|group| group["name"] == "apiextensions.k8s.io");
+    let group = groups["groups"]
+        .as_array()
+        .expect("groups")
+        .iter()
+        .find(|group| group["name"] == "apiextensions.k8s.io");
     assert_eq!(group.expect("the group")["preferredVersion"]["groupVersion"], "apiextensions.k8s.io/v1");
     let group = wire.get("/apis/apiextensions.k8s.io").await.ok();
     assert_eq!(group["versions"][0]["version"], "v1");
@@ -183,10 +189,16 @@ async fn custom_resource_publish_open_api_works_for_crd_with_and_without_validat
     let foo = published(&wire, "example.org", "v1", "Foo").await;
     assert_eq!(foo["description"], "Foo CRD for Testing");
     assert_eq!(foo["properties"]["spec"]["properties"]["bars"]["items"]["required"], json!(["name"]));
-    assert_eq!(foo["x-kubernetes-group-version-kind"], json!([{"group": "example.org", "kind": "Foo", "version": "v1"}]));
+    assert_eq!(
+        foo["x-kubernetes-group-version-kind"],
+        json!([{"group": "example.org", "kind": "Foo", "version": "v1"}])
+    );
     let bar = published(&wire, "example.org", "v1", "Bar").await;
     assert_eq!(bar["x-kubernetes-preserve-unknown-fields"], true);
-    assert_eq!(published_before(&wire, "example.org", "v1", "Foo").await["description"], "Foo CRD for Testing");
+    assert_eq!(
+        published_before(&wire, "example.org", "v1", "Foo").await["description"],
+        "Foo CRD for Testing"
+    );
     let bar = published_before(&wire, "example.org", "v1", "Bar").await;
     assert_eq!((&bar["type"], &bar["properties"]), (&json!("object"), &Value::Null));
     wire.stop().await;
@@ -199,10 +211,16 @@ async fn custom_resource_publish_open_api_works_for_multiple_crds() {
     install(&wire, &definition("example.org", "Foo", &[("v2", described()), ("v3", described())])).await;
     install(&wire, &definition("example.com", "Foo", &[("v2", described())])).await;
     install(&wire, &definition("example.org", "Bar", &[("v2", described())])).await;
-    for (group, version, kind) in
-        [("example.org", "v2", "Foo"), ("example.org", "v3", "Foo"), ("example.com", "v2", "Foo"), ("example.org", "v2", "Bar")]
-    {
-        for document in [published(&wire, group, version, kind).await, published_before(&wire, group, version, kind).await] {
+    for (group, version, kind) in [
+        ("example.org", "v2", "Foo"),
+        ("example.org", "v3", "Foo"),
+        ("example.com", "v2", "Foo"),
+        ("example.org", "v2", "Bar"),
+    ] {
+        for document in [
+            published(&wire, group, version, kind).await,
+            published_before(&wire, group, version, kind).await,
+        ] {
             assert_eq!(document["description"], "Foo CRD for Testing", "{group} {version} {kind}");
         }
     }
@@ -231,9 +249,11 @@ async fn custom_resource_publish_open_api_updates_the_published_spec_when_one_ve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn custom_resource_publish_open_api_removes_definition_from_spec_when_one_version_gets_changed_to_not_be_served() {
+async fn custom_resource_publish_open_api_removes_definition_from_spec_when_one_version_gets_changed_to_not_be_served()
+ {
     let wire = Wire::start().await;
-    install(&wire, &definition("example.org", "Foo", &[("v5", described()), ("v6alpha1", described())])).await;
+    install(&wire, &definition("example.org", "Foo", &[("v5", described()), ("v6alpha1", described())]))
+        .await;
     assert!(!published(&wire, "example.org", "v6alpha1", "Foo").await.is_null());
     let hide = json!([{"op": "replace", "path": "/spec/versions/1/served", "value": false}]);
     let at = format!("{DEFINITIONS}/foos.example.org");
@@ -256,20 +276,37 @@ async fn field_validation_should_create_apply_a_valid_cr_for_crd_with_validation
     install(&wire, &definition("example.org", "Foo", &[("v1", described())])).await;
     let path = objects("example.org", "v1", "Foo");
     let foo = |name: &str, spec: &str| {
-        format!(r#"{{"apiVersion":"example.org/v1","kind":"Foo","metadata":{{"name":"{name}"}},"spec":{spec}}}"#)
+        format!(
+            r#"{{"apiVersion":"example.org/v1","kind":"Foo","metadata":{{"name":"{name}"}},"spec":{spec}}}"#
+        )
     };
     let good = r#"{"bars":[{"name":"test-bar"}],"cronSpec":"* * * * */5"}"#;
     let created = wire
-        .send("POST", &format!("{path}?fieldValidation=Strict"), &[("content-type", "application/json")], foo("a", good).into_bytes())
+        .send(
+            "POST",
+            &format!("{path}?fieldValidation=Strict"),
+            &[("content-type", "application/json")],
+            foo("a", good).into_bytes(),
+        )
         .await;
     assert_eq!(created.code, 201, "{}", created.body);
     assert_eq!(apply(&wire, &format!("{path}/b"), "Strict", &foo("b", good)).await.code, 201);
     // An invalid one with extra properties.
     let extra = r#"{"bars":[{"name":"test-bar"}],"cronSpec":"* * * * */5","extraProperty":"x"}"#;
     let refused = apply(&wire, &format!("{path}/c"), "Strict", &foo("c", extra)).await;
-    assert!(refused.code >= 400 && refused.body["message"].as_str().is_some_and(|m| m.contains("field not declared in schema")), "{}", refused.body);
+    assert!(
+        refused.code >= 400
+            && refused.body["message"].as_str().is_some_and(|m| m.contains("field not declared in schema")),
+        "{}",
+        refused.body
+    );
     let refused = wire
-        .send("POST", &format!("{path}?fieldValidation=Strict"), &[("content-type", "application/json")], foo("c", extra).into_bytes())
+        .send(
+            "POST",
+            &format!("{path}?fieldValidation=Strict"),
+            &[("content-type", "application/json")],
+            foo("c", extra).into_bytes(),
+        )
         .await
         .refused(400);
     assert!(refused.contains("unknown field \"spec.extraProperty\""), "{refused}");
@@ -277,7 +314,8 @@ async fn field_validation_should_create_apply_a_valid_cr_for_crd_with_validation
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn field_validation_should_detect_unknown_and_duplicate_fields_in_both_the_root_and_embedded_object_of_a_cr() {
+async fn field_validation_should_detect_unknown_and_duplicate_fields_in_both_the_root_and_embedded_object_of_a_cr()
+ {
     let wire = Wire::start().await;
     install(&wire, &definition("example.org", "Foo", &[("v1", described())])).await;
     let path = objects("example.org", "v1", "Foo");
@@ -312,8 +350,14 @@ async fn field_validation_should_detect_duplicates_in_a_cr_when_preserving_unkno
     let path = objects("example.org", "v1", "Foo");
     let text = r#"{"apiVersion":"example.org/v1","kind":"Foo","metadata":{"name":"a"},"spec":{"unknown":"fine","foo":"1","foo":"2"}}"#;
     let strict = format!("{path}?fieldValidation=Strict");
-    let refused = wire.send("POST", &strict, &[("content-type", "application/json")], text.as_bytes().to_vec()).await.refused(400);
-    assert!(refused.contains("duplicate field \"spec.foo\"") && !refused.contains("unknown field"), "{refused}");
+    let refused = wire
+        .send("POST", &strict, &[("content-type", "application/json")], text.as_bytes().to_vec())
+        .await
+        .refused(400);
+    assert!(
+        refused.contains("duplicate field \"spec.foo\"") && !refused.contains("unknown field"),
+        "{refused}"
+    );
     wire.stop().await;
 }
 

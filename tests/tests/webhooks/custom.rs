@@ -108,7 +108,9 @@ fn convert(_: &str, request: &Value) -> Value {
             fields.insert("host".to_owned(), host.into());
             fields.insert("port".to_owned(), port.into());
         } else {
-            let part = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+            let part = |value: Option<Value>| {
+                value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+            };
             let (host, port) = (part(fields.remove("host")), part(fields.remove("port")));
             fields.insert("hostPort".to_owned(), format!("{host}:{port}").into());
         }
@@ -151,7 +153,10 @@ async fn should_be_able_to_convert_from_cr_v1_to_cr_v2() {
     );
     // What is written in the other version is stored in this one.
     merge(&client, &path, &json!({"port": "9090"})).await.expect("patched");
-    assert_eq!(get(&client, &format!("{CRONTABS}/one")).await.expect("a crontab")["hostPort"], "localhost:9090");
+    assert_eq!(
+        get(&client, &format!("{CRONTABS}/one")).await.expect("a crontab")["hostPort"],
+        "localhost:9090"
+    );
     cluster.stop().await;
 }
 
@@ -170,11 +175,13 @@ async fn should_be_able_to_convert_a_non_homogeneous_list_of_crs() {
     let path = CRONTABS.replace("v1", "v2");
     let two = json!({"apiVersion": "example.com/v2", "kind": "CronTab", "metadata": {"name": "two"}, "host": "example.com", "port": "80"});
     create(&client, &path, &two).await.expect("created");
-    for (path, field, values) in
-        [(CRONTABS, "hostPort", ["localhost:8080", "example.com:80"]), (path.as_str(), "host", ["localhost", "example.com"])]
-    {
+    for (path, field, values) in [
+        (CRONTABS, "hostPort", ["localhost:8080", "example.com:80"]),
+        (path.as_str(), "host", ["localhost", "example.com"]),
+    ] {
         let list = get(&client, path).await.expect("a list");
-        let found: Vec<&Value> = list["items"].as_array().expect("items").iter().map(|item| &item[field]).collect();
+        let found: Vec<&Value> =
+            list["items"].as_array().expect("items").iter().map(|item| &item[field]).collect();
         assert_eq!(found, values, "{list}");
     }
     cluster.stop().await;

@@ -470,18 +470,28 @@ async fn a_webhook_cannot_break_the_record_of_owners_and_is_counted() {
         .body(kube::client::Body::from(map("kept", &json!({"own": "yes"})).to_string().into_bytes()))
         .expect("a request");
     let answer = client.send(request).await.expect("an answer");
-    let warning = answer.headers().get("warning").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let warning =
+        answer.headers().get("warning").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     assert!(warning.contains(".metadata.managedFields was in an invalid state after admission"), "{warning}");
     let kept = get(&client, &format!("{MAPS}/kept")).await.expect("a map");
-    assert_eq!((&kept["data"], &kept["metadata"]["managedFields"][0]["manager"]), (&json!({"a": "b"}), &json!("me")));
+    assert_eq!(
+        (&kept["data"], &kept["metadata"]["managedFields"][0]["manager"]),
+        (&json!({"a": "b"}), &json!("me"))
+    );
     create(&client, MAPS, &map("refused", &json!({}))).await.expect_err("a refusal");
 
     let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
     let metrics = client.request_text(request).await.expect("metrics");
     for (name, labels) in [
-        ("apiserver_admission_webhook_admission_duration_seconds_count", &["rejected=\"false\"", "operation=\"CREATE\""][..]),
+        (
+            "apiserver_admission_webhook_admission_duration_seconds_count",
+            &["rejected=\"false\"", "operation=\"CREATE\""][..],
+        ),
         ("apiserver_admission_webhook_request_total", &["code=\"200\"", "rejected=\"true\""]),
-        ("apiserver_admission_webhook_rejection_count", &["error_type=\"no_error\"", "rejection_code=\"409\""]),
+        (
+            "apiserver_admission_webhook_rejection_count",
+            &["error_type=\"no_error\"", "rejection_code=\"409\""],
+        ),
     ] {
         let counted = |line: &str| {
             line.starts_with(name)

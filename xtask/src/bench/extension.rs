@@ -295,7 +295,8 @@ fn policy(index: u32) -> [(&'static str, Value); 2] {
 
 /// A definition of some 20 KiB in the style of Crossplane's providers.
 fn define(kind: &str) -> Call {
-    let description = "A parameter of the external resource, with what its documentation says about it. ".repeat(3);
+    let description =
+        "A parameter of the external resource, with what its documentation says about it. ".repeat(3);
     let text = || json!({"type": "string", "description": description});
     let mut parameters = Map::new();
     parameters.insert("region".to_owned(), text());

@@ -96,7 +96,8 @@ async fn answer(
     request: http::Request<Incoming>,
     times: Arc<Mutex<Vec<Duration>>>,
 ) -> Result<http::Response<Full<Bytes>>, Infallible> {
-    let bytes = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let bytes =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let before = Instant::now();
     let review: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let patch = json!([{"op": "add", "path": "/data/mutated", "value": "yes"}]).to_string();
@@ -107,7 +108,9 @@ async fn answer(
         },
     });
     let mut answer = http::Response::new(Full::new(Bytes::from(response.to_string())));
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    answer
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     times.lock().unwrap_or_else(PoisonError::into_inner).push(before.elapsed());
     Ok(answer)
 }

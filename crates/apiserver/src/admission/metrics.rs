@@ -93,7 +93,9 @@ pub(super) enum Outcome {
     /// With the code of the refusal.
     Denied(u16),
     /// There was no answer; whether the request goes on.
-    Failed { open: bool },
+    Failed {
+        open: bool,
+    },
 }
 
 /// The metrics of one server.
@@ -175,16 +177,29 @@ impl AdmissionMetrics {
     }
 
     /// Counts the call of a webhook.
-    pub(super) fn called(&self, name: &str, hooks: Hooks, operation: Operation, outcome: Outcome, start: Instant) {
+    pub(super) fn called(
+        &self,
+        name: &str,
+        hooks: Hooks,
+        operation: Operation,
+        outcome: Outcome,
+        start: Instant,
+    ) {
         let (name, r#type, operation) = (name.to_owned(), hooks.name(), operation.name());
-        let rejected = if outcome == Outcome::Allowed || outcome == (Outcome::Failed { open: true }) { "false" } else { "true" };
+        let rejected = if outcome == Outcome::Allowed || outcome == (Outcome::Failed { open: true }) {
+            "false"
+        } else {
+            "true"
+        };
         let labels = Call { name: name.clone(), r#type, operation, rejected };
         self.calls.get_or_create(&labels).observe(self.since(start));
         let code = match outcome {
             Outcome::Allowed | Outcome::Denied(_) => 200,
             Outcome::Failed { .. } => 0,
         };
-        self.answered.get_or_create(&Answered { name: name.clone(), r#type, operation, code, rejected }).inc();
+        self.answered
+            .get_or_create(&Answered { name: name.clone(), r#type, operation, code, rejected })
+            .inc();
         let (error_type, rejection_code) = match outcome {
             Outcome::Allowed => return,
             Outcome::Denied(code) => ("no_error", code),
@@ -198,7 +213,13 @@ impl AdmissionMetrics {
     }
 
     /// Counts the verdict of a policy; `action`: what it leads to, `allow` if to nothing.
-    pub(super) fn checked(&self, (policy, binding): (&str, &str), failed: bool, action: &'static str, start: Instant) {
+    pub(super) fn checked(
+        &self,
+        (policy, binding): (&str, &str),
+        failed: bool,
+        action: &'static str,
+        start: Instant,
+    ) {
         let labels = Check {
             policy: policy.to_owned(),
             policy_binding: binding.to_owned(),

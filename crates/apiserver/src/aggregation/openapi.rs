@@ -39,7 +39,8 @@ pub(crate) fn document_group_version(path: &str) -> Option<(&str, &str)> {
 
 /// What a document of version 2 says below a path, and the definitions that this needs.
 pub(super) fn part(mut document: Value, path: &str) -> Option<Value> {
-    let is_below = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_below =
+        |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let Value::Object(mut paths) = document["paths"].take() else { return None };
     paths.retain(|name, _| is_below(name));
     let Value::Object(mut definitions) = document["definitions"].take() else { return None };
@@ -102,7 +103,8 @@ fn rename(value: &mut Value, renamed: &BTreeMap<String, String>) {
         Value::Array(items) => items.iter_mut().for_each(|item| rename(item, renamed)),
         Value::Object(fields) => {
             for (name, value) in fields {
-                let other = value.as_str().filter(|_| name == "$ref").and_then(|text| text.strip_prefix(DEFINITION));
+                let other =
+                    value.as_str().filter(|_| name == "$ref").and_then(|text| text.strip_prefix(DEFINITION));
                 match other.and_then(|definition| renamed.get(definition)) {
                     Some(other) => *value = format!("{DEFINITION}{other}").into(),
                     None => rename(value, renamed),

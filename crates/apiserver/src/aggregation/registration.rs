@@ -59,7 +59,8 @@ pub(crate) fn built_in() -> impl Iterator<Item = (&'static str, &'static str, Va
 }
 
 fn service(group: &str, version: &str, (of_group, of_version): (i64, i64), managed: &str) -> Value {
-    let mut spec = json!({"version": version, "groupPriorityMinimum": of_group, "versionPriority": of_version});
+    let mut spec =
+        json!({"version": version, "groupPriorityMinimum": of_group, "versionPriority": of_version});
     if !group.is_empty() {
         spec["group"] = group.into();
     }
@@ -121,7 +122,9 @@ fn wanted(registry: &Registry) -> BTreeMap<String, Value> {
     let own = resource_metrics::objects().into_iter().filter(|(_, plural, _)| *plural == SERVICES);
     own.for_each(|(_, _, service)| add(service));
     for store in registry.stores() {
-        for version in store.versions().iter().filter(|version| version.is_served() && version.published().is_some()) {
+        for version in
+            store.versions().iter().filter(|version| version.is_served() && version.published().is_some())
+        {
             let Resource { group, version, .. } = version.resource();
             if BUILT_IN.iter().chain(&NEWER).all(|(built_in, ..)| built_in != group) {
                 add(service(group, version, CUSTOM, ALWAYS));

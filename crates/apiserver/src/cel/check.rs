@@ -217,7 +217,8 @@ impl Checker<'_> {
             Some(declared) => Found::at(&declared, cost),
             None => Found::new(ty.clone(), cost),
         };
-        found.ty = if optional && !matches!(ty, Type::Optional(_)) { Type::Optional(Arc::new(ty)) } else { ty };
+        found.ty =
+            if optional && !matches!(ty, Type::Optional(_)) { Type::Optional(Arc::new(ty)) } else { ty };
         found
     }
 
@@ -247,7 +248,10 @@ impl Checker<'_> {
             None => Type::Dyn,
             Some(Ok(ty)) => ty,
             Some(Err(())) => {
-                let message = format!("found no matching overload for '{name}' applied to '{}'", applied(&types, target.is_some()));
+                let message = format!(
+                    "found no matching overload for '{name}' applied to '{}'",
+                    applied(&types, target.is_some())
+                );
                 return self.refuse(id, message);
             }
         };
@@ -266,7 +270,10 @@ impl Checker<'_> {
                 found.declared = item;
             }
             (op::CONDITIONAL, [_, a, b]) | (op::ADD, [a, b]) => {
-                found.parts = a.parts.zip(b.parts).map(|(a, b)| Parts { key: a.key.or(b.key), value: a.value.or(b.value) });
+                found.parts = a
+                    .parts
+                    .zip(b.parts)
+                    .map(|(a, b)| Parts { key: a.key.or(b.key), value: a.value.or(b.value) });
             }
             _ => {}
         }
@@ -286,7 +293,13 @@ impl Checker<'_> {
     }
 
     /// `x.optMap(v, body)`: the body of the value, if there is one.
-    fn optional_map(&mut self, target: &IdedExpr, variable: &IdedExpr, body: &IdedExpr, wraps: bool) -> Found {
+    fn optional_map(
+        &mut self,
+        target: &IdedExpr,
+        variable: &IdedExpr,
+        body: &IdedExpr,
+        wraps: bool,
+    ) -> Found {
         let target = self.infer(target);
         let Expr::Ident(name) = &variable.expr else { return Found::unknown() };
         let ty = match &target.ty {

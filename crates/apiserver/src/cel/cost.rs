@@ -83,9 +83,13 @@ impl Operand<'_> {
 /// The size of a value of which only the type is known.
 pub(super) fn of_type(ty: &Type) -> Option<Range> {
     match ty {
-        Type::Bool | Type::Double | Type::Duration | Type::Int | Type::Null | Type::Timestamp | Type::Uint => {
-            Some(Range::ONE)
-        }
+        Type::Bool
+        | Type::Double
+        | Type::Duration
+        | Type::Int
+        | Type::Null
+        | Type::Timestamp
+        | Type::Uint => Some(Range::ONE),
         // Kubernetes' own types are compared like these.
         Type::Type | Type::Opaque(_) => Some(Range::ONE),
         Type::Optional(inner) => of_type(inner),
@@ -94,7 +98,11 @@ pub(super) fn of_type(ty: &Type) -> Option<Range> {
 }
 
 /// What a call costs, its arguments included and its target not, and the size of its value if it has one of its own.
-pub(super) fn of_call(name: &str, target: Option<&Operand<'_>>, args: &[Operand<'_>]) -> (Range, Option<Range>) {
+pub(super) fn of_call(
+    name: &str,
+    target: Option<&Operand<'_>>,
+    args: &[Operand<'_>],
+) -> (Range, Option<Range>) {
     let arguments = args.iter().fold(Range::ZERO, |sum, arg| sum.plus(arg.cost));
     match name {
         "_&&_" | "_||_" => {
@@ -134,7 +142,9 @@ fn alone(name: &str, target: Option<&Operand<'_>>, args: &[Operand<'_>]) -> (Ran
             }
             "sets.contains" | "sets.intersects" => (of(0).times(of(1)).plus(Range::ONE), None),
             "sets.equivalent" => (of(0).times(of(1)).times(Range::exactly(2)).plus(Range::ONE), None),
-            "@in" if matches!(args.get(1).map(|arg| arg.ty), Some(Type::List(_) | Type::Dyn)) => (of(1), None),
+            "@in" if matches!(args.get(1).map(|arg| arg.ty), Some(Type::List(_) | Type::Dyn)) => {
+                (of(1), None)
+            }
             "_+_" => match args.first().map(|arg| arg.ty) {
                 Some(Type::String | Type::Bytes) => {
                     let size = of(0).plus(of(1));

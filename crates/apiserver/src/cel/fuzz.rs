@@ -33,9 +33,50 @@ const SEEDS: [&str; 16] = [
 ];
 
 const TOKENS: [&str; 44] = [
-    "(", ")", "[", "]", "{", "}", ".", ".?", "[?", "?", ":", ",", "!", "-", "+", "*", "/", "%", "&&", "||", "==", "<", "in", "'", "\"",
-    "'''", "\\", "\\u0041", "é", "\u{1f600}", "9223372036854775807", "1e999", "0x", "1u", "null", "true", "self", "oldSelf", "has(",
-    ".all(x, ", ".map(x, ", "type(", "dyn(", "//",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ".",
+    ".?",
+    "[?",
+    "?",
+    ":",
+    ",",
+    "!",
+    "-",
+    "+",
+    "*",
+    "/",
+    "%",
+    "&&",
+    "||",
+    "==",
+    "<",
+    "in",
+    "'",
+    "\"",
+    "'''",
+    "\\",
+    "\\u0041",
+    "é",
+    "\u{1f600}",
+    "9223372036854775807",
+    "1e999",
+    "0x",
+    "1u",
+    "null",
+    "true",
+    "self",
+    "oldSelf",
+    "has(",
+    ".all(x, ",
+    ".map(x, ",
+    "type(",
+    "dyn(",
+    "//",
 ];
 
 fn damaged(rng: &Rng) -> String {
@@ -99,7 +140,9 @@ fn try_one(source: &str) -> (bool, Option<Result<Value, String>>) {
 
 #[test]
 fn any_expression_is_answered_in_time() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
     let (span, seed) = (Duration::from_secs(number("FUZZ_SECONDS", 2)), number("FUZZ_SEED", 1));
     let rng = Rng::seeded(seed);
     let (start, mut tried, mut accepted, mut evaluated) = (Instant::now(), 0_u64, 0_u64, 0_u64);
@@ -115,12 +158,16 @@ fn any_expression_is_answered_in_time() {
         accepted += u64::from(fits);
         evaluated += u64::from(value.is_some());
     }
-    assert!(accepted > 0 && evaluated > 0, "of {tried} expressions {accepted} fit, {evaluated} were evaluated");
+    assert!(
+        accepted > 0 && evaluated > 0,
+        "of {tried} expressions {accepted} fit, {evaluated} were evaluated"
+    );
 }
 
 #[test]
 fn deep_and_long_expressions_are_refused_or_evaluated() {
-    let deep = |open: &str, close: &str, times: usize| format!("{}true{}", open.repeat(times), close.repeat(times));
+    let deep =
+        |open: &str, close: &str, times: usize| format!("{}true{}", open.repeat(times), close.repeat(times));
     for times in [10, 90, 100, 1000, 10_000] {
         for source in [
             deep("(", ")", times),

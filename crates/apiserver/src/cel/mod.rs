@@ -36,6 +36,9 @@ pub(crate) const STEPS_PER_EXPRESSION: u64 = 1_000_000;
 const MAX_DEPTH: usize = 96;
 /// Letters of the longest expression.
 const MAX_LENGTH: usize = 64 * 1024;
+/// Bytes of stack that a parser and its tree may need: both recurse at every operator of the longest expression. Only
+/// what is used becomes memory.
+const STACK_OF_COMPILER: usize = 512 * 1024 * 1024;
 
 /// What an expression may refer to.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +74,15 @@ pub(crate) struct Expression(IdedExpr);
 impl Expression {
     /// Compiles an expression; what is wrong with it, else.
     pub(crate) fn compile(source: &str, environment: &Environment, kind: Kind) -> Result<Self, String> {
-        let parsed = parse(source)?;
+        with_parsed(source, |parsed| Self::of_parsed(source, parsed, environment, kind))
+    }
+
+    fn of_parsed(
+        source: &str,
+        parsed: IdedExpr,
+        environment: &Environment,
+        kind: Kind,
+    ) -> Result<Self, String> {
         let found = rewrite::result_kind(&parsed);
         let rewritten = rewrite::rewrite(parsed, environment).map_err(|error| match error {
             rewrite::Error::Undeclared(name) => unparsed_at(
@@ -101,18 +112,27 @@ impl Expression {
 
 /// What is known of an expression by the types of what it refers to; `None` if it cannot be parsed.
 pub(crate) fn check(source: &str, declared: &Declarations<'_>) -> Option<Result<Checked, String>> {
-    let parsed = parse(source).ok()?;
-    Some(check::check(source, &parsed, declared))
+    with_parsed(source, |parsed| Ok(check::check(source, &parsed, declared))).ok()
 }
 
-fn parse(source: &str) -> Result<IdedExpr, String> {
+/// What is made of an expression once it is parsed.
+fn with_parsed<T: Send>(
+    source: &str,
+    make: impl FnOnce(IdedExpr) -> Result<T, String> + Send,
+) -> Result<T, String> {
     if source.len() > MAX_LENGTH || depth_of_brackets(source) > MAX_DEPTH {
         return Err("compilation failed: expression is too complex".to_owned());
     }
-    // The parser is generated code of others.
-    let parser = || Parser::new().enable_optional_syntax(true).parse(source);
-    let parsed = catch_unwind(AssertUnwindSafe(parser)).map_err(|_| unparsed(source, "Syntax error"))?;
-    parsed.map_err(|errors| failed_parse(source, &errors))
+    // The parser is generated code of others: a panic ends the thread that it has for itself.
+    std::thread::scope(|scope| {
+        let compiler = std::thread::Builder::new().stack_size(STACK_OF_COMPILER);
+        let compiled = compiler.spawn_scoped(scope, || {
+            let parsed = Parser::new().enable_optional_syntax(true).parse(source);
+            make(parsed.map_err(|errors| failed_parse(source, &errors))?)
+        });
+        let compiled = compiled.map_err(|error| format!("compilation failed: {error}"))?;
+        compiled.join().unwrap_or_else(|_| Err(unparsed(source, "Syntax error")))
+    })
 }
 
 /// What a group of expressions may cost together.

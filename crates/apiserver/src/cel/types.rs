@@ -53,7 +53,10 @@ impl Type {
     }
 
     fn is_nullable(&self) -> bool {
-        matches!(self, Self::Object(_) | Self::Timestamp | Self::Duration | Self::Optional(_) | Self::Opaque(_))
+        matches!(
+            self,
+            Self::Object(_) | Self::Timestamp | Self::Duration | Self::Optional(_) | Self::Opaque(_)
+        )
     }
 }
 

@@ -108,7 +108,9 @@ impl Fields {
         for (property, inner) in properties(schema) {
             let field = rules::escaped(property);
             let Some((declared, size)) = self.nested(inner, &format!("{name}.{field}")) else { continue };
-            if list(schema, "required").iter().any(|required| required == property) && inner["default"].is_null() {
+            if list(schema, "required").iter().any(|required| required == property)
+                && inner["default"].is_null()
+            {
                 least += property.len() as u64 + size + 4;
             }
             fields.insert(field, Arc::new(declared));
@@ -118,7 +120,10 @@ impl Fields {
             fields.insert("apiVersion".to_owned(), text());
             fields.insert("kind".to_owned(), text());
             let names = ["name", "generateName"].map(|name| (name.to_owned(), text()));
-            fields.insert("metadata".to_owned(), Arc::new(self.named(&format!("{name}.metadata"), names.into())));
+            fields.insert(
+                "metadata".to_owned(),
+                Arc::new(self.named(&format!("{name}.metadata"), names.into())),
+            );
         }
         (self.named(name, fields), least)
     }
@@ -143,7 +148,8 @@ fn string(schema: &Value, limit: Option<u64>) -> Option<(Declared, u64)> {
         Some("date") => simple(Type::Timestamp, DATE, DATE),
         Some("date-time") => simple(Type::Timestamp, LONGEST_TIME, SHORTEST_TIME),
         _ => {
-            let longest = || list(schema, "enum").iter().filter_map(Value::as_str).map(|text| text.len() as u64).max();
+            let longest =
+                || list(schema, "enum").iter().filter_map(Value::as_str).map(|text| text.len() as u64).max();
             // A character takes up to four bytes.
             let most = limit.map(|limit| limit.saturating_mul(4)).or_else(longest).unwrap_or(REQUEST - 2);
             simple(Type::String, most, SHORTEST_STRING)

@@ -124,8 +124,7 @@ impl Checks {
     }
 
     fn finish(mut self, path: &Path) -> ErrorList {
-        const WHOLE: &str =
-            "x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema";
+        const WHOLE: &str = "x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema";
         if self.total > TOTAL_LIMIT {
             for (path, _) in &self.expensive {
                 let detail = "contributed to estimated rule & messageExpression cost total exceeding cost limit for entire OpenAPIv3 schema";
@@ -210,16 +209,25 @@ mod tests {
                 "self.min > 1 && self.max > 'x'",
                 "<input>:1:26: found no matching overload for '_>_' applied to '(int, string)'",
             ),
-            ("self.min.startsWith('a')", "1:20: found no matching overload for 'startsWith' applied to 'int.(string)'"),
+            (
+                "self.min.startsWith('a')",
+                "1:20: found no matching overload for 'startsWith' applied to 'int.(string)'",
+            ),
             ("self.ratio == 1", "1:12: found no matching overload for '_==_' applied to '(double, int)'"),
             ("self.min.x", "<input>:1:9: type 'int' does not support field selection"),
             (
                 "self.name.all(c, c == 'a')",
                 "<input>:1:5: expression of type 'string' cannot be range of a comprehension (must be list, map, or dynamic)",
             ),
-            ("self.ports.all(p,\n p.nope == 1)", "ERROR: <input>:2:3: undefined field 'nope'\n |  p.nope == 1\n | ..^"),
+            (
+                "self.ports.all(p,\n p.nope == 1)",
+                "ERROR: <input>:2:3: undefined field 'nope'\n |  p.nope == 1\n | ..^",
+            ),
             ("self.min in [1, 'a']", "<input>:1:17: expected type 'int' but found 'string'"),
-            ("self.nope && self.other", "undefined field 'nope'\n | self.nope && self.other\n | ....^\nERROR: <input>:1:18: undefined"),
+            (
+                "self.nope && self.other",
+                "undefined field 'nope'\n | self.nope && self.other\n | ....^\nERROR: <input>:1:18: undefined",
+            ),
             ("self.min + 1", "cel expression must evaluate to a bool"),
             ("self.ports.map(p, p.number)", "cel expression must evaluate to a bool"),
         ];
@@ -235,8 +243,14 @@ mod tests {
         assert_eq!(errors(with_rule(square, Some(100))), [String::new(); 0]);
         let told = "s.properties[spec].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of ";
         let [first, contributed, total] = errors(with_rule(square, None)).try_into().expect("three errors");
-        assert!(first.starts_with(told) && first.contains("factor of more than 100x (try simplifying"), "{first}");
-        assert!(contributed.contains("contributed to estimated rule & messageExpression cost total"), "{contributed}");
+        assert!(
+            first.starts_with(told) && first.contains("factor of more than 100x (try simplifying"),
+            "{first}"
+        );
+        assert!(
+            contributed.contains("contributed to estimated rule & messageExpression cost total"),
+            "{contributed}"
+        );
         assert!(total.starts_with("s: Forbidden: x-kubernetes-validations estimated rule & messageExpression cost total for entire"), "{total}");
         let some = errors(with_rule(square, Some(1200)));
         assert!(some.len() == 1 && some[0].starts_with(told) && !some[0].contains("100x"), "{some:?}");

@@ -321,7 +321,10 @@ async fn a_group_is_registered_as_long_as_it_is_served() {
     );
     assert_eq!(registered["status"]["conditions"][0]["reason"], "Local");
     let apps = world.get(&format!("{services}/v1.apps")).await.json();
-    assert_eq!((&apps["metadata"]["labels"][label], &apps["spec"]["groupPriorityMinimum"]), (&json!("onstart"), &json!(17_800)));
+    assert_eq!(
+        (&apps["metadata"]["labels"][label], &apps["spec"]["groupPriorityMinimum"]),
+        (&json!("onstart"), &json!(17_800))
+    );
     assert_eq!(world.get(&format!("{services}/v1.")).await.json()["spec"]["version"], "v1");
     // It is made again, and goes with the group.
     assert_eq!(world.delete(&custom).await.code, 200);
@@ -341,7 +344,9 @@ async fn rules_must_fit_the_schema_and_cost_little() {
     let answer = world.post(DEFINITIONS, definition(json!([refused]))).await;
     let at = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations";
     for told in [
-        format!("{at}[0].rule: Invalid value: \"self.sise > 1\": compilation failed: ERROR: <input>:1:5: undefined field 'sise'"),
+        format!(
+            "{at}[0].rule: Invalid value: \"self.sise > 1\": compilation failed: ERROR: <input>:1:5: undefined field 'sise'"
+        ),
         "found no matching overload for '_>_' applied to '(int, string)'".to_owned(),
         format!("{at}[2].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x"),
         "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule".to_owned(),

@@ -127,7 +127,9 @@ pub(crate) fn serve_v2(
     };
     match negotiate(headers, &["application/json", v2::PROTOBUF, v2::PROTOBUF_OLD]) {
         None => not_acceptable(&["application/json", v2::PROTOBUF]),
-        Some("application/json") => document(headers, &mark, "application/json", || whole().to_string().into()),
+        Some("application/json") => {
+            document(headers, &mark, "application/json", || whole().to_string().into())
+        }
         Some(_) => {
             let build = || gnostic::v2::document(&whole()).into();
             document(headers, &format!("{mark}-pb"), v2::PROTOBUF_TYPE, build)

@@ -125,7 +125,12 @@ impl Registry {
             }
         }
         let exchanged = watch::Sender::new(());
-        Ok(Arc::new(Self { table: ArcSwap::from_pointee(table), caches, context: context.clone(), exchanged }))
+        Ok(Arc::new(Self {
+            table: ArcSwap::from_pointee(table),
+            caches,
+            context: context.clone(),
+            exchanged,
+        }))
     }
 
     /// Serves one more kind, or the next form of one that it serves. When this returns, its objects can be read.

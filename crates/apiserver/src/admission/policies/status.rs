@@ -193,12 +193,14 @@ mod tests {
 
     #[test]
     fn names_fields_that_a_kind_does_not_have_and_operands_that_do_not_fit() {
-        let resource = Resource::new("apps", "v1", "Deployment", "deployments", "deployment", Scope::Namespaced);
+        let resource =
+            Resource::new("apps", "v1", "Deployment", "deployments", "deployment", Scope::Namespaced);
         let ty = Schema::get().type_by_gvk("apps", "v1", "Deployment").expect("a type");
         let object = Arc::new(Declared::of(Type::Object(ty.name.into())));
         let kinds = [Matched { resource, object, fields: Box::new(BuiltIn) }];
         let found = |expression: &str| {
-            let variable = json!({"name": "names", "expression": "object.spec.template.spec.containers.map(c, c.name)"});
+            let variable =
+                json!({"name": "names", "expression": "object.spec.template.spec.containers.map(c, c.name)"});
             let spec = json!({"variables": [variable], "validations": [{"expression": expression}]});
             let warnings = warnings(&spec, &kinds);
             warnings.first().map(|warning| warning["warning"].as_str().unwrap().to_owned())
@@ -216,16 +218,25 @@ mod tests {
             assert_eq!(found(fine), None, "{fine}");
         }
         let table = [
-            ("object.spec.nope > 1", "1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^"),
+            (
+                "object.spec.nope > 1",
+                "1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^",
+            ),
             ("object.spec.replicas > '1'", "found no matching overload for '_>_' applied to '(int, string)'"),
             ("object.spec.template.spec.containers.all(c, c.nope == 1)", "undefined field 'nope'"),
-            ("object.metadata.name.all(c, true)", "expression of type 'string' cannot be range of a comprehension"),
+            (
+                "object.metadata.name.all(c, true)",
+                "expression of type 'string' cannot be range of a comprehension",
+            ),
             ("object.spec.replicas.x == 1", "type 'int' does not support field selection"),
             ("variables.names[0] > 1", "found no matching overload for '_>_' applied to '(string, int)'"),
         ];
         for (expression, text) in table {
             let warning = found(expression).unwrap_or_default();
-            assert!(warning.starts_with("apps/v1, Kind=Deployment: ERROR: <input>:1:"), "{expression}: {warning}");
+            assert!(
+                warning.starts_with("apps/v1, Kind=Deployment: ERROR: <input>:1:"),
+                "{expression}: {warning}"
+            );
             assert!(warning.contains(text), "{expression}: {warning}");
         }
     }
