@@ -53,11 +53,9 @@ server {{
 /// The server as a pod and a Service, and who vouches for it.
 async fn start(cluster: &DockerCluster) -> String {
     let issued = issue(&["extension.default.svc"]);
-    let trusted = get(
-        &cluster.client(),
-        "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
-    );
-    let trusted = trusted.await.expect("what extension servers trust");
+    let client = cluster.client();
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let trusted = get(&client, path).await.expect("what extension servers trust");
     let clients = trusted["data"]["requestheader-client-ca-file"].clone();
     cluster
         .create(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "extension"},

@@ -39,6 +39,10 @@ const MAX_LENGTH: usize = 64 * 1024;
 /// Bytes of stack that a parser and its tree may need: both recurse at every operator of the longest expression. Only
 /// what is used becomes memory.
 const STACK_OF_COMPILER: usize = 512 * 1024 * 1024;
+/// Bytes of stack that an evaluation needs anyway, and for each level of an expression; code that is not optimised needs
+/// much more.
+const STACK_OF_EVALUATION: usize = 128 * 1024;
+const STACK_OF_LEVEL: usize = if cfg!(debug_assertions) { 128 * 1024 } else { 32 * 1024 };
 
 /// What an expression may refer to.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +73,11 @@ pub(crate) enum Kind {
 
 /// A compiled expression.
 #[derive(Debug)]
-pub(crate) struct Expression(IdedExpr);
+pub(crate) struct Expression {
+    tree: IdedExpr,
+    /// Bytes of stack that its evaluation may need.
+    stack: usize,
+}
 
 impl Expression {
     /// Compiles an expression; what is wrong with it, else.
@@ -95,7 +103,10 @@ impl Expression {
         match (kind, found) {
             (Kind::Bool, Some(found)) if found != Kind::Bool => Err("must evaluate to bool".to_owned()),
             (Kind::String, Some(found)) if found != Kind::String => Err("must evaluate to string".to_owned()),
-            _ => Ok(Self(rewritten)),
+            _ => {
+                let stack = STACK_OF_EVALUATION + rewrite::levels(&rewritten) * STACK_OF_LEVEL;
+                Ok(Self { tree: rewritten, stack })
+            }
         }
     }
 
@@ -103,7 +114,10 @@ impl Expression {
     pub(crate) fn evaluate(&self, context: &Context<'_>, budget: &Arc<Budget>) -> Result<Value, String> {
         let mut scope = context.new_inner_scope();
         scope.add_variable_from_value(functions::BUDGET, Value::Opaque(Arc::new(budget.expression())));
-        let evaluated = catch_unwind(AssertUnwindSafe(|| scope.resolve(&self.0)));
+        // The interpreter recurses at every level, also from one variable to the next.
+        let evaluated = stacker::maybe_grow(self.stack, 2 * self.stack, || {
+            catch_unwind(AssertUnwindSafe(|| scope.resolve(&self.tree)))
+        });
         evaluated
             .unwrap_or_else(|_| Err(ExecutionError::function_error("", "evaluation failed")))
             .map_err(told)

@@ -261,6 +261,27 @@ fn is_constructible(name: &str) -> bool {
     name == "JSONPatch" || name == "Object" || name.starts_with("Object.")
 }
 
+/// How deep an expression is nested.
+pub(super) fn levels(expression: &IdedExpr) -> usize {
+    let of_entry = |one: &IdedEntryExpr| match &one.expr {
+        EntryExpr::MapEntry(one) => levels(&one.key).max(levels(&one.value)),
+        EntryExpr::StructField(one) => levels(&one.value),
+    };
+    let below = match &expression.expr {
+        Expr::Call(called) => called.target.as_deref().into_iter().chain(&called.args).map(levels).max(),
+        Expr::Select(select) => Some(levels(&select.operand)),
+        Expr::List(list) => list.elements.iter().map(levels).max(),
+        Expr::Map(map) => map.entries.iter().map(of_entry).max(),
+        Expr::Comprehension(loops) => {
+            let parts =
+                [&loops.iter_range, &loops.accu_init, &loops.loop_cond, &loops.loop_step, &loops.result];
+            parts.into_iter().map(levels).max()
+        }
+        _ => None,
+    };
+    1 + below.unwrap_or(0)
+}
+
 /// The number of steps that an expression takes, loops within it counted once.
 fn weight(expression: &IdedExpr) -> usize {
     let of_entry = |one: &IdedEntryExpr| match &one.expr {
