@@ -16,6 +16,9 @@ use kube_cel::cel::common::ast::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// How it is told that the items of a list are of different kinds.
+const MIXED: &str = "expected type";
+
 /// What is declared of a variable or a field.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
@@ -243,6 +246,13 @@ impl Checker<'_> {
         }
         let target = target.map(|target| self.infer(target));
         let args: Vec<Found> = call.args.iter().map(|arg| self.infer(arg)).collect();
+        if name == "format"
+            && let Some(Expr::List(list)) = call.args.first().map(|list| &list.expr)
+        {
+            // What is put into a text may be of different kinds.
+            let items: Vec<u64> = list.elements.iter().map(|element| element.id).collect();
+            self.wrong.retain(|(id, why)| !(items.contains(id) && why.starts_with(MIXED)));
+        }
         let types: Vec<Type> = target.iter().chain(&args).map(|found| found.ty.clone()).collect();
         let ty = match resolve(&name, target.is_some(), &types) {
             None => Type::Dyn,
@@ -323,7 +333,7 @@ impl Checker<'_> {
             return next.clone();
         }
         if !fits(&known, next) {
-            self.wrong.push((id, format!("expected type '{known}' but found '{next}'")));
+            self.wrong.push((id, format!("{MIXED} '{known}' but found '{next}'")));
         }
         known
     }

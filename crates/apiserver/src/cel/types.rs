@@ -279,7 +279,7 @@ bytes (bytes)bytes (string)bytes
 double (double)double (int)double (uint)double (string)double
 int (int)int (uint)int (double)int (string)int (timestamp)int
 uint (uint)uint (int)uint (double)uint (string)uint
-string (string)string (bool)string (int)string (uint)string (double)string (bytes)string (timestamp)string (duration)string
+string (string)string (bool)string (int)string (uint)string (double)string (bytes)string (timestamp)string (duration)string (IP)string (CIDR)string
 timestamp (timestamp)timestamp (string)timestamp (int)timestamp
 duration (duration)duration (string)duration
 dyn (A)dyn
