@@ -60,7 +60,7 @@ async fn reconcile(greeting: Arc<Greeting>, client: Arc<Client>) -> Result<Actio
     let (name, namespace) = (greeting.name_any(), greeting.namespace().unwrap_or_default());
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "data": {"said": said},
-        "metadata": {"name": name, "ownerReferences": greeting.controller_owner_ref(&())},
+        "metadata": {"name": name, "ownerReferences": Vec::from_iter(greeting.controller_owner_ref(&()))},
     });
     let maps: Api<ConfigMap> = Api::namespaced(Client::clone(&client), &namespace);
     let apply = PatchParams::apply("greeter").force();

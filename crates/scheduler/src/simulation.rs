@@ -108,8 +108,11 @@ mod tests {
     fn what_is_remembered_changes_no_decision() {
         let rng = Rng::seeded(5);
         let node = |index: u64| {
-            let taints =
-                if index % 7 == 0 { json!([{"key": "k", "effect": "NoSchedule"}]) } else { json!([]) };
+            let taints = if index.is_multiple_of(7) {
+                json!([{"key": "k", "effect": "NoSchedule"}])
+            } else {
+                json!([])
+            };
             let node = json!({"metadata": {"name": format!("n{index}")}, "spec": {"taints": taints},
                 "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "9"}}});
             serde_json::from_value(node).expect("a node")

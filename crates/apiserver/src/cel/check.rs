@@ -176,7 +176,7 @@ impl Checker<'_> {
         if let Some(declared) = self.declared.variables.get(name) {
             return Found::at(declared, Range::ONE);
         }
-        let ty = if functions::TYPES.contains(&name) { Type::Type } else { Type::Dyn };
+        let ty = if functions::TYPES.contains(&name) { Type::Meta } else { Type::Dyn };
         Found::new(ty, Range::ONE)
     }
 

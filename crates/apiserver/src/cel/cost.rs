@@ -91,7 +91,7 @@ pub(super) fn of_type(ty: &Type) -> Option<Range> {
         | Type::Timestamp
         | Type::Uint => Some(Range::ONE),
         // Kubernetes' own types are compared like these.
-        Type::Type | Type::Opaque(_) => Some(Range::ONE),
+        Type::Meta | Type::Opaque(_) => Some(Range::ONE),
         Type::Optional(inner) => of_type(inner),
         _ => None,
     }

@@ -23,8 +23,8 @@ pub(crate) enum Type {
     Bytes,
     Timestamp,
     Duration,
-    /// A type.
-    Type,
+    /// A type: the value of `type(x)`.
+    Meta,
     List(Arc<Self>),
     Map(Arc<Self>, Arc<Self>),
     Optional(Arc<Self>),
@@ -73,7 +73,7 @@ impl std::fmt::Display for Type {
             Self::Bytes => f.write_str("bytes"),
             Self::Timestamp => f.write_str("timestamp"),
             Self::Duration => f.write_str("duration"),
-            Self::Type => f.write_str("type"),
+            Self::Meta => f.write_str("type"),
             Self::List(item) => write!(f, "list({item})"),
             Self::Map(key, value) => write!(f, "map({key}, {value})"),
             Self::Optional(value) => write!(f, "optional_type({value})"),
@@ -227,7 +227,7 @@ fn parse(text: &mut &'static str) -> Type {
         "bytes" => Type::Bytes,
         "timestamp" => Type::Timestamp,
         "duration" => Type::Duration,
-        "type" => Type::Type,
+        "type" => Type::Meta,
         "list" => Type::List(next()),
         "map" => Type::Map(next(), next()),
         "opt" => Type::Optional(next()),
