@@ -243,6 +243,60 @@ fn credentials_come_from_a_plugin() {
 }
 
 #[test]
+fn a_dump_has_objects_and_logs() {
+    let profile = Profile::new("dump");
+    profile.start(SIMULATED).ok();
+    let pod = format!("kube-scheduler-{}", profile.name);
+    profile.kctl(&["wait", "-n", "kube-system", "--for=create", &format!("pod/{pod}"), "--timeout=60s"]).ok();
+    let ready = format!("pod/{pod}");
+    profile.kctl(&["wait", "-n", "kube-system", "--for=condition=Ready", &ready, "--timeout=60s"]).ok();
+    let folder = profile.home().join("dump");
+    let to = format!("--output-directory={}", folder.display());
+    let said = profile.kctl(&["cluster-info", "dump", &to]).ok();
+    assert!(said.contains("Cluster info dumped to"), "{said}");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file of the dump");
+    assert_eq!(json(&read("nodes.json"))["items"][0]["metadata"]["name"], profile.name.as_str());
+    let log = read(&format!("kube-system/{pod}/logs.txt"));
+    assert!(
+        log.contains("==== START logs for container kube-scheduler") && log.contains("starting"),
+        "{log}"
+    );
+    assert!(profile.kctl(&["cluster-info", "dump", "-o", "yaml"]).ok().contains("kind: PodList"));
+}
+
+#[test]
+fn addons_are_switches_or_say_what_they_are() {
+    let profile = Profile::new("addons");
+    profile.start(SIMULATED).ok();
+    let status = |name: &str| {
+        let all = json(&profile.minik(&["addons", "list", "-o", "json"]).ok());
+        all[name]["Status"].as_str().map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(
+        (&*status("storage"), &*status("dns"), &*status("dashboard")),
+        ("enabled", "disabled", "not available")
+    );
+    profile.kctl(&["wait", "--for=create", "storageclass/standard", "--timeout=60s"]).ok();
+    profile.minik(&["addons", "disable", "storage"]).ok();
+    assert_eq!(status("storage"), "disabled");
+    assert!(profile.kctl(&["get", "storageclass", "standard"]).stderr.contains("not found"));
+    profile.minik(&["addons", "enable", "storage"]).ok();
+    profile.kctl(&["wait", "--for=create", "storageclass/standard", "--timeout=60s"]).ok();
+    for (words, why) in [
+        (["enable", "dashboard"], "minik has no addon dashboard yet"),
+        (["configure", "registry"], "minik has no addon registry yet"),
+        (["disable", "metrics-server"], "part of the API server"),
+        (["enable", "ingress"], "needs containers"),
+        (["enable", "nonsense"], "nonsense is not a valid addon"),
+    ] {
+        let said = profile.minik(&[&["addons"][..], &words].concat());
+        assert!(said.code != 0 && said.stderr.contains(why), "{said:?}");
+    }
+    let said = profile.minik(&["addons", "configure", "storage"]).ok();
+    assert!(said.contains("no available configuration options"), "{said}");
+}
+
+#[test]
 fn a_mount_lasts_as_long_as_its_command() {
     let profile = Profile::new("mount");
     profile.start(SIMULATED).ok();

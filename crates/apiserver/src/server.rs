@@ -148,6 +148,9 @@ impl Server {
         }
         if let Some(tls) = tls {
             for listener in listeners {
+                if let Ok(address) = listener.local_addr() {
+                    tracing::info!(%address, version = crate::version::GIT_VERSION, "serving securely");
+                }
                 serve::listen(&server, listener, tls.clone());
             }
         }

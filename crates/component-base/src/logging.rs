@@ -2,19 +2,23 @@
 //!
 //! **Not here**: what is logged. A failure is logged once, at the edge, with its chain of causes; never a secret.
 
+mod tail;
+
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::io::IsTerminal;
+pub use tail::{Line, Tail};
 use tracing_subscriber::EnvFilter;
 
-/// Sends log lines to stderr; `filter` is tracing's directive syntax (`info,apiserver=debug`).
-pub fn init(filter: &str) {
+/// Sends log lines to stderr, and keeps the newest where there is a `tail`; `filter` is tracing's directive syntax
+/// (`info,apiserver=debug`).
+pub fn init(filter: &str, tail: Option<Tail>) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     // A second initialisation (two clusters in one process) keeps the first.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(tail::Sink(tail))
         .with_ansi(ansi)
         .try_init();
 }

@@ -84,6 +84,7 @@ pub struct Manager {
 /// If the configuration names a controller that does not exist.
 pub async fn run(context: Context, client: kube::Client, config: Config) -> Result<(), Error> {
     let enabled = enabled(&config.controllers)?;
+    tracing::info!(controllers = enabled.len(), "starting");
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let manager = Manager { context, client, informers, config };
     let running =

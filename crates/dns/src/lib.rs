@@ -65,6 +65,7 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let objects = Live::watch(&informers).await;
     let upstream = Upstream::of_host(&context, config.address);
+    tracing::info!(address = %config.address, "serving the cluster's names");
     let responder = Arc::new(Responder::new(zone, objects, config.hosts, upstream));
     let recorder = Recorder::new(client, "coredns", None, &context);
     context.shutdown.spawn(follow(informers, responder.clone(), recorder));

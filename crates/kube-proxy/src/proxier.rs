@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// After a refused transaction.
@@ -43,6 +44,8 @@ pub struct Config {
     pub pods: kube::Client,
     /// What other components of the process keep of the same objects.
     pub interner: Interner,
+    /// Says whether the kernel has the rules that it should have.
+    pub in_place: Arc<AtomicBool>,
 }
 
 struct Proxier {
@@ -144,9 +147,13 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
         retry = match proxier.sync(dirty, moved).await {
             Ok(()) => {
                 backoff.reset();
+                if !proxier.config.in_place.swap(true, Ordering::Relaxed) {
+                    tracing::info!(table = proxier.config.table, "service rules are in place");
+                }
                 None
             }
             Err(error) => {
+                proxier.config.in_place.store(false, Ordering::Relaxed);
                 tracing::error!(error = %logging::Chain(&error), "service rules are not in place, will retry");
                 Some(backoff.next(context.clock.instant(), &context.rng))
             }

@@ -61,6 +61,8 @@ pub struct Config {
     pub shutdown_grace: ShutdownGrace,
     /// `v1.36.0`: published as the kubelet's version.
     pub version: String,
+    /// Pods that the node runs besides those of the API and of its files, made by [`crate::static_pod`].
+    pub static_pods: Vec<Pod>,
 }
 
 /// Registers the node and runs its pods until the context ends. `ready` gets the kubelet's server as soon as it can
@@ -143,6 +145,7 @@ pub async fn run(
         // Nobody will tell of files.
         drop(found);
     }
+    let given = config.static_pods.iter().cloned().map(Arc::new).collect();
     let status = node_status::Reporter::new(node.clone(), client, config, version);
     context.shutdown.spawn(status.run());
     let mut kubelet = Kubelet {
@@ -151,6 +154,7 @@ pub async fn run(
         known: HashMap::new(),
         synced: false,
         statics: None,
+        given,
         mirrors: Arc::default(),
     };
     kubelet.run(pods, evictions, statics).await;
@@ -183,6 +187,8 @@ struct Kubelet {
     synced: bool,
     /// Pods from files; none: they were not read yet.
     statics: Option<Vec<Arc<Pod>>>,
+    /// Pods from the launcher.
+    given: Vec<Arc<Pod>>,
     /// Told when mirrors may not be what they should.
     mirrors: Arc<Notify>,
 }
@@ -204,6 +210,7 @@ impl Kubelet {
                 delta = deltas.recv() => match delta {
                     Some(Delta::Synced) => {
                         self.synced = true;
+                        self.start_given();
                         self.collect_orphans();
                         self.mirrors.notify_one();
                     }
@@ -220,7 +227,8 @@ impl Kubelet {
                     }
                 },
                 () = self.mirrors.notified(), if self.synced => {
-                    let statics = self.statics.clone().unwrap_or_default();
+                    let mut statics = self.given.clone();
+                    statics.extend(self.statics.iter().flatten().cloned());
                     let (node, again) = (self.node.clone(), self.mirrors.clone());
                     self.node.context.shutdown.spawn(async move {
                         if !static_pods::mirror(&node, &statics).await {
@@ -305,15 +313,29 @@ impl Kubelet {
             }
         }
         for pod in &found {
-            let uid = pod.metadata.uid.clone().unwrap_or_default();
-            if self.workers.get(&uid).is_none_or(Handle::has_ended) {
-                let fresh = !self.known.contains_key(&uid);
-                self.workers.insert(uid, spawn(self.node.clone(), Told::Present(pod.clone()), fresh));
-            }
+            self.start_static(pod);
         }
         self.statics = Some(found);
         self.collect_orphans();
         self.mirrors.notify_one();
+    }
+
+    /// Runs the launcher's pods, once it is known what the API shows of them.
+    fn start_given(&mut self) {
+        for pod in self.given.clone() {
+            self.start_static(&pod);
+        }
+    }
+
+    fn start_static(&mut self, pod: &Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if self.workers.get(&uid).is_none_or(Handle::has_ended) {
+            let fresh = !self.known.contains_key(&uid);
+            let name = |name: &Option<String>| name.clone().unwrap_or_default();
+            let mirror = self.node.pods.get(&name(&pod.metadata.namespace), &name(&pod.metadata.name));
+            let pod = Arc::new(static_pods::remembering(pod, mirror.as_deref()));
+            self.workers.insert(uid, spawn(self.node.clone(), Told::Present(pod), fresh));
+        }
     }
 
     fn runtime_changed(&self, event: &RuntimeEvent) {

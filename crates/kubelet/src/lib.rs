@@ -45,6 +45,7 @@ pub use network_files::ClusterDns;
 pub use node_shutdown::ShutdownGrace;
 pub use pull_secrets::in_config as registry_credentials;
 pub use server::Server;
+pub use static_pods::of_node as static_pod;
 use std::path::Path;
 
 /// Removes all that pods have left in a kubelet's folder, its mounts first; for whoever removes a node for good.

@@ -1,13 +1,14 @@
-//! Pods that a node runs by itself, from the files of its folder `manifests`, and their pictures in the API.
+//! Pods that a node runs by itself, from the files of its folder `manifests` and from its launcher, and their pictures in
+//! the API.
 //!
 //! **Contract**: a file is one pod; its identity is made of its content, so a changed file is another pod. The API has a
 //! mirror of each, `NAME-NODE`, which shows its status; one that is deleted comes back as long as the file is there. Files
-//! are read when the folder changes, and every 20 s.
+//! are read when the folder changes, and every 20 s. The launcher's pods are there for good.
 //! **Not here**: how such a pod runs (`pod_worker`: as any other).
 //! **Upstream**: `pkg/kubelet/config/file.go`, `pkg/kubelet/pod/mirror_client.go`.
 
 use crate::pod_worker::Node;
-use api::k8s_openapi::api::core::v1::{Container, Node as ApiNode, Pod};
+use api::k8s_openapi::api::core::v1::{Container, Node as ApiNode, Pod, PodStatus};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use component_base::Clock;
 use component_base::logging::chain;
@@ -121,21 +122,43 @@ fn parse(text: &str, node: &str) -> Result<Pod, String> {
     if value["kind"] != "Pod" || value["apiVersion"] != "v1" {
         return Err("it is no Pod of v1".to_owned());
     }
-    let mut pod: Pod = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    let name = pod.metadata.name.clone().filter(|name| !name.is_empty()).ok_or("it has no name")?;
-    let spec = pod.spec.as_mut().filter(|spec| !spec.containers.is_empty()).ok_or("it has no containers")?;
-    spec.node_name = Some(node.to_owned());
-    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
-        set_defaults(container);
+    let pod: Pod = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    if pod.metadata.name.as_ref().is_none_or(String::is_empty) {
+        return Err("it has no name".to_owned());
     }
-    let uid = identity(&format!("{node}\n{text}"));
-    pod.metadata.name = Some(format!("{name}-{node}"));
+    if pod.spec.as_ref().is_none_or(|spec| spec.containers.is_empty()) {
+        return Err("it has no containers".to_owned());
+    }
+    Ok(of_node(pod, node, text))
+}
+
+/// A pod as a node runs it by itself; `source` is what it was made of, and thereby its identity.
+pub fn of_node(mut pod: Pod, node: &str, source: &str) -> Pod {
+    if let Some(spec) = &mut pod.spec {
+        spec.node_name = Some(node.to_owned());
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+            set_defaults(container);
+        }
+    }
+    let uid = identity(&format!("{node}\n{source}"));
+    pod.metadata.name = pod.metadata.name.map(|name| format!("{name}-{node}"));
     pod.metadata.namespace.get_or_insert_with(|| "default".to_owned());
     pod.metadata.uid = Some(uid.clone());
     let annotations = pod.metadata.annotations.get_or_insert_default();
     annotations.insert(HASH.to_owned(), uid);
     annotations.insert(SOURCE.to_owned(), "file".to_owned());
-    Ok(pod)
+    pod
+}
+
+/// A pod that knows from its mirror how often its containers have started, so that they are not counted from 0 again.
+pub(crate) fn remembering(pod: &Pod, mirror: Option<&Pod>) -> Pod {
+    let mirror = mirror.filter(|mirror| mirrored(mirror) == pod.metadata.uid.as_deref());
+    let status = mirror.and_then(|mirror| mirror.status.as_ref()).map(|shown| PodStatus {
+        container_statuses: shown.container_statuses.clone(),
+        init_container_statuses: shown.init_container_statuses.clone(),
+        ..PodStatus::default()
+    });
+    Pod { status, ..pod.clone() }
 }
 
 /// What the API server would fill in and this kubelet relies on.
@@ -249,6 +272,16 @@ mod tests {
         assert_ne!(text(&parse(FILE, "n2").expect("a pod").metadata.uid), uid);
         let other = FILE.replace("nginx", "nginx:1.25");
         assert_ne!(text(&parse(&other, "n1").expect("a pod").metadata.uid), uid);
+        let mut mirror = pod.clone();
+        mirror.metadata.annotations.get_or_insert_default().insert(MIRROR.to_owned(), uid.to_owned());
+        mirror.status = Some(PodStatus {
+            phase: Some("Running".to_owned()),
+            container_statuses: Some(vec![Default::default()]),
+            ..PodStatus::default()
+        });
+        let status = remembering(&pod, Some(&mirror)).status.expect("remembered");
+        assert_eq!((status.container_statuses.map_or(0, |c| c.len()), status.phase), (1, None));
+        assert_eq!(remembering(&pod, Some(&pod)).status, None);
         for wrong in
             ["kind: Service\napiVersion: v1\n", "apiVersion: v1\nkind: Pod\nspec: {containers: []}\n", "{"]
         {

@@ -24,6 +24,7 @@ mod forwarding;
 mod network;
 mod service_range;
 
+use crate::control_plane::{Check, Component, Supervised};
 use crate::nodes::Nodes;
 use crate::pki::Pki;
 use anyhow::{Result, bail};
@@ -35,12 +36,14 @@ pub use builder::{Builder, Ingress, OnStep, WrapClient};
 use client::Informers;
 use component_base::logging::chain;
 use component_base::{Context, Health};
+use futures::FutureExt as _;
 pub(crate) use network::{help as network_helper, remove as remove_service_rules};
 use runtime::{ImageService, RuntimeService};
 use runtime_docker::DockerRuntime;
 pub use service_range::Range as ServiceRange;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::Storage;
 use tokio::sync::Semaphore;
@@ -92,6 +95,8 @@ pub struct Cluster {
     components: Vec<Context>,
     /// Those of each copy of scheduler and controllers.
     copies: Vec<Vec<Context>>,
+    /// The scheduler and the controllers.
+    supervised: Vec<Supervised>,
     /// Its services' addresses are nobody else's, and other machines reach them.
     _held: (Option<service_range::Claim>, Option<forwarding::Forwarding>),
 }
@@ -184,6 +189,64 @@ impl Cluster {
         Ok(())
     }
 
+    /// What the control plane consists of, for the pods that show it. `dns` and `proxy` say how those are, where they run.
+    fn control_plane(
+        &self,
+        store: &'static str,
+        proxy: Option<Arc<AtomicBool>>,
+        dns: Option<Arc<AtomicBool>>,
+    ) -> Vec<Component> {
+        let admin = self.client();
+        let ready: Check = Arc::new(move || {
+            let admin = admin.clone();
+            async move {
+                let request = http::Request::get("/readyz").body(Vec::new());
+                let request = request.map_err(|error| error.to_string())?;
+                admin.request_text(request).await.map(drop).map_err(|error| chain(&error))
+            }
+            .boxed()
+        });
+        let storage = self.server.storage.clone();
+        let stores: Check = Arc::new(move || {
+            let storage = storage.clone();
+            async move { storage.current_revision().await.map(drop).map_err(|error| chain(&error)) }.boxed()
+        });
+        let mut components = vec![
+            Component {
+                name: "kube-apiserver",
+                container: "kube-apiserver",
+                crates: &["apiserver"],
+                check: ready,
+                task: None,
+            },
+            Component {
+                name: "etcd",
+                container: store,
+                crates: &["storage", "etcd"],
+                check: stores,
+                task: None,
+            },
+        ];
+        let tasks: [(&str, &[&str]); 2] =
+            [("kube-scheduler", &["scheduler"]), ("kube-controller-manager", &["controller_manager"])];
+        for (task, (name, crates)) in self.supervised.iter().zip(tasks) {
+            let of = task.clone();
+            let check: Check = Arc::new(move || std::future::ready(of.check()).boxed());
+            components.push(Component { name, container: name, crates, check, task: Some(task.clone()) });
+        }
+        let flagged = |name, crates, flag: Option<Arc<AtomicBool>>, wrong: &'static str| {
+            let flag = flag?;
+            let check: Check = Arc::new(move || {
+                let good = flag.load(Ordering::Relaxed);
+                std::future::ready(good.then_some(()).ok_or_else(|| wrong.to_owned())).boxed()
+            });
+            Some(Component { name, container: name, crates, check, task: None })
+        };
+        components.extend(flagged("kube-proxy", &["kube_proxy"], proxy, "service rules are not in place"));
+        components.extend(flagged("coredns", &["dns"], dns, "the server does not run"));
+        components
+    }
+
     /// Makes volumes for claims, in folders below this one.
     fn start_provisioner(&mut self, root: std::path::PathBuf) {
         /// After objects that could not be written.
@@ -249,14 +312,16 @@ impl Cluster {
         self.components.push(context);
     }
 
-    /// Makes names known to pods.
-    fn start_dns(&mut self, listening: dns::Listening, service: IpAddr) {
+    /// Makes names known to pods. Whether it runs.
+    fn start_dns(&mut self, listening: dns::Listening, service: IpAddr) -> Arc<AtomicBool> {
         let context = self.context.child();
         let client = self.client_as(&add_on::user(dns::ACCOUNT), add_on::GROUPS);
-        let task =
-            dns::run(context.clone(), self.client(), client, self.interner.clone(), listening, service);
+        let serves = Arc::<AtomicBool>::default();
+        let (admin, interner, told) = (self.client(), self.interner.clone(), serves.clone());
+        let task = dns::run(context.clone(), admin, client, interner, listening, service, told);
         context.shutdown.spawn(task);
         self.components.push(context);
+        serves
     }
 
     /// Makes the kinds of the Gateway API.

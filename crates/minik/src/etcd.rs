@@ -77,11 +77,13 @@ pub(crate) async fn start(data: &Path, context: &Context) -> Result<Etcd> {
         anyhow::bail!("etcd ended while it started: {last}")
     };
     tokio::time::timeout(START_LIMIT, serving).await.context("etcd does not serve clients")??;
-    // Its output must be read, or it would block; what is wrong it says in our log.
+    // Its output must be read, or it would block; what is wrong it says in our log, as a crate of its own.
     context.shutdown.spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             if line.contains("\"level\":\"error\"") || line.contains("\"level\":\"fatal\"") {
-                tracing::warn!("etcd: {line}");
+                tracing::warn!(target: "etcd", "{line}");
+            } else {
+                tracing::info!(target: "etcd", "{line}");
             }
         }
     });

@@ -7,6 +7,7 @@
 mod access;
 pub mod cluster;
 pub mod commands;
+mod control_plane;
 mod daemon;
 mod etcd;
 mod extra_config;

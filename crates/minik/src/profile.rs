@@ -68,6 +68,10 @@ pub struct Settings {
     pub ingress: bool,
     /// Whether the kinds of the Gateway API are installed at each start.
     pub gateway_api: bool,
+    /// Whether pods have the cluster's names (`minik addons enable dns`).
+    pub dns: bool,
+    /// Whether claims get volumes (`minik addons enable storage`).
+    pub storage: bool,
     /// Flags of components, `apiserver.audit-policy-file=/path` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
@@ -85,6 +89,8 @@ impl Default for Settings {
             service_cluster_ip_range: None,
             ingress: true,
             gateway_api: false,
+            dns: true,
+            storage: true,
             extra_config: Vec::new(),
         }
     }

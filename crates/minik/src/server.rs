@@ -9,7 +9,8 @@ use crate::pki::Pki;
 use crate::profile::{Profile, RuntimeKind, Settings, StoreKind};
 use crate::{etcd, extra_config, memory, preflight, problem};
 use anyhow::{Context as _, Result};
-use component_base::{Context, logging};
+use component_base::Context;
+use component_base::logging::{self, Tail};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -42,13 +43,15 @@ pub(crate) fn run(
     tell: &Tell,
 ) -> Result<()> {
     memory::limit_arenas();
-    logging::init(log);
+    let context = Context::system();
+    let tail = Tail::new(context.clock.clone());
+    logging::init(log, Some(tail.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
         .build()
         .context("start the runtime")?;
-    let result = runtime.block_on(serve(profile, settings, wait, tell));
+    let result = runtime.block_on(serve(context, profile, settings, wait, tail, tell));
     if let Err(error) = &result {
         tracing::error!("{error:#}");
         tell(Report::Failed { error: format!("{error:#}"), hint: problem::hint(error).map(str::to_owned) });
@@ -56,8 +59,14 @@ pub(crate) fn run(
     result
 }
 
-async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Tell) -> Result<()> {
-    let context = Context::system();
+async fn serve(
+    context: Context,
+    profile: &Profile,
+    settings: &Settings,
+    wait: Duration,
+    log: Tail,
+    tell: &Tell,
+) -> Result<()> {
     let started = context.clock.instant();
     let done = {
         let (tell, clock) = (tell.clone(), context.clock.clone());
@@ -99,7 +108,11 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         RuntimeKind::Simulated => Runtime::Simulated,
         RuntimeKind::Docker => Runtime::Docker { host: preflight::docker_host() },
     };
-    let cluster = Cluster::builder()
+    let mut cluster = Cluster::builder();
+    if settings.storage {
+        cluster = cluster.volumes_dir(profile.path("volumes"));
+    }
+    let cluster = cluster
         .name(&profile.name)
         .context(context.clone())
         .nodes(settings.nodes)
@@ -112,12 +125,13 @@ async fn serve(profile: &Profile, settings: &Settings, wait: Duration, tell: &Te
         .scheduler(extra.scheduler)
         .shutdown_grace(extra.shutdown_grace)
         .root_dir(profile.path("kubelet"))
-        .volumes_dir(profile.path("volumes"))
         .service_range(Some(settings.service_range()?))
         // Pods on paper answer nobody.
         .ingress((settings.ingress && settings.runtime == RuntimeKind::Docker).then(Ingress::default))
         .gateway_api(settings.gateway_api)
         .network_helper(std::env::current_exe().ok())
+        .dns(settings.dns)
+        .control_plane(log)
         .on_step(Arc::new(done.clone()))
         .start()
         .await

@@ -44,6 +44,9 @@ pub(crate) type Act = Box<dyn FnOnce(&mut Scheduler) + Send>;
 pub async fn run(context: Context, client: kube::Client, config: Config) -> Result<(), Error> {
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let profiles = config.configuration.profiles();
+    for profile in &profiles {
+        tracing::info!(profile = %profile.name, "starting");
+    }
     let timeouts = profiles.iter().map(|profile| config.configuration.bind_timeout(&profile.name)).collect();
     let extenders = Extenders::connect(config.configuration.extenders()).await;
     let extenders = extenders.map_err(|error| Error::Extender(error.to_string()))?;

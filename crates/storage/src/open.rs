@@ -84,14 +84,28 @@ pub enum Location {
     Etcd(EtcdConfig),
 }
 
+impl Location {
+    /// `memory`, `embedded`, `etcd`.
+    pub fn backend(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Embedded(_) => "embedded",
+            Self::Etcd(_) => "etcd",
+        }
+    }
+}
+
 /// Opens a store. Must be called in a tokio runtime, which carries the timer of expiry.
 pub async fn open(location: Location, options: OpenOptions) -> Result<Arc<dyn Storage>> {
-    match location {
-        Location::Memory => Ok(Arc::new(Memory::new(options))),
-        Location::Embedded(path) => Ok(Arc::new(Embedded::open(&path, options).await?)),
+    let backend = location.backend();
+    let storage: Arc<dyn Storage> = match location {
+        Location::Memory => Arc::new(Memory::new(options)),
+        Location::Embedded(path) => Arc::new(Embedded::open(&path, options).await?),
         #[cfg(feature = "etcd")]
-        Location::Etcd(config) => Ok(Arc::new(crate::Etcd::open(config).await?)),
+        Location::Etcd(config) => Arc::new(crate::Etcd::open(config).await?),
         #[cfg(not(feature = "etcd"))]
-        Location::Etcd(_) => Err(crate::Error::Unsupported("etcd")),
-    }
+        Location::Etcd(_) => return Err(crate::Error::Unsupported("etcd")),
+    };
+    tracing::info!(backend, "open");
+    Ok(storage)
 }

@@ -3,5 +3,6 @@
 //! Needs Docker, the images of `tests/images/build`, curl, and kubectls (`tests/kubectl/fetch`).
 
 mod bootcamp;
+mod day_to_day;
 mod objects;
 mod walk;

@@ -5,12 +5,14 @@
 use super::network::{self, Network};
 use super::service_range::Range;
 use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime};
+use crate::control_plane;
 use crate::nodes::Nodes;
 use crate::pki::{Identity, Pki};
 use anyhow::{Context as _, Result};
 use api::well_known::label;
 use apiserver::Server;
 use apiserver::config::{Config as ServerConfig, Options};
+use component_base::logging::Tail;
 use component_base::{Context, Health};
 use kubelet::{MachineInfo, ShutdownGrace};
 use runtime_docker::{DockerConfig, DockerRuntime};
@@ -73,6 +75,8 @@ pub struct Builder {
     gateway_api: bool,
     network_helper: Option<PathBuf>,
     shutdown_grace: ShutdownGrace,
+    control_plane: Option<Tail>,
+    dns: bool,
 }
 
 enum Store {
@@ -104,6 +108,8 @@ impl Builder {
             gateway_api: false,
             network_helper: None,
             shutdown_grace: ShutdownGrace::default(),
+            control_plane: None,
+            dns: true,
         }
     }
 
@@ -265,6 +271,20 @@ impl Builder {
         self
     }
 
+    /// Whether pods have the cluster's names, where there can be any; they have by default.
+    #[must_use]
+    pub fn dns(mut self, dns: bool) -> Self {
+        self.dns = dns;
+        self
+    }
+
+    /// Shows the components as pods of the first node, with these lines as their logs; by default there are no such pods.
+    #[must_use]
+    pub fn control_plane(mut self, log: Tail) -> Self {
+        self.control_plane = Some(log);
+        self
+    }
+
     /// Starts it and returns when its API answers; nodes register on their own ([`Cluster::nodes_ready`]).
     ///
     /// # Errors
@@ -280,12 +300,17 @@ impl Builder {
             network::prepare(&self.name, names, self.service_range, docker.first(), port, helper, &step)
                 .await?;
         let Network { range, claim, for_pods, proxy, forwarding, policies, dns } = network;
+        let dns = dns.filter(|_| self.dns);
         let listeners = self.listener.into_iter().chain(for_pods).collect();
         let prepare = async {
             match docker.first() {
                 Some(first) => Ok(first.prepare().await?),
                 None => anyhow::Ok(()),
             }
+        };
+        let backend = match &self.store {
+            Store::At(location) => location.backend(),
+            Store::Open(_) => "store",
         };
         let (server, ()) = tokio::try_join!(
             start_server(&context, self.store, self.pki, listeners, self.options, range, &step),
@@ -335,30 +360,35 @@ impl Builder {
             node_requests,
             components: Vec::new(),
             copies: Vec::new(),
+            supervised: Vec::new(),
             _held: (claim, forwarding),
         };
         cluster.start_control_planes(self.control_planes, self.controllers.as_ref(), &self.scheduler);
         if let Some(root) = self.volumes_dir {
             cluster.start_provisioner(root);
         }
+        let proxied = proxy.as_ref().map(|proxy| proxy.in_place.clone());
         if let Some(proxy) = proxy {
             cluster.start_proxy(proxy);
         }
         if let Some(policies) = policies {
             cluster.start_policies(policies);
         }
-        if let Some(dns) = dns {
-            cluster.start_dns(dns, range.dns());
-        }
+        let named = dns.map(|dns| cluster.start_dns(dns, range.dns()));
         if self.gateway_api {
             cluster.install_gateway_api();
         }
         if let Some(ingress) = self.ingress {
             cluster.start_ingress(ingress)?;
         }
+        let mut log = self.control_plane;
         let turns = Arc::new(Semaphore::new(super::PAPER_EVENTS));
         for mut node in nodes {
             node.event_turns = node.root_dir.is_none().then(|| turns.clone());
+            if let Some(log) = log.take() {
+                let components = cluster.control_plane(backend, proxied.clone(), named.clone());
+                node = control_plane::show(node, components, log);
+            }
             cluster.start_node(node);
         }
         Ok(cluster)
@@ -389,6 +419,7 @@ fn node(
         event_turns: None,
         shutdown_grace: ShutdownGrace::default(),
         version: KUBERNETES_VERSION.to_owned(),
+        static_pods: Vec::new(),
     }
 }
 

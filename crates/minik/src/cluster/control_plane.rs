@@ -1,12 +1,15 @@
 //! The scheduler and the controllers: one copy of each, or several of which those that hold the leases work.
 //!
-//! **Contract**: a copy that crashes gives no lease back; another takes over when it expires.
+//! **Contract**: a copy that crashes gives no lease back; another takes over when it expires. A single copy that ends by itself
+//! may be started again ([`Supervised`]).
 //! **Upstream**: `--leader-elect` of kube-scheduler and kube-controller-manager. Where a copy that loses its lease ends and is
 //! started again by the kubelet, this one waits for the lease again.
 
 use super::{Cluster, WrapClient, report};
+use crate::control_plane::Supervised;
 use client::leader::LeaderElector;
 use component_base::Context;
+use futures::FutureExt as _;
 use std::sync::Arc;
 
 /// Where the leases are (`--leader-elect-resource-namespace`).
@@ -16,11 +19,9 @@ const NAMESPACE: &str = "kube-system";
 struct Copy {
     /// The lease's name.
     name: &'static str,
-    /// Its number, if there are several.
-    number: Option<usize>,
+    /// Its number, if there are several, and what says that the component has ended when all have let it go.
+    number: Option<(usize, Arc<()>)>,
     client: kube::Client,
-    /// The component has ended when all of these are gone.
-    alive: Arc<()>,
 }
 
 impl Cluster {
@@ -31,16 +32,18 @@ impl Cluster {
         controllers: Option<&WrapClient>,
         configuration: &scheduler::Configuration,
     ) {
-        let (of_scheduler, of_controllers) = (self.watched("scheduler"), self.watched("controller-manager"));
+        let several = (copies > 1).then(|| (self.watched("scheduler"), self.watched("controller-manager")));
         for copy in 0..copies {
-            let number = (copies > 1).then_some(copy);
+            let (of_scheduler, of_controllers) = several
+                .clone()
+                .map(|(scheduler, controllers)| ((copy, scheduler), (copy, controllers)))
+                .unzip();
             let mut contexts = Vec::new();
 
             let client = self.client_of("system:kube-scheduler");
             let config =
                 scheduler::Config { configuration: configuration.clone(), interner: self.interner.clone() };
-            let copy =
-                Copy { name: "kube-scheduler", number, client: client.clone(), alive: of_scheduler.clone() };
+            let copy = Copy { name: "kube-scheduler", number: of_scheduler, client: client.clone() };
             contexts.push(self.start_copy(copy, move |context| {
                 let (client, config) = (client.clone(), config.clone());
                 async move { report("scheduler", scheduler::run(context, client, config).await) }
@@ -54,8 +57,8 @@ impl Cluster {
                 token_key: Some(controller_manager::SigningKey(self.server.pki.token_key.clone())),
                 ..controller_manager::Config::new(self.server.pki.ca.cert.clone())
             };
-            let (name, alive) = ("kube-controller-manager", of_controllers.clone());
-            let copy = Copy { name, number, client: client.clone(), alive };
+            let copy =
+                Copy { name: "kube-controller-manager", number: of_controllers, client: client.clone() };
             contexts.push(self.start_copy(copy, move |context| {
                 let (client, config) = (client.clone(), config.clone());
                 async move {
@@ -68,19 +71,22 @@ impl Cluster {
         }
     }
 
-    fn start_copy<F>(&self, copy: Copy, work: impl Fn(Context) -> F + Send + Sync + 'static) -> Context
+    fn start_copy<F>(&mut self, copy: Copy, work: impl Fn(Context) -> F + Send + Sync + 'static) -> Context
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let context = self.context.child();
         let running = context.clone();
-        let Copy { name, number, client, alive } = copy;
+        let Copy { name, number, client } = copy;
         match number {
-            None => context.shutdown.spawn(async move {
-                work(running).await;
-                drop(alive);
-            }),
-            Some(number) => {
+            None => {
+                let start = move || work(running.clone()).map(Ok).boxed();
+                let component = Supervised::new(name.trim_start_matches("kube-"), context.clone(), start);
+                component.register(&self.server.health);
+                component.start();
+                self.supervised.push(component);
+            }
+            Some((number, alive)) => {
                 let identity = format!("copy-{number}_{}", context.rng.uuid());
                 let elector = LeaderElector::new(client, &context, NAMESPACE, name, &identity);
                 context.shutdown.spawn_graceful(async move {

@@ -2,7 +2,7 @@
 //!
 //! **Contract**: the Service `kube-system/kube-dns` and its EndpointSlice are kept as they must be; the identity of the
 //! server and what it may read are made at each start.
-//! **Upstream**: kubeadm's add-on CoreDNS (`phases/addons/dns`); there are no pods here.
+//! **Upstream**: kubeadm's add-on CoreDNS (`phases/addons/dns`); its pod is one of the control plane's (`control_plane`).
 
 use super::add_on;
 use client::{Backoff, Informers, Selection};
@@ -14,6 +14,8 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -60,7 +62,8 @@ async fn bind(gateway: IpAddr, port: u16, server: IpAddr) -> io::Result<Listenin
     Ok(Listening { udp: UdpSocket::bind(at).await?, tcp, at, server })
 }
 
-/// Makes the objects, answers, and keeps both until the context ends. `admin` may write the objects.
+/// Makes the objects, answers, and keeps both until the context ends. `admin` may write the objects; `serves` is told whether
+/// the server runs.
 pub(super) async fn run(
     context: Context,
     admin: kube::Client,
@@ -68,6 +71,7 @@ pub(super) async fn run(
     interner: client::Interner,
     listening: Listening,
     service: IpAddr,
+    serves: Arc<AtomicBool>,
 ) {
     let Listening { udp, tcp, at, .. } = listening;
     let kept = [service_object(service), slice(at)];
@@ -79,9 +83,11 @@ pub(super) async fn run(
     let serving = {
         let context = context.clone();
         async move {
+            serves.store(true, Ordering::Relaxed);
             if let Err(error) = dns::run(context, client, config).await {
                 tracing::error!("DNS ended: {}", chain(&error));
             }
+            serves.store(false, Ordering::Relaxed);
         }
     };
     context.shutdown.spawn(serving);

@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
 
 /// What a cluster has of the network.
@@ -45,13 +46,25 @@ pub(super) struct Proxy {
     dataplane: Arc<dyn Dataplane>,
     reach: Reach,
     nodes: Vec<String>,
+    /// Whether its rules are in place.
+    pub(super) in_place: Arc<AtomicBool>,
 }
 
 impl Proxy {
     pub(super) fn config(self, pods: kube::Client, interner: client::Interner) -> kube_proxy::Config {
-        let Self { table, services, dataplane, reach, nodes } = self;
+        let Self { table, services, dataplane, reach, nodes, in_place } = self;
         let masquerade_all = !Nftables::sees_bridges();
-        kube_proxy::Config { table, services, dataplane, masquerade_all, reach, nodes, pods, interner }
+        kube_proxy::Config {
+            table,
+            services,
+            dataplane,
+            masquerade_all,
+            reach,
+            nodes,
+            pods,
+            interner,
+            in_place,
+        }
     }
 }
 
@@ -109,6 +122,7 @@ pub(super) async fn prepare(
     let proxy = Some(Proxy {
         table: table(cluster),
         services: range.to_string(),
+        in_place: Arc::default(),
         reach: if has_rules { Reach::Loopback } else { Reach::Everywhere },
         dataplane: rules.unwrap_or_else(|_| Arc::new(Userspace)),
         nodes,

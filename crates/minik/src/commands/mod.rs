@@ -2,6 +2,7 @@
 //!
 //! Adding a command is a file with its arguments and `run`, and a row here.
 
+mod addons;
 mod completion;
 mod config;
 mod cp;
@@ -82,6 +83,7 @@ enum Command {
     Cp(cp::Arguments),
     Mount(mount::Arguments),
     DockerEnv(docker_env::Arguments),
+    Addons(addons::Arguments),
     Dashboard(dashboard::Arguments),
     Run(run::Arguments),
     Expect(expect::Arguments),
@@ -116,6 +118,7 @@ impl Command {
             Self::Cp(arguments) => cp::run(cx, &arguments),
             Self::Mount(arguments) => mount::run(cx, &arguments),
             Self::DockerEnv(arguments) => docker_env::run(cx, &arguments),
+            Self::Addons(arguments) => addons::run(cx, &arguments),
             Self::Dashboard(arguments) => dashboard::run(cx, &arguments),
             Self::Run(arguments) => run::run(cx, &arguments),
             Self::Expect(arguments) => expect::run(cx, &arguments),

@@ -154,7 +154,7 @@ fn delete(cx: &CommandContext, settings: Settings, pid: u32, name: &str) -> Resu
 }
 
 /// Ends the server without its workload, and starts it with other settings.
-fn replace(cx: &CommandContext, settings: &Settings, pid: u32) -> Result<()> {
+pub(super) fn replace(cx: &CommandContext, settings: &Settings, pid: u32) -> Result<()> {
     if !daemon::end(pid, Signal::HUP, LIMIT)? {
         return Err(Problem::error(
             format!("the server (process {pid}) has not ended after {LIMIT:?}"),

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Start a cluster, or make sure that it runs
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, serviceClusterIpRange, extraConfig; flags outweigh it
+    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, serviceClusterIpRange, ingress, dns, storage, extraConfig; flags outweigh it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Number of nodes with the container runtime [default: 1]
