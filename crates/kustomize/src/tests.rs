@@ -56,7 +56,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 
 #[test]
 fn says_what_kustomize_says() {
-    const MAP: (&str, &str) = ("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n");
+    const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n";
     let table: &[(&str, &str)] = &[
         ("resourcez: [a]", "invalid Kustomization: json: unknown field \"resourcez\""),
         ("", "kustomization.yaml is empty"),
@@ -119,8 +119,8 @@ fn says_what_kustomize_says() {
         ("resources: [\"https://127.0.0.1:1/x.yaml\"]", "files are read from this machine only"),
     ];
     for (text, wanted) in table {
-        let folder = folder(&[("kustomization.yaml", text), MAP, ("n.yaml", MAP.1)]);
-        let root = fs::canonicalize(folder.path()).unwrap();
+        let folder = folder(&[("d/kustomization.yaml", text), ("d/m.yaml", MAP), ("d/n.yaml", MAP)]);
+        let root = fs::canonicalize(folder.path().join("d")).unwrap();
         let error = build(&root, LoadRestrictor::RootOnly, PARSE, &mut |_| {}).expect_err(text).to_string();
         let error = error.replace(root.to_str().unwrap(), "/D");
         assert!(error.contains(wanted), "{text}\n  says {error}\nwanted {wanted}");

@@ -1,46 +1,47 @@
 //! A node that ends with its pods, after them.
 
-use crate::{LONG, condition, main, memory, with};
+use crate::{LONG, condition, main, with};
+use client::{Informer, Informers};
 use component_base::Context;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{Api, ListParams};
 use kubelet::ShutdownGrace;
 use minik::Cluster;
 use runtime::fake::{FakeRuntime, Operation};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::Storage;
 use testkit::eventually_some;
 
-async fn start(
-    context: &Context,
-    runtime: &FakeRuntime,
-    storage: &Arc<dyn Storage>,
-    grace: ShutdownGrace,
-) -> Cluster {
-    let builder = Cluster::builder().context(context.clone()).storage(storage.clone());
-    let builder = builder.node_runtime(Arc::new(runtime.clone())).shutdown_grace(grace);
-    let cluster = builder.start().await.expect("it starts");
+/// What was seen of a cluster that is gone.
+struct Seen {
+    pods: Informer<Pod>,
+    events: Informer<Event>,
+}
+
+impl Seen {
+    /// The last that was seen of a pod.
+    fn pod(&self, name: &str) -> Option<Value> {
+        let pods = self.pods.list();
+        let pod = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(name))?;
+        serde_json::to_value(&**pod).ok()
+    }
+}
+
+/// A cluster with an ordinary pod and a critical one is stopped with its workload.
+async fn stopped(runtime: &FakeRuntime, context: &Context, grace: ShutdownGrace) -> Seen {
+    let builder = Cluster::builder().context(context.child()).node_runtime(Arc::new(runtime.clone()));
+    let cluster = builder.shutdown_grace(grace).start().await.expect("it starts");
     cluster.nodes_ready(1, LONG).await.expect("its node is Ready");
-    cluster
-}
-
-async fn get(cluster: &Cluster, name: &str) -> Value {
-    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
-    serde_json::to_value(pods.get(name).await.expect("it is there")).expect("JSON")
-}
-
-/// A cluster with an ordinary pod and a critical one is stopped with its workload and started again: the second cluster.
-async fn stopped_and_started(runtime: &FakeRuntime, context: &Context, grace: ShutdownGrace) -> Cluster {
-    let storage = memory(context);
-    let cluster = start(context, runtime, &storage, grace).await;
+    let informers = Informers::new(cluster.client(), context);
+    let seen = Seen { pods: informers.of(), events: informers.of() };
     for (name, class) in [("web", ""), ("dns", "system-node-critical")] {
-        tests::create_pod(&cluster.client(), with(name, json!({"priorityClassName": class}))).await;
+        let spec = json!({"priorityClassName": class, "terminationGracePeriodSeconds": 60});
+        tests::create_pod(&cluster.client(), with(name, spec)).await;
         tests::pod_reaches(&cluster.client(), name, "Running").await;
     }
+    (seen.pods.synced().await, seen.events.synced().await);
     cluster.stop_with_workload().await.expect("it stops");
-    start(context, runtime, &storage, grace).await
+    seen
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,13 +49,13 @@ async fn pods_end_before_their_node_in_the_order_of_their_priority() {
     let context = Context::simulated(7);
     let runtime = FakeRuntime::new(context.clock.now());
     let grace = ShutdownGrace::new(Duration::from_secs(40), Duration::from_secs(10)).expect("a grace");
-    let cluster = stopped_and_started(&runtime, &context, grace).await;
+    let seen = stopped(&runtime, &context, grace).await;
     for name in ["web", "dns"] {
-        let pod = get(&cluster, name).await;
+        let failed = || async { seen.pod(name).filter(|pod| pod["status"]["phase"] == "Failed") };
+        let pod = eventually_some(LONG, failed).await;
         let status = &pod["status"];
-        assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("Terminated")));
         let message = "Pod was terminated in response to imminent node shutdown.";
-        assert_eq!(status["message"], message);
+        assert_eq!((&status["reason"], &status["message"]), (&json!("Terminated"), &json!(message)));
         let disrupted = condition(&pod, "DisruptionTarget");
         assert_eq!(
             (&disrupted["reason"], &disrupted["message"]),
@@ -68,27 +69,25 @@ async fn pods_end_before_their_node_in_the_order_of_their_priority() {
         let status = runtime::RuntimeService::container_status(&runtime, &id).await.expect("it is kept");
         order.push((status.labels[runtime::labels::POD_NAME].clone(), call.timeout.map(|t| t.as_secs())));
     }
-    // Pods have half a minute by default.
+    // A minute is more than either may have.
     assert_eq!(order, [("web".to_owned(), Some(30)), ("dns".to_owned(), Some(10))]);
-    let events: Api<Event> = Api::default_namespaced(cluster.client());
-    let about = ListParams::default().fields("involvedObject.kind=Node,reason=Shutdown");
-    eventually_some(LONG, || async {
-        let list = events.list(&about).await.expect("a list");
-        list.items.into_iter().find_map(|event| event.message)
-    })
-    .await;
-    cluster.stop().await;
+    let told = || async {
+        let events = seen.events.list();
+        events.iter().any(|event| event.reason.as_deref() == Some("Shutdown")).then_some(())
+    };
+    eventually_some(LONG, told).await;
+    context.shutdown.trigger();
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_grace_pods_outlive_their_node() {
     let context = Context::simulated(7);
     let runtime = FakeRuntime::new(context.clock.now());
-    let cluster = stopped_and_started(&runtime, &context, ShutdownGrace::default()).await;
+    let seen = stopped(&runtime, &context, ShutdownGrace::default()).await;
     assert!(runtime.calls_of(Operation::StopContainer).is_empty());
     for name in ["web", "dns"] {
-        let pod = get(&cluster, name).await;
+        let pod = seen.pod(name).expect("it is there");
         assert_eq!((&pod["status"]["phase"], &main(&pod)["restartCount"]), (&json!("Running"), &json!(0)));
     }
-    cluster.stop().await;
+    context.shutdown.trigger();
 }

@@ -205,30 +205,36 @@ impl Cache {
         }
     }
 
+    /// The state, to change it. Whoever is told of a change finds the number of changes grown, and a snapshot waits for the
+    /// end of the change; the other way round, a watcher would take what it knows for what holds.
+    fn changing(&self) -> MutexGuard<'_, State> {
+        let state = self.state();
+        self.changes.fetch_add(1, Ordering::Release);
+        state
+    }
+
     /// Takes over changes, in their order. Those that it already has are left out.
     pub(super) fn apply(&self, events: &[storage::Event]) {
         let decoded: Vec<Option<Arc<Object>>> =
             events.iter().map(|event| event.value.as_ref().and_then(|stored| self.decode(stored))).collect();
-        let mut state = self.state();
+        let mut state = self.changing();
         match &mut state.early {
             Some(early) => early.extend_from_slice(events),
             None => state.apply(events, decoded),
         }
-        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Takes over objects of which nobody is told.
     pub(crate) fn load(&self, items: Vec<Arc<Object>>) {
-        let mut state = self.state();
+        let mut state = self.changing();
         for object in items {
             state.objects.insert(object.key().clone(), object);
         }
-        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Declares the loaded state complete up to `revision`.
     pub(super) fn loaded(&self, revision: u64) {
-        let mut state = self.state();
+        let mut state = self.changing();
         state.revision = revision;
         state.ring = Ring::starting_at(revision);
         let early = state.early.take().unwrap_or_default();
@@ -245,13 +251,12 @@ impl Cache {
     /// Brings the cache to a newly listed state after history was lost. What happened in between nobody can tell, so
     /// watchers are ended: they resume if the storage remembers, or list anew.
     pub(super) fn replace(&self, items: Vec<Arc<Object>>, revision: u64) {
-        let mut state = self.state();
+        let mut state = self.changing();
         state.objects = items.into_iter().map(|object| (object.key().clone(), object)).collect();
         state.ring = Ring::starting_at(revision);
         state.revision = revision;
         state.early = None;
         state.watchers.clear();
-        self.changes.fetch_add(1, Ordering::Release);
     }
 }
 
