@@ -39,7 +39,8 @@ async fn stopped(runtime: &FakeRuntime, context: &Context, grace: ShutdownGrace)
         tests::create_pod(&cluster.client(), with(name, spec)).await;
         tests::pod_reaches(&cluster.client(), name, "Running").await;
     }
-    (seen.pods.synced().await, seen.events.synced().await);
+    seen.pods.synced().await;
+    seen.events.synced().await;
     cluster.stop_with_workload().await.expect("it stops");
     seen
 }
