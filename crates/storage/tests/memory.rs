@@ -1,6 +1,7 @@
 //! The suite on the reference model, and what only it can do.
 #![allow(clippy::unwrap_used)]
 
+use futures::StreamExt as _;
 use std::sync::Arc;
 
 use storage::testing::{self, Fixture};
@@ -49,11 +50,16 @@ async fn history_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn expiry_follows_the_clock_it_is_given() {
-    let store = Memory::new(OpenOptions::new(testing::clock()));
+    let clock = testing::clock();
+    let store = Memory::new(OpenOptions::new(clock.clone()));
     let hour = std::time::Duration::from_secs(3600);
+    let since = store.current_revision().await.unwrap();
+    let mut watch = store.watch("/", since).await.unwrap();
     store.commit(Txn::new().put_expiring("/a", "x", hour, Expect::Any)).await.unwrap();
-    tokio::time::sleep(hour - std::time::Duration::from_secs(1)).await;
-    assert!(store.get(&Key::from("/a")).await.unwrap().item.is_some());
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert!(watch.next().await.unwrap().unwrap().events[0].value.is_some());
+    let start = clock();
+    // The clock is paused: it goes on to the moment at which there is something to do.
+    assert!(watch.next().await.unwrap().unwrap().events[0].value.is_none());
+    assert!((3_599_000..=3_601_000).contains(&(clock() - start)), "{}", clock() - start);
     assert!(store.get(&Key::from("/a")).await.unwrap().item.is_none());
 }

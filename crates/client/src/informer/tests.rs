@@ -121,7 +121,7 @@ async fn an_expired_revision_lists_again_and_announces_the_difference() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_list_is_retried_with_backoff() {
     let mut case = Case::new();
-    let started = tokio::time::Instant::now();
+    let started = case.context.clock.instant();
     case.fake.then(Reply::Json(503, status(503, "ServiceUnavailable"))).then(Reply::Break).then(list(5, &[]));
     assert!(!case.informer.has_synced());
     case.sees(&["synced"]).await;
