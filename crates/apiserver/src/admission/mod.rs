@@ -8,7 +8,6 @@
 mod always_pull_images;
 mod certificates;
 mod chain;
-pub(crate) mod conditions;
 mod configuration;
 mod configured;
 mod default_storage_class;
@@ -41,6 +40,7 @@ mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 #[cfg(test)]
 mod tests;
+pub(crate) mod variables;
 mod webhooks;
 
 pub use chain::{Chain, Part};

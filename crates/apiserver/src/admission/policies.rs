@@ -10,12 +10,11 @@ mod params;
 pub(crate) mod status;
 mod validating;
 
-use super::conditions::{self, Compiled, Conditions};
 use super::configured::{Configured, State};
 use super::matching::Criteria;
-use super::{AdmissionMetrics, Attributes, Form, Outsider, matching};
+use super::{AdmissionMetrics, Attributes, Form, Outsider, matching, variables};
 use crate::auth::Authorizer;
-use crate::cel::{Environment, Kind};
+use crate::cel::{Compiled, Conditions, Environment, Kind};
 use crate::registry::Registry;
 use crate::resources::edit::{items, text};
 use api::status::Status;
@@ -31,7 +30,7 @@ const GROUP: &str = "admissionregistration.k8s.io";
 
 /// What a policy's expressions may refer to, its own variables aside.
 pub(crate) fn environment(mutating: bool, has_params: bool) -> Environment {
-    let mut environment = conditions::environment();
+    let mut environment = variables::environment();
     environment.variables.insert("namespaceObject".to_owned());
     if has_params {
         environment.variables.insert("params".to_owned());

@@ -15,10 +15,10 @@ mod validating;
 
 pub(crate) use hook::url as webhook_url;
 
-use super::conditions::Seen;
 use super::configured::Configured;
 use super::form::{Form, show};
 use super::metrics::Outcome;
+use super::variables::Seen;
 use super::{AdmissionMetrics, Attributes, Outsider, matching};
 use crate::auth::Authorizer;
 use crate::outbound::Dial;

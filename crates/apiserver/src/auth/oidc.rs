@@ -5,8 +5,7 @@
 //! **Upstream**: `k8s.io/apiserver/plugin/pkg/authenticator/token/oidc`.
 
 use super::UserInfo;
-use crate::admission::conditions::Compiled;
-use crate::cel::{self, Budget, Context, STEPS_PER_EXPRESSION};
+use crate::cel::{self, Budget, Compiled, Context, STEPS_PER_EXPRESSION};
 use crate::outbound::Outbound;
 use bytes::Bytes;
 use component_base::Clock;

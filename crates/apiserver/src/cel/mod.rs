@@ -7,6 +7,7 @@
 
 pub(crate) mod authorizer;
 mod check;
+mod conditions;
 mod convert;
 mod cost;
 mod functions;
@@ -19,6 +20,7 @@ mod tests;
 mod types;
 
 pub(crate) use check::{Checked, Declarations, Declared, Objects};
+pub(crate) use conditions::{Compiled, Conditions};
 pub(crate) use convert::{check_constructed, constructed_type, from_json, to_json};
 pub(crate) use kube_cel::cel::{Context, Value};
 pub(crate) use types::Type;

@@ -3,8 +3,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/admission/plugin/cel/composition.go`.
 
 use super::{Invocation, Policy};
-use crate::admission::conditions::Compiled;
-use crate::cel::{self, Budget, Context};
+use crate::cel::{self, Budget, Compiled, Context};
 use kube_cel::cel::context::VariableResolver;
 use serde_json::{Value, json};
 use std::collections::HashMap;

@@ -6,10 +6,10 @@
 
 use super::evaluation::{self, Evaluation};
 use super::{Invocation, Misconfigured, Policy, Source};
-use crate::admission::conditions::{self, Compiled, Seen};
 use crate::admission::refusal::forbidden;
+use crate::admission::variables::{self, Seen};
 use crate::admission::{Attributes, Form, Forms, Outsider, form, request};
-use crate::cel::{self, Environment, Kind};
+use crate::cel::{self, Compiled, Environment, Kind};
 use crate::patch::json as json_patch;
 use crate::resources::edit::text;
 use api::status::Status;
@@ -163,7 +163,7 @@ impl Mutating {
         mutation: &Mutation,
         seen: &Seen<'_>,
     ) -> Result<Option<Value>, String> {
-        let mut context = conditions::context(attributes, seen, &self.0.authorizer);
+        let mut context = variables::context(attributes, seen, &self.0.authorizer);
         let namespace = attributes.lookup.get("", "namespaces", "", attributes.namespace);
         let own = request::namespace(attributes) == attributes.namespace;
         evaluation::add_namespace(&mut context, namespace.as_deref().filter(|_| own));

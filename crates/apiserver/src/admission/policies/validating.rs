@@ -4,11 +4,11 @@
 
 use super::evaluation::{self, Evaluation};
 use super::{Binding, Invocation, Misconfigured, Policy, Shown, Source};
-use crate::admission::conditions::{self, Compiled, Seen};
 use crate::admission::refusal::forbidden;
+use crate::admission::variables::{self, Seen};
 use crate::admission::{Attributes, Outsider, request};
 use crate::audit;
-use crate::cel::{self, Environment, Kind};
+use crate::cel::{self, Compiled, Environment, Kind};
 use crate::resources::edit::{items, text};
 use api::status::Status;
 use async_trait::async_trait;
@@ -182,7 +182,7 @@ impl Validating {
         answers: &mut Answers,
     ) {
         let policy = &invocation.policy;
-        let mut context = conditions::context(attributes, seen, &self.0.authorizer);
+        let mut context = variables::context(attributes, seen, &self.0.authorizer);
         let namespace = attributes.lookup.get("", "namespaces", "", attributes.namespace);
         let own = request::namespace(attributes) == attributes.namespace;
         evaluation::add_namespace(&mut context, namespace.as_deref().filter(|_| own));

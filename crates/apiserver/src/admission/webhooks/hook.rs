@@ -1,9 +1,10 @@
 //! One webhook as its configuration describes it.
 
 use crate::admission::Attributes;
-use crate::admission::conditions::{self, Conditions, Seen};
 use crate::admission::matching::Criteria;
+use crate::admission::variables::{self, Seen};
 use crate::auth::Authorizer;
+use crate::cel::Conditions;
 use crate::outbound::{Dial, Outbound, TlsOptions};
 use crate::resources::edit::{items, text};
 use api::status::Status;
@@ -59,7 +60,7 @@ impl Hook {
             configuration: configuration.to_owned(),
             id: format!("{configuration}/{}/{index}", text(hook, "name")),
             criteria: Criteria::of_webhook(hook),
-            conditions: Conditions::read(hook, &conditions::environment()),
+            conditions: Conditions::read(hook, &variables::environment()),
             ignores_failures: hook["failurePolicy"] == "Ignore",
             allows_dry_run: matches!(text(hook, "sideEffects"), "None" | "NoneOnDryRun"),
             wants_reinvocation: hook["reinvocationPolicy"] == "IfNeeded",
@@ -86,7 +87,7 @@ impl Hook {
         if self.conditions.is_empty() {
             return Ok(true);
         }
-        let context = conditions::context(attributes, seen, authorizer);
+        let context = variables::context(attributes, seen, authorizer);
         self.conditions.hold(&context).map_err(|why| {
             tracing::warn!(webhook = self.name, why, "failed evaluating match conditions");
             Status::forbidden(attributes.resource, attributes.name, &why)

@@ -1,13 +1,12 @@
 //! Who may authenticate how, besides certificates and tokens of this cluster.
 
 use super::{parse, read};
-use crate::admission::conditions::Compiled;
 use crate::auth::oidc::{Issuer, IssuerConfig, Mapping, Rule, Source};
 use crate::auth::request_header::RequestHeader;
 use crate::auth::static_token::StaticTokens;
 use crate::auth::token_webhook::TokenWebhook;
 use crate::auth::webhook::Webhook;
-use crate::cel::{Environment, Kind};
+use crate::cel::{Compiled, Environment, Kind};
 use crate::options::{OidcOptions, Options};
 use crate::outbound::{Outbound, TlsOptions};
 use component_base::Clock;

@@ -1,14 +1,13 @@
 //! Who is asked about rights, in which order.
 
 use super::{parse, read};
-use crate::admission::conditions::Conditions;
 use crate::auth::access_webhook::{AccessWebhook, Manner};
 use crate::auth::authorizers::{Always, Authorizers, Privileged};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::Rbac;
 use crate::auth::webhook::Webhook;
 use crate::auth::{Authorizer, Decision, policy};
-use crate::cel::Environment;
+use crate::cel::{Conditions, Environment};
 use crate::options::{Options, parse_duration};
 use crate::registry::Registry;
 use component_base::Clock;

@@ -3,7 +3,7 @@
 //! **Upstream**: `validateMutatingWebhook`, `validateValidatingWebhook`.
 
 use super::rules;
-use crate::admission::conditions;
+use crate::admission::variables;
 use crate::registry::{Cell, Column, Strategy};
 use crate::resources::edit::{each, items, text};
 use crate::resources::{cells, check, edit, webhook_client};
@@ -76,7 +76,7 @@ impl WebhookConfiguration {
         let path_of_versions = path.child("admissionReviewVersions");
         let missing = format!("must specify one of {}", REVIEW_VERSIONS.join(", "));
         webhook_client::check_versions(errors, &path_of_versions, versions, &REVIEW_VERSIONS, &missing);
-        rules::check_conditions(errors, path, webhook, &conditions::environment());
+        rules::check_conditions(errors, path, webhook, &variables::environment());
     }
 }
 

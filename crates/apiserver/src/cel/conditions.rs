@@ -1,24 +1,15 @@
-//! `matchConditions`, and the variables that expressions about a request have.
+//! Expressions kept with their text, and `matchConditions`: lists of them that must all hold.
 //!
-//! **Upstream**: `k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions`, `pkg/admission/plugin/cel`.
+//! **Not here**: what they are about: `admission/variables.rs` for requests.
+//! **Upstream**: `k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions`.
 
-use super::request::{self, AdmissionRequest};
-use super::{Attributes, Form};
-use crate::auth::Authorizer;
-use crate::cel::{self, Budget, Context, Environment, Expression, Kind};
+use super::{Budget, Context, Environment, Expression, Kind, Value};
 use crate::resources::edit::{items, text};
-use serde_json::Value;
+use serde_json::Value as Json;
 use std::sync::Arc;
 
-/// What expressions about any request may refer to.
-const VARIABLES: [&str; 5] = ["object", "oldObject", "request", "authorizer", "authorizer.requestResource"];
-/// Steps that all conditions of one webhook or policy may take. **Upstream**: `RuntimeCELCostBudgetMatchConditions`.
+/// Steps that all conditions of one holder may take. **Upstream**: `RuntimeCELCostBudgetMatchConditions`.
 const STEPS: u64 = 2_500_000;
-
-/// The variables of a webhook's conditions.
-pub(crate) fn environment() -> Environment {
-    Environment::of(&VARIABLES)
-}
 
 /// An expression as it was written, and compiled or not.
 #[derive(Debug)]
@@ -38,14 +29,14 @@ impl Compiled {
     }
 
     /// The value, or why there is none, in upstream's words.
-    pub(crate) fn evaluate(&self, context: &Context<'_>, budget: &Arc<Budget>) -> Result<cel::Value, String> {
+    pub(crate) fn evaluate(&self, context: &Context<'_>, budget: &Arc<Budget>) -> Result<Value, String> {
         let expression = self.expression.as_ref().map_err(|why| format!("compilation error: {why}"))?;
         let told = |why| format!("expression '{}' resulted in error: {why}", self.source);
         expression.evaluate(context, budget).map_err(told)
     }
 }
 
-/// The conditions of one webhook or policy.
+/// The conditions of one webhook, policy or authorizer.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
     list: Vec<Compiled>,
@@ -54,9 +45,9 @@ pub(crate) struct Conditions {
 
 impl Conditions {
     /// Those of a webhook or of a policy's `spec`.
-    pub(crate) fn read(holder: &Value, environment: &Environment) -> Self {
+    pub(crate) fn read(holder: &Json, environment: &Environment) -> Self {
         let compile =
-            |condition: &Value| Compiled::new(text(condition, "expression"), environment, Kind::Bool);
+            |condition: &Json| Compiled::new(text(condition, "expression"), environment, Kind::Bool);
         Self {
             list: items(holder, "matchConditions").iter().map(compile).collect(),
             ignores_failures: holder["failurePolicy"] == "Ignore",
@@ -82,9 +73,9 @@ impl Conditions {
         let mut errors = Vec::new();
         for condition in &self.list {
             match condition.evaluate(context, &budget) {
-                Ok(cel::Value::Bool(true)) => {}
+                Ok(Value::Bool(true)) => {}
                 // One that does not hold counts more than others that fail.
-                Ok(cel::Value::Bool(false)) => return Ok(false),
+                Ok(Value::Bool(false)) => return Ok(false),
                 Ok(_) => errors.push(format!(
                     "expression '{}' resulted in error: must evaluate to bool",
                     condition.source
@@ -99,33 +90,4 @@ impl Conditions {
             many => Err(format!("[{}]", many.join(", "))),
         }
     }
-}
-
-/// A request's object in one form.
-pub(super) struct Seen<'a> {
-    pub(super) requested: &'a Form,
-    pub(super) form: &'a Form,
-    pub(super) object: Option<&'a Value>,
-    pub(super) old: Option<&'a Value>,
-}
-
-/// The variables of a request.
-pub(super) fn context(
-    attributes: &Attributes<'_>,
-    seen: &Seen<'_>,
-    authorizer: &Arc<dyn Authorizer>,
-) -> Context<'static> {
-    let mut context = cel::context();
-    let value = |object: Option<&Value>| object.map_or(cel::Value::Null, cel::from_json);
-    context.add_variable_from_value("object", value(seen.object));
-    context.add_variable_from_value("oldObject", value(seen.old));
-    let request = AdmissionRequest::new(attributes, seen.requested, seen.form, "");
-    let request = serde_json::to_value(&request).unwrap_or_default();
-    context.add_variable_from_value("request", cel::from_json(&request));
-    context.add_variable_from_value("authorizer", cel::authorizer::begun(authorizer, attributes.user));
-    let resource = (&*attributes.resource.group, &*attributes.resource.plural, attributes.subresource);
-    let place = (request::namespace(attributes), attributes.name);
-    let own = cel::authorizer::of_request(authorizer, attributes.user, resource, place);
-    context.add_variable_from_value("authorizer.requestResource", own);
-    context
 }
