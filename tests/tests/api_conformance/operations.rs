@@ -84,7 +84,11 @@ fn annotated<'a>(name: &'a str, key: &'a str) -> impl Fn(&Value) -> bool + 'a {
 
 /// Every operation on objects of a kind.
 pub(crate) async fn run(case: Case) {
-    let wire = Wire::start().await;
+    run_in(Wire::start().await, case).await;
+}
+
+/// [`run`] in a cluster where something is there already.
+pub(crate) async fn run_in(wire: Wire, case: Case) {
     discovered(&wire, &case).await;
     let (path, all) = case.paths();
     let [one, two] = case.names;
