@@ -227,6 +227,8 @@ async fn create(node: &Node, pod: &Pod) -> bool {
     let pods: Api<Pod> = Api::namespaced(node.client.clone(), text(&pod.metadata.namespace));
     match pods.create(&PostParams::default(), &mirror).await {
         Ok(_) => true,
+        // Made a moment ago, and not seen yet; or somebody else's, and to be asked for again.
+        Err(kube::Error::Api(status)) if status.code == 409 => false,
         Err(error) => {
             tracing::warn!(pod = text(&pod.metadata.name), "mirror a static pod: {}", chain(&error));
             false
