@@ -4,7 +4,8 @@
 //! classes on until the last is gone. Endpoints change without a new table. What is not followed, and ports that are taken,
 //! become events of the Ingress, once each.
 
-use crate::endpoints::{self, Upstream};
+use crate::endpoints::Upstream;
+use crate::follow::{Dirty, Followed, Follower, Marks, keep_in_line};
 use crate::gateway;
 use crate::listen::{self, Open};
 use crate::proxy::Proxy;
@@ -12,20 +13,16 @@ use crate::routes::{self, BackendKey, Complaint};
 use crate::tls::{self, Certificates, Resolver};
 use arc_swap::ArcSwap;
 use client::events::Type;
-use client::{Backoff, Index, Informer, Informers, Interner, Key, Recorder, Selection, Watched};
+use client::{Informer, Informers, Interner, Key, Recorder};
 use component_base::{Context, logging};
-use k8s_openapi::api::core::v1::{Secret, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressTLS};
 use kube::api::{Api, PostParams};
 use rustls::sign::CertifiedKey;
 use serde_json::json;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::sync::Notify;
 
 /// The class that every cluster has; its default, unless people choose another.
 pub const CLASS: &str = "minik";
@@ -33,12 +30,6 @@ pub const CLASS: &str = "minik";
 pub const CONTROLLER: &str = "minik.dev/ingress-controller";
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
-/// A slice's Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const TLS_SECRETS: &str = "type=kubernetes.io/tls";
-/// After a write that failed, or while no port is free.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Configuration of the controller.
 #[derive(Clone)]
@@ -98,90 +89,6 @@ pub async fn run(context: Context, client: kube::Client, config: Config) {
     }
 }
 
-/// What has changed since it was last looked at.
-#[derive(Default)]
-pub(crate) struct Dirty {
-    marks: Mutex<Marks>,
-    woken: Notify,
-}
-
-#[derive(Default)]
-pub(crate) struct Marks {
-    pub(crate) everything: bool,
-    /// Services whose endpoints may be others.
-    services: BTreeSet<Key>,
-}
-
-impl Dirty {
-    pub(crate) fn mark(&self, service: Option<Key>) {
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        match service {
-            Some(service) => drop(marks.services.insert(service)),
-            None => marks.everything = true,
-        }
-        self.woken.notify_one();
-    }
-
-    pub(crate) fn take(&self) -> Marks {
-        std::mem::take(&mut *self.marks.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Waits until something is marked.
-    pub(crate) async fn changed(&self) {
-        self.woken.notified().await;
-    }
-
-    /// Marks as dirty what a change of an object concerns: a Service's endpoints, or (none) everything.
-    pub(crate) fn watch<K: Watched>(
-        self: &Arc<Self>,
-        context: &Context,
-        informer: &Informer<K>,
-        of: fn(&K) -> Option<Key>,
-    ) {
-        let (mut changes, dirty) = (informer.subscribe(), self.clone());
-        context.shutdown.spawn(async move {
-            while let Some(delta) = changes.recv().await {
-                if let Some(object) = delta.object() {
-                    dirty.mark(of(object));
-                }
-            }
-        });
-    }
-
-    /// Starts to follow what routes lead to.
-    pub(crate) async fn follow(self: &Arc<Self>, context: &Context, informers: &Informers) -> Followed {
-        let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
-        let secrets = informers.select::<Secret>(Selection::all().fields(TLS_SECRETS));
-        let indexed = slices
-            .index("service", |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
-        services.synced().await;
-        slices.synced().await;
-        secrets.synced().await;
-        self.watch(context, &services, |service| Some(Key::of(service)));
-        // One that belongs to no Service concerns none.
-        self.watch(context, &slices, |slice| Some(service_of(slice).unwrap_or(Key::cluster(""))));
-        self.watch(context, &secrets, |_| None);
-        Followed { services, slices: indexed, secrets }
-    }
-}
-
-impl Marks {
-    /// Brings the endpoints of marked Services up to date.
-    pub(crate) fn refresh(&self, followed: &Followed, upstreams: &HashMap<BackendKey, Arc<Upstream>>) {
-        let concerned = |(key, _): &(&BackendKey, _)| self.services.contains(&key.service);
-        for (key, upstream) in upstreams.iter().filter(concerned) {
-            refresh(followed, key, upstream);
-        }
-    }
-}
-
-/// What is followed while there are Ingresses.
-pub(crate) struct Followed {
-    pub(crate) services: Informer<Service>,
-    slices: Index<EndpointSlice>,
-    secrets: Informer<Secret>,
-}
-
 struct Controller {
     context: Context,
     client: kube::Client,
@@ -204,35 +111,18 @@ struct Controller {
     told: HashSet<Complaint>,
 }
 
-impl Controller {
-    async fn follow(&mut self) {
-        self.dirty.watch(&self.context, &self.ingresses, |_| None);
-        self.dirty.watch(&self.context, &self.classes, |_| None);
-        self.ingresses.synced().await;
-        self.classes.synced().await;
-        self.dirty.mark(None);
-        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
-        let mut retry = None;
-        loop {
-            tokio::select! {
-                () = self.dirty.changed() => {}
-                () = wait(&self.context, retry) => self.dirty.mark(None),
-            }
-            retry = match self.sync().await {
-                Ok(()) => {
-                    backoff.reset();
-                    None
-                }
-                Err(why) => {
-                    tracing::warn!("ingress is not as it should be, will retry: {why}");
-                    Some(backoff.next(self.context.clock.instant(), &self.context.rng))
-                }
-            };
-        }
+impl Follower for Controller {
+    const WHAT: &'static str = "ingress";
+
+    fn context(&self) -> &Context {
+        &self.context
     }
 
-    async fn sync(&mut self) -> Result<(), String> {
-        let marks = self.dirty.take();
+    fn dirty(&self) -> &Arc<Dirty> {
+        &self.dirty
+    }
+
+    async fn sync(&mut self, marks: Marks) -> Result<(), String> {
         if !self.class_exists {
             self.ensure_class().await?;
         }
@@ -250,7 +140,7 @@ impl Controller {
         }
         let Some(followed) = &self.followed else { return Ok(()) };
         if !marks.everything {
-            marks.refresh(followed, &self.upstreams);
+            followed.refresh(&marks, &self.upstreams);
             return Ok(());
         }
         let mut complaints = self.route(&ours);
@@ -268,6 +158,16 @@ impl Controller {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Controller {
+    async fn follow(&mut self) {
+        self.dirty.watch(&self.context, &self.ingresses, |_| None);
+        self.dirty.watch(&self.context, &self.classes, |_| None);
+        self.ingresses.synced().await;
+        self.classes.synced().await;
+        keep_in_line(self).await;
     }
 
     fn is_ours(&self, ingress: &Ingress) -> bool {
@@ -306,7 +206,7 @@ impl Controller {
         let (table, complaints) = routes::table(ours.to_vec(), &mut |key| {
             let upstream = used.entry(key.clone()).or_insert_with(|| {
                 let upstream = known.get(key).cloned().unwrap_or_default();
-                refresh(followed, key, &upstream);
+                followed.set(key, &upstream);
                 upstream
             });
             upstream.clone()
@@ -324,7 +224,7 @@ impl Controller {
             let key = Key::of(&**ingress);
             for tls in ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()) {
                 let Some(name) = &tls.secret_name else { continue };
-                match certificate(followed, &Key::new(key.namespace.clone(), name.clone())) {
+                match followed.certificate(&Key::new(key.namespace.clone(), name.clone())) {
                     Ok(certificate) => {
                         for host in hosts(ingress, tls) {
                             certificates.add(host, &certificate);
@@ -412,34 +312,4 @@ fn hosts<'a>(ingress: &'a Ingress, tls: &'a IngressTLS) -> Vec<&'a str> {
     }
     let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
     rules.filter_map(|rule| rule.host.as_deref()).collect()
-}
-
-/// The certificate of a Secret, or what is wrong with it.
-pub(crate) fn certificate(followed: &Followed, key: &Key) -> Result<Arc<CertifiedKey>, String> {
-    let secret = followed.secrets.get_key(key);
-    let secret = secret.ok_or_else(|| format!("secret {key} of type kubernetes.io/tls not found"))?;
-    let part = |name: &str| {
-        let part = secret.data.as_ref().and_then(|data| data.get(name));
-        part.map(|bytes| bytes.0.as_slice()).unwrap_or_default()
-    };
-    tls::certified(part("tls.crt"), part("tls.key"))
-        .map_err(|error| format!("secret {key}: {}", logging::chain(&error)))
-}
-
-pub(crate) fn refresh(followed: &Followed, key: &BackendKey, upstream: &Upstream) {
-    let service = followed.services.get_key(&key.service);
-    let slices = followed.slices.get(&key.service.to_string());
-    upstream.set(endpoints::endpoints(service.as_deref(), &slices, &key.port));
-}
-
-fn service_of(slice: &EndpointSlice) -> Option<Key> {
-    let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
-    Some(Key::new(slice.metadata.namespace.clone()?, name.clone()))
-}
-
-pub(crate) async fn wait(context: &Context, delay: Option<Duration>) {
-    match delay {
-        Some(delay) => context.clock.sleep(delay).await,
-        None => std::future::pending().await,
-    }
 }

@@ -12,6 +12,7 @@ mod body;
 mod clients;
 pub mod controller;
 pub mod endpoints;
+mod follow;
 pub mod gateway;
 mod headers;
 mod listen;

@@ -6,14 +6,15 @@
 use super::attach::{self, Objects, Outcome, World};
 use super::types::{GROUP, Gateway, GatewayClass, HttpRoute, ReferenceGrant};
 use super::{status, status::Condition};
-use crate::controller::{Config, Dirty, Followed, certificate, refresh, wait};
+use crate::controller::Config;
 use crate::endpoints::Upstream;
+use crate::follow::{Dirty, Followed, Follower, Marks, keep_in_line};
 use crate::listen::{self, Open};
 use crate::proxy::Shared;
 use crate::routes::BackendKey;
 use crate::tls::{Certificates, Resolver};
 use arc_swap::ArcSwap;
-use client::{Backoff, Informer, Informers, Key, Selection};
+use client::{Informer, Informers, Key, Selection};
 use component_base::{Context, logging};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -26,15 +27,11 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The class that there is where the kinds exist.
 pub const CLASS: &str = "minik";
 /// `spec.controllerName` of classes that are ours.
 pub const CONTROLLER: &str = "minik.dev/gateway-controller";
-/// After a write that failed, or while a port is taken.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
 /// The kinds that must exist.
 const KINDS: [&str; 4] = ["gateways", "gatewayclasses", "httproutes", "referencegrants"];
 
@@ -128,6 +125,52 @@ struct Controller {
     class_exists: bool,
 }
 
+impl Follower for Controller {
+    const WHAT: &'static str = "the Gateway API";
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn dirty(&self) -> &Arc<Dirty> {
+        &self.dirty
+    }
+
+    async fn sync(&mut self, marks: Marks) -> Result<(), String> {
+        if !marks.everything {
+            if let Some((followed, _)) = &self.followed {
+                followed.refresh(&marks, &self.upstreams);
+            }
+            return Ok(());
+        }
+        self.ensure_class().await?;
+        self.accept_classes().await?;
+        let objects = self.objects();
+        if !objects.gateways.is_empty() && self.followed.is_none() {
+            let namespaces = self.informers.of::<Namespace>();
+            self.dirty.watch(&self.context, &namespaces, |_| None);
+            namespaces.synced().await;
+            self.followed = Some((self.dirty.follow(&self.context, &self.informers).await, namespaces));
+        }
+        let refused = self.open_doors(&objects).await;
+        let outcome = self.attach(&objects);
+        for (port, door) in &self.doors {
+            let mut certificates = Certificates::new(self.default.clone());
+            for (host, certificate) in outcome.certificates.get(port).into_iter().flatten() {
+                certificates.add(host, certificate);
+            }
+            door.resolver.0.store(Arc::new(certificates));
+        }
+        let Outcome { ports, gateways, routes, .. } = outcome;
+        self.proxy.gateways.store(Arc::new(ports));
+        self.write(&objects, gateways, routes).await?;
+        match refused {
+            Some(why) => Err(why),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Controller {
     fn new(
         context: &Context,
@@ -165,60 +208,7 @@ impl Controller {
         self.gateways.synced().await;
         self.routes.synced().await;
         self.grants.synced().await;
-        self.dirty.mark(None);
-        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
-        let mut retry = None;
-        loop {
-            tokio::select! {
-                () = self.dirty.changed() => {}
-                () = wait(&self.context, retry) => self.dirty.mark(None),
-            }
-            retry = match self.sync().await {
-                Ok(()) => {
-                    backoff.reset();
-                    None
-                }
-                Err(why) => {
-                    tracing::warn!("gateways are not as they should be, will retry: {why}");
-                    Some(backoff.next(self.context.clock.instant(), &self.context.rng))
-                }
-            };
-        }
-    }
-
-    async fn sync(&mut self) -> Result<(), String> {
-        let marks = self.dirty.take();
-        if !marks.everything {
-            if let Some((followed, _)) = &self.followed {
-                marks.refresh(followed, &self.upstreams);
-            }
-            return Ok(());
-        }
-        self.ensure_class().await?;
-        self.accept_classes().await?;
-        let objects = self.objects();
-        if !objects.gateways.is_empty() && self.followed.is_none() {
-            let namespaces = self.informers.of::<Namespace>();
-            self.dirty.watch(&self.context, &namespaces, |_| None);
-            namespaces.synced().await;
-            self.followed = Some((self.dirty.follow(&self.context, &self.informers).await, namespaces));
-        }
-        let refused = self.open_doors(&objects).await;
-        let outcome = self.attach(&objects);
-        for (port, door) in &self.doors {
-            let mut certificates = Certificates::new(self.default.clone());
-            for (host, certificate) in outcome.certificates.get(port).into_iter().flatten() {
-                certificates.add(host, certificate);
-            }
-            door.resolver.0.store(Arc::new(certificates));
-        }
-        let Outcome { ports, gateways, routes, .. } = outcome;
-        self.proxy.gateways.store(Arc::new(ports));
-        self.write(&objects, gateways, routes).await?;
-        match refused {
-            Some(why) => Err(why),
-            None => Ok(()),
-        }
+        keep_in_line(self).await;
     }
 
     fn objects(&self) -> Objects {
@@ -385,13 +375,13 @@ impl World for Live<'_> {
     }
 
     fn certificate(&self, key: &Key) -> Result<Arc<CertifiedKey>, String> {
-        certificate(self.followed, key)
+        self.followed.certificate(key)
     }
 
     fn upstream(&mut self, key: &BackendKey) -> Arc<Upstream> {
         let upstream = self.used.entry(key.clone()).or_insert_with(|| {
             let upstream = self.known.get(key).cloned().unwrap_or_default();
-            refresh(self.followed, key, &upstream);
+            self.followed.set(key, &upstream);
             upstream
         });
         upstream.clone()
