@@ -4,17 +4,17 @@
 //! takes `=false`.
 //! **Not here.** What a command's own flags mean: its file under `commands`.
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::report::Error;
 
 /// A boolean flag.
-pub(crate) fn flag(name: &'static str, help: &'static str) -> Arg {
+pub(crate) fn flag(name: &'static str, help: impl Into<StyledStr>) -> Arg {
     Arg::new(name)
         .long(name)
-        .help(help)
+        .help(help.into())
         .action(ArgAction::Set)
         .num_args(0..=1)
         .require_equals(true)
@@ -45,8 +45,8 @@ pub(crate) fn flag_on(name: &'static str, help: &'static str) -> Arg {
 }
 
 /// A flag with one text.
-pub(crate) fn text(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).help(help).action(ArgAction::Set).num_args(1).allow_hyphen_values(true)
+pub(crate) fn text(name: &'static str, help: impl Into<StyledStr>) -> Arg {
+    Arg::new(name).long(name).help(help.into()).action(ArgAction::Set).num_args(1).allow_hyphen_values(true)
 }
 
 /// A flag with one whole number.
@@ -186,6 +186,11 @@ impl DryRun {
                 "Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."
             ))),
         }
+    }
+
+    /// Its part of a request's query.
+    pub(crate) fn query(self) -> (&'static str, String) {
+        ("dryRun", if self == Self::Server { "All" } else { "" }.to_owned())
     }
 
     /// What follows a one-line output.

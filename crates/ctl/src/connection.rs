@@ -136,6 +136,52 @@ impl Connection {
         Ok(Stream { body: response.into_body(), buffer: Vec::new(), ended: false })
     }
 
+    /// The pages of a list.
+    pub(crate) async fn pages(
+        &self,
+        path: &str,
+        labels: &str,
+        fields: &str,
+        limit: &str,
+    ) -> Result<Vec<Value>, Error> {
+        let mut pages = Vec::new();
+        let mut token = String::new();
+        loop {
+            let query = [
+                ("continue", token),
+                ("fieldSelector", fields.to_owned()),
+                ("labelSelector", labels.to_owned()),
+                ("limit", limit.to_owned()),
+            ];
+            let page = self.get(&with_query(path, &query), JSON).await?;
+            token = page["metadata"]["continue"].as_str().unwrap_or("").to_owned();
+            pages.push(page);
+            if token.is_empty() {
+                return Ok(pages);
+            }
+        }
+    }
+
+    /// The changes of what fields select in a collection since it was listed; none where that is forgotten.
+    pub(crate) async fn changes_since(
+        &self,
+        list: &Value,
+        collection: &str,
+        fields: &str,
+    ) -> Result<Option<Stream>, Error> {
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("");
+        let query = [
+            ("fieldSelector", fields.to_owned()),
+            ("resourceVersion", version.to_owned()),
+            ("watch", "true".to_owned()),
+        ];
+        match self.stream(&with_query(collection, &query), JSON).await {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if matches!(error.reason(), Some("Expired" | "Gone")) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks for another protocol. The inner error is what the server answers instead of agreeing.
     pub(crate) async fn upgrade(&self, path: &str, offer: &Offer) -> Result<Result<Connected, Error>, Error> {
         let method = offer.method();

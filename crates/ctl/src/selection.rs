@@ -147,6 +147,9 @@ pub(crate) async fn targets(
     Ok((resolve::targets(context, &query).await?, Vec::new()))
 }
 
+/// Objects of a page. **Upstream**: `DefaultChunkSize`.
+pub(crate) const PAGE: &str = "500";
+
 /// All objects of a collection that fit.
 pub(crate) async fn list(
     context: &Context,
@@ -154,37 +157,18 @@ pub(crate) async fn list(
     labels: &str,
     fields: &str,
 ) -> Result<Vec<Selected>, Error> {
-    let mut found = Vec::new();
-    let mut token = String::new();
-    loop {
-        let path = with_query(
-            &target.path(),
-            &[
-                ("continue", token.clone()),
-                ("fieldSelector", fields.to_owned()),
-                ("labelSelector", labels.to_owned()),
-                ("limit", "500".to_owned()),
-            ],
-        );
-        let list = context
-            .connection()
-            .await?
-            .get(&path, JSON)
-            .await
-            .map_err(|error| target.list_error(error, labels, fields))?;
-        token = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();
-        for object in crate::commands::flatten(list, &target.resource) {
-            let target = Target {
-                namespace: object["metadata"]["namespace"].as_str().map(str::to_owned),
-                name: object["metadata"]["name"].as_str().map(str::to_owned),
-                ..target.clone()
-            };
-            found.push(Selected { target, object });
-        }
-        if token.is_empty() {
-            return Ok(found);
-        }
-    }
+    let pages = context.connection().await?.pages(&target.path(), labels, fields, PAGE).await;
+    let pages = pages.map_err(|error| target.list_error(error, labels, fields))?;
+    let objects = pages.into_iter().flat_map(|page| crate::commands::flatten(page, &target.resource));
+    let selected = objects.map(|object| {
+        let target = Target {
+            namespace: object["metadata"]["namespace"].as_str().map(str::to_owned),
+            name: object["metadata"]["name"].as_str().map(str::to_owned),
+            ..target.clone()
+        };
+        Selected { target, object }
+    });
+    Ok(selected.collect())
 }
 
 /// How changes are sent and told: `--dry-run`, `--field-manager`, `-o`.
@@ -241,8 +225,7 @@ impl Change {
 
     /// The query of a write.
     pub(crate) fn query(&self, path: &str) -> String {
-        let dry_run = if self.dry_run == DryRun::Server { "All" } else { "" };
-        with_query(path, &[("dryRun", dry_run.to_owned()), ("fieldManager", self.manager.clone())])
+        with_query(path, &[self.dry_run.query(), ("fieldManager", self.manager.clone())])
     }
 
     /// Sends a patch; with `--dry-run=client` nothing is sent and the object stays as it is.

@@ -18,7 +18,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use self::apply_set::ApplySet;
-use self::prune::Prune;
+use self::prune::{Prune, Sweep};
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value};
 use crate::connection::{JSON, MERGE_PATCH, STRATEGIC_PATCH, with_query};
@@ -145,7 +145,8 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     Error::from_many(errors)?;
     if let Some(set) = set {
-        return set.finish(context, &options.change, &found, &kept).await;
+        let sweep = Sweep { context, change: &options.change, kept: &kept, propagation: "Background" };
+        return set.finish(&sweep, &found).await;
     }
     match prune {
         Some(prune) => prune.run(context, &options.change, &kept, &namespaces).await,
@@ -155,11 +156,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 
 impl Options {
     fn query(&self, path: &str) -> String {
-        let dry_run = if self.change.dry_run == DryRun::Server { "All" } else { "" };
         with_query(
             path,
             &[
-                ("dryRun", dry_run.to_owned()),
+                self.change.dry_run.query(),
                 ("fieldManager", self.manager.clone()),
                 ("fieldValidation", self.validation.to_owned()),
                 ("force", if self.force { "true".to_owned() } else { String::new() }),

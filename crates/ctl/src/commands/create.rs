@@ -144,11 +144,7 @@ async fn create(
     }
     let path = with_query(
         &manifest.resource.collection(manifest.namespace.as_deref()),
-        &[
-            ("dryRun", if dry_run == DryRun::Server { "All".to_owned() } else { String::new() }),
-            ("fieldManager", manager.to_owned()),
-            ("fieldValidation", validation.to_owned()),
-        ],
+        &[dry_run.query(), ("fieldManager", manager.to_owned()), ("fieldValidation", validation.to_owned())],
     );
     context.connection().await?.request(Method::POST, &path, JSON, Some(&manifest.object)).await
 }

@@ -18,6 +18,7 @@ use crate::manifests::{self, Sources};
 use crate::output::name;
 use crate::report::{Error, message};
 use crate::resolve::{self, Query, Target};
+use crate::selection::PAGE;
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
@@ -204,34 +205,18 @@ async fn targets(
             found.push(target);
             continue;
         }
-        let mut token = String::new();
-        loop {
-            let path = with_query(
-                &target.path(),
-                &[
-                    ("continue", token.clone()),
-                    ("fieldSelector", fields.to_owned()),
-                    ("labelSelector", labels.to_owned()),
-                    ("limit", "500".to_owned()),
-                ],
-            );
-            let list = match connection.get(&path, JSON).await {
-                Ok(list) => list,
-                Err(error) if options.ignore_not_found && error.is_not_found() => break,
-                Err(error) => return Err(target.list_error(error, labels, fields)),
-            };
-            for item in list["items"].as_array().into_iter().flatten() {
-                found.push(Target {
-                    resource: target.resource.clone(),
-                    namespace: item["metadata"]["namespace"].as_str().map(str::to_owned),
-                    name: item["metadata"]["name"].as_str().map(str::to_owned),
-                    source: None,
-                });
-            }
-            token = list["metadata"]["continue"].as_str().unwrap_or("").to_owned();
-            if token.is_empty() {
-                break;
-            }
+        let pages = match connection.pages(&target.path(), labels, fields, PAGE).await {
+            Ok(pages) => pages,
+            Err(error) if options.ignore_not_found && error.is_not_found() => continue,
+            Err(error) => return Err(target.list_error(error, labels, fields)),
+        };
+        for item in pages.iter().flat_map(|page| page["items"].as_array().into_iter().flatten()) {
+            found.push(Target {
+                resource: target.resource.clone(),
+                namespace: item["metadata"]["namespace"].as_str().map(str::to_owned),
+                name: item["metadata"]["name"].as_str().map(str::to_owned),
+                source: None,
+            });
         }
     }
     Ok((found, Vec::new()))
@@ -311,19 +296,8 @@ async fn wait_gone(context: &Context, target: &Target, uid: &str) -> Result<(), 
         if !list["items"].as_array().into_iter().flatten().any(same) {
             return Ok(());
         }
-        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("").to_owned();
-        let path = with_query(
-            &collection,
-            &[
-                ("fieldSelector", selector.clone()),
-                ("resourceVersion", version),
-                ("watch", "true".to_owned()),
-            ],
-        );
-        let mut stream = match connection.stream(&path, JSON).await {
-            Ok(stream) => stream,
-            Err(error) if matches!(error.reason(), Some("Expired" | "Gone")) => continue,
-            Err(error) => return Err(error),
+        let Some(mut stream) = connection.changes_since(&list, &collection, &selector).await? else {
+            continue;
         };
         // An expired watch starts again from the list.
         while let Ok(Some((kind, object))) = stream.event().await {

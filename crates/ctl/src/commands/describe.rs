@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Command, Context};
 use crate::cli::{self, value, values};
-use crate::connection::{JSON, with_query};
+use crate::connection::JSON;
 use crate::describe::Describe;
 use crate::manifests::{self, Sources};
 use crate::output::tabwriter::TabWriter;
@@ -131,24 +131,7 @@ async fn find(
 }
 
 async fn list(context: &Context, target: &Target, selector: &str, limit: &str) -> Result<Vec<Value>, Error> {
-    let connection = context.connection().await?;
-    let mut found = Vec::new();
-    let mut token = String::new();
-    loop {
-        let path = with_query(
-            &target.path(),
-            &[
-                ("continue", token.clone()),
-                ("labelSelector", selector.to_owned()),
-                ("limit", limit.to_owned()),
-            ],
-        );
-        let document =
-            connection.get(&path, JSON).await.map_err(|error| target.list_error(error, selector, ""))?;
-        token = document["metadata"]["continue"].as_str().unwrap_or("").to_owned();
-        found.extend(super::get::flatten(document, &target.resource));
-        if token.is_empty() {
-            return Ok(found);
-        }
-    }
+    let pages = context.connection().await?.pages(&target.path(), selector, "", limit).await;
+    let pages = pages.map_err(|error| target.list_error(error, selector, ""))?;
+    Ok(pages.into_iter().flat_map(|page| super::get::flatten(page, &target.resource)).collect())
 }

@@ -171,8 +171,7 @@ impl Drain<'_> {
             return self.tell(&format!("node/{name} already cordoned"));
         }
         if self.dry_run != DryRun::Client {
-            let dry_run = if self.dry_run == DryRun::Server { "All" } else { "" };
-            let path = with_query(&node.target.path(), &[("dryRun", dry_run.to_owned())]);
+            let path = with_query(&node.target.path(), &[self.dry_run.query()]);
             let patch = json!({"spec": {"unschedulable": true}});
             if let Err(error) = self.context.connection().await?.patch(&path, STRATEGIC_PATCH, &patch).await {
                 self.context.terminal.err(&format!("error: unable to cordon node {name:?}: {error}\n"));

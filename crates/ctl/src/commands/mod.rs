@@ -32,6 +32,7 @@ mod kustomize;
 mod label;
 mod logs;
 mod man;
+mod marks;
 mod options;
 mod patch;
 mod plugin;

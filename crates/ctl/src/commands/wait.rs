@@ -181,8 +181,7 @@ async fn wait(
     loop {
         let list =
             connection.get(&with_query(&collection, &[("fieldSelector", selector.clone())]), JSON).await?;
-        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("").to_owned();
-        let found = super::flatten(list, &target.resource).into_iter().next();
+        let found = super::flatten(list.clone(), &target.resource).into_iter().next();
         if condition.met(found.as_ref()) {
             return Ok(found.or(last));
         }
@@ -194,18 +193,8 @@ async fn wait(
         } else if needs_object {
             connection.get(&target.path(), JSON).await?;
         }
-        let path = with_query(
-            &collection,
-            &[
-                ("fieldSelector", selector.clone()),
-                ("resourceVersion", version),
-                ("watch", "true".to_owned()),
-            ],
-        );
-        let mut stream = match connection.stream(&path, JSON).await {
-            Ok(stream) => stream,
-            Err(error) if matches!(error.reason(), Some("Expired" | "Gone")) => continue,
-            Err(error) => return Err(error),
+        let Some(mut stream) = connection.changes_since(&list, &collection, &selector).await? else {
+            continue;
         };
         while let Ok(Some((kind, object))) = stream.event().await {
             if kind == "BOOKMARK" {

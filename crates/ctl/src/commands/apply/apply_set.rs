@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::ArgMatches;
-use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::prune::Sweep;
 use crate::cli::{DryRun, value};
 use crate::commands::Context;
 use crate::connection::{JSON, with_query};
@@ -20,7 +20,7 @@ use crate::discovery::{Discovery, Resource};
 use crate::manifests::Manifest;
 use crate::report::{Error, message};
 use crate::resolve::{self, Target};
-use crate::selection::{self, Change};
+use crate::selection::Change;
 
 const ID: &str = "applyset.kubernetes.io/id";
 const TOOLING: &str = "applyset.kubernetes.io/tooling";
@@ -152,19 +152,14 @@ impl ApplySet {
         self.write(context, change, &kinds, &namespaces).await
     }
 
-    /// Deletes what is of the set and not `kept`, and has the parent remember what is left.
-    pub(super) async fn finish(
-        &self,
-        context: &Context,
-        change: &Change,
-        found: &[Manifest],
-        kept: &BTreeSet<String>,
-    ) -> Result<(), Error> {
+    /// Deletes what is of the set and not kept, and has the parent remember what is left.
+    pub(super) async fn finish(&self, sweep: &Sweep<'_>, found: &[Manifest]) -> Result<(), Error> {
         let (kinds, namespaces) = self.of(found);
         let all: BTreeSet<&String> = kinds.union(&self.kinds).collect();
         let mut places: BTreeSet<&str> = namespaces.union(&self.namespaces).map(String::as_str).collect();
         places.extend(self.parent.namespace.as_deref());
-        let discovery = context.discovery().await?;
+        let discovery = sweep.context.discovery().await?;
+        let of_set = format!("{PART_OF}={}", self.id);
         for kind in all {
             let Some(resource) = of_group_kind(discovery, kind) else {
                 return Err(message(format!("finding resource for group kind {kind}: it is not served")));
@@ -172,13 +167,13 @@ impl ApplySet {
             match resource.namespaced {
                 true => {
                     for namespace in &places {
-                        self.prune(context, change, resource, Some(namespace), kept).await?;
+                        sweep.run(resource, Some(namespace), &of_set, |_| true).await?;
                     }
                 }
-                false => self.prune(context, change, resource, None, kept).await?,
+                false => sweep.run(resource, None, &of_set, |_| true).await?,
             }
         }
-        self.write(context, change, &kinds, &namespaces).await
+        self.write(sweep.context, sweep.change, &kinds, &namespaces).await
     }
 
     /// Kinds and further namespaces of manifests.
@@ -214,44 +209,10 @@ impl ApplySet {
         }
         let parent =
             json!({"apiVersion": resource.api_version(), "kind": resource.kind, "metadata": metadata});
-        let dry_run = if change.dry_run == DryRun::Server { "All" } else { "" };
-        let query = [
-            ("dryRun", dry_run.to_owned()),
-            ("fieldManager", MANAGER.to_owned()),
-            ("force", "true".to_owned()),
-        ];
+        let query =
+            [change.dry_run.query(), ("fieldManager", MANAGER.to_owned()), ("force", "true".to_owned())];
         let path = with_query(&self.parent.path(), &query);
         context.connection().await?.patch(&path, "application/apply-patch+yaml", &parent).await?;
-        Ok(())
-    }
-
-    async fn prune(
-        &self,
-        context: &Context,
-        change: &Change,
-        resource: &Resource,
-        namespace: Option<&str>,
-        kept: &BTreeSet<String>,
-    ) -> Result<(), Error> {
-        let target = Target {
-            resource: resource.clone(),
-            namespace: namespace.map(str::to_owned),
-            name: None,
-            source: None,
-        };
-        let of_set = format!("{PART_OF}={}", self.id);
-        for mut one in selection::list(context, &target, &of_set, "").await? {
-            if one.object["metadata"]["uid"].as_str().is_some_and(|uid| kept.contains(uid)) {
-                continue;
-            }
-            if change.dry_run != DryRun::Client {
-                let dry_run = if change.dry_run == DryRun::Server { "All" } else { "" };
-                let path = with_query(&one.target.path(), &[("dryRun", dry_run.to_owned())]);
-                let options = json!({"propagationPolicy": "Background"});
-                context.connection().await?.request(Method::DELETE, &path, JSON, Some(&options)).await?;
-            }
-            change.print(context, &mut one.object, "pruned")?;
-        }
         Ok(())
     }
 }

@@ -115,24 +115,37 @@ impl Prune {
         for kind in &self.kinds {
             resources.push(find(discovery, kind)?);
         }
+        let sweep = Sweep { context, change, kept, propagation: self.propagation };
+        let applied = |object: &Value| object["metadata"]["annotations"][LAST_APPLIED].is_string();
         for namespace in namespaces {
             for resource in resources.iter().filter(|resource| resource.namespaced) {
-                self.prune(context, change, kept, resource, Some(namespace)).await?;
+                sweep.run(resource, Some(namespace), &self.selector, applied).await?;
             }
         }
         for resource in resources.iter().filter(|resource| !resource.namespaced) {
-            self.prune(context, change, kept, resource, None).await?;
+            sweep.run(resource, None, &self.selector, applied).await?;
         }
         Ok(())
     }
+}
 
-    async fn prune(
+/// How objects go that are applied no more.
+pub(super) struct Sweep<'a> {
+    pub(super) context: &'a Context,
+    pub(super) change: &'a Change,
+    /// The uids of what stays.
+    pub(super) kept: &'a BTreeSet<String>,
+    pub(super) propagation: &'static str,
+}
+
+impl Sweep<'_> {
+    /// Deletes what a selector finds in a place, unless it stays or does not concern us.
+    pub(super) async fn run(
         &self,
-        context: &Context,
-        change: &Change,
-        kept: &BTreeSet<String>,
         resource: &Resource,
         namespace: Option<&str>,
+        selector: &str,
+        concerned: impl Fn(&Value) -> bool,
     ) -> Result<(), Error> {
         let target = Target {
             resource: resource.clone(),
@@ -140,21 +153,18 @@ impl Prune {
             name: None,
             source: None,
         };
-        for one in selection::list(context, &target, &self.selector, "").await? {
-            let metadata = &one.object["metadata"];
-            let applied = metadata["annotations"][LAST_APPLIED].is_string();
-            let is_kept = metadata["uid"].as_str().is_some_and(|uid| kept.contains(uid));
-            if !applied || is_kept {
+        for mut one in selection::list(self.context, &target, selector, "").await? {
+            let stays = one.object["metadata"]["uid"].as_str().is_some_and(|uid| self.kept.contains(uid));
+            if stays || !concerned(&one.object) {
                 continue;
             }
-            if change.dry_run != DryRun::Client {
-                let dry_run = if change.dry_run == DryRun::Server { "All".to_owned() } else { String::new() };
-                let path = with_query(&one.target.path(), &[("dryRun", dry_run)]);
+            if self.change.dry_run != DryRun::Client {
+                let path = with_query(&one.target.path(), &[self.change.dry_run.query()]);
                 let options = json!({"propagationPolicy": self.propagation});
-                context.connection().await?.request(Method::DELETE, &path, JSON, Some(&options)).await?;
+                let connection = self.context.connection().await?;
+                connection.request(Method::DELETE, &path, JSON, Some(&options)).await?;
             }
-            let mut object: Value = one.object;
-            change.print(context, &mut object, "pruned")?;
+            self.change.print(self.context, &mut one.object, "pruned")?;
         }
         Ok(())
     }

@@ -193,7 +193,7 @@ async fn create(
         let path = with_query(
             &collection(context, generator, &object),
             &[
-                ("dryRun", if dry_run == DryRun::Server { "All".to_owned() } else { String::new() }),
+                dry_run.query(),
                 ("fieldManager", value(matches, "field-manager").to_owned()),
                 ("fieldValidation", validation.to_owned()),
             ],
