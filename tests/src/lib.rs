@@ -6,6 +6,7 @@
 
 pub mod docker;
 pub mod engine;
+pub mod faults;
 pub mod kinds;
 pub mod kubectl;
 pub mod profile;

@@ -183,3 +183,59 @@ async fn the_ca_and_the_account_of_a_namespace_are_repaired() {
     eventually(DEADLINE, async || accounts.get_opt("default").await.expect("an answer").is_some()).await;
     cluster.stop().await;
 }
+
+/// A namespace `team` with a map and a pod that runs and is held.
+async fn team(cluster: &Cluster) -> (Api<Namespace>, Api<Pod>, Api<ConfigMap>) {
+    let namespaces = Api::<Namespace>::all(cluster.client());
+    let (pods, maps) = (
+        Api::<Pod>::namespaced(cluster.client(), "team"),
+        Api::<ConfigMap>::namespaced(cluster.client(), "team"),
+    );
+    let team = object(json!({"metadata": {"name": "team"}}));
+    namespaces.create(&PostParams::default(), &team).await.expect("created");
+    let accounts = Api::<ServiceAccount>::namespaced(cluster.client(), "team");
+    eventually(DEADLINE, async || accounts.get_opt("default").await.expect("an answer").is_some()).await;
+    let map = object(json!({"metadata": {"name": "map"}}));
+    maps.create(&PostParams::default(), &map).await.expect("created");
+    let pod = object(json!({"metadata": {"name": "pod", "finalizers": ["example.com/f"]}, "spec": {
+        "terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "image": "busybox"}]}}));
+    pods.create(&PostParams::default(), &pod).await.expect("created");
+    eventually(DEADLINE, async || api::pod::is_ready(&pods.get("pod").await.expect("a pod"))).await;
+    (namespaces, pods, maps)
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_should_ensure_that_all_pods_are_removed_when_a_namespace_is_deleted() {
+    let cluster = cluster().await;
+    let (namespaces, pods, _) = team(&cluster).await;
+    let free = merge(json!({"metadata": {"finalizers": null}}));
+    pods.patch("pod", &PatchParams::default(), &free).await.expect("patched");
+    namespaces.delete("team", &DeleteParams::default()).await.expect("deleted");
+    eventually(DEADLINE, async || namespaces.get_opt("team").await.expect("an answer").is_none()).await;
+    let again = object(json!({"metadata": {"name": "team"}}));
+    namespaces.create(&PostParams::default(), &again).await.expect("created again");
+    assert!(pods.list(&ListParams::default()).await.expect("a list").items.is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ordered_namespace_deletion_should_delete_pod_first() {
+    let cluster = cluster().await;
+    let (namespaces, pods, maps) = team(&cluster).await;
+    namespaces.delete("team", &DeleteParams::default()).await.expect("deleted");
+    let says = async |kind: &str| {
+        let status = namespaces.get("team").await.expect("a namespace").status.unwrap_or_default();
+        let condition = status.conditions.into_iter().flatten().find(|condition| condition.type_ == kind);
+        condition.filter(|condition| condition.status == "True").and_then(|condition| condition.message)
+    };
+    // The pod is on its way and held; what it may still use is there.
+    let told = eventually_some(DEADLINE, async || says("NamespaceContentRemaining").await).await;
+    assert!(told.contains("pods. has 1 resource instances"), "{told}");
+    assert!(pods.get("pod").await.expect("a pod").metadata.deletion_timestamp.is_some());
+    assert!(maps.get("map").await.expect("a map").metadata.deletion_timestamp.is_none());
+    let free = merge(json!({"metadata": {"finalizers": null}}));
+    pods.patch("pod", &PatchParams::default(), &free).await.expect("patched");
+    eventually(DEADLINE, async || namespaces.get_opt("team").await.expect("an answer").is_none()).await;
+    assert!(maps.list(&ListParams::default()).await.expect("a list").items.is_empty());
+    cluster.stop().await;
+}

@@ -1,14 +1,16 @@
 //! The garbage collector and the endpoints of Services, in whole clusters on simulated nodes.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, ReplicationController, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use minik::Cluster;
 use serde_json::{Value, json};
 use testkit::eventually;
-use tests::workloads::{DEADLINE, Kind, cluster, controller, create, names, selected, template};
+use tests::workloads::{
+    DEADLINE, Kind, cluster, controller, create, names, running, selected, template, workload,
+};
 
 fn api<K: Kind>(cluster: &Cluster) -> Api<K> {
     Api::default_namespaced(cluster.client())
@@ -27,7 +29,7 @@ async fn web(cluster: &Cluster, replicas: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_deployment_owns_goes_with_it() {
+async fn garbage_collector_should_delete_replica_sets_created_by_deployment_when_not_orphaning() {
     let cluster = cluster(1).await;
     web(&cluster, 2).await;
     api::<Deployment>(&cluster).delete("web", &DeleteParams::background()).await.expect("deleted");
@@ -37,7 +39,7 @@ async fn what_a_deployment_owns_goes_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_orphaned_stays_and_is_adopted_again() {
+async fn garbage_collector_should_orphan_replica_sets_created_by_deployment_if_delete_options_say_so() {
     let cluster = cluster(1).await;
     web(&cluster, 2).await;
     let deployments = api::<Deployment>(&cluster);
@@ -74,12 +76,63 @@ async fn an_owner_in_foreground_deletion_stays_until_its_pods_are_gone() {
     cluster.stop().await;
 }
 
+/// A ReplicationController with so many pods that run.
+async fn replication_controller(cluster: &Cluster, replicas: usize) -> Api<ReplicationController> {
+    let rc = workload("rc", json!({"replicas": replicas, "selector": {"app": "rc"}}));
+    create::<ReplicationController>(cluster, rc).await;
+    eventually(DEADLINE, async || running(cluster, "rc", "app:1").await == (replicas, replicas)).await;
+    api(cluster)
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_collector_should_delete_pods_created_by_rc_when_not_orphaning() {
+    let cluster = cluster(1).await;
+    let controllers = replication_controller(&cluster, 3).await;
+    controllers.delete("rc", &DeleteParams::background()).await.expect("deleted");
+    eventually(DEADLINE, async || selected::<Pod>(&cluster, "rc").await.is_empty()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_collector_should_orphan_pods_created_by_rc_if_delete_options_say_so() {
+    let cluster = cluster(1).await;
+    let controllers = replication_controller(&cluster, 3).await;
+    let before = names(&selected::<Pod>(&cluster, "rc").await);
+    controllers.delete("rc", &DeleteParams::orphan()).await.expect("deleted");
+    eventually(DEADLINE, async || controllers.get_opt("rc").await.expect("an answer").is_none()).await;
+    let start = cluster.context().clock.instant();
+    eventually(DEADLINE, async || start.elapsed().as_secs() > 30).await;
+    let pods = selected::<Pod>(&cluster, "rc").await;
+    assert_eq!(names(&pods), before);
+    assert!(pods.iter().all(|pod| pod.owner_references().is_empty()));
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_collector_should_keep_the_rc_around_until_all_its_pods_are_deleted_if_the_delete_options_say_so()
+ {
+    let cluster = cluster(1).await;
+    let controllers = replication_controller(&cluster, 3).await;
+    let pods = api::<Pod>(&cluster);
+    let held = names(&selected::<Pod>(&cluster, "rc").await).remove(0);
+    let hold = |finalizers: Value| Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+    pods.patch(&held, &PatchParams::default(), &hold(json!(["example.com/f"]))).await.expect("patched");
+    controllers.delete("rc", &DeleteParams::foreground()).await.expect("deleted");
+    eventually(DEADLINE, async || names(&selected::<Pod>(&cluster, "rc").await) == [held.as_str()]).await;
+    let waiting = controllers.get("rc").await.expect("it waits");
+    assert_eq!(waiting.finalizers(), ["foregroundDeletion"]);
+    pods.patch(&held, &PatchParams::default(), &hold(Value::Null)).await.expect("patched");
+    eventually(DEADLINE, async || controllers.get_opt("rc").await.expect("an answer").is_none()).await;
+    assert!(selected::<Pod>(&cluster, "rc").await.is_empty());
+    cluster.stop().await;
+}
+
 fn owner(map: &ConfigMap, block: bool) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "name": map.name_any(), "uid": map.uid(), "blockOwnerDeletion": block})
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_circle_does_not_block_and_a_second_owner_holds() {
+async fn garbage_collector_should_not_be_blocked_by_dependency_circle() {
     let cluster = cluster(1).await;
     let maps = api::<ConfigMap>(&cluster);
     let map = |name: &str, owners: Value| json!({"metadata": {"name": name, "ownerReferences": owners}});
@@ -93,7 +146,15 @@ async fn a_circle_does_not_block_and_a_second_owner_holds() {
         !names(&left.items).iter().any(|name| ["one", "two"].contains(&name.as_str()))
     })
     .await;
+    cluster.stop().await;
+}
 
+#[tokio::test(start_paused = true)]
+async fn garbage_collector_should_not_delete_dependents_that_have_both_valid_owner_and_owner_that_is_waiting()
+{
+    let cluster = cluster(1).await;
+    let maps = api::<ConfigMap>(&cluster);
+    let map = |name: &str, owners: Value| json!({"metadata": {"name": name, "ownerReferences": owners}});
     let (left, right) = (
         create::<ConfigMap>(&cluster, map("left", json!([]))).await,
         create::<ConfigMap>(&cluster, map("right", json!([]))).await,

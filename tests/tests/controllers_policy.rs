@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::serde::de::DeserializeOwned;
-use kube::api::{Api, DeleteParams, EvictParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use minik::Cluster;
 use serde_json::{Value, json};
@@ -142,30 +142,35 @@ async fn a_limit_range_fills_in_and_a_quota_counts_it() {
     cluster.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_disruption_budget_follows_its_pods_and_holds_back_evictions() {
-    let cluster = cluster(1).await;
+/// Three pods of a ReplicaSet, and their budgets, one of which is `b`.
+async fn budgeted(cluster: &Cluster, field: &str, amount: Value) -> Api<PodDisruptionBudget> {
     let (client, create) = (cluster.client(), PostParams::default());
-    let pods = Api::<Pod>::default_namespaced(client.clone());
     let budgets = Api::<PodDisruptionBudget>::default_namespaced(client.clone());
     let labels = json!({"app": "web"});
-    let budget = |name: &str, field: &str, amount: Value| {
-        let mut spec = json!({"selector": {"matchLabels": labels}});
-        spec[field] = amount;
-        object::<PodDisruptionBudget>(json!({"metadata": {"name": name}, "spec": spec}))
-    };
-    let status = async |name: &str| {
-        let status = budgets.get(name).await.expect("a budget").status.unwrap_or_default();
-        [status.expected_pods, status.current_healthy, status.desired_healthy, status.disruptions_allowed]
-            .map(Option::unwrap_or_default)
-    };
-    budgets.create(&create, &budget("b", "maxUnavailable", json!("34%"))).await.expect("created");
+    let mut spec = json!({"selector": {"matchLabels": labels}});
+    spec[field] = amount;
+    let budget = object::<PodDisruptionBudget>(json!({"metadata": {"name": "b"}, "spec": spec}));
+    budgets.create(&create, &budget).await.expect("created");
     let set: ReplicaSet = object(json!({"metadata": {"name": "web"}, "spec": {
         "replicas": 3, "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}}}}));
     Api::<ReplicaSet>::default_namespaced(client).create(&create, &set).await.expect("created");
+    budgets
+}
+
+/// How many pods are expected, healthy, and needed, and how many may go.
+async fn counts(budgets: &Api<PodDisruptionBudget>) -> [i32; 4] {
+    let status = budgets.get("b").await.expect("a budget").status.unwrap_or_default();
+    [status.expected_pods, status.current_healthy, status.desired_healthy, status.disruptions_allowed]
+        .map(Option::unwrap_or_default)
+}
+
+#[tokio::test(start_paused = true)]
+async fn disruption_controller_should_observe_pod_disruption_budget_status_updated() {
+    let cluster = cluster(1).await;
+    let budgets = budgeted(&cluster, "maxUnavailable", json!("34%")).await;
     // 34 % of three are two.
-    eventually(DEADLINE, async || status("b").await == [3, 3, 1, 2]).await;
+    eventually(DEADLINE, async || counts(&budgets).await == [3, 3, 1, 2]).await;
     let told = budgets.get("b").await.expect("a budget");
     let condition =
         told.status.and_then(|s| s.conditions).and_then(|c| c.into_iter().next()).expect("a condition");
@@ -173,31 +178,29 @@ async fn a_disruption_budget_follows_its_pods_and_holds_back_evictions() {
         (condition.type_.as_str(), condition.reason.as_str()),
         ("DisruptionAllowed", "SufficientPods")
     );
-    budgets.delete("b", &DeleteParams::default()).await.expect("deleted");
-    budgets.create(&create, &budget("c", "minAvailable", json!(3))).await.expect("created");
-    eventually(DEADLINE, async || status("c").await == [3, 3, 3, 0]).await;
-    let names: Vec<String> = pods
-        .list(&Default::default())
-        .await
-        .expect("pods")
-        .items
-        .into_iter()
-        .filter_map(|pod| pod.metadata.name)
-        .collect();
-    let (code, message) = refusal(pods.evict(&names[0], &EvictParams::default()).await);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn disruption_controller_should_block_an_eviction_until_the_pdb_is_updated_to_allow_it() {
+    let cluster = cluster(1).await;
+    let pods = Api::<Pod>::default_namespaced(cluster.client());
+    let budgets = budgeted(&cluster, "minAvailable", json!(3)).await;
+    eventually(DEADLINE, async || counts(&budgets).await == [3, 3, 3, 0]).await;
+    let all = pods.list(&ListParams::default()).await.expect("pods").items;
+    let victim = all[0].metadata.name.clone().expect("a name");
+    let (code, message) = refusal(pods.evict(&victim, &EvictParams::default()).await);
     assert_eq!(
         (code, message.as_str()),
         (429, "Cannot evict pod as it would violate the pod's disruption budget.")
     );
-    budgets
-        .patch("c", &PatchParams::default(), &Patch::Merge(json!({"spec": {"minAvailable": 2}})))
-        .await
-        .expect("changed");
-    eventually(DEADLINE, async || status("c").await == [3, 3, 2, 1]).await;
-    pods.evict(&names[0], &EvictParams::default()).await.expect("evicted");
+    let allow = Patch::Merge(json!({"spec": {"minAvailable": 2}}));
+    budgets.patch("b", &PatchParams::default(), &allow).await.expect("changed");
+    eventually(DEADLINE, async || counts(&budgets).await == [3, 3, 2, 1]).await;
+    pods.evict(&victim, &EvictParams::default()).await.expect("evicted");
     // Its successor is counted once it is ready.
     eventually(DEADLINE, async || {
-        pods.get_opt(&names[0]).await.expect("an answer").is_none() && status("c").await == [3, 3, 2, 1]
+        pods.get_opt(&victim).await.expect("an answer").is_none() && counts(&budgets).await == [3, 3, 2, 1]
     })
     .await;
     cluster.stop().await;

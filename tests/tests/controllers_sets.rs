@@ -8,7 +8,9 @@ use minik::Cluster;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use testkit::eventually;
-use tests::workloads::{DEADLINE, Kind, cluster, create, names, selected, template, watch_pods};
+use tests::workloads::{
+    DEADLINE, Kind, Moment, cluster, create, image, names, selected, template, watch_pods,
+};
 
 fn stateful_set(replicas: i32, more: Value) -> Value {
     let mut spec = json!({
@@ -19,12 +21,6 @@ fn stateful_set(replicas: i32, more: Value) -> Value {
         spec[key] = value.clone();
     }
     json!({"metadata": {"name": "db"}, "spec": spec})
-}
-
-fn image(image: &str) -> Patch<Value> {
-    Patch::Strategic(
-        json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}}),
-    )
 }
 
 fn api<K: Kind>(cluster: &Cluster) -> Api<K> {
@@ -51,7 +47,7 @@ async fn images(cluster: &Cluster) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stateful_set_scales_in_order_and_halts_while_a_pod_is_unhealthy() {
+async fn stateful_set_scaling_should_happen_in_predictable_order_and_halt_if_any_stateful_pod_is_unhealthy() {
     let cluster = cluster(2).await;
     let watch = watch_pods(&cluster, "app=db");
     create::<StatefulSet>(&cluster, stateful_set(3, json!({}))).await;
@@ -68,44 +64,94 @@ async fn stateful_set_scales_in_order_and_halts_while_a_pod_is_unhealthy() {
     let scale = |replicas: i32| Patch::Merge(json!({"spec": {"replicas": replicas}}));
     sets.patch_scale("db", &PatchParams::default(), &scale(1)).await.expect("scaled");
     eventually(DEADLINE, async || names(&selected::<Pod>(&cluster, "db").await) == ["db-0"]).await;
-    let last = watch.moments().len();
+    let last = watch.count();
     // The next one can never start: nobody comes after it.
     sets.patch("db", &PatchParams::default(), &image("missing:1")).await.expect("patched");
     sets.patch_scale("db", &PatchParams::default(), &scale(3)).await.expect("scaled");
-    eventually(DEADLINE, async || watch.moments().len() > last + 3).await;
+    eventually(DEADLINE, async || watch.count() > last + 3).await;
     assert!(!names(&selected::<Pod>(&cluster, "db").await).contains(&"db-2".to_owned()));
     cluster.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn stateful_set_bursts_in_parallel() {
+async fn stateful_set_burst_scaling_should_run_to_completion_even_with_unhealthy_pods() {
     let cluster = cluster(2).await;
+    let sets = api::<StatefulSet>(&cluster);
     let watch = watch_pods(&cluster, "app=db");
     create::<StatefulSet>(&cluster, stateful_set(5, json!({"podManagementPolicy": "Parallel"}))).await;
     ready(&cluster, 5).await;
-    let unready = |pods: &Vec<Pod>| pods.iter().filter(|pod| !::api::pod::is_ready(pod)).count();
+    let unready = |pods: &Moment| pods.iter().filter(|pod| !::api::pod::is_ready(pod)).count();
     assert!(watch.moments().iter().any(|pods| unready(pods) > 1), "several at a time");
+    // The last one can never start again; more come, and all go, in spite of it.
+    let scale = |replicas: i32| Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    let exist = async |count: usize| {
+        eventually(DEADLINE, async || selected::<Pod>(&cluster, "db").await.len() == count).await;
+    };
+    sets.patch("db", &PatchParams::default(), &image("missing:1")).await.expect("patched");
+    eventually(DEADLINE, async || images(&cluster).await.contains(&"missing:1".to_owned())).await;
+    sets.patch_scale("db", &PatchParams::default(), &scale(8)).await.expect("scaled");
+    exist(8).await;
+    assert!(unready(&watch.last()) > 0);
+    sets.patch_scale("db", &PatchParams::default(), &scale(0)).await.expect("scaled");
+    exist(0).await;
     cluster.stop().await;
 }
 
+fn partition(partition: i32) -> Patch<Value> {
+    Patch::Merge(json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": partition}}}}))
+}
+
 #[tokio::test(start_paused = true)]
-async fn stateful_set_rolls_forward_and_back_with_canaries() {
+async fn stateful_set_should_perform_canary_updates_and_phased_rolling_updates_of_template_modifications() {
     let cluster = cluster(2).await;
     let sets = api::<StatefulSet>(&cluster);
     create::<StatefulSet>(&cluster, stateful_set(3, json!({}))).await;
     ready(&cluster, 3).await;
-    let partition = |partition: i32| {
-        Patch::Merge(json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": partition}}}}))
-    };
     sets.patch("db", &PatchParams::default(), &partition(2)).await.expect("patched");
     sets.patch("db", &PatchParams::default(), &image("db:2")).await.expect("patched");
     eventually(DEADLINE, async || images(&cluster).await == ["db:1", "db:1", "db:2"]).await;
-    sets.patch("db", &PatchParams::default(), &partition(0)).await.expect("patched");
+    // Who is lost comes back as it was, on its side of the partition.
+    let pods = api::<Pod>(&cluster);
+    for name in ["db-0", "db-2"] {
+        let uid = pods.get(name).await.expect("a pod").uid();
+        pods.delete(name, &DeleteParams::default()).await.expect("deleted");
+        let again = async || pods.get_opt(name).await.expect("an answer");
+        eventually(DEADLINE, async || {
+            again().await.is_some_and(|pod| pod.uid() != uid && ::api::pod::is_ready(&pod))
+        })
+        .await;
+    }
+    assert_eq!(images(&cluster).await, ["db:1", "db:1", "db:2"]);
+    for (next, wanted) in [(1, ["db:1", "db:2", "db:2"]), (0, ["db:2", "db:2", "db:2"])] {
+        sets.patch("db", &PatchParams::default(), &partition(next)).await.expect("patched");
+        eventually(DEADLINE, async || images(&cluster).await == wanted).await;
+    }
     ready(&cluster, 3).await;
-    assert_eq!(images(&cluster).await, ["db:2", "db:2", "db:2"]);
-    sets.patch("db", &PatchParams::default(), &image("db:1")).await.expect("patched");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stateful_set_should_perform_rolling_updates_and_roll_backs_of_template_modifications() {
+    let cluster = cluster(2).await;
+    let sets = api::<StatefulSet>(&cluster);
+    create::<StatefulSet>(&cluster, stateful_set(3, json!({}))).await;
     ready(&cluster, 3).await;
-    eventually(DEADLINE, async || images(&cluster).await == ["db:1", "db:1", "db:1"]).await;
+    let watch = watch_pods(&cluster, "app=db");
+    for version in ["db:2", "db:1"] {
+        sets.patch("db", &PatchParams::default(), &image(version)).await.expect("patched");
+        ready(&cluster, 3).await;
+        eventually(DEADLINE, async || images(&cluster).await == [version; 3]).await;
+    }
+    watch.caught_up(&cluster, "app=db").await;
+    // One goes at a time, the last first.
+    let mut gone: Vec<String> = Vec::new();
+    for moment in watch.moments() {
+        let going: Vec<_> = moment.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some()).collect();
+        assert!(going.len() <= 1);
+        gone.extend(going.first().map(|pod| pod.name_any()));
+    }
+    gone.dedup();
+    assert_eq!(gone, ["db-2", "db-1", "db-0", "db-2", "db-1", "db-0"]);
     let revisions =
         api::<ControllerRevision>(&cluster).list(&ListParams::default()).await.expect("a list").items;
     let numbers: BTreeSet<_> = revisions.iter().map(|revision| revision.revision).collect();
@@ -152,7 +198,24 @@ async fn on_nodes(cluster: &Cluster) -> BTreeSet<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn daemon_set_runs_on_every_node_and_makes_failed_pods_again() {
+async fn daemon_set_should_run_and_stop_simple_daemon() {
+    let cluster = cluster(3).await;
+    create::<DaemonSet>(&cluster, daemon_set(json!({}))).await;
+    eventually(DEADLINE, async || on_nodes(&cluster).await.len() == 3).await;
+    let first = names(&selected::<Pod>(&cluster, "agent").await).remove(0);
+    api::<Pod>(&cluster).delete(&first, &DeleteParams::default()).await.expect("deleted");
+    eventually(DEADLINE, async || {
+        let pods = names(&selected::<Pod>(&cluster, "agent").await);
+        pods.len() == 3 && !pods.contains(&first) && on_nodes(&cluster).await.len() == 3
+    })
+    .await;
+    api::<DaemonSet>(&cluster).delete("agent", &DeleteParams::background()).await.expect("deleted");
+    eventually(DEADLINE, async || selected::<Pod>(&cluster, "agent").await.is_empty()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn daemon_set_should_retry_creating_failed_daemon_pods() {
     let cluster = cluster(3).await;
     create::<DaemonSet>(&cluster, daemon_set(json!({}))).await;
     eventually(DEADLINE, async || on_nodes(&cluster).await.len() == 3).await;
@@ -166,13 +229,17 @@ async fn daemon_set_runs_on_every_node_and_makes_failed_pods_again() {
     })
     .await;
     eventually(DEADLINE, async || on_nodes(&cluster).await.len() == 3).await;
-    let status = api::<DaemonSet>(&cluster).get("agent").await.expect("a set").status.expect("a status");
-    assert_eq!((status.desired_number_scheduled, status.current_number_scheduled), (3, 3));
+    let sets = api::<DaemonSet>(&cluster);
+    eventually(DEADLINE, async || {
+        let status = sets.get("agent").await.expect("a set").status.expect("a status");
+        (status.desired_number_scheduled, status.current_number_scheduled, status.number_ready) == (3, 3, 3)
+    })
+    .await;
     cluster.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn daemon_set_follows_the_labels_of_nodes() {
+async fn daemon_set_should_run_and_stop_complex_daemon() {
     let cluster = cluster(2).await;
     let nodes: Api<Node> = Api::all(cluster.client());
     let mut agent = daemon_set(json!({}));
@@ -187,26 +254,47 @@ async fn daemon_set_follows_the_labels_of_nodes() {
     cluster.stop().await;
 }
 
+async fn agents(cluster: &Cluster) -> Vec<String> {
+    let pods = selected::<Pod>(cluster, "agent").await;
+    pods.iter().filter_map(|pod| pod.spec.as_ref()?.containers.first()?.image.clone()).collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn daemon_set_updates_node_by_node_and_rolls_back_without_needless_restarts() {
+async fn daemon_set_should_update_pod_when_spec_was_updated_and_update_strategy_is_rolling_update() {
+    let cluster = cluster(3).await;
+    create::<DaemonSet>(&cluster, daemon_set(json!({}))).await;
+    eventually(DEADLINE, async || on_nodes(&cluster).await.len() == 3).await;
+    let watch = watch_pods(&cluster, "app=agent");
+    watch.caught_up(&cluster, "app=agent").await;
+    let from = watch.count();
+    api::<DaemonSet>(&cluster)
+        .patch("agent", &PatchParams::default(), &image("agent:2"))
+        .await
+        .expect("patched");
+    eventually(DEADLINE, async || {
+        agents(&cluster).await == ["agent:2"; 3] && on_nodes(&cluster).await.len() == 3
+    })
+    .await;
+    let ready = |pods: &Moment| pods.iter().filter(|pod| ::api::pod::is_ready(pod)).count();
+    assert!(watch.since(from).iter().all(|pods| ready(pods) >= 2), "node by node");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn daemon_set_should_rollback_without_unnecessary_restarts() {
     let cluster = cluster(3).await;
     let sets = api::<DaemonSet>(&cluster);
     create::<DaemonSet>(&cluster, daemon_set(json!({}))).await;
     eventually(DEADLINE, async || on_nodes(&cluster).await.len() == 3).await;
-    let images = async || -> Vec<String> {
-        let pods = selected::<Pod>(&cluster, "agent").await;
-        pods.iter().filter_map(|pod| pod.spec.as_ref()?.containers.first()?.image.clone()).collect()
-    };
-    sets.patch("agent", &PatchParams::default(), &image("agent:2")).await.expect("patched");
-    eventually(DEADLINE, async || images().await == ["agent:2"; 3] && on_nodes(&cluster).await.len() == 3)
-        .await;
     // One that cannot start stops the update; back again, the others have not been touched.
     let before: BTreeSet<_> = names(&selected::<Pod>(&cluster, "agent").await).into_iter().collect();
     sets.patch("agent", &PatchParams::default(), &image("missing:1")).await.expect("patched");
-    eventually(DEADLINE, async || images().await.contains(&"missing:1".to_owned())).await;
-    sets.patch("agent", &PatchParams::default(), &image("agent:2")).await.expect("patched");
-    eventually(DEADLINE, async || images().await == ["agent:2"; 3] && on_nodes(&cluster).await.len() == 3)
-        .await;
+    eventually(DEADLINE, async || agents(&cluster).await.contains(&"missing:1".to_owned())).await;
+    sets.patch("agent", &PatchParams::default(), &image("agent:1")).await.expect("patched");
+    eventually(DEADLINE, async || {
+        agents(&cluster).await == ["agent:1"; 3] && on_nodes(&cluster).await.len() == 3
+    })
+    .await;
     let after: BTreeSet<_> = names(&selected::<Pod>(&cluster, "agent").await).into_iter().collect();
     assert_eq!(before.intersection(&after).count(), 2);
     cluster.stop().await;

@@ -120,6 +120,11 @@ async fn daemon_set_should_verify_changes_to_a_daemon_set_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_should_apply_changes_to_a_job_status() {
+    status_conditions("batch/v1", "Job", "jobs", job("one")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn disruption_controller_should_update_and_patch_the_status_of_a_pod_disruption_budget() {
     status_conditions("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", budget("one")).await;
 }

@@ -47,21 +47,27 @@ fn shrink_old(draft: &mut Draft<'_>) -> bool {
     }
     let total: i32 = draft.all().map(size).sum();
     let least = replicas(draft.deployment) - max_unavailable(draft.deployment);
-    let new_unavailable = draft.new.as_ref().map_or(0, |new| size(new) - available(new));
+    let new_unavailable = draft.new.as_ref().map_or(0, |new| size(new) - staying(new));
     let budget = total - least - new_unavailable;
     if budget <= 0 {
         return false;
     }
     let cleaned = drop_unhealthy(draft, budget);
     // What is available may go as far as enough of it stays.
-    let surplus = draft.all().map(available).sum::<i32>() - least;
+    let surplus = draft.all().map(staying).sum::<i32>() - least;
     let shrunk = take(draft, surplus, size);
     cleaned || shrunk
 }
 
+/// What is available of a set and may stay. A set that was made smaller may still tell of pods that are about to go: who
+/// counts on them takes too many others away.
+fn staying(set: &ReplicaSet) -> i32 {
+    available(set).min(size(set))
+}
+
 /// Pods of old sets that are not available can go without any loss.
 fn drop_unhealthy(draft: &mut Draft<'_>, budget: i32) -> bool {
-    take(draft, budget, |set| (size(set) - available(set)).max(0))
+    take(draft, budget, |set| size(set) - staying(set))
 }
 
 /// Takes up to `budget` pods from the old sets, oldest first, from each at most what it can spare.
