@@ -86,6 +86,7 @@ impl DockerCluster {
             .await
             .expect("it starts");
         cluster.nodes_ready(1, DEADLINE).await.expect("its node is Ready");
+        crate::settled(&cluster.client()).await;
         self.cluster = Some(cluster);
     }
 

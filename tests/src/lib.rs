@@ -16,7 +16,7 @@ pub mod served;
 pub mod tls_server;
 pub mod workloads;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -58,11 +58,27 @@ pub fn pod(name: &str, image: &str, command: &[&str]) -> Value {
     })
 }
 
-/// Creates a pod given as JSON in its namespace `default`.
+/// Waits until the controllers have made what they make in the namespace `default`: the account of its pods, for which a
+/// pod itself waits a second only, and the certificate.
+///
+/// # Panics
+/// If they have not in time, or the API does not answer.
+pub async fn settled(client: &Client) {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+    testkit::eventually(DEADLINE, async || {
+        accounts.get_opt("default").await.expect("the API answers").is_some()
+            && maps.get_opt("kube-root-ca.crt").await.expect("the API answers").is_some()
+    })
+    .await;
+}
+
+/// Creates a pod given as JSON in its namespace `default`, once that takes pods.
 ///
 /// # Panics
 /// If the API refuses it.
 pub async fn create_pod(client: &Client, pod: Value) -> Pod {
+    settled(client).await;
     let pod: Pod = serde_json::from_value(pod).expect("a pod");
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     pods.create(&PostParams::default(), &pod).await.expect("the API takes it")

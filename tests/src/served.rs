@@ -21,13 +21,14 @@ pub struct Served {
 }
 
 impl Served {
-    /// A cluster with so many simulated nodes.
+    /// A cluster with so many simulated nodes, whose namespace `default` takes pods.
     ///
     /// # Panics
     /// If it does not start.
     pub async fn start(nodes: u32) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let cluster = Cluster::builder().nodes(nodes).listener(listener).start().await.expect("it starts");
+        crate::settled(&cluster.client()).await;
         let home = TempDir::new().expect("a folder");
         let pki = cluster.pki();
         let entry = Entry {

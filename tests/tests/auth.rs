@@ -58,9 +58,14 @@ fn strangers_see_health_only_and_tokens_have_their_rights() {
     let forged = curl(&profile, &["-H", &forged], "/api/v1/namespaces/default/pods").ok();
     assert!(forged.contains("\"code\":401") || forged.contains("\"code\": 401"), "{forged}");
 
-    let audit = std::fs::read_to_string(audit).expect("an audit log");
-    let refused = audit.lines().find(|line| line.contains("\"authorization.k8s.io/decision\":\"forbid\""));
-    assert!(refused.is_some_and(|line| line.contains("system:serviceaccount:default:default")), "{audit}");
+    let read = || std::fs::read_to_string(&audit).expect("an audit log");
+    tests::eventually("the refusal is in the audit log", || {
+        let forbid = "\"authorization.k8s.io/decision\":\"forbid\"";
+        let tells =
+            |line: &str| line.contains(forbid) && line.contains("system:serviceaccount:default:default");
+        if read().lines().any(tells) { Ok(()) } else { Err(read()) }
+    });
+    let audit = read();
     assert!(!audit.contains(token), "no secret in the audit log");
 
     let log = std::fs::read_to_string(profile.dir().join("server.log")).expect("a log");

@@ -34,9 +34,14 @@ fn one_container(name: &str, policy: &str, image: &str, script: &str) -> String 
     )
 }
 
-fn events_of(profile: &Profile, pod: &str) -> String {
+/// Waits until there is an event of a pod with this text.
+#[track_caller]
+fn tells(profile: &Profile, pod: &str, text: &str) {
     let selector = format!("involvedObject.name={pod}");
-    profile.kctl(&["get", "events", "--field-selector", &selector]).ok()
+    eventually(&format!("an event of {pod} tells {text:?}"), || {
+        let events = profile.kctl(&["get", "events", "--field-selector", &selector]).ok();
+        if events.contains(text) { Ok(()) } else { Err(events) }
+    });
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn the_first_pod_runs_logs_and_goes() {
     });
     let described = profile.kctl(&["describe", "pod", "hello"]).ok();
     assert!(described.contains("Status:           Running"), "{described}");
-    assert!(events_of(&profile, "hello").contains("Container started"));
+    tells(&profile, "hello", "Container started");
 
     // A pause container owns the network, the other joins it; both carry dockershim's names.
     let containers = profile.containers(false);
@@ -98,12 +103,9 @@ fn pods_that_end_or_cannot_start_show_it_as_kubernetes_does() {
     shows(&profile, "crashing", &["CrashLoopBackOff"]);
     shows(&profile, "missing", &["ErrImagePull", "RegistryUnavailable", "ImagePullBackOff"]);
     shows(&profile, "missing", &["ImagePullBackOff"]);
-    assert!(events_of(&profile, "crashing").contains("Back-off restarting failed container main"));
-    let missing = events_of(&profile, "missing");
-    assert!(
-        missing.contains("Failed to pull image") && missing.contains("Back-off pulling image"),
-        "{missing}"
-    );
+    tells(&profile, "crashing", "Back-off restarting failed container main");
+    tells(&profile, "missing", "Failed to pull image");
+    tells(&profile, "missing", "Back-off pulling image");
     let failed: Value =
         serde_json::from_str(&profile.kctl(&["get", "pod", "failed", "-o", "json"]).ok()).expect("JSON");
     let end = &failed["status"]["containerStatuses"][0]["state"]["terminated"];

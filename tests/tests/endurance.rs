@@ -20,7 +20,11 @@ use tests::docker::{DockerCluster, docker, service};
 use tests::engine::Engine;
 use tests::profile::Profile;
 use tests::{DEADLINE, eventually};
+use tokio::sync::RwLock;
 use tokio::time::Instant;
+
+/// Who measures the process is alone in it.
+static PROCESS: RwLock<()> = RwLock::const_new(());
 
 /// A number from the environment.
 fn measure(name: &str, default: u64) -> u64 {
@@ -34,6 +38,7 @@ fn is_ready(pod: &Value) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_is_killed_comes_back_to_all_its_pods() {
     const PODS: usize = 20;
+    let _shared = PROCESS.read().await;
     let mut engine = Engine::start(&["busybox"]);
     let cluster = DockerCluster::start_on(&engine.host(), "end-engine").await;
     let name = |index: usize| format!("p{index}");
@@ -137,6 +142,7 @@ fn demanding(name: &str) -> Value {
 
 #[test]
 fn a_server_that_is_killed_at_any_point_leaves_nothing_behind() {
+    let _shared = PROCESS.blocking_read();
     let (kills, seed) = (measure("MINIK_TEST_KILLS", 12), measure("MINIK_TEST_SEED", 1));
     let mut random = StdRng::seed_from_u64(seed);
     let profile = Profile::new("end-kill");
@@ -207,6 +213,7 @@ fn a_server_that_is_killed_at_any_point_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_updates_of_a_pod_converge() {
+    let _shared = PROCESS.read().await;
     let cluster = DockerCluster::start("end-updates").await;
     let spec = json!({"activeDeadlineSeconds": 100_000, "volumes": [{"name": "down", "downwardAPI": {"items": [
         {"path": "n", "fieldRef": {"fieldPath": "metadata.labels['n']"}}]}}]});
@@ -243,6 +250,7 @@ fn footprint(cluster: &DockerCluster) -> (usize, u64, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_come_and_go_leave_nothing_behind() {
+    let _alone = PROCESS.write().await;
     let lasting = Duration::from_secs(measure("MINIK_TEST_SOAK", 10));
     // The full measure has 100 pods at a time.
     let pods = if lasting > Duration::from_secs(60) { 100 } else { 10 };

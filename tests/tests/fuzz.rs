@@ -118,6 +118,7 @@ fn number(name: &str, default: u64) -> u64 {
 impl Fuzz {
     async fn start() -> Self {
         let cluster = Cluster::builder().nodes(0).start().await.expect("it starts");
+        tests::settled(&cluster.client()).await;
         let seed = number("FUZZ_SEED", 1);
         Self {
             client: cluster.client(),

@@ -2,9 +2,12 @@
 //!
 //! Needs Docker, the images of `tests/images/build`, and kubectls (`tests/kubectl/fetch`).
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::mpsc;
 use tests::kubectl::{self, Kubectl};
 use tests::profile::Profile;
-use tests::{eventually, root};
+use tests::{DEADLINE, eventually, root};
 
 /// Waits until a kubectl's output contains this.
 #[track_caller]
@@ -13,6 +16,25 @@ fn shows(kubectl: &Kubectl, profile: &Profile, arguments: &[&str], wanted: &str)
         let said = kubectl.run(profile, arguments);
         if said.stdout.contains(wanted) { Ok(()) } else { Err(format!("{said:?}")) }
     });
+}
+
+/// Runs a kubectl that goes on by itself, until it has printed a line with this.
+#[track_caller]
+fn prints(kubectl: &Kubectl, profile: &Profile, arguments: &[&str], wanted: &'static str) {
+    let mut child =
+        profile.command(&kubectl.path).args(arguments).stdout(Stdio::piped()).spawn().expect("kubectl runs");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (tell, told) = mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        let found = lines.map_while(Result::ok).any(|line| line.contains(wanted));
+        // Nobody listens after the deadline.
+        let _ = tell.send(found);
+    });
+    let found = told.recv_timeout(DEADLINE);
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    reading.join().expect("read");
+    assert_eq!(found, Ok(true), "1.{} {arguments:?} prints {wanted:?}", kubectl.minor);
 }
 
 #[test]
@@ -33,19 +55,12 @@ fn every_kubectl_runs_the_example() {
         shows(&kubectl, &profile, &["get", "events"], "Container started");
         let described = run(&["describe", "pod", "hello"]);
         assert!(described.contains("QoS Class:") && described.contains("Container started"), "{described}");
-        assert!(!run(&["logs", "hello"]).is_empty());
-        let log = profile
-            .command("timeout".as_ref())
-            .args(["2", kubectl.path.to_str().expect("a path"), "logs", "-f", "hello"])
-            .output()
-            .expect("it runs");
-        assert!(!log.stdout.is_empty(), "1.{}", kubectl.minor);
-        let watched = profile
-            .command("timeout".as_ref())
-            .args(["2", kubectl.path.to_str().expect("a path"), "get", "pods", "-w"])
-            .output()
-            .expect("it runs");
-        assert!(String::from_utf8_lossy(&watched.stdout).contains("hello"), "1.{}", kubectl.minor);
+        eventually("its log", || match run(&["logs", "hello"]).is_empty() {
+            true => Err("empty".to_owned()),
+            false => Ok(()),
+        });
+        prints(&kubectl, &profile, &["logs", "-f", "hello"], "");
+        prints(&kubectl, &profile, &["get", "pods", "-w"], "hello");
         let bad = profile.home().join("bad.yaml");
         std::fs::write(&bad, "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {contaners: []}\n")
             .expect("written");
@@ -72,9 +87,11 @@ fn tables_are_those_of_kctl() {
         ] {
             let (theirs, ours) = (kubectl.run(&profile, arguments), profile.kctl(arguments));
             // Ages go on between the two.
+            let is_age = |word: &str| {
+                word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['s', 'm', 'h'])
+            };
             let stable = |text: &str| -> String {
-                let words =
-                    text.lines().map(|l| l.split_whitespace().filter(|w| !w.ends_with('s')).collect());
+                let words = text.lines().map(|l| l.split_whitespace().filter(|w| !is_age(w)).collect());
                 words.collect::<Vec<Vec<&str>>>().iter().map(|l| l.join(" ") + "\n").collect()
             };
             assert_eq!(stable(&theirs.stdout), stable(&ours.stdout), "1.{} {arguments:?}", kubectl.minor);

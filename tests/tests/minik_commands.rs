@@ -201,7 +201,6 @@ fn a_compose_file_comes_up_and_goes() {
 fn credentials_come_from_a_plugin() {
     let profile = Profile::new("plugin");
     profile.start(SIMULATED).ok();
-    profile.kctl(&["wait", "--for=create", "serviceaccount/default", "--timeout=60s"]).ok();
     let token = profile.kctl(&["create", "token", "default"]).ok();
     let plugin = profile.home().join("plugin.sh");
     let write = |body: &str| {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
 /// How long one attempt may take.
-const WAIT: Duration = Duration::from_secs(3);
+const WAIT: Duration = Duration::from_secs(10);
 /// Connections by which affinity shows: that all of them go to one of two by chance is one in a million.
 const OFTEN: usize = 20;
 

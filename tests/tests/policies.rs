@@ -16,6 +16,7 @@ const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 async fn cluster() -> (Cluster, Client) {
     let cluster = Cluster::builder().nodes(0).start().await.expect("it starts");
     let client = cluster.client();
+    tests::settled(&client).await;
     (cluster, client)
 }
 

@@ -18,7 +18,7 @@ use tests::profile::Said;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
-const WAIT: Duration = Duration::from_secs(3);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// A pod that says its name to whoever asks over HTTP.
 fn web(name: &str) -> Value {

@@ -71,6 +71,7 @@ fn with_a_kubeconfig_that_is_none() {
 fn the_state_survives_a_crash_and_a_stop() {
     let profile = Profile::new("state");
     profile.start(SIMULATED).ok();
+    profile.kctl(&["wait", "--for=create", "configmap/kube-root-ca.crt", "--timeout=60s"]).ok();
     let manifest = profile.home().join("maps.yaml");
     let maps: Vec<String> = (0..100)
         .map(|n| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m{n}}}\ndata: {{n: '{n}'}}\n"))

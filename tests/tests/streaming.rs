@@ -304,7 +304,7 @@ fn a_drain_respects_budgets() {
     for client in clients() {
         let name = &client.name;
         budget(2, 0);
-        let refused = client.run(&profile, &["drain", &node, "--timeout=3s"]);
+        let refused = client.run(&profile, &["drain", &node, "--timeout=6s"]);
         assert_ne!(refused.code, 0, "{name}: {refused:?}");
         let why = "Cannot evict pod as it would violate the pod's disruption budget.";
         assert!(refused.stderr.contains(why), "{name}: {refused:?}");

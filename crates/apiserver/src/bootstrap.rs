@@ -290,6 +290,6 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), restored).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), restored).await.unwrap();
     }
 }

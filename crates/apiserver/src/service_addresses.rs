@@ -141,7 +141,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), comes_back).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), comes_back).await.unwrap();
         // Nobody else gets the address.
         let mut second = service;
         second["metadata"]["name"] = json!("t");

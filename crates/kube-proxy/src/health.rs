@@ -159,6 +159,6 @@ mod tests {
         assert_eq!(checks.update(&key, health(0)).await, None);
         assert!(ask(port).await.expect("an answer").starts_with("HTTP/1.0 503 Service Unavailable\r\n"));
         assert_eq!(checks.update(&key, None).await, None);
-        testkit::eventually(Duration::from_secs(5), async || ask(port).await.is_none()).await;
+        testkit::eventually(Duration::from_secs(60), async || ask(port).await.is_none()).await;
     }
 }

@@ -119,7 +119,7 @@ mod tests {
         let ask = async || {
             let mut buffer = [0; 16];
             client.send(b"?").await.expect("sent");
-            let answer = tokio::time::timeout(Duration::from_secs(30), client.recv(&mut buffer)).await;
+            let answer = tokio::time::timeout(Duration::from_secs(60), client.recv(&mut buffer)).await;
             answer.expect("in time").expect("an answer");
             buffer[0]
         };

@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 use crate::*;
 
 /// No wait of the suite is longer.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A runtime to test.
 pub struct Harness {

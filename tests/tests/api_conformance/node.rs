@@ -164,7 +164,6 @@ async fn config_map_and_secret_should_fail_to_create_due_to_an_empty_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runtime_class_should_reject_a_pod_requesting_a_non_existent_or_deleted_runtime_class() {
     let wire = Wire::start().await;
-    wire.eventually("/api/v1/namespaces/default/serviceaccounts/default", |answer| answer.code == 200).await;
     let with = |name: &str| {
         let mut pod = full(name);
         pod["spec"]["runtimeClassName"] = "e2e".into();

@@ -11,9 +11,6 @@ struct Quota {
 impl Quota {
     async fn start(spec: Value) -> Self {
         let wire = Wire::start().await;
-        // A pod needs its account.
-        wire.eventually("/api/v1/namespaces/default/serviceaccounts/default", |answer| answer.code == 200)
-            .await;
         let object =
             json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "q"}, "spec": spec});
         wire.post(&path("", "v1", "resourcequotas"), &object).await.ok();
@@ -83,9 +80,6 @@ fn replicas(kind: &str, version: &str, selector: Value) -> Value {
 /// How many there are of a kind in a new namespace.
 async fn present(plural: &str) -> usize {
     let wire = Wire::start().await;
-    // The controllers have made what they make.
-    wire.eventually("/api/v1/namespaces/default/configmaps/kube-root-ca.crt", |answer| answer.code == 200)
-        .await;
     let list = wire.get(&path("", "v1", plural)).await.ok();
     wire.stop().await;
     list["items"].as_array().map_or(0, Vec::len)

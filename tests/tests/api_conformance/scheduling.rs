@@ -35,8 +35,6 @@ async fn priority_class_endpoints_keep_the_value_as_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limit_range_should_create_a_limit_range_with_defaults_and_ensure_pods_have_those_defaults_applied() {
     let wire = Wire::start().await;
-    let account = "/api/v1/namespaces/default/serviceaccounts/default";
-    wire.eventually(account, |answer| answer.code == 200).await;
     let limit = |resource: &str| json!({"cpu": resource, "memory": "200Mi"});
     let range = json!({"kind": "LimitRange", "apiVersion": "v1", "metadata": {"name": "range"}, "spec": {"limits": [{
         "type": "Container", "min": limit("50m"), "max": limit("500m"), "default": limit("300m"), "defaultRequest": limit("100m")}]}});

@@ -14,7 +14,7 @@ pub(crate) const NAMESPACE: &str = "default";
 pub(crate) const MERGE: &str = "application/merge-patch+json";
 pub(crate) const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
-/// A cluster without nodes, and its administrator's connection.
+/// A cluster without nodes whose namespace is as controllers make it, and its administrator's connection.
 pub(crate) struct Wire {
     pub(crate) cluster: Cluster,
     client: Client,
@@ -48,6 +48,7 @@ impl Wire {
     pub(crate) async fn start() -> Self {
         let cluster = Cluster::builder().nodes(0).start().await.expect("a cluster");
         let client = cluster.client();
+        tests::settled(&client).await;
         Self { cluster, client }
     }
 

@@ -57,7 +57,8 @@ create job once --image=busybox --from=cronjob/x
 create job once --from=cronjob/none
 create cronjob tick --image=busybox --schedule='*/5 * * * *' --dry-run=client -o yaml
 create cronjob tick --image=busybox
-create cronjob tick --image=busybox --schedule='*/5 * * * *' --restart=Never
+# seldom: a job in the middle of it all would be there for one side first
+create cronjob tick --image=busybox --schedule='0 0 1 1 *' --restart=Never
 create job ticked --from=cronjob/tick --dry-run=client -o name
 create job ticked --from=deployment/web
 create namespace extra --dry-run=client -o yaml

@@ -46,6 +46,7 @@ fn deploy_and_explore(walk: &Walk<'_>) {
     drop(proxy);
 
     let node = &walk.profile.name;
+    walk.comes_to("Started .*kubelet", &format!("describe pod {pod}"));
     let described = walk.run(&format!("describe pod {pod}"));
     for wanted in [
         "Controlled By: +ReplicaSet/",
@@ -56,7 +57,6 @@ fn deploy_and_explore(walk: &Walk<'_>) {
         "Scheduled .*default-scheduler .*Successfully assigned default/",
         "Pulled .*kubelet .*already present on machine",
         "Created .*kubelet",
-        "Started .*kubelet",
         r"/var/run/secrets/kubernetes.io/serviceaccount from .*\(ro\)",
     ] {
         assert!(shows(&described, wanted), "no {wanted:?} in {}", described.stdout);
@@ -111,7 +111,7 @@ fn scale(walk: &Walk<'_>, port: &str) {
     });
     let described = format!("describe deployments/{NAME}");
     walk.says(r"Replicas: +4 desired \| 4 updated \| 4 total \| 4 available \| 0 unavailable", &described);
-    walk.says("Scaled up replica set .* to 4", &described);
+    walk.comes_to("Scaled up replica set .* to 4", &described);
     walk.says(&scaled, &format!("scale deployments/{NAME} --replicas=2"));
     eventually("two pods are left", || {
         match walk.ok(&format!("get pods -l app={NAME} --no-headers")).lines().count() {
@@ -120,7 +120,7 @@ fn scale(walk: &Walk<'_>, port: &str) {
         }
     });
     walk.ok(&format!("scale deployments/{NAME} --replicas=4"));
-    walk.ok(&format!("rollout status deployment/{NAME} --timeout=60s"));
+    walk.ok(&format!("rollout status deployment/{NAME} --timeout=180s"));
 }
 
 fn update(walk: &Walk<'_>, port: &str) {
@@ -129,13 +129,13 @@ fn update(walk: &Walk<'_>, port: &str) {
         &format!("deployment.apps/{NAME} image updated"),
         &format!("set image {deployment} hello={HELLO}:v2"),
     );
-    walk.says("successfully rolled out", &format!("rollout status {deployment} --timeout=90s"));
+    walk.says("successfully rolled out", &format!("rollout status {deployment} --timeout=180s"));
     answers("v=2", &url, &[]);
     walk.ok(&format!("set image {deployment} hello={HELLO}:v10"));
     walk.comes_to(&format!("{NAME} +3/4 +2 +3"), "get deployments");
     walk.comes_to("ImagePullBackOff", "get pods");
     answers("v=2", &url, &[]);
     walk.says(&format!("deployment.apps/{NAME} rolled back"), &format!("rollout undo {deployment}"));
-    walk.says("successfully rolled out", &format!("rollout status {deployment} --timeout=60s"));
+    walk.says("successfully rolled out", &format!("rollout status {deployment} --timeout=180s"));
     walk.says("REVISION +CHANGE-CAUSE", &format!("rollout history {deployment}"));
 }

@@ -80,7 +80,7 @@ fn namespaces_and_names(walk: &Walk<'_>) {
     walk.says("kubernetes +ClusterIP +[0-9.]+ +<none> +443/TCP", "get services");
     walk.ok(&format!("create deployment hello-minikube --image={HELLO}:v1"));
     walk.ok("expose deployment hello-minikube --type=NodePort --port=8080");
-    walk.ok("rollout status deployment/hello-minikube --timeout=60s");
+    walk.ok("rollout status deployment/hello-minikube --timeout=180s");
     answers("v=1", &hello_url(walk), &[]);
     // An address that is free in the range of this cluster's services.
     let first = walk.ok("get service kubernetes -o jsonpath={.spec.clusterIP}");

@@ -88,7 +88,7 @@ fn replicas_and_ingress(walk: &Walk<'_>) {
     let victim = walk.ok("get pods -l app=web -o jsonpath={.items[0].metadata.name}");
     walk.ok(&format!("delete po/{victim} --now"));
     walk.comes_to("rs-web +3 +3 +3", "get rs");
-    walk.says("SuccessfulCreate .*replicaset-controller .*Created pod: rs-web-", "describe rs rs-web");
+    walk.comes_to("SuccessfulCreate .*replicaset-controller .*Created pod: rs-web-", "describe rs rs-web");
     let container =
         walk.ok("get pods -l app=web -o jsonpath={.items[0].status.containerStatuses[0].containerID}");
     let id = container.trim_start_matches("docker://");

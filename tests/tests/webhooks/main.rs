@@ -19,6 +19,7 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 async fn cluster() -> (Cluster, Client) {
     let cluster = Cluster::builder().nodes(0).start().await.expect("it starts");
     let client = cluster.client();
+    tests::settled(&client).await;
     (cluster, client)
 }
 

@@ -175,7 +175,7 @@ async fn a_webhook_is_sent_records_some_at_a_time() {
         items.iter().map(|item| item["objectRef"]["name"].clone()).collect()
     };
     let mut next = async || {
-        tokio::time::timeout(std::time::Duration::from_secs(30), lists.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(std::time::Duration::from_secs(60), lists.recv()).await.unwrap().unwrap()
     };
     let list = next().await;
     assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("EventList"), &json!("audit.k8s.io/v1")));

@@ -35,7 +35,8 @@ fn level(server: &Server, name: &str) -> Value {
     level.map(|level| level["metadata"]["uid"].clone()).unwrap_or_default()
 }
 
-const SOON: Duration = Duration::from_secs(5);
+/// Long on a busy machine, and less than a request may take by itself.
+const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_flood_from_one_client_leaves_heartbeats_and_other_clients_served() {

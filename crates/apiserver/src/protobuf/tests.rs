@@ -157,7 +157,7 @@ async fn frames(body: &mut hyper::body::Incoming, count: usize) -> Vec<Value> {
     let (mut bytes, mut events) = (BytesMut::new(), Vec::new());
     while events.len() < count {
         let next =
-            tokio::time::timeout(Duration::from_secs(20), body.frame()).await.expect("a frame in time");
+            tokio::time::timeout(Duration::from_secs(60), body.frame()).await.expect("a frame in time");
         bytes.extend_from_slice(&next.unwrap().unwrap().into_data().unwrap());
         while let Some(length) = bytes.first_chunk::<4>().map(|n| u32::from_be_bytes(*n) as usize)
             && bytes.len() >= 4 + length

@@ -17,7 +17,7 @@ const WRITES: u64 = 60;
 const NAMES: u64 = 6;
 const WATCHERS: u64 = 4;
 /// How long any step may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server that can be started anew at any time.
 struct Server {

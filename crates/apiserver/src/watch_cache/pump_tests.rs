@@ -10,6 +10,9 @@ use std::sync::Mutex;
 use storage::{Committed, Key, ListOptions, Lookup, Page, Result, Revision, Txn, WatchStream};
 use tokio::sync::watch::Sender;
 
+/// Longer than anything takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 /// Memory storage whose watches can be cut.
 struct Faulty {
     inner: Arc<dyn Storage>,
@@ -73,7 +76,7 @@ async fn create(registry: &Registry, name: &str) {
 }
 
 async fn told(subscription: &mut Subscription) -> (ChangeType, String) {
-    let change = tokio::time::timeout(Duration::from_secs(5), subscription.next()).await.unwrap().unwrap();
+    let change = tokio::time::timeout(DEADLINE, subscription.next()).await.unwrap().unwrap();
     (change.change, change.object.name().to_owned())
 }
 
@@ -108,7 +111,7 @@ async fn lost_history_is_made_up_for_by_a_new_list() {
     );
     faulty.inner.commit(txn).await.unwrap();
     // Nobody can tell what happened meanwhile: the watch ends, and whoever watched lists anew.
-    let ended = tokio::time::timeout(Duration::from_secs(5), subscription.next()).await.unwrap();
+    let ended = tokio::time::timeout(DEADLINE, subscription.next()).await.unwrap();
     assert!(ended.is_none());
     store.catch_up().await.unwrap();
     let names: Vec<String> = store.snapshot().iter().map(|o| o.name().to_owned()).collect();

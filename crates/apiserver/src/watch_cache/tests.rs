@@ -147,7 +147,7 @@ async fn every_watcher_ends_with_the_state_whatever_it_selects_and_wherever_it_r
         }
         end.send_replace(registry.revision());
         for (selection, task) in watchers {
-            let model = tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+            let model = tokio::time::timeout(Duration::from_secs(120), task).await.unwrap().unwrap();
             assert_eq!(model, state(&registry, &selection), "seed {seed}, {selection:?}");
         }
     }

@@ -89,7 +89,8 @@ pub async fn kills_at_once_without_grace(h: &Harness) {
     super::logs::wait_for_line(h, &id, "ready").await;
     let before = Instant::now();
     h.runtime.stop_container(&id, Duration::ZERO).await.expect("stopped");
-    assert!(before.elapsed() < DEADLINE / 6, "took {:?}", before.elapsed());
+    // Less than engines wait by themselves.
+    assert!(before.elapsed() < Duration::from_secs(10), "took {:?}", before.elapsed());
     assert_eq!(h.status(&id).await.exit_code, 137);
 }
 
@@ -198,7 +199,7 @@ pub async fn executes_commands(h: &Harness) {
 
 pub async fn exec_has_a_limit(h: &Harness) {
     let id = h.start("slow", &["forever"]).await;
-    let command = ["/steps", "sleep=20000"].map(str::to_owned);
+    let command = ["/steps", "sleep=60000"].map(str::to_owned);
     let before = Instant::now();
     let result = h.runtime.exec_sync(&id, &command, Duration::from_millis(300)).await;
     assert!(matches!(result, Err(Error::DeadlineExceeded { .. })), "{result:?}");

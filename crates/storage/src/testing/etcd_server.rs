@@ -132,7 +132,7 @@ impl EtcdServer {
             .spawn()
             .expect("start etcd: is etcd-server installed?");
         self.process = Some(child);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while tokio::time::Instant::now() < deadline {
             let process = self.process.as_mut().expect("just started");
             if process.try_wait().expect("ask for etcd's state").is_some() {

@@ -35,7 +35,7 @@ pub mod checks {
 }
 
 /// Longer than anything takes that works.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// An empty store, and what has to live as long as it does (a folder, a server).
 pub struct Fixture {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Port 7 sends back what it receives, port 13 says something and hangs up, nobody listens on others.
 async fn dial(port: u16) -> Result<BoxDuplex, String> {

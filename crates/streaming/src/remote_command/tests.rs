@@ -9,7 +9,7 @@ use futures::StreamExt;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn protocols() -> impl Iterator<Item = (Transport, &'static str)> {
     let websocket = WEBSOCKET_PROTOCOLS.into_iter().map(|name| (Transport::WebSocket, name));
