@@ -7,6 +7,7 @@
 
 mod api;
 mod cluster;
+mod controllers;
 mod docker;
 mod extension;
 mod kctl;
@@ -46,6 +47,8 @@ enum What {
     Api(api::Args),
     /// Decisions of the scheduler a second, by the size of the cluster; needs nothing.
     Scheduler(scheduler::Args),
+    /// How fast controllers act, and what they use when idle; needs nothing.
+    Controllers(controllers::Args),
     /// Pods' starts and ends, many at once, idle ones, and simulated nodes; needs Docker and the image busybox.
     Node(node::Args),
     /// `get pods` as a user waits for it, kctl's and a stock kubectl's; needs nothing.
@@ -83,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let quick = match &args.what {
         What::Extension(args) => args.quick,
         What::Network(args) => args.quick,
+        What::Controllers(args) => args.quick,
         _ => false,
     };
     if cfg!(debug_assertions) && !quick {
@@ -104,6 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         What::Api(args) => &args.binaries,
         What::Extension(args) => &args.binaries,
+        What::Controllers(args) => &args.binaries,
         What::Node(args) => {
             docker::check(&args.image)?;
             &args.binaries
@@ -123,6 +128,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         match &args.what {
             What::Start(args) => start(args, &minik).await,
             What::Api(args) => api::run(args, &minik).await,
+            What::Controllers(args) => controllers::run(args, &minik).await,
             What::Scheduler(_) => bail!("it needs no cluster"),
             What::Node(args) => node::run(args, &minik).await,
             What::Kctl(args) => kctl::run(args, &minik),

@@ -83,7 +83,11 @@ async fn wait(pods: &Api<Pod>, pod: &Pod, wanted: impl Fn(WatchEvent<Pod>) -> Op
 
 /// Creates so many small objects.
 pub(super) async fn fill(client: &Client, objects: u32) -> Result<()> {
-    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    fill_in(&Api::default_namespaced(client.clone()), objects).await
+}
+
+/// The same in some namespace.
+pub(super) async fn fill_in(maps: &Api<ConfigMap>, objects: u32) -> Result<()> {
     let writes = (0..objects).map(|index| {
         let maps = maps.clone();
         async move {

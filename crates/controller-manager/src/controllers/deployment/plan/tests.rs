@@ -68,12 +68,13 @@ fn one_look_at_a_rollout() {
     // (name, replicas, strategy, old sets (image, size, available), new set, expected sizes)
     type Sets<'a> = &'a [(&'a str, i32, i32)];
     type Case<'a> = (&'a str, i32, Value, Sets<'a>, Option<(i32, i32)>, Sets<'a>);
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         ("first", 3, quarter(), &[], None, &[("v1", 3, 0)]),
         ("surge rounds up", 10, quarter(), &[("v0", 10, 10)], None, &[("v1", 3, 0), ("v0", 8, 0)]),
         ("unavailable rounds down", 10, quarter(), &[("v0", 10, 10)], Some((3, 0)), &[("v0", 8, 0)]),
         ("both zero", 3, rolling(json!("0%"), json!("0%")), &[("v0", 3, 3)], Some((0, 0)), &[("v0", 2, 0)]),
         ("unhealthy first", 4, quarter(), &[("v00", 2, 0), ("v0", 3, 3)], Some((0, 0)), &[("v00", 0, 0)]),
+        ("late status", 8, rolling(json!(0), json!(2)), &[("v0", 6, 8)], Some((2, 2)), &[("v0", 4, 0)]),
         ("new too large", 2, quarter(), &[], Some((5, 5)), &[("v1", 2, 0)]),
         ("recreate stops the old", 3, recreate.clone(), &[("v0", 3, 3)], None, &[("v0", 0, 0)]),
         ("recreate makes the new", 3, recreate.clone(), &[("v0", 0, 0)], None, &[("v1", 3, 0)]),
