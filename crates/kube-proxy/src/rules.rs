@@ -5,6 +5,11 @@
 //! from another map (`endpoints`, `node-endpoints`). So most services are elements of maps and nothing else, which is what
 //! the kernel changes fastest. A port with session affinity has a chain an endpoint, which remembers its clients in a set.
 //!
+//! A transaction is atomic, a packet's way through the rules is not: each look-up of it sees the elements of its own moment,
+//! but all of them the chains of the moment when the packet came. One that is on its way during a change may be led by the
+//! state before to where there is nothing after, or by the state after to a chain that is empty before, and would be refused.
+//! So what came out of the rules without an endpoint is led through them once more, by a hook that begins anew.
+//!
 //! **Contract**: pure; one text is one transaction.
 //! **Upstream**: `pkg/proxy/nftables/proxier.go`.
 
@@ -83,7 +88,9 @@ pub fn base(table: &str, services: &str, pods: &[String], masquerade_all: bool) 
     ip daddr {services} drop
   }}
   chain prerouting {{ type nat hook prerouting priority -110; jump services; }}
+  chain prerouting-again {{ type nat hook prerouting priority -109; jump services; }}
   chain output {{ type nat hook output priority -110; jump services; }}
+  chain output-again {{ type nat hook output priority -109; jump services; }}
   chain postrouting {{
     type nat hook postrouting priority 90
     ip saddr . ip daddr @hairpins masquerade

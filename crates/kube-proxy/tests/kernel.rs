@@ -1,23 +1,25 @@
 //! Every combination of a service's policies, its endpoints, and its client's place, with real packets in network namespaces:
-//! a client reaches exactly the endpoints that the meaning of the service allows.
+//! a client reaches exactly the endpoints that the meaning of the service allows, and does so while rules change.
 //!
 //! Needs root, `ip` and `nft`. All services are in one table; what is expected is written down here once more, by itself.
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube_proxy::places::{self, Machine};
-use kube_proxy::rules::{base, objects};
+use kube_proxy::rules::{Objects, base, objects};
 use kube_proxy::services::service_ports;
 use kube_proxy::table::Table;
+use kube_proxy::{Dataplane as _, Nftables};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, from_value, json};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -26,16 +28,20 @@ struct Net {
     prefix: String,
 }
 
+/// Where programs for administrators are.
+const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
 const NAMESPACES: [&str; 5] = ["m", "one", "two", "e", "out"];
 /// Whoever is not answered by then is not.
 const SILENCE: Duration = Duration::from_millis(400);
+/// Whoever should be answered is, in this time.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Enough that none of three endpoints is missed by chance (3 · (2/3)^80 < 1e-13), and one that should not be is found.
 const TRIES: std::ops::Range<usize> = 20..80;
 
 fn run(program: &str, arguments: &[&str], input: &str) {
     let mut child = Command::new(program)
         .args(arguments)
-        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .env("PATH", PATH)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -47,8 +53,9 @@ fn run(program: &str, arguments: &[&str], input: &str) {
 }
 
 impl Net {
-    fn new() -> Self {
-        let this = Self { prefix: format!("mk{}", std::process::id()) };
+    /// One a test, by this letter: they run side by side.
+    fn new(letter: char) -> Self {
+        let this = Self { prefix: format!("mk{}{letter}", std::process::id()) };
         let ip = |words: &str| {
             let words = words.replace('@', &this.prefix);
             run("ip", &words.split(' ').collect::<Vec<_>>(), "");
@@ -110,8 +117,7 @@ impl Drop for Net {
     fn drop(&mut self) {
         for name in NAMESPACES {
             let namespace = format!("{}{name}", self.prefix);
-            let _ =
-                Command::new("ip").args(["netns", "del", &namespace]).env("PATH", "/usr/sbin:/sbin").status();
+            let _ = Command::new("ip").args(["netns", "del", &namespace]).env("PATH", PATH).status();
         }
     }
 }
@@ -125,19 +131,21 @@ enum Found {
     Silence,
 }
 
+/// Which endpoint answers.
+fn ask_once(at: SocketAddr, patience: Duration) -> io::Result<u8> {
+    let mut stream = TcpStream::connect_timeout(&at, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer)?;
+    Ok(answer[0])
+}
+
 /// Asks until as many endpoints have answered as are expected, and some more.
 fn ask(at: SocketAddr, expected: &Found) -> Found {
-    let patience = if *expected == Found::Silence { SILENCE } else { Duration::from_secs(20) };
-    let one = || -> io::Result<u8> {
-        let mut stream = TcpStream::connect_timeout(&at, patience)?;
-        stream.set_read_timeout(Some(patience))?;
-        let mut answer = [0];
-        stream.read_exact(&mut answer)?;
-        Ok(answer[0])
-    };
+    let patience = if *expected == Found::Silence { SILENCE } else { PATIENCE };
     let mut seen = BTreeSet::new();
     for tried in 0..TRIES.end {
-        match one() {
+        match ask_once(at, patience) {
             Ok(endpoint) => drop(seen.insert(endpoint)),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Found::Refused,
             Err(_) => return Found::Silence,
@@ -305,7 +313,7 @@ impl Case {
 
 #[test]
 fn clients_reach_exactly_what_a_service_means_for_them() {
-    let net = Net::new();
+    let net = Net::new('a');
     net.serve();
     let mut machine = Machine::new(["one".to_owned(), "two".to_owned()]);
     for node in ["one", "two"] {
@@ -356,4 +364,126 @@ fn clients_reach_exactly_what_a_service_means_for_them() {
     drop(tell);
     let wrong: Vec<String> = told.into_iter().collect();
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Rules without effect that take a packet a while, before those of services: so changes meet packets that are on their way.
+fn detour() -> String {
+    const TURNS: usize = 40;
+    let of = |rule: &dyn Fn(usize) -> String| (1..=TURNS).map(rule).collect::<String>();
+    format!(
+        "table ip t {{\n chain turn-3 {{ {} }}\n chain turn-2 {{ {} }}\n chain turn-1 {{ {} }}\n}}
+insert rule ip t output jump turn-1
+insert rule ip t prerouting jump turn-1
+",
+        of(&|number| format!("ip daddr 192.0.2.{number} return; ")),
+        of(&|_| "jump turn-3; ".to_owned()),
+        of(&|_| "jump turn-2; ".to_owned()),
+    )
+}
+
+/// What the table needs of a service with this affinity and these endpoints.
+fn changing(affinity: &str, ends: &[u8]) -> Objects {
+    let service = from_value(json!({
+        "metadata": {"namespace": "n", "name": "changing"},
+        "spec": {
+            "type": "NodePort", "clusterIP": "10.96.1.1", "sessionAffinity": affinity,
+            "ports": [{"port": 80, "nodePort": 30_000}],
+        },
+    }));
+    let endpoint = |number: &u8| json!({"addresses": [format!("10.77.0.2{number}")], "nodeName": "one"});
+    let slice = from_value(json!({
+        "metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}],
+        "endpoints": ends.iter().map(endpoint).collect::<Vec<_>>(),
+    }));
+    let machine = Machine::new(["one".to_owned()]);
+    objects(&service_ports(&service.expect("a service"), &[Arc::new(slice.expect("a slice"))], &machine))
+}
+
+/// Says that it is over, also when it ends with a panic.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn connections_are_led_to_an_endpoint_while_rules_change() {
+    const ROUNDS: usize = 30;
+    let net = Net::new('b');
+    net.serve();
+    let namespace = format!("{}m", net.prefix);
+    let apply = |rules: &str| run("ip", &["netns", "exec", &namespace, "nft", "-f", "-"], rules);
+    let mut table = Table::default();
+    let mut to = |objects| table.update("t", vec![(client::Key::new("n", "changing"), objects)]);
+    apply(&(base("t", "10.96.0.0/16", &[], true) + &detour() + &to(changing("None", &[1, 2]))));
+
+    let over = Arc::new(AtomicBool::new(false));
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        for (place, at) in [
+            ("m", "10.96.1.1:80"),
+            ("m", "10.77.0.1:30000"),
+            ("one", "10.96.1.1:80"),
+            ("one", "10.77.0.1:30000"),
+        ] {
+            let (tell, over, net) = (tell.clone(), over.clone(), &net);
+            scope.spawn(move || {
+                net.within(place, move || {
+                    while !over.load(Ordering::Relaxed) {
+                        let asked = ask_once(at.parse().expect("an address"), PATIENCE);
+                        let _ = tell.send(asked.map_err(|error| format!("{place} at {at}: {error}")));
+                    }
+                });
+            });
+        }
+        let _over = Over(over);
+        for _ in 0..ROUNDS {
+            for (affinity, ends) in
+                [("ClientIP", &[1, 2][..]), ("None", &[2, 3]), ("ClientIP", &[3]), ("None", &[1, 2])]
+            {
+                apply(&to(changing(affinity, ends)));
+            }
+        }
+    });
+    drop(tell);
+    let (answered, failed): (Vec<_>, Vec<_>) = told.into_iter().partition(Result::is_ok);
+    assert!(!answered.is_empty() && failed.is_empty(), "of {}: {failed:?}", answered.len() + failed.len());
+}
+
+#[test]
+fn the_pods_bridge_keeps_its_hardware_address() {
+    let net = Net::new('c');
+    let hardware = |link: &'static str| {
+        net.within("m", move || {
+            let links =
+                Command::new("ip").args(["-json", "link", "show", "dev", link]).env("PATH", PATH).output();
+            let links: Value = serde_json::from_slice(&links.expect("ip runs").stdout).expect("JSON");
+            links[0]["address"].as_str().expect("an address").to_owned()
+        })
+    };
+    let pod = |name: &str, hardware: &str| {
+        let namespace = format!("{}m", net.prefix);
+        for words in [
+            format!("link add name {name} address {hardware} type veth peer name {name}-peer"),
+            format!("link set {name} master bridge0 up"),
+        ] {
+            run("ip", &[&["-n", &namespace][..], &words.split(' ').collect::<Vec<_>>()].concat(), "");
+        }
+    };
+    // As it is by itself.
+    let before = hardware("bridge0");
+    pod("low", "02:00:00:00:00:02");
+    assert_eq!(hardware("bridge0"), "02:00:00:00:00:02", "not {before}");
+
+    for address in [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(192, 0, 2, 99)] {
+        net.within("m", move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(Nftables::new(OsStr::new("/usr/bin:/bin")).hold(address)).expect("it is held");
+        });
+    }
+    pod("lower", "02:00:00:00:00:01");
+    assert_eq!(hardware("bridge0"), "02:00:00:00:00:02");
 }

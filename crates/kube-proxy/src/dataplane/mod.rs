@@ -1,5 +1,6 @@
 //! What carries rules out.
 
+mod bridge;
 mod conntrack;
 mod nftables;
 mod remote;
@@ -9,6 +10,7 @@ pub use nftables::Nftables;
 pub use remote::{Remote, serve};
 
 use async_trait::async_trait;
+use std::net::Ipv4Addr;
 
 /// Why rules are not in place.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum Error {
     /// The kernel's memory of flows could not be changed.
     #[error("cannot forget flows")]
     Flows(#[source] std::io::Error),
+    /// The bridge's hardware address may change with its ports.
+    #[error("cannot hold the bridge's hardware address: {0}")]
+    Bridge(String),
 }
 
 /// Where rules go. A text is carried out as a whole or not at all.
@@ -47,6 +52,12 @@ pub trait Dataplane: Send + Sync + 'static {
     /// # Errors
     /// If that is not possible: then some go on to where nobody is, until they pause.
     async fn forget(&self, places: Vec<Frontend>) -> Result<(), Error>;
+
+    /// Has the bridge with this address keep its hardware address, whatever pods come and go.
+    ///
+    /// # Errors
+    /// If that is not possible: then connections of pods may pause when others come and go.
+    async fn hold(&self, bridge: Ipv4Addr) -> Result<(), Error>;
 }
 
 /// No rules at all: ports are passed on by this process, cluster addresses lead nowhere.
@@ -60,6 +71,10 @@ impl Dataplane for Userspace {
     }
 
     async fn forget(&self, _: Vec<Frontend>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn hold(&self, _: Ipv4Addr) -> Result<(), Error> {
         Ok(())
     }
 }

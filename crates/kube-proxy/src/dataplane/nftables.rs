@@ -1,8 +1,9 @@
 //! Rules by the `nft` program: one call a transaction.
 
-use super::{Dataplane, Error, Frontend, conntrack};
+use super::{Dataplane, Error, Frontend, bridge, conntrack};
 use async_trait::async_trait;
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
@@ -73,5 +74,9 @@ impl Dataplane for Nftables {
         let forgotten = tokio::task::spawn_blocking(move || conntrack::forget(&places)).await;
         let forgotten = forgotten.map_err(std::io::Error::other).and_then(|forgotten| forgotten);
         forgotten.map(|count| tracing::debug!(count, "forgot flows")).map_err(Error::Flows)
+    }
+
+    async fn hold(&self, address: Ipv4Addr) -> Result<(), Error> {
+        bridge::hold(&self.path, address).await
     }
 }

@@ -7,6 +7,7 @@ use super::{Dataplane, Error, Frontend};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -21,6 +22,7 @@ type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 enum Question {
     Apply(String),
     Forget(Vec<Frontend>),
+    Hold(Ipv4Addr),
 }
 
 type Answer = Result<(), String>;
@@ -54,6 +56,13 @@ impl Dataplane for Remote {
     async fn forget(&self, places: Vec<Frontend>) -> Result<(), Error> {
         self.ask(&Question::Forget(places)).await
     }
+
+    async fn hold(&self, bridge: Ipv4Addr) -> Result<(), Error> {
+        self.ask(&Question::Hold(bridge)).await.map_err(|error| match error {
+            Error::Refused(why) => Error::Bridge(why),
+            error => error,
+        })
+    }
 }
 
 /// Carries out what is asked until the questions end.
@@ -69,9 +78,10 @@ pub async fn serve(
         let done = match question {
             Question::Apply(transaction) => dataplane.apply(&transaction).await,
             Question::Forget(places) => dataplane.forget(places).await,
+            Question::Hold(bridge) => dataplane.hold(bridge).await,
         };
         let answer: Answer = done.map_err(|error| match error {
-            Error::Refused(why) => why,
+            Error::Refused(why) | Error::Bridge(why) => why,
             error => component_base::logging::chain(&error),
         });
         write(&mut answers, &answer).await?;
@@ -104,7 +114,6 @@ async fn read<T: for<'de> Deserialize<'de>>(reader: &mut (impl AsyncRead + Unpin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
     use std::sync::Arc;
 
     /// Remembers, and refuses what begins with `no`.
@@ -121,6 +130,10 @@ mod tests {
         async fn forget(&self, places: Vec<Frontend>) -> Result<(), Error> {
             self.0.lock().expect("nobody panicked").push(format!("{}", places[0].port));
             Ok(())
+        }
+
+        async fn hold(&self, bridge: Ipv4Addr) -> Result<(), Error> {
+            Err(Error::Bridge(format!("not {bridge}")))
         }
     }
 
@@ -141,6 +154,8 @@ mod tests {
         assert!(matches!(refused, Error::Refused(why) if why == "because"));
         let place = Frontend { address: Some(Ipv4Addr::LOCALHOST), port: 53, endpoints: Vec::new() };
         remote.forget(vec![place]).await.expect("done");
+        let refused = remote.hold(Ipv4Addr::LOCALHOST).await.expect_err("refused");
+        assert!(matches!(refused, Error::Bridge(why) if why == "not 127.0.0.1"));
         drop(remote);
         serving.await.expect("it ends").expect("the streams ended");
         assert_eq!(*served.0.lock().expect("nobody panicked"), [long, "no".to_owned(), "53".to_owned()]);
