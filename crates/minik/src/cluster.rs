@@ -22,6 +22,7 @@ mod control_plane;
 mod dns;
 mod forwarding;
 mod network;
+mod network_helper;
 mod service_range;
 
 use crate::control_plane::{Check, Component, Supervised};

@@ -6,12 +6,13 @@
 //! what a crash leaves goes with the next start or with `minik delete`.
 
 use super::forwarding::Forwarding;
+use super::network_helper::Helper;
 use super::service_range::{Claim, Range};
 use super::{OnStep, dns};
 use crate::problem::Problem;
 use anyhow::{Context as _, Result};
 use component_base::logging::chain;
-use kube_proxy::{Dataplane, Nftables, Reach, Remote, Userspace, dataplane, policy};
+use kube_proxy::{Dataplane, Nftables, Reach, Userspace, dataplane, policy};
 use runtime_docker::DockerRuntime;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -68,9 +69,6 @@ impl Proxy {
     }
 }
 
-/// The arguments of this program with which it is the helper.
-const HELPER: [&str; 1] = ["network-helper"];
-
 /// Finds out what there can be. Without an engine there is nothing but addresses.
 pub(super) async fn prepare(
     cluster: &str,
@@ -111,6 +109,11 @@ pub(super) async fn prepare(
             (None, None)
         }
     };
+    if let (Ok(rules), Some(IpAddr::V4(bridge))) = (&rules, gateway)
+        && let Err(error) = rules.hold(bridge).await
+    {
+        tracing::warn!("connections of pods may pause when others come and go: {}", chain(&error));
+    }
     let has_rules = rules.is_ok();
     if has_rules && forwarding.is_none() && nftables.check().await.is_err() {
         step("Services (by a helper container; other machines do not reach them)");
@@ -197,15 +200,10 @@ async fn rules(
     let Err(error) = nftables.check().await else { return Ok(Arc::new(nftables.clone())) };
     let why = chain(&error);
     let Some(program) = helper else { return Err(why) };
-    match docker.network_helper(program, &HELPER).await {
-        Ok(helper) => {
-            let remote = Remote::new(helper.output, helper.input);
-            // The program may be missing there, too.
-            match remote.apply("list tables\n").await {
-                Ok(()) => Ok(Arc::new(remote)),
-                Err(error) => Err(format!("{why}; in a container: {}", chain(&error))),
-            }
-        }
+    let helper = Helper::new(docker.clone(), program.to_owned());
+    // The program may be missing there, too.
+    match helper.apply("list tables\n").await {
+        Ok(()) => Ok(Arc::new(helper)),
         Err(error) => Err(format!("{why}; in a container: {}", chain(&error))),
     }
 }
