@@ -167,12 +167,14 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let shutdown = server.context.shutdown.clone();
+    // A component's watches may all be on one connection.
+    let streams = peer.address.map(|_| MAX_STREAMS);
     let peer = Arc::new(peer);
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         chain::serve(Arc::clone(&server), Arc::clone(&peer), request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(streams);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,

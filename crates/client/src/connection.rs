@@ -1,7 +1,7 @@
 //! Where it is decided whether a component talks to the API server in memory or over HTTPS.
 //!
 //! **Contract**: both ways give a [`kube::Client`] that can do everything, upgrades (exec, attach, port-forward)
-//! included. An in-memory connection is HTTP/1.1 over a [`DuplexStream`]; the identity that it carries belongs to
+//! included. An in-memory connection is HTTP over a [`DuplexStream`]; the identity that it carries belongs to
 //! whoever made the [`Dial`], and goes through the server's authorizer like any other. Watches and logs are streamed,
 //! not buffered.
 //! **Not here**: the server's side (`apiserver`), identities (the launcher).
@@ -38,11 +38,20 @@ const IDLE_CONNECTIONS: usize = 4;
 /// for the same purpose: nobody fills the server's queues alone.
 pub const COMPONENT_REQUESTS: usize = 64;
 
+/// Bytes of all watches on the connection that they share: as good as no bound, each has its own.
+const SHARED_WINDOW: u32 = 1 << 30;
+
 /// How long connections are kept that a burst of requests has opened.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// How often a request is sent again that the server was too busy for (client-go: `WithMaxRetries(10)`).
 const RETRIES: u32 = 10;
+
+/// A mark on a component's request: it is content with a connection that many requests share. A watch of its own
+/// connection is faster, but holds buffers on either side, and a cluster may have hundreds of watches on which nothing
+/// happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared;
 
 /// A client over in-memory connections; must be called inside a tokio runtime.
 pub fn in_memory(dial: Dial, default_namespace: &str) -> kube::Client {
@@ -62,11 +71,12 @@ pub fn for_component(
     limit: Arc<Semaphore>,
     idle: usize,
 ) -> kube::Client {
-    let pool = pool(dial, idle);
+    let (own, shared) = (pool(dial.clone(), idle), shared(dial));
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (pool, limit) = (pool.clone(), limit.clone());
+        let (mut head, body) = request.into_parts();
+        let pool = if head.extensions.remove::<Shared>().is_some() { shared.clone() } else { own.clone() };
+        let limit = limit.clone();
         async move {
-            let (mut head, body) = request.into_parts();
             head.uri = absolute(&head.uri);
             let body = body.collect_bytes().await?;
             for _ in 0..RETRIES {
@@ -127,6 +137,13 @@ fn pool(dial: Dial, idle: usize) -> Pool {
         // What a burst has opened does not stay for ever; a few are not worth a timer.
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIME);
     }
+    builder.build::<_, Body>(Connector(dial))
+}
+
+/// A pool of one connection, on which requests do not wait for each other (HTTP/2).
+fn shared(dial: Dial) -> Pool {
+    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    builder.http2_only(true).http2_initial_connection_window_size(SHARED_WINDOW);
     builder.build::<_, Body>(Connector(dial))
 }
 

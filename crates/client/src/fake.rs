@@ -1,4 +1,4 @@
-//! A scripted API server for this crate's tests: HTTP/1.1 over duplexes, one reply a request.
+//! A scripted API server for this crate's tests: HTTP over duplexes, one reply a request.
 
 use crate::Dial;
 use bytes::Bytes;
@@ -8,7 +8,8 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -84,10 +85,8 @@ impl Fake {
             fake.connections.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(async move {
                 let service = service_fn(move |request| fake.clone().serve(request));
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(far), service)
-                    .with_upgrades()
-                    .await;
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection_with_upgrades(TokioIo::new(far), service).await;
             });
             Box::pin(async move { Ok(near) })
         })

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 pub use any::AnyObject;
 pub use index::{Index, Keys};
 pub use interner::Interner;
+pub use reflector::Connection;
 
 /// What can be watched: a kind known at compile time, or its metadata alone (`PartialObjectMeta<Pod>`).
 pub trait Watched:
@@ -157,7 +158,8 @@ impl Informers {
             let shared = Arc::new(Shared::new(self.interner.clone()));
             let informer = Informer::<K> { shared: shared.clone() };
             let path = K::url_path(&(), selection.namespace.as_deref());
-            let target = reflector::Target { path, metadata: K::metadata_api(), selection };
+            let (metadata, connection) = (K::metadata_api(), Connection::Own);
+            let target = reflector::Target { path, metadata, selection, connection };
             let reflector = reflector::Reflector::new(self.client.clone(), &self.context, target, shared);
             self.context.shutdown.spawn(reflector.run());
             Box::new(informer)

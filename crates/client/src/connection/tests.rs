@@ -25,6 +25,30 @@ async fn requests_share_a_connection() {
 }
 
 #[tokio::test]
+async fn requests_that_are_content_with_it_are_on_one_connection_at_the_same_time() {
+    let fake = Fake::default();
+    let client = super::for_component(fake.dial(), "default", Arc::new(Semaphore::new(64)), 4);
+    let get = |marked: bool| {
+        let request = http::Request::get("/api/v1/namespaces/ns/configmaps/a").body(Vec::new());
+        let mut request = request.expect("a request");
+        if marked {
+            request.extensions_mut().insert(super::Shared);
+        }
+        client.request::<ConfigMap>(request)
+    };
+    let all: Vec<_> = (0..40).map(|_| get(true)).collect();
+    for _ in 0..40 {
+        fake.then(Reply::Json(200, object("a", "u", 1)));
+    }
+    let all = futures::future::join_all(all).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!(fake.connections.load(Ordering::SeqCst), 1);
+    fake.then(Reply::Json(200, object("a", "u", 1)));
+    assert!(get(false).await.is_ok());
+    assert_eq!(fake.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn a_broken_connection_is_an_error_and_the_next_request_gets_a_new_one() {
     let fake = Fake::default();
     let api = Api::<ConfigMap>::namespaced(fake.client(), "ns");

@@ -11,6 +11,7 @@ use crate::discovery::{self, Resource};
 use crate::error::code;
 use crate::workload::is_conflict;
 use crate::{Error, Manager};
+use client::informer::Connection;
 use client::{Action, AnyObject, Delta, Informer, Key, Queue, controller};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service};
 use kube::api::{Api, PostParams};
@@ -148,7 +149,7 @@ impl Shell {
             }
             _ => {
                 let counts = kind.only_counts();
-                let informer = informers.metadata(&resource.all());
+                let informer = informers.metadata(&resource.all(), Connection::Own);
                 self.hear::<AnyObject>(&informer, kind, move |_, _| !counts);
             }
         }
