@@ -196,13 +196,48 @@ async fn what_does_not_compile_is_refused_and_failures_may_be_ignored() {
             "spec.validations[0].expression: Invalid value: \"object.\": compilation failed: ERROR: <input>:1:",
         ),
         (json!({"expression": "params.x"}), "undeclared reference to 'params' (in container '')"),
-        (json!({"expression": "1 + 1"}), "must evaluate to bool"),
+        (json!({"expression": "1 + 1"}), "must evaluate to bool but got int"),
+        (json!({"expression": "object.spec.paused"}), "must evaluate to bool but got dyn"),
+        (
+            json!({"expression": "request.userInfo.nope == 'x'"}),
+            "ERROR: <input>:1:17: undefined field 'nope'",
+        ),
+        (json!({"expression": "variables.size == 1"}), "1:10: undefined field 'size'"),
         (
             json!({"expression": "true", "messageExpression": "true"}),
             "spec.validations[0].messageExpression: Invalid value: \"true\": must evaluate to string",
         ),
     ] {
-        let spec = json!({"matchConstraints": constraints, "validations": [validation]});
+        let variables = json!([{"name": "number", "expression": "1"}]);
+        let spec =
+            json!({"matchConstraints": constraints, "variables": variables, "validations": [validation]});
+        let refused = message(create(&client, &path, &bad(spec)).await);
+        assert!(refused.contains(text), "{refused}");
+    }
+    let path = format!("{GROUP}/mutatingadmissionpolicies");
+    for (kind, field, expression, text) in [
+        (
+            "ApplyConfiguration",
+            "applyConfiguration",
+            "{'spec': 1}",
+            "must evaluate to Object but got map(string, int)",
+        ),
+        (
+            "JSONPatch",
+            "jsonPatch",
+            "JSONPatch{op: 'add'}",
+            "must evaluate to list(JSONPatch) but got JSONPatch",
+        ),
+        (
+            "JSONPatch",
+            "jsonPatch",
+            "[JSONPatch{op: variables.number}]",
+            "expected type of field 'op' is 'string'",
+        ),
+    ] {
+        let mutation = json!({"patchType": kind, field: {"expression": expression}});
+        let spec = json!({"matchConstraints": constraints, "reinvocationPolicy": "Never", "mutations": [mutation],
+            "variables": [{"name": "number", "expression": "1"}]});
         let refused = message(create(&client, &path, &bad(spec)).await);
         assert!(refused.contains(text), "{refused}");
     }
@@ -230,7 +265,7 @@ async fn the_status_tells_what_expressions_get_wrong_about_the_kinds_they_match(
     constraints["resourceRules"][0]["apiVersions"] = json!(["v1"]);
     let spec = json!({"matchConstraints": constraints, "validations": [
         {"expression": "object.spec.replicas > 1 && 'x' in object.metadata.labels"},
-        {"expression": "object.spec.nope > 1", "messageExpression": "object.spec.name"}]});
+        {"expression": "object.spec.nope > 1", "messageExpression": "'not ' + object.spec.name"}]});
     policy(&client, "validating", "typed", spec, json!({})).await;
     let path = format!("{GROUP}/validatingadmissionpolicies/typed");
     let seen = eventually_some(DEADLINE, async || {
@@ -243,8 +278,8 @@ async fn the_status_tells_what_expressions_get_wrong_about_the_kinds_they_match(
     assert_eq!(warnings[0]["fieldRef"], "spec.validations[1].expression");
     assert_eq!(
         warnings[0]["warning"],
-        "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^\n\
-         example.org/v1, Kind=Foo: ERROR: <input>:1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^"
+        "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^\n\n\
+         example.org/v1, Kind=Foo: ERROR: <input>:1:12: undefined field 'nope'\n | object.spec.nope > 1\n | ...........^\n"
     );
     assert_eq!(warnings[1]["fieldRef"], "spec.validations[1].messageExpression");
     // Nothing is wrong with the next generation.

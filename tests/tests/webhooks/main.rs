@@ -409,6 +409,8 @@ async fn should_reject_and_create_webhook_configurations_with_match_conditions()
         let refused =
             message(configure(&client, kind, "invalid", conditioned("... [] bad expression")).await);
         assert!(refused.contains("compilation failed"), "{refused}");
+        let refused = message(configure(&client, kind, "invalid", conditioned("request.nope == 'x'")).await);
+        assert!(refused.contains("ERROR: <input>:1:8: undefined field 'nope'"), "{refused}");
         configure(&client, kind, "valid", conditioned("object.metadata.namespace == 'default'"))
             .await
             .expect("created");

@@ -10,6 +10,7 @@ mod certificates;
 mod chain;
 mod configuration;
 mod configured;
+pub(crate) mod declared;
 mod default_storage_class;
 mod default_toleration_seconds;
 mod deny_service_external_ips;

@@ -7,11 +7,12 @@
 //! **Upstream**: cel-go's `checker/checker.go` and `checker/cost.go`, as `k8s.io/apiserver/pkg/cel/environment` sets them up.
 
 use super::cost::{self, Operand, Parts, Range};
-use super::types::{Type, fits, resolve};
+use super::types::{Type, fits, general, resolve};
 use super::{MAX_DEPTH, functions, places};
 use kube_cel::cel::common::ast::operators as op;
 use kube_cel::cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, MapExpr, SelectExpr,
+    StructExpr, StructFieldExpr,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -148,15 +149,7 @@ impl Checker<'_> {
             Expr::List(list) => self.list(list),
             Expr::Map(map) => self.map(map),
             Expr::Comprehension(loops) => self.comprehension(loops),
-            Expr::Struct(object) => {
-                let mut sum = Range::exactly(cost::OBJECT);
-                for entry in &object.entries {
-                    if let EntryExpr::StructField(field) = &entry.expr {
-                        sum = sum.plus(self.infer(&field.value).cost);
-                    }
-                }
-                Found::new(Type::Dyn, sum)
-            }
+            Expr::Struct(object) => self.object(object),
             Expr::Unspecified => Found::unknown(),
         };
         self.depth -= 1;
@@ -329,12 +322,10 @@ impl Checker<'_> {
 
     /// The type that all items have, which are of one kind in Kubernetes.
     fn joined(&mut self, id: u64, known: Type, next: &Type) -> Type {
-        if known == Type::Open || fits(next, &known) && !next.is_open() {
-            return next.clone();
+        if fits(&known, next) || fits(next, &known) {
+            return general(&known, next);
         }
-        if !fits(&known, next) {
-            self.wrong.push((id, format!("{MIXED} '{known}' but found '{next}'")));
-        }
+        self.wrong.push((id, format!("{MIXED} '{known}' but found '{next}'")));
         known
     }
 
@@ -353,6 +344,31 @@ impl Checker<'_> {
         let parts = Parts { key: Range::ONE, value: value.unwrap_or(Range::ZERO) };
         let size = Some(Range::exactly(list.elements.len() as u64));
         Found { ty: Type::list(item), cost: sum, size, declared: None, parts: Some(parts) }
+    }
+
+    /// An object that is made: `Object{…}`.
+    fn object(&mut self, object: &StructExpr) -> Found {
+        let mut sum = Range::exactly(cost::OBJECT);
+        for entry in &object.entries {
+            let EntryExpr::StructField(StructFieldExpr { field, value, optional }) = &entry.expr else {
+                continue;
+            };
+            let found = self.infer(value);
+            sum = sum.plus(found.cost);
+            let given = match found.ty {
+                Type::Optional(inner) if *optional => (*inner).clone(),
+                other => other,
+            };
+            let why = match self.declared.objects.field(&object.type_name, field) {
+                None => format!("undefined field '{field}'"),
+                Some(ty) if !fits(&ty, &given) => {
+                    format!("expected type of field '{field}' is '{ty}' but provided type is '{given}'")
+                }
+                Some(_) => continue,
+            };
+            self.wrong.push((value.id, why));
+        }
+        Found::new(Type::Object(object.type_name.as_str().into()), sum)
     }
 
     fn map(&mut self, map: &MapExpr) -> Found {

@@ -47,6 +47,11 @@ impl Type {
         Self::Map(Arc::new(Self::String), Arc::new(value))
     }
 
+    /// The type of this name: `list<string>`, `kubernetes.UserInfo`.
+    pub(crate) fn parse(name: &'static str) -> Self {
+        parse(&mut &*name)
+    }
+
     /// Whether its values may be anything.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::Dyn | Self::Open)
@@ -114,8 +119,8 @@ impl Bound {
     /// Like [`Self::fits`] for what a parameter stands for already; what is open in that is known afterwards.
     fn narrowed(&mut self, letter: u8, bound: &Type, given: &Type) -> bool {
         let fits = self.fits(bound, given) || self.fits(given, bound);
-        if fits && holds_open(bound) {
-            self.0.insert(letter, given.clone());
+        if fits {
+            self.0.insert(letter, general(bound, given));
         }
         fits
     }
@@ -131,12 +136,17 @@ impl Bound {
     }
 }
 
-fn holds_open(ty: &Type) -> bool {
-    match ty {
-        Type::Open => true,
-        Type::List(item) | Type::Optional(item) => holds_open(item),
-        Type::Map(key, value) => holds_open(key) || holds_open(value),
-        _ => false,
+/// What is said of values of either of two types that fit one another.
+pub(super) fn general(a: &Type, b: &Type) -> Type {
+    match (a, b) {
+        (Type::Open | Type::Null, other) | (other, Type::Open | Type::Null) => other.clone(),
+        (Type::Dyn, _) | (_, Type::Dyn) => Type::Dyn,
+        (Type::List(a), Type::List(b)) => Type::list(general(a, b)),
+        (Type::Optional(a), Type::Optional(b)) => Type::Optional(Arc::new(general(a, b))),
+        (Type::Map(ak, av), Type::Map(bk, bv)) => {
+            Type::Map(Arc::new(general(ak, bk)), Arc::new(general(av, bv)))
+        }
+        (a, _) => a.clone(),
     }
 }
 
@@ -243,6 +253,7 @@ fn parse(text: &mut &'static str) -> Type {
         "GroupCheck" => Type::Opaque("kubernetes.authorization.GroupCheck"),
         "ResourceCheck" => Type::Opaque("kubernetes.authorization.ResourceCheck"),
         "Decision" => Type::Opaque("kubernetes.authorization.Decision"),
+        name if name.starts_with("kubernetes.") => Type::Object(name.into()),
         _ => Type::Dyn,
     }
 }
@@ -322,6 +333,9 @@ min list<A>.()A
 max list<A>.()A
 distinct list<A>.()list<A>
 slice list<A>.(int,int)list<A>
+first list<A>.()opt<A>
+last list<A>.()opt<A>
+lists.range (int)list<int>
 sort list<A>.()list<A>
 sets.contains (list<A>,list<A>)bool
 sets.equivalent (list<A>,list<A>)bool

@@ -37,8 +37,13 @@ pub(super) struct Seen {
 impl Seen {
     /// `root`: whether the schema is an object's of the API. `None`: rules cannot stand at such a schema.
     pub(super) fn by(schema: &Value, root: bool) -> Option<Self> {
+        Self::named(SELF, schema, root)
+    }
+
+    /// The same with a name of the type of `self`.
+    pub(super) fn named(name: &str, schema: &Value, root: bool) -> Option<Self> {
         let mut objects = Fields::default();
-        let (this, least) = objects.declare(schema, root, SELF)?;
+        let (this, least) = objects.declare(schema, root, name)?;
         Some(Self { this: Arc::new(this), repeated: REQUEST / (least + 1), objects })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! **Upstream**: `ValidateCustomResourceDefinitionOpenAPISchema`, `specStandardValidatorV3`, `validateMapListKeysMapSet`.
 
-use super::rules;
 use super::{FieldPath, META_FIELDS, RULES, flag, inner, list, properties, type_of};
+use super::{rule_checks, rules};
 use crate::cel;
 use crate::resources::is_empty;
 use api::field::{Error, ErrorList, Path};
@@ -269,7 +269,7 @@ fn check_expressions(errors: &mut ErrorList, path: &Path, rule: &Value, place: P
     if let Some(source) = text("rule") {
         let at = path.child("rule");
         if let Err(why) = rules::compile(source, cel::Kind::Any) {
-            errors.push(Error::invalid(&at, source, &why));
+            errors.push(Error::invalid(&at, rule_checks::internal(rule), &why));
         } else if let Some(within) = place.uncorrelated.filter(|_| rules::uses_old(source)) {
             let detail =
                 format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
@@ -285,7 +285,7 @@ fn check_expressions(errors: &mut ErrorList, path: &Path, rule: &Value, place: P
     {
         errors.push(Error::invalid(
             &path.child("messageExpression"),
-            source,
+            rule_checks::internal(rule),
             &format!("messageExpression {why}"),
         ));
     }

@@ -62,11 +62,12 @@ impl Published {
         self.named(&self.definition.accepted.list_kind)
     }
 
-    /// What its schema declares to expressions: the objects, and the fields of everything in them.
-    pub(crate) fn declared(&self) -> Option<(Arc<Declared>, Box<dyn Objects>)> {
+    /// What its schema declares to expressions: the objects, whose type is given this name, and the fields of everything in
+    /// them.
+    pub(crate) fn declared(&self, name: &str) -> Option<(Arc<Declared>, Box<dyn Objects>)> {
         let schema = self.definition.written_schema(&self.definition.versions[self.version].name);
         let open = flag(&schema, "x-kubernetes-preserve-unknown-fields");
-        Seen::by(&schema, true).filter(|_| !open).map(Seen::into_parts)
+        Seen::named(name, &schema, true).filter(|_| !open).map(Seen::into_parts)
     }
 
     /// The definition of a list. `reference` makes a reference of a name.

@@ -3,8 +3,9 @@
 //! **Contract**: a task that follows the policies; each is looked at once a generation.
 //! **Upstream**: `pkg/controller/validatingadmissionpolicystatus`, `validating/typechecking.go`.
 
-use super::GROUP;
+use super::{GROUP, params};
 use crate::admission::Lookup;
+use crate::admission::declared::{self, OfRequests};
 use crate::cel::{self, Declarations, Declared, Objects, Type};
 use crate::registry::{Registry, UpdateOptions, Version};
 use crate::resources::edit::{items, text};
@@ -48,7 +49,10 @@ fn told(registry: &Registry, policy: &Value) -> Option<Value> {
         return None;
     }
     let kinds: Vec<Matched> = matched(registry, &policy["spec"]).iter().map(Matched::of).collect();
-    let warnings = warnings(&policy["spec"], &kinds);
+    let kind = &policy["spec"]["paramKind"];
+    let params = params::served(registry, text(kind, "apiVersion"), text(kind, "kind"));
+    let params = params.map(|(_, version)| Matched::named(&version, "params"));
+    let warnings = warnings(&policy["spec"], &kinds, params.as_ref());
     let mut checking = json!({});
     if !warnings.is_empty() {
         checking["expressionWarnings"] = warnings.into();
@@ -68,8 +72,13 @@ struct Matched {
 
 impl Matched {
     fn of(version: &Version) -> Self {
+        Self::named(version, &version.resource().kind)
+    }
+
+    /// The type of a custom kind has no name but this.
+    fn named(version: &Version, name: &str) -> Self {
         let resource = version.resource().clone();
-        if let Some((object, fields)) = version.published().and_then(|published| published.declared()) {
+        if let Some((object, fields)) = version.published().and_then(|published| published.declared(name)) {
             let fields = Box::new(Custom { whole: object.ty.clone(), fields });
             return Self { resource, object, fields };
         }
@@ -92,6 +101,20 @@ impl Objects for Custom {
             return pod.field(field).map(|field| of_field(&field.ty));
         }
         self.fields.field(object, field).or_else(|| BuiltIn.field(object, field))
+    }
+}
+
+/// What the expressions of a policy may speak of.
+struct Everything<'a> {
+    object: &'a dyn Objects,
+    params: Option<&'a dyn Objects>,
+}
+
+impl Objects for Everything<'_> {
+    fn field(&self, object: &str, field: &str) -> Option<Type> {
+        let found = self.object.field(object, field);
+        let found = found.or_else(|| self.params?.field(object, field));
+        found.or_else(|| OfRequests.field(object, field))
     }
 }
 
@@ -146,8 +169,14 @@ fn matched(registry: &Registry, spec: &Value) -> Vec<Version> {
 }
 
 /// What each expression gets wrong, about whichever kind.
-fn warnings(spec: &Value, kinds: &[Matched]) -> Vec<Value> {
-    let known: Vec<_> = kinds.iter().map(|kind| (kind, variables(spec, kind))).collect();
+fn warnings(spec: &Value, kinds: &[Matched], params: Option<&Matched>) -> Vec<Value> {
+    let known = kinds.iter().map(|kind| {
+        let everything = Everything { object: &*kind.fields, params: params.map(|params| &*params.fields) };
+        let params = params.map(|params| &params.object);
+        let variables = variables(spec, (&kind.object, params), &everything);
+        (kind, variables, everything)
+    });
+    let known: Vec<_> = known.collect();
     let mut warnings = Vec::new();
     for (index, validation) in items(spec, "validations").iter().enumerate() {
         for field in ["expression", "messageExpression"] {
@@ -155,11 +184,11 @@ fn warnings(spec: &Value, kinds: &[Matched]) -> Vec<Value> {
             if source.is_empty() {
                 continue;
             }
-            let wrong = known.iter().filter_map(|(kind, variables)| {
-                let declared = Declarations { objects: &*kind.fields, variables: variables.clone() };
+            let wrong = known.iter().filter_map(|(kind, variables, objects)| {
+                let declared = Declarations { objects, variables: variables.clone() };
                 let why = cel::check(source, &declared)?.err()?;
                 let Resource { kind: name, .. } = &kind.resource;
-                Some(format!("{}, Kind={name}: {why}", kind.resource.api_version()))
+                Some(format!("{}, Kind={name}: {why}\n", kind.resource.api_version()))
             });
             let wrong: Vec<String> = wrong.collect();
             if !wrong.is_empty() {
@@ -172,13 +201,18 @@ fn warnings(spec: &Value, kinds: &[Matched]) -> Vec<Value> {
 }
 
 /// What is known of the variables of a policy's expressions for objects of one kind.
-fn variables(spec: &Value, kind: &Matched) -> BTreeMap<String, Arc<Declared>> {
-    let mut variables = BTreeMap::new();
+fn variables(
+    spec: &Value,
+    (object, params): (&Arc<Declared>, Option<&Arc<Declared>>),
+    objects: &Everything<'_>,
+) -> BTreeMap<String, Arc<Declared>> {
+    let mut variables = declared::of_request();
     for name in ["object", "oldObject"] {
-        variables.insert(name.to_owned(), Arc::clone(&kind.object));
+        variables.insert(name.to_owned(), Arc::clone(object));
     }
+    variables.extend(params.map(|params| ("params".to_owned(), Arc::clone(params))));
     for variable in items(spec, "variables") {
-        let declared = Declarations { objects: &*kind.fields, variables: variables.clone() };
+        let declared = Declarations { objects, variables: variables.clone() };
         let checked = cel::check(text(variable, "expression").trim(), &declared).and_then(Result::ok);
         let ty = checked.map_or(Type::Dyn, |checked| checked.ty);
         variables.insert(format!("variables.{}", text(variable, "name")), Arc::new(Declared::of(ty)));
@@ -202,7 +236,7 @@ mod tests {
             let variable =
                 json!({"name": "names", "expression": "object.spec.template.spec.containers.map(c, c.name)"});
             let spec = json!({"variables": [variable], "validations": [{"expression": expression}]});
-            let warnings = warnings(&spec, &kinds);
+            let warnings = warnings(&spec, &kinds, None);
             warnings.first().map(|warning| warning["warning"].as_str().unwrap().to_owned())
         };
         for fine in [
@@ -229,6 +263,11 @@ mod tests {
                 "expression of type 'string' cannot be range of a comprehension",
             ),
             ("object.spec.replicas.x == 1", "type 'int' does not support field selection"),
+            ("request.userInfo.nope == 'x'", "1:17: undefined field 'nope'"),
+            (
+                "namespaceObject.metadata.name > 1",
+                "found no matching overload for '_>_' applied to '(string, int)'",
+            ),
             ("variables.names[0] > 1", "found no matching overload for '_>_' applied to '(string, int)'"),
         ];
         for (expression, text) in table {

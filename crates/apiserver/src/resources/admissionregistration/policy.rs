@@ -2,9 +2,9 @@
 //!
 //! **Upstream**: `validateValidatingAdmissionPolicySpec`, `validateMutatingAdmissionPolicySpec`.
 
-use super::rules;
+use super::rules::{self, Conditions};
+use crate::admission::declared::{Variables, Wanted};
 use crate::admission::policies;
-use crate::cel::{Environment, Kind};
 use crate::registry::{Cell, Column, Strategy, WriteContext};
 use crate::resources::edit::{items, text};
 use crate::resources::{cells, check, edit};
@@ -17,6 +17,34 @@ use serde_json::{Value, json};
 const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
 /// **Upstream**: `maxAuditAnnotations`.
 const MAX_ANNOTATIONS: usize = 20;
+/// Bytes of the longest value of one. **Upstream**: `maxAuditAnnotationValueExpressionLength`.
+const MAX_VALUE: usize = 5 << 10;
+/// Words of CEL that are no names. **Upstream**: `celReserved`.
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+/// What is told of an expression that is not there.
+const MISSING: &str = "expression is not specified";
 
 /// The strategy of one of the two kinds.
 pub(crate) struct Policy {
@@ -41,20 +69,84 @@ impl Policy {
     }
 }
 
+impl Policy {
+    fn check(&self, object: &Value, conditions: Conditions) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let (spec, path) = (&object["spec"], Path::new("spec"));
+        if !spec["failurePolicy"].is_null() && !rules::POLICIES.contains(&text(spec, "failurePolicy")) {
+            let value = text(spec, "failurePolicy");
+            errors.push(Error::not_supported(&path.child("failurePolicy"), value, rules::POLICIES));
+        }
+        check_parameters(&mut errors, &path.child("paramKind"), &spec["paramKind"]);
+        let (matching, at) = (&spec["matchConstraints"], path.child("matchConstraints"));
+        if matching.is_object() {
+            rules::check_match(&mut errors, &at, matching);
+            if items(matching, "resourceRules").is_empty() {
+                errors.push(Error::required(&at.child("resourceRules"), ""));
+            }
+        } else {
+            errors.push(Error::required(&at, ""));
+        }
+        let mut known = Variables::of(policies::environment(self.mutating, spec["paramKind"].is_object()));
+        if conditions == Conditions::New {
+            rules::check_conditions(&mut errors, &path, spec, &known);
+        }
+        check_variables(&mut errors, &path, spec, &mut known);
+        if self.mutating {
+            check_mutations(&mut errors, &path, spec, &known);
+        } else {
+            check_validations(&mut errors, &path, object, &known);
+        }
+        errors
+    }
+}
+
 fn check_parameters(errors: &mut ErrorList, path: &Path, kind: &Value) {
-    if kind.is_object() {
-        check::required(errors, &path.child("apiVersion"), &kind["apiVersion"]);
-        check::required(errors, &path.child("kind"), &kind["kind"]);
+    if !kind.is_object() {
+        return;
+    }
+    let (api_version, name) = (text(kind, "apiVersion"), text(kind, "kind"));
+    let at = path.child("apiVersion");
+    let (group, version) = api::kind::parse_api_version(api_version);
+    if api_version.is_empty() {
+        errors.push(Error::required(&at, ""));
+    } else if version.contains('/') {
+        let detail = format!("unexpected GroupVersion string: {api_version}");
+        errors.push(Error::invalid(&at, api_version, &detail));
+    } else {
+        let mut refuse = |value: &str, messages: Vec<String>| {
+            if !messages.is_empty() {
+                errors.push(Error::invalid(&at, value, &messages.join(",")));
+            }
+        };
+        if !group.is_empty() {
+            refuse(group, names::dns_subdomain(group, false));
+        }
+        if version.is_empty() {
+            refuse(api_version, vec!["version must be specified".to_owned()]);
+        } else {
+            refuse(version, names::dns_1035_label(version, false));
+        }
+    }
+    let messages = names::dns_1035_label(&name.to_lowercase(), false);
+    if name.is_empty() {
+        errors.push(Error::required(&path.child("kind"), ""));
+    } else if !messages.is_empty() {
+        let detail = format!("may have mixed case, but should otherwise match: {}", messages.join(","));
+        errors.push(Error::invalid(&path.child("kind"), name, &detail));
     }
 }
 
 /// Adds what is declared to what later expressions may refer to.
-fn check_variables(errors: &mut ErrorList, path: &Path, spec: &Value, environment: &mut Environment) {
+fn check_variables(errors: &mut ErrorList, path: &Path, spec: &Value, known: &mut Variables) {
     let variables = items(spec, "variables");
+    if !variables.is_empty() {
+        known.compose();
+    }
     for (i, variable) in variables.iter().enumerate() {
         let path = path.child("variables").index(i);
         let name = text(variable, "name");
-        if name.is_empty() {
+        if name.trim().is_empty() {
             errors.push(Error::required(&path.child("name"), "name is not specified"));
         } else if !is_identifier(name) {
             let detail = "name is not a valid CEL identifier";
@@ -63,18 +155,19 @@ fn check_variables(errors: &mut ErrorList, path: &Path, spec: &Value, environmen
         if variables[..i].iter().any(|other| other["name"] == variable["name"]) {
             errors.push(Error::duplicate(&path.child("name"), name));
         }
-        let at = path.child("expression");
-        rules::check_expression(errors, &at, &variable["expression"], environment, Kind::Any);
-        environment.composed.insert(name.to_owned());
+        let (at, source) = (path.child("expression"), text(variable, "expression"));
+        let ty = rules::check_expression(errors, &at, source, (known, Wanted::Anything), MISSING);
+        known.add(name, ty);
     }
 }
 
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !RESERVED.contains(&name)
 }
 
-fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value, environment: &Environment) {
+fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value, known: &Variables) {
     let spec = &object["spec"];
     let (validations, annotations) = (items(spec, "validations"), items(spec, "auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
@@ -84,17 +177,14 @@ fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value, enviro
     }
     for (i, validation) in validations.iter().enumerate() {
         let path = path.child("validations").index(i);
-        let at = path.child("expression");
-        rules::check_expression(errors, &at, &validation["expression"], environment, Kind::Bool);
-        if !text(validation, "messageExpression").trim().is_empty() {
-            let at = path.child("messageExpression");
-            rules::check_expression(
-                errors,
-                &at,
-                &validation["messageExpression"],
-                &without_authorizer(environment),
-                Kind::String,
-            );
+        let (at, source) = (path.child("expression"), text(validation, "expression"));
+        rules::check_expression(errors, &at, source, (known, Wanted::Bool), MISSING);
+        let (at, source) = (path.child("messageExpression"), text(validation, "messageExpression"));
+        if !source.trim().is_empty() {
+            let known = &known.without_authorizer();
+            rules::check_expression(errors, &at, source, (known, Wanted::String), MISSING);
+        } else if !source.is_empty() {
+            errors.push(Error::invalid(&at, source, "must be non-empty if specified"));
         }
         let message = text(validation, "message");
         if !validation["message"].is_null() && message.trim().is_empty() {
@@ -110,7 +200,9 @@ fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value, enviro
         check::one_of_if_set(errors, &path.child("reason"), &validation["reason"], &REASONS);
     }
     if annotations.len() > MAX_ANNOTATIONS {
-        errors.push(Error::too_many(&path.child("auditAnnotations"), annotations.len(), MAX_ANNOTATIONS));
+        let detail = format!("must not have more than {MAX_ANNOTATIONS} auditAnnotations");
+        let value = spec["auditAnnotations"].clone();
+        errors.push(Error::invalid(&path.child("auditAnnotations"), value, &detail));
     }
     for (i, annotation) in annotations.iter().enumerate() {
         let path = path.child("auditAnnotations").index(i);
@@ -120,19 +212,17 @@ fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value, enviro
         if annotations[..i].iter().any(|other| other["key"] == annotation["key"]) {
             errors.push(Error::duplicate(&path.child("key"), key));
         }
-        let at = path.child("valueExpression");
-        rules::check_expression(errors, &at, &annotation["valueExpression"], environment, Kind::Any);
+        let (at, source) = (path.child("valueExpression"), text(annotation, "valueExpression").trim());
+        if source.len() > MAX_VALUE {
+            errors.push(Error::required(&at, &format!("must not exceed {MAX_VALUE} bytes in length")));
+            continue;
+        }
+        let missing = "valueExpression is not specified";
+        rules::check_expression(errors, &at, source, (known, Wanted::StringOrNull), missing);
     }
 }
 
-/// What a message may refer to.
-fn without_authorizer(environment: &Environment) -> Environment {
-    let mut environment = environment.clone();
-    environment.variables.retain(|name| !name.starts_with("authorizer"));
-    environment
-}
-
-fn check_mutations(errors: &mut ErrorList, path: &Path, spec: &Value, environment: &Environment) {
+fn check_mutations(errors: &mut ErrorList, path: &Path, spec: &Value, known: &Variables) {
     let mutations = items(spec, "mutations");
     if mutations.is_empty() {
         let detail = "mutations must contain at least one item";
@@ -140,9 +230,9 @@ fn check_mutations(errors: &mut ErrorList, path: &Path, spec: &Value, environmen
     }
     for (i, mutation) in mutations.iter().enumerate() {
         let path = path.child("mutations").index(i);
-        let (own, other) = match text(mutation, "patchType") {
-            "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
-            "JSONPatch" => ("jsonPatch", "applyConfiguration"),
+        let (own, other, wanted) = match text(mutation, "patchType") {
+            "ApplyConfiguration" => ("applyConfiguration", "jsonPatch", Wanted::Configuration),
+            "JSONPatch" => ("jsonPatch", "applyConfiguration", Wanted::Patch),
             kind => {
                 let path = path.child("patchType");
                 if kind.is_empty() {
@@ -154,8 +244,8 @@ fn check_mutations(errors: &mut ErrorList, path: &Path, spec: &Value, environmen
             }
         };
         if mutation[own].is_object() {
-            let path = path.child(own).child("expression");
-            rules::check_expression(errors, &path, &mutation[own]["expression"], environment, Kind::Any);
+            let (at, source) = (path.child(own).child("expression"), text(&mutation[own], "expression"));
+            rules::check_expression(errors, &at, source, (known, wanted), MISSING);
         } else {
             errors.push(Error::required(&path.child(own), "must be specified when patchType is set to it"));
         }
@@ -201,31 +291,12 @@ impl Strategy for Policy {
     }
 
     fn validate(&self, object: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let (spec, path) = (&object["spec"], Path::new("spec"));
-        if !spec["failurePolicy"].is_null() && !rules::POLICIES.contains(&text(spec, "failurePolicy")) {
-            let value = text(spec, "failurePolicy");
-            errors.push(Error::not_supported(&path.child("failurePolicy"), value, rules::POLICIES));
-        }
-        check_parameters(&mut errors, &path.child("paramKind"), &spec["paramKind"]);
-        let (matching, at) = (&spec["matchConstraints"], path.child("matchConstraints"));
-        if matching.is_object() {
-            rules::check_match(&mut errors, &at, matching);
-            if items(matching, "resourceRules").is_empty() {
-                errors.push(Error::required(&at.child("resourceRules"), ""));
-            }
-        } else {
-            errors.push(Error::required(&at, ""));
-        }
-        let mut environment = policies::environment(self.mutating, spec["paramKind"].is_object());
-        rules::check_conditions(&mut errors, &path, spec, &environment);
-        check_variables(&mut errors, &path, spec, &mut environment);
-        if self.mutating {
-            check_mutations(&mut errors, &path, spec, &environment);
-        } else {
-            check_validations(&mut errors, &path, object, &environment);
-        }
-        errors
+        self.check(object, Conditions::New)
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> ErrorList {
+        let known = object["spec"]["matchConditions"] == old["spec"]["matchConditions"];
+        self.check(object, if known { Conditions::Known } else { Conditions::New })
     }
 
     fn allow_unconditional_update(&self) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! **Upstream**: `validateRule`, `validateRuleWithOperations`, `validateMatchResources`, `validateMatchConditions`.
 
-use crate::cel::{Environment, Expression, Kind};
+use crate::admission::declared::{Variables, Wanted};
+use crate::cel::Type;
 use crate::resources::edit::{each, items, text};
 use crate::resources::{check, edit};
 use api::field::{Error, ErrorList, Path};
@@ -59,15 +60,40 @@ pub(super) fn check_rules(errors: &mut ErrorList, path: &Path, holder: &Value, f
         for (j, version) in items(rule, "apiVersions").iter().enumerate() {
             check::required(errors, &path.child("apiVersions").index(j), version);
         }
-        if items(rule, "resources").is_empty() {
-            errors.push(Error::required(&path.child("resources"), ""));
-        }
-        for (j, resource) in items(rule, "resources").iter().enumerate() {
-            check::required(errors, &path.child("resources").index(j), resource);
-        }
+        check_resources(errors, &path.child("resources"), &rule["resources"], items(rule, "resources"));
         if !rule["scope"].is_null() && !SCOPES.contains(&text(rule, "scope")) {
             errors.push(Error::not_supported(&path.child("scope"), text(rule, "scope"), SCOPES));
         }
+    }
+}
+
+/// Resources with or without a subresource: what another one says already must not be said again.
+fn check_resources(errors: &mut ErrorList, path: &Path, value: &Value, resources: &[Value]) {
+    if resources.is_empty() {
+        errors.push(Error::required(path, ""));
+    }
+    let names: Vec<&str> = resources.iter().map(|name| name.as_str().unwrap_or_default()).collect();
+    for (j, name) in names.iter().enumerate() {
+        let path = path.index(j);
+        let Some((resource, subresource)) = name.split_once('/') else {
+            check::required(errors, &path, &resources[j]);
+            continue;
+        };
+        for other in [format!("{resource}/*"), format!("*/{subresource}")] {
+            if names[..j].contains(&other.as_str()) {
+                let detail = format!("if '{other}' is present, must not specify {name}");
+                errors.push(Error::invalid(&path, *name, &detail));
+            }
+        }
+    }
+    if names.len() > 1 && names.contains(&"*/*") {
+        let detail = "if '*/*' is present, must not specify other resources";
+        errors.push(Error::invalid(path, value.clone(), detail));
+    }
+    let plain = |name: &&str| !name.contains('/') && **name != *"*" && !name.is_empty();
+    if names.contains(&"*") && names.iter().any(plain) {
+        let detail = "if '*' is present, must not specify other resources without subresources";
+        errors.push(Error::invalid(path, value.clone(), detail));
     }
 }
 
@@ -83,33 +109,49 @@ pub(super) fn check_policies(errors: &mut ErrorList, path: &Path, holder: &Value
     }
 }
 
+/// The names that a policy's rule is about.
+fn check_names(errors: &mut ErrorList, path: &Path, list: &[Value]) {
+    for (i, name) in list.iter().enumerate() {
+        let path = path.index(i);
+        check::invalid(errors, &path, name, names::path_segment(name.as_str().unwrap_or_default(), false));
+        if list[..i].contains(name) {
+            errors.push(Error::duplicate(&path, name.clone()));
+        }
+    }
+}
+
 /// All errors of a policy's match.
 pub(super) fn check_match(errors: &mut ErrorList, path: &Path, matching: &Value) {
     check_policies(errors, path, matching);
-    check_rules(errors, path, matching, "resourceRules");
-    check_rules(errors, path, matching, "excludeResourceRules");
+    for field in ["resourceRules", "excludeResourceRules"] {
+        check_rules(errors, path, matching, field);
+        for (i, rule) in items(matching, field).iter().enumerate() {
+            check_names(
+                errors,
+                &path.child(field).index(i).child("resourceNames"),
+                items(rule, "resourceNames"),
+            );
+        }
+    }
+}
+
+/// Whether match conditions are those that were accepted before: then they are not checked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Conditions {
+    New,
+    Known,
 }
 
 /// All errors of `matchConditions`.
-pub(super) fn check_conditions(
-    errors: &mut ErrorList,
-    path: &Path,
-    holder: &Value,
-    environment: &Environment,
-) {
+pub(super) fn check_conditions(errors: &mut ErrorList, path: &Path, holder: &Value, known: &Variables) {
     let (conditions, path) = (items(holder, "matchConditions"), path.child("matchConditions"));
     if conditions.len() > MAX_CONDITIONS {
         errors.push(Error::too_many(&path, conditions.len(), MAX_CONDITIONS));
     }
     for (i, condition) in conditions.iter().enumerate() {
         let path = path.index(i);
-        check_expression(
-            errors,
-            &path.child("expression"),
-            &condition["expression"],
-            environment,
-            Kind::Bool,
-        );
+        let source = text(condition, "expression").trim();
+        check_expression(errors, &path.child("expression"), source, (known, Wanted::Bool), "");
         let name = text(condition, "name");
         if name.is_empty() {
             errors.push(Error::required(&path.child("name"), ""));
@@ -122,18 +164,20 @@ pub(super) fn check_conditions(
     }
 }
 
-/// An expression that must be there, and compile.
+/// An expression that must be there, and right; its type as far as it is known. `missing` is told if it is not there.
 pub(super) fn check_expression(
     errors: &mut ErrorList,
     path: &Path,
-    expression: &Value,
-    environment: &Environment,
-    kind: Kind,
-) {
-    let source = expression.as_str().unwrap_or("").trim();
-    if source.is_empty() {
-        errors.push(Error::required(path, "expression is not specified"));
-    } else if let Err(why) = Expression::compile(source, environment, kind) {
-        errors.push(Error::invalid(path, expression.clone(), &why));
+    source: &str,
+    (known, wanted): (&Variables, Wanted),
+    missing: &str,
+) -> Type {
+    if source.trim().is_empty() {
+        errors.push(Error::required(path, missing));
+        return Type::Dyn;
     }
+    known.check(source, wanted).unwrap_or_else(|why| {
+        errors.push(Error::invalid(path, source, &why));
+        Type::Dyn
+    })
 }

@@ -2,8 +2,9 @@
 //!
 //! **Upstream**: `validateMutatingWebhook`, `validateValidatingWebhook`.
 
-use super::rules;
-use crate::admission::variables;
+use super::rules::{self, Conditions};
+use crate::admission::declared::Variables;
+use crate::admission::variables::environment;
 use crate::registry::{Cell, Column, Strategy};
 use crate::resources::edit::{each, items, text};
 use crate::resources::{cells, check, edit, webhook_client};
@@ -52,7 +53,7 @@ fn check_name(errors: &mut ErrorList, path: &Path, name: &str) {
 }
 
 impl WebhookConfiguration {
-    fn check_webhook(&self, errors: &mut ErrorList, path: &Path, webhook: &Value) {
+    fn check_webhook(&self, errors: &mut ErrorList, path: &Path, webhook: &Value, conditions: Conditions) {
         check_name(errors, &path.child("name"), text(webhook, "name"));
         rules::check_rules(errors, path, webhook, "rules");
         rules::check_policies(errors, path, webhook);
@@ -76,8 +77,29 @@ impl WebhookConfiguration {
         let path_of_versions = path.child("admissionReviewVersions");
         let missing = format!("must specify one of {}", REVIEW_VERSIONS.join(", "));
         webhook_client::check_versions(errors, &path_of_versions, versions, &REVIEW_VERSIONS, &missing);
-        rules::check_conditions(errors, path, webhook, &variables::environment());
+        if conditions == Conditions::New {
+            rules::check_conditions(errors, path, webhook, &Variables::of(environment()));
+        }
     }
+
+    fn check(&self, object: &Value, conditions: Conditions) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let webhooks = items(object, "webhooks");
+        for (i, webhook) in webhooks.iter().enumerate() {
+            let path = Path::new("webhooks").index(i);
+            self.check_webhook(&mut errors, &path, webhook, conditions);
+            let name = text(webhook, "name");
+            if !name.is_empty() && webhooks[..i].iter().any(|other| text(other, "name") == name) {
+                errors.push(Error::duplicate(&path.child("name"), name));
+            }
+        }
+        errors
+    }
+}
+
+/// The match conditions of each webhook.
+fn conditions(object: &Value) -> Vec<&Value> {
+    items(object, "webhooks").iter().map(|webhook| &webhook["matchConditions"]).collect()
 }
 
 impl Strategy for WebhookConfiguration {
@@ -109,17 +131,12 @@ impl Strategy for WebhookConfiguration {
     }
 
     fn validate(&self, object: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let webhooks = items(object, "webhooks");
-        for (i, webhook) in webhooks.iter().enumerate() {
-            let path = Path::new("webhooks").index(i);
-            self.check_webhook(&mut errors, &path, webhook);
-            let name = text(webhook, "name");
-            if !name.is_empty() && webhooks[..i].iter().any(|other| text(other, "name") == name) {
-                errors.push(Error::duplicate(&path.child("name"), name));
-            }
-        }
-        errors
+        self.check(object, Conditions::New)
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> ErrorList {
+        let known = conditions(object) == conditions(old);
+        self.check(object, if known { Conditions::Known } else { Conditions::New })
     }
 
     fn allow_unconditional_update(&self) -> bool {

@@ -182,7 +182,7 @@ impl Strategy for CustomResourceDefinition {
             let detail = "must be spec.names.plural+\".\"+spec.group";
             errors.push(Error::invalid(&path, meta::name(object), detail));
         }
-        errors.extend(spec::check(&object["spec"], &Path::new("spec")));
+        errors.extend(spec::check(&object["spec"], None, &Path::new("spec")));
         errors.extend(self.validate_status_update(object, &Value::Null));
         check_stored_versions(&mut errors, object);
         check_approval(&mut errors, object, None);
@@ -192,7 +192,7 @@ impl Strategy for CustomResourceDefinition {
     fn validate_update(&self, object: &Value, old: &Value) -> ErrorList {
         let (spec, old_spec) = (&object["spec"], &old["spec"]);
         let path = Path::new("spec");
-        let mut errors = spec::check(spec, &path);
+        let mut errors = spec::check(spec, Some(old_spec), &path);
         let (names, old_names) = (&spec["names"], &old_spec["names"]);
         if is_established(old) {
             check::immutable(&mut errors, &path.child("scope"), &spec["scope"], &old_spec["scope"]);

@@ -54,14 +54,15 @@ const PARTS: [(&str, &str); 4] = [
     ("selectableFields", "selectableFields"),
 ];
 
-/// All errors of `spec`.
-pub(super) fn check(spec: &Value, path: &Path) -> ErrorList {
+/// All errors of `spec`. What was accepted once may not be by a later server: the schema of a version that is what it was
+/// in `old` is not held against what is asked of schemas again.
+pub(super) fn check(spec: &Value, old: Option<&Value>, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     check_group(&mut errors, &path.child("group"), text(spec, "group"));
     check::one_of(&mut errors, &path.child("scope"), &spec["scope"], &["Cluster", "Namespaced"]);
     let versions = items(spec, "versions");
     check_schemas_are_there(&mut errors, path, versions);
-    check_versions(&mut errors, path, versions);
+    check_versions(&mut errors, path, versions, old);
     let names = &spec["names"];
     for field in ["plural", "singular", "kind", "listKind"] {
         check::required(&mut errors, &path.child("names").child(field), &names[field]);
@@ -69,7 +70,7 @@ pub(super) fn check(spec: &Value, path: &Path) -> ErrorList {
     check_names(&mut errors, &path.child("names"), names);
     if let Some(first) = versions.first() {
         let shared: BTreeSet<&str> = shared(versions).collect();
-        check_parts(&mut errors, path, first, |part| shared.contains(part), |_, top| top.to_owned());
+        check_parts(&mut errors, path, (first, old), |part| shared.contains(part), |_, top| top.to_owned());
     }
     if spec["preserveUnknownFields"] == true {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
@@ -105,7 +106,13 @@ fn check_schemas_are_there(errors: &mut ErrorList, path: &Path, versions: &[Valu
     }
 }
 
-fn check_versions(errors: &mut ErrorList, path: &Path, versions: &[Value]) {
+/// Whether a version had the same schema before.
+fn is_known(version: &Value, old: &Value) -> bool {
+    let before = items(old, "versions").iter().find(|before| before["name"] == version["name"]);
+    before.is_some_and(|before| before["schema"]["openAPIV3Schema"] == version["schema"]["openAPIV3Schema"])
+}
+
+fn check_versions(errors: &mut ErrorList, path: &Path, versions: &[Value], old: Option<&Value>) {
     let path = path.child("versions");
     let shared: BTreeSet<&str> =
         if versions.is_empty() { BTreeSet::new() } else { shared(versions).collect() };
@@ -119,7 +126,8 @@ fn check_versions(errors: &mut ErrorList, path: &Path, versions: &[Value]) {
             errors.push(Error::invalid(&path.child("name"), name, &messages.join(",")));
         }
         check_deprecation(errors, &path.child("deprecationWarning"), version);
-        check_parts(errors, &path, version, |part| !shared.contains(part), |part, _| part.to_owned());
+        let wanted = |part: &str| !shared.contains(part);
+        check_parts(errors, &path, (version, old), wanted, |part, _| part.to_owned());
     }
     let internal = || Value::from(versions.iter().map(|v| internal(v, &shared)).collect::<Vec<_>>());
     if !unique {
@@ -174,7 +182,7 @@ fn check_deprecation(errors: &mut ErrorList, path: &Path, version: &Value) {
 fn check_parts(
     errors: &mut ErrorList,
     path: &Path,
-    version: &Value,
+    (version, old): (&Value, Option<&Value>),
     wanted: impl Fn(&str) -> bool,
     name: impl Fn(&str, &str) -> String,
 ) {
@@ -184,7 +192,11 @@ fn check_parts(
         match part {
             "schema" if schema.is_object() => {
                 let status = !version["subresources"]["status"].is_null();
-                check_schema(errors, &path.child("openAPIV3Schema"), schema, status);
+                let path = path.child("openAPIV3Schema");
+                check_root(errors, &path, schema, status);
+                if !old.is_some_and(|old| is_known(version, old)) {
+                    errors.extend(crd::check(&path, schema));
+                }
             }
             "subresources" => check_scale(errors, &path, &version[part]["scale"]),
             "additionalPrinterColumns" => {
@@ -198,7 +210,8 @@ fn check_parts(
     }
 }
 
-fn check_schema(errors: &mut ErrorList, path: &Path, schema: &Value, status: bool) {
+/// What a schema may say at its root.
+fn check_root(errors: &mut ErrorList, path: &Path, schema: &Value, status: bool) {
     let mut said = schema.as_object().into_iter().flatten().filter(|(_, value)| !is_empty(value));
     if status && !matches!(text(schema, "type"), "" | "object") {
         let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
@@ -214,7 +227,6 @@ fn check_schema(errors: &mut ErrorList, path: &Path, schema: &Value, status: boo
     if schema["nullable"] == true {
         errors.push(Error::forbidden(&path.child("nullable"), "nullable cannot be true at the root"));
     }
-    errors.extend(crd::check(path, schema));
 }
 
 /// The names of a kind, as far as they are there.
@@ -373,7 +385,28 @@ mod tests {
                 "schema": {"openAPIV3Schema": {"type": "object", "properties": {
                     "spec": {"type": "object", "properties": {"color": {"type": "string"}}}}}}}]});
         change(&mut spec);
-        check(&spec, &Path::new("spec")).iter().map(ToString::to_string).collect()
+        check(&spec, None, &Path::new("spec")).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_schema_that_was_accepted_once_may_stay() {
+        let version = |name: &str, rule: &str| {
+            let rules = json!([{"rule": rule}]);
+            json!({"name": name, "served": true, "storage": name == "v1", "schema": {"openAPIV3Schema":
+                {"type": "object", "x-kubernetes-validations": rules, "properties": {"a": {"type": "integer"}}}}})
+        };
+        let spec = |versions: &[Value]| {
+            json!({"group": "example.com", "scope": "Cluster", "versions": versions,
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}})
+        };
+        let (wrong, fine) = ("self.a == 'x'", "self.a == 1");
+        let old = spec(&[version("v1", wrong)]);
+        let count = |new: &[Value]| check(&spec(new), Some(&old), &Path::new("spec")).len();
+        assert_eq!(check(&old, None, &Path::new("spec")).len(), 1);
+        assert_eq!(count(&[version("v1", wrong)]), 0, "it is what it was");
+        assert_eq!(count(&[version("v1", wrong), version("v2", fine)]), 0, "another version is right");
+        assert_eq!(count(&[version("v1", fine), version("v2", wrong)]), 1, "another version has it");
+        assert_eq!(count(&[version("v1", "self.a == 'y'")]), 1, "it is another rule");
     }
 
     #[test]
