@@ -76,7 +76,7 @@ fn admission() -> Vec<Example> {
         example(
             "MutatingAdmissionPolicy",
             json!({"metadata": meta, "spec": {"matchConstraints": matching, "reinvocationPolicy": "Never",
-                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]}}),
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/spec/x'}]"}}]}}),
         )
         .invalid(
             json!({"metadata": meta, "spec": {"reinvocationPolicy": "Never"}}),
