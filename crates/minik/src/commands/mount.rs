@@ -36,6 +36,18 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     }
     let made = !Path::new(target).exists();
     std::fs::create_dir_all(target).with_context(|| format!("create {target}"))?;
+    let held = access::block_on(hold(cx, source, target));
+    if made {
+        let _ = std::fs::remove_dir(target);
+    }
+    held?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Mounts a folder, and unmounts it when a signal comes; one that comes at once is not missed.
+async fn hold(cx: &CommandContext, source: &str, target: &str) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     rustix::mount::mount_bind(source, target).map_err(|error| {
         Problem::error(
             format!("cannot mount {source} on {target}: {error}"),
@@ -43,20 +55,10 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         )
     })?;
     cx.terminal.line(&format!("{source} is mounted on {target} until Ctrl-C."));
-    let waited = access::block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    });
-    rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH)
-        .with_context(|| format!("unmount {target}"))?;
-    if made {
-        let _ = std::fs::remove_dir(target);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
-    waited?;
-    Ok(ExitCode::SUCCESS)
+    rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH)
+        .with_context(|| format!("unmount {target}"))
 }
