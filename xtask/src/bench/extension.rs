@@ -71,8 +71,7 @@ async fn requests(args: &Args, minik: &Path) -> Result<Vec<Row>> {
     let target = Target::new(&cluster.config().await?)?;
     let mut connection = target.connect().await?;
     for name in [NAMESPACE, HOOKED] {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        connection.drain(&post("/api/v1/namespaces", &namespace)).await?;
+        connection.drain(&create_namespace(name)).await?;
     }
     let mut rows = Vec::new();
 
@@ -173,6 +172,7 @@ async fn many_kinds(args: &Args, minik: &Path) -> Result<Vec<Row>> {
     let mut rate = Sample::default();
     rate.push(target.each(calls, WRITERS).await?);
     let mut connection = target.connect().await?;
+    connection.drain(&create_namespace(NAMESPACE)).await?;
     first_object(&mut connection, &format!("Kind{}", args.kinds.saturating_sub(1))).await?;
     eprintln!("restarts with them");
     let after = at_rest(args, &cluster).await?;
@@ -234,6 +234,10 @@ fn post(path: &str, object: &Value) -> Call {
 
 fn plural(kind: &str) -> String {
     format!("{}s", kind.to_lowercase())
+}
+
+fn create_namespace(name: &str) -> Call {
+    post("/api/v1/namespaces", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
 }
 
 fn create_map(namespace: &str, name: &str) -> Call {
