@@ -164,20 +164,14 @@ async fn a_paused_deployment_waits_and_one_that_stands_still_misses_its_deadline
     cluster.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn replica_set_should_adopt_matching_pods_on_creation_and_release_no_longer_matching_pods() {
+/// A pod that is there already is adopted by what selects it, and released when that selects it no longer.
+async fn adopts_and_releases<K: Kind>(selector: Value) {
     let cluster = cluster(1).await;
     let pods: Api<Pod> = Api::default_namespaced(cluster.client());
-    create::<Pod>(&cluster, {
-        let mut pod = template("web", "nginx:1");
-        pod["metadata"]["name"] = json!("stray");
-        pod
-    })
-    .await;
-    let set = json!({"metadata": {"name": "web"}, "spec": {
-        "replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template("web", "nginx:1"),
-    }});
-    create::<ReplicaSet>(&cluster, set).await;
+    let mut stray = template("web", "nginx:1");
+    stray["metadata"]["name"] = json!("stray");
+    create::<Pod>(&cluster, stray).await;
+    create::<K>(&cluster, workload("web", json!({"replicas": 1, "selector": selector}))).await;
     let owner = async || controller(&pods.get("stray").await.expect("a pod")).map(|owner| owner.name);
     eventually(DEADLINE, async || owner().await.as_deref() == Some("web")).await;
     assert_eq!(selected::<Pod>(&cluster, "web").await.len(), 1, "the stray one is enough");
@@ -186,6 +180,11 @@ async fn replica_set_should_adopt_matching_pods_on_creation_and_release_no_longe
     eventually(DEADLINE, async || owner().await.is_none()).await;
     eventually(DEADLINE, async || selected::<Pod>(&cluster, "web").await.len() == 1).await;
     cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replica_set_should_adopt_matching_pods_on_creation_and_release_no_longer_matching_pods() {
+    adopts_and_releases::<ReplicaSet>(json!({"matchLabels": {"app": "web"}})).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,21 +285,7 @@ async fn replication_controller_should_serve_a_basic_image_on_each_replica() {
 
 #[tokio::test(start_paused = true)]
 async fn replication_controller_should_adopt_matching_pods_on_creation_and_release_no_longer_matching_pods() {
-    let cluster = cluster(1).await;
-    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
-    let mut stray = template("web", "nginx:1");
-    stray["metadata"]["name"] = json!("stray");
-    create::<Pod>(&cluster, stray).await;
-    let web = workload("web", json!({"replicas": 1, "selector": {"app": "web"}}));
-    create::<ReplicationController>(&cluster, web).await;
-    let owner = async || controller(&pods.get("stray").await.expect("a pod")).map(|owner| owner.name);
-    eventually(DEADLINE, async || owner().await.as_deref() == Some("web")).await;
-    assert_eq!(selected::<Pod>(&cluster, "web").await.len(), 1, "the stray one is enough");
-    let relabel = Patch::Merge(json!({"metadata": {"labels": {"app": "other"}}}));
-    pods.patch("stray", &PatchParams::default(), &relabel).await.expect("relabelled");
-    eventually(DEADLINE, async || owner().await.is_none()).await;
-    eventually(DEADLINE, async || selected::<Pod>(&cluster, "web").await.len() == 1).await;
-    cluster.stop().await;
+    adopts_and_releases::<ReplicationController>(json!({"app": "web"})).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,30 @@ use std::sync::Arc;
 
 /// Steps that one expression may take. **Upstream**: `PerCallLimit`.
 pub(crate) const STEPS_PER_EXPRESSION: u64 = 1_000_000;
+/// Words that expressions cannot use as names. **Upstream**: `celReserved`.
+pub(crate) const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
 /// Levels of the deepest expression: a thread's stack must hold its evaluation.
 const MAX_DEPTH: usize = 96;
 /// Letters of the longest expression.

@@ -285,34 +285,9 @@ fn formatted(text: &str, format: &str) -> cel::Value {
     converted.unwrap_or_else(plain)
 }
 
-/// Words that expressions cannot use as names.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// A property's name as expressions spell it.
 pub(super) fn escaped(name: &str) -> String {
-    if RESERVED.contains(&name) {
+    if cel::RESERVED.contains(&name) {
         return format!("__{name}__");
     }
     if !name.contains(['.', '-', '/']) && !name.contains("__") {

@@ -5,6 +5,7 @@
 use super::rules::{self, Conditions};
 use crate::admission::declared::{Variables, Wanted};
 use crate::admission::policies;
+use crate::cel;
 use crate::registry::{Cell, Column, Strategy, WriteContext};
 use crate::resources::edit::{items, text};
 use crate::resources::{cells, check, edit};
@@ -19,30 +20,6 @@ const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Un
 const MAX_ANNOTATIONS: usize = 20;
 /// Bytes of the longest value of one. **Upstream**: `maxAuditAnnotationValueExpressionLength`.
 const MAX_VALUE: usize = 5 << 10;
-/// Words of CEL that are no names. **Upstream**: `celReserved`.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 /// What is told of an expression that is not there.
 const MISSING: &str = "expression is not specified";
 
@@ -164,7 +141,7 @@ fn check_variables(errors: &mut ErrorList, path: &Path, spec: &Value, known: &mu
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !RESERVED.contains(&name)
+        && !cel::RESERVED.contains(&name)
 }
 
 fn check_validations(errors: &mut ErrorList, path: &Path, object: &Value, known: &Variables) {
