@@ -1,12 +1,18 @@
 //! The image `minik/hello`: a web server that says where it runs and which version it is.
 //!
-//! `/` answers `Hello | Running on: <hostname> | v=<VERSION>`, `/healthz` answers `ok`, `/exit?code=N` ends the process
-//! with N. Listens on port 8080 (or `PORT`). SIGTERM and SIGINT end it with 0 at once.
+//! `/` answers `Hello | Running on: <hostname> | v=<VERSION>`, as does a packet over UDP; `/healthz` answers `ok`,
+//! `/exit?code=N` ends the process with N, `/dial?http=ADDRESS:PORT` and `/dial?udp=ADDRESS:PORT` pass on what is answered
+//! there. Listens on port 8080 (or `PORT`). SIGTERM and SIGINT end it with 0 at once.
+//!
+//! With `DRAIN=N` it does what a server behind a load balancer should do: connections are kept; told to end, it goes on to
+//! answer for N seconds, during which others learn of it, each answer the last of its connection, and then ends with 0; it
+//! writes nothing of requests.
 //!
 //! Built by `build` next to it: `rustc -C target-feature=+crt-static`, no crates.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 unsafe extern "C" {
@@ -17,12 +23,37 @@ unsafe extern "C" {
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
+/// Whether the end waits, whether it was asked for, and how many answers it waits for.
+static DRAINS: AtomicBool = AtomicBool::new(false);
+static ENDS: AtomicBool = AtomicBool::new(false);
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
 extern "C" fn end(_: i32) {
-    // SAFETY: async-signal-safe.
-    unsafe { _exit(0) }
+    if !DRAINS.load(Ordering::SeqCst) {
+        // SAFETY: async-signal-safe.
+        unsafe { _exit(0) }
+    }
+    ENDS.store(true, Ordering::SeqCst);
+}
+
+/// Ends the process some time after it was told to, when no answer is under way.
+fn drain(patience: Duration) -> ! {
+    while !ENDS.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(patience);
+    while UNDER_WAY.load(Ordering::SeqCst) > 0 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::process::exit(0)
 }
 
 fn main() {
+    let patience = std::env::var("DRAIN").ok().and_then(|text| text.parse().ok());
+    if let Some(seconds) = patience {
+        DRAINS.store(true, Ordering::SeqCst);
+        std::thread::spawn(move || drain(Duration::from_secs(seconds)));
+    }
     let handler = end as extern "C" fn(i32) as usize;
     for number in [SIGINT, SIGTERM] {
         // SAFETY: the handler only ends the process.
@@ -32,7 +63,8 @@ fn main() {
     let port = variable("PORT", "8080");
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let greeting = format!("Hello | Running on: {} | v={}\n", hostname.trim(), variable("VERSION", "1"));
-    let listener = match TcpListener::bind(format!("[::]:{port}")).or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}")))
+    let listener = match TcpListener::bind(format!("[::]:{port}"))
+        .or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}")))
     {
         Ok(listener) => listener,
         Err(error) => {
@@ -40,6 +72,18 @@ fn main() {
             std::process::exit(1);
         }
     };
+    let at = listener.local_addr().ok();
+    if let Some(socket) = at.and_then(|at| UdpSocket::bind(at).ok()) {
+        let greeting = greeting.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            loop {
+                if let Ok((_, from)) = socket.recv_from(&mut buffer) {
+                    let _ = socket.send_to(greeting.as_bytes(), from);
+                }
+            }
+        });
+    }
     println!("listening on port {port}");
     for stream in listener.incoming().flatten() {
         let greeting = greeting.clone();
@@ -51,36 +95,97 @@ fn main() {
     }
 }
 
-fn answer(mut stream: &TcpStream, greeting: &str) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+/// Answers the requests of a connection: one, or while it is kept.
+fn answer(stream: &TcpStream, greeting: &str) -> std::io::Result<()> {
+    let drains = DRAINS.load(Ordering::SeqCst);
+    stream.set_read_timeout(Some(Duration::from_secs(if drains { 75 } else { 10 })))?;
+    stream.set_nodelay(true)?;
     let mut lines = BufReader::new(stream).lines();
-    let Some(request) = lines.next().transpose()? else { return Ok(()) };
-    for line in lines {
-        if line?.is_empty() {
+    while let Some(request) = lines.next().transpose()? {
+        UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+        let kept = one(stream, greeting, &request, &mut lines);
+        UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+        if !kept? {
             break;
         }
     }
+    Ok(())
+}
+
+/// Answers a request; whether there may be another.
+fn one(
+    mut stream: &TcpStream,
+    greeting: &str,
+    request: &str,
+    lines: &mut dyn Iterator<Item = std::io::Result<String>>,
+) -> std::io::Result<bool> {
+    let mut kept = DRAINS.load(Ordering::SeqCst) && request.ends_with(" HTTP/1.1");
+    for line in lines {
+        let line = line?.to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        kept &= line != "connection: close";
+    }
     let target = request.split(' ').nth(1).unwrap_or("/");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    println!("{request}");
+    if !DRAINS.load(Ordering::SeqCst) {
+        println!("{request}");
+    }
     let (status, body, exit) = match path {
         "/" => ("200 OK", greeting.to_owned(), None),
         "/healthz" => ("200 OK", "ok\n".to_owned(), None),
         "/exit" => {
-            let code = query.split('&').find_map(|pair| pair.strip_prefix("code=")).and_then(|code| code.parse().ok());
+            let code = query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("code="))
+                .and_then(|code| code.parse().ok());
             let code: i32 = code.unwrap_or(0);
             ("200 OK", format!("exiting with {code}\n"), Some(code))
         }
+        "/dial" => match dial(query) {
+            Ok(answer) => ("200 OK", answer, None),
+            Err(error) => ("502 Bad Gateway", format!("{error}\n"), None),
+        },
         _ => ("404 Not Found", "not found\n".to_owned(), None),
     };
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    stream.flush()?;
+    kept &= exit.is_none() && !ENDS.load(Ordering::SeqCst);
+    let connection = if kept { "" } else { "Connection: close\r\n" };
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n{connection}\r\n{body}"
+    );
+    stream.write_all(answer.as_bytes())?;
     if let Some(code) = exit {
         std::process::exit(code);
     }
-    Ok(())
+    Ok(kept)
+}
+
+/// What is answered elsewhere.
+fn dial(query: &str) -> std::io::Result<String> {
+    let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    let (protocol, to) = query.split_once('=').ok_or_else(invalid)?;
+    let to: SocketAddr = to.parse().map_err(|_| invalid())?;
+    let patience = Duration::from_secs(3);
+    let mut answer = vec![0; 512];
+    match protocol {
+        "udp" => {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.set_read_timeout(Some(patience))?;
+            socket.send_to(b"?", to)?;
+            let length = socket.recv(&mut answer)?;
+            answer.truncate(length);
+        }
+        "http" => {
+            let mut stream = TcpStream::connect_timeout(&to, patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+            answer.clear();
+            stream.read_to_end(&mut answer)?;
+        }
+        _ => return Err(invalid()),
+    }
+    let text = String::from_utf8_lossy(&answer);
+    Ok(format!("{}\n", text.lines().last().unwrap_or_default()))
 }

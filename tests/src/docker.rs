@@ -24,6 +24,7 @@ pub struct DockerCluster {
     /// Address of the engine; empty: the machine's own.
     host: String,
     ingress: Option<minik::Ingress>,
+    nodes: u32,
 }
 
 impl DockerCluster {
@@ -32,7 +33,7 @@ impl DockerCluster {
     /// # Panics
     /// If it does not start.
     pub async fn start(test: &str) -> Self {
-        Self::start_as(test, "", None).await
+        Self::start_as(test, "", None, 1).await
     }
 
     /// The same in an engine of the test's own.
@@ -40,7 +41,7 @@ impl DockerCluster {
     /// # Panics
     /// If it does not start.
     pub async fn start_on(host: &str, test: &str) -> Self {
-        Self::start_as(test, host, None).await
+        Self::start_as(test, host, None, 1).await
     }
 
     /// The same, which lets requests in from outside.
@@ -48,13 +49,21 @@ impl DockerCluster {
     /// # Panics
     /// If it does not start.
     pub async fn start_with(test: &str, ingress: minik::Ingress) -> Self {
-        Self::start_as(test, "", Some(ingress)).await
+        Self::start_as(test, "", Some(ingress), 1).await
     }
 
-    async fn start_as(test: &str, host: &str, ingress: Option<minik::Ingress>) -> Self {
+    /// The same with several nodes.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_nodes(test: &str, nodes: u32) -> Self {
+        Self::start_as(test, "", None, nodes).await
+    }
+
+    async fn start_as(test: &str, host: &str, ingress: Option<minik::Ingress>, nodes: u32) -> Self {
         let name = format!("{test}-{}", std::process::id());
         let root = TempDir::new().expect("a folder");
-        let mut this = Self { cluster: None, root, name, host: host.to_owned(), ingress };
+        let mut this = Self { cluster: None, root, name, host: host.to_owned(), ingress, nodes };
         this.start_again().await;
         this
     }
@@ -78,6 +87,7 @@ impl DockerCluster {
     async fn start_again(&mut self) {
         let cluster = Cluster::builder()
             .name(&self.name)
+            .nodes(self.nodes)
             .runtime(Runtime::Docker { host: self.host.clone() })
             .root_dir(self.root.path().join("nodes"))
             .volumes_dir(self.root.path().join("volumes"))
@@ -85,7 +95,7 @@ impl DockerCluster {
             .start()
             .await
             .expect("it starts");
-        cluster.nodes_ready(1, DEADLINE).await.expect("its node is Ready");
+        cluster.nodes_ready(self.nodes as usize, DEADLINE).await.expect("its nodes are Ready");
         crate::settled(&cluster.client()).await;
         self.cluster = Some(cluster);
     }
@@ -100,14 +110,22 @@ impl DockerCluster {
         self.root.path()
     }
 
-    /// The name of the only node.
+    /// The name of the first node.
     ///
     /// # Panics
     /// If there is none.
     pub async fn node(&self) -> String {
+        self.nodes().await.into_iter().next().expect("a node")
+    }
+
+    /// The names of all nodes.
+    ///
+    /// # Panics
+    /// If the API does not tell.
+    pub async fn nodes(&self) -> Vec<String> {
         let nodes: Api<Node> = Api::all(self.client());
         let list = nodes.list(&ListParams::default()).await.expect("a list");
-        list.items.into_iter().find_map(|node| node.metadata.name).expect("a node")
+        list.items.into_iter().filter_map(|node| node.metadata.name).collect()
     }
 
     /// The pods of the namespace `default`.

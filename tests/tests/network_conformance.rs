@@ -1,10 +1,13 @@
 //! Behaviours of the official suite's group sig-network that need packets, by name. Those about objects alone are in
-//! `api_conformance/network.rs`, names in `dns.rs`, endpoints and load in `services.rs`.
+//! `api_conformance/network.rs`, names in `dns.rs`, a service's endpoints and ports, load and several nodes in `services/`,
+//! what is reached through the API in `streaming.rs`, and what pods ask for of names in `docker_lifecycle.rs`.
 //!
 //! Needs a Docker engine, the images of `tests/images/build`, and the right to change nftables.
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io;
@@ -16,6 +19,7 @@ use tests::docker::{DockerCluster, script};
 use tests::profile::free_port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::Instant;
 
 /// How long one attempt may take: packets are lost on a loaded machine, and sent again after 1, 3 and 7 s.
 const WAIT: Duration = Duration::from_secs(15);
@@ -62,10 +66,14 @@ async fn at_node(cluster: &DockerCluster, name: &str) -> String {
 
 /// The last line of what is answered over HTTP, or why nothing is.
 async fn get(address: &str, patience: Duration) -> io::Result<String> {
+    get_path(address, "/", patience).await
+}
+
+async fn get_path(address: &str, path: &str, patience: Duration) -> io::Result<String> {
     let address: SocketAddr = address.parse().expect("an address");
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok(answer.lines().last().unwrap_or_default().to_owned())
@@ -192,4 +200,85 @@ async fn host_ports_do_not_conflict_at_different_addresses_and_protocols() {
     }
     comes_to_answer(&format!("127.0.0.1:{port}"), "web-1").await;
     comes_to_answer(&format!("{node}:{port}"), "web-2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networking_granular_checks_should_function_within_and_between_pods_and_nodes() {
+    let cluster = DockerCluster::start("granular").await;
+    // Somebody on the node's network, and two pods.
+    let port = free_port().to_string();
+    let mut addresses = Vec::new();
+    for (name, host, port) in [("node", true, port.as_str()), ("one", false, "8080"), ("two", false, "8080")]
+    {
+        let main = json!({
+            "image": "minik/hello:v1", "command": ["/hello"], "env": [{"name": "PORT", "value": port}],
+            "readinessProbe": {"httpGet": {"path": "/healthz", "port": port.parse::<u16>().expect("a port")}},
+        });
+        cluster.create(script(name, "", json!({"hostNetwork": host}), main)).await;
+        let pod = cluster.until(name, |pod| pod["status"]["containerStatuses"][0]["ready"] == true).await;
+        addresses.push(format!("{}:{port}", pod["status"]["podIP"].as_str().expect("an address")));
+    }
+    for from in &addresses {
+        for (name, to) in [("one", &addresses[1]), ("two", &addresses[2])] {
+            for protocol in ["http", "udp"] {
+                eventually(DEADLINE, async || {
+                    let said = get_path(from, &format!("/dial?{protocol}={to}"), WAIT).await;
+                    said.is_ok_and(|said| said.starts_with(&format!("Hello | Running on: {name} |")))
+                })
+                .await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_endpoints_latency_should_not_be_very_high() {
+    const SERVICES: usize = 200;
+    // As upstream's: half of them within this, and 99 of 100 within the other.
+    let (half, most) = (Duration::from_secs(20), Duration::from_secs(50));
+    let cluster = DockerCluster::start("latency").await;
+    server(&cluster, "web-1", json!({})).await;
+    let slices: Api<EndpointSlice> = Api::default_namespaced(cluster.client());
+    let mut waited = Vec::new();
+    for index in 0..SERVICES {
+        let (name, began) = (format!("s{index}"), Instant::now());
+        serve(&cluster, &name, json!({})).await;
+        let of = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
+        eventually(DEADLINE, async || {
+            let list = slices.list(&of).await.expect("a list").items;
+            list.iter().flat_map(|slice| slice.endpoints.iter().flatten()).count() == 1
+        })
+        .await;
+        waited.push(began.elapsed());
+    }
+    for index in 0..SERVICES {
+        comes_to_answer(&format!("{}:80", cluster_ip(&cluster, &format!("s{index}")).await), "web-1").await;
+    }
+    waited.sort();
+    assert!(waited[SERVICES / 2] <= half && waited[SERVICES * 99 / 100] <= most, "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoint_slice_should_support_multiple_endpoint_ips_and_ports_in_multiple_slices() {
+    let cluster = DockerCluster::start("slices").await;
+    let ports = json!([{"name": "one", "port": 80}, {"name": "two", "port": 81}]);
+    serve(&cluster, "many", json!({"selector": null, "ports": ports})).await;
+    for (name, one, two) in [("web-1", 8080, 8081), ("web-2", 8081, 8080)] {
+        let address = server(&cluster, name, json!({})).await;
+        cluster
+            .create(json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "many"}},
+                "endpoints": [{"addresses": [address]}],
+                "ports": [{"name": "one", "port": one}, {"name": "two", "port": two}],
+            }))
+            .await;
+    }
+    let ip = cluster_ip(&cluster, "many").await;
+    let both: BTreeSet<String> = ["web-1".to_owned(), "web-2".to_owned()].into();
+    for port in [80, 81] {
+        let address = format!("{ip}:{port}");
+        comes_to_answer(&address, "web-1").await;
+        eventually(DEADLINE, async || who(&address).await == both).await;
+    }
 }

@@ -2,6 +2,10 @@
 //!
 //! Needs a Docker engine, the images of `tests/images/build`, and the right to change nftables.
 
+mod load;
+mod nodes;
+mod user;
+
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
