@@ -5,6 +5,7 @@
 
 use crate::dataplane::{Dataplane, Frontend};
 use crate::health::HealthChecks;
+use crate::led::Led;
 use crate::localhost::{Localhost, Reach};
 use crate::metrics::Measured;
 use crate::places::{self, Followed, Machine, Moved};
@@ -46,6 +47,8 @@ pub struct Config {
     pub interner: Interner,
     /// Says whether the kernel has the rules that it should have.
     pub in_place: Arc<AtomicBool>,
+    /// Says where they lead.
+    pub led: Led,
 }
 
 struct Proxier {
@@ -107,9 +110,10 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
     services.synced().await;
     slices.synced().await;
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
-    let mut retry = None;
+    let (mut retry, mut refused) = (None, BTreeSet::new());
     loop {
-        let (mut dirty, mut moved) = (BTreeSet::new(), Moved::default());
+        // What a refused transaction was for is not done yet.
+        let (mut dirty, mut moved) = (std::mem::take(&mut refused), Moved::default());
         // What has gathered, or else the next change or retry.
         let mut gather = |changed: Option<Changed>| match changed {
             Some(Changed::Service(delta)) => dirty.extend(delta.object().map(|service| Key::of(&**service))),
@@ -144,7 +148,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
         while let Some(delta) = slice_changes.try_recv() {
             gather(Some(Changed::Slice(delta)));
         }
-        retry = match proxier.sync(dirty, moved).await {
+        retry = match proxier.sync(dirty.clone(), moved).await {
             Ok(()) => {
                 backoff.reset();
                 if !proxier.config.in_place.swap(true, Ordering::Relaxed) {
@@ -155,6 +159,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
             Err(error) => {
                 proxier.config.in_place.store(false, Ordering::Relaxed);
                 tracing::error!(error = %logging::Chain(&error), "service rules are not in place, will retry");
+                refused = dirty;
                 Some(backoff.next(context.clock.instant(), &context.rng))
             }
         };
@@ -212,6 +217,7 @@ impl Proxier {
         for (key, ports) in ports {
             let service = self.services.get_key(&key);
             let slices = self.slices.get(&key.to_string());
+            self.config.led.update(&key, &slices);
             let told = service.and_then(|service| health(&service, &slices, &self.machine));
             if let Some(refused) = self.health.update(&key, told).await {
                 self.warn(&key, "FailedToStartServiceHealthcheck", &refused);
