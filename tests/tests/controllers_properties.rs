@@ -1,7 +1,7 @@
 //! What holds of workloads at every moment, whatever users do and whatever calls fail.
 //!
 //! **Contract**: seeded, on paused time; between two rests of a workload come a few random actions. What is seen is every
-//! change that a watch tells of, in order.
+//! change that a watch tells of, in order. `MINIK_TEST_SEED` asks for other seeds.
 
 use component_base::Rng;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
@@ -24,6 +24,12 @@ use tests::workloads::{
 /// Between two actions there is no more time than this.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// A seed, of those that are asked for.
+fn seed(number: u64) -> u64 {
+    let first = std::env::var("MINIK_TEST_SEED").ok().and_then(|first| first.parse().ok());
+    first.unwrap_or(0) + number
+}
+
 /// Lets a few more changes of the pods happen, unless there are none to come.
 async fn some_changes(watch: &Moments, cluster: &Cluster, rng: &Rng) {
     let (wanted, clock) = (watch.count() + below(rng, 6), cluster.context().clock.clone());
@@ -45,7 +51,7 @@ fn stays(pod: &&Arc<Pod>) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_never_has_too_few_or_too_many_pods() {
-    for seed in 1..=3 {
+    for seed in [seed(1), seed(2), seed(3)] {
         let (cluster, rng) = (cluster(3).await, Rng::seeded(seed));
         let (surge, unavailable) = (1 + below(&rng, 3), below(&rng, 3));
         let strategy = json!({"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
@@ -157,7 +163,7 @@ impl Observed {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_done_to_a_deployment_there_are_enough_pods_and_not_too_many() {
-    for seed in 1..=2 {
+    for seed in [seed(1), seed(2)] {
         let rng = Rng::seeded(seed);
         let mut replicas = 4 + below(&rng, 4);
         let observed = Observed::start(seed, &rng, replicas).await;
@@ -212,7 +218,7 @@ async fn whatever_is_done_to_a_deployment_there_are_enough_pods_and_not_too_many
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_done_to_a_stateful_set_an_identity_is_there_once() {
-    for seed in 11..=12 {
+    for seed in [seed(11), seed(12)] {
         let (cluster, rng) = (faults::cluster(seed, Writes::LostOrRepeated).await, Rng::seeded(seed));
         let policy = ["OrderedReady", "Parallel"][below(&rng, 2)];
         let spec = json!({"replicas": 3, "serviceName": "db", "podManagementPolicy": policy});
@@ -268,7 +274,7 @@ enum Actions {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_done_to_a_job_its_counts_are_exact() {
-    for (seed, actions) in [(21, Actions::Kills), (22, Actions::All)] {
+    for (seed, actions) in [(seed(21), Actions::Kills), (seed(22), Actions::All)] {
         let (cluster, rng) = (faults::cluster(seed, Writes::Refused).await, Rng::seeded(seed));
         let mut job = json!({"metadata": {"name": "work"}, "spec": {
             "completions": 12, "parallelism": 3, "backoffLimit": 100, "podReplacementPolicy": "Failed",

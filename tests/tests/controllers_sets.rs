@@ -180,6 +180,36 @@ async fn stateful_set_makes_a_lost_pod_again_with_its_name_and_claim() {
     cluster.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn stateful_set_should_recreate_evicted_stateful_set() {
+    let cluster = cluster(1).await;
+    let nodes: Api<Node> = Api::all(cluster.client());
+    let node = nodes.list(&ListParams::default()).await.expect("nodes").items[0].name_any();
+    let with_port = |mut template: Value| {
+        template["spec"]["nodeName"] = json!(node);
+        template["spec"]["containers"][0]["ports"] = json!([{"containerPort": 21017, "hostPort": 21017}]);
+        template
+    };
+    let mut blocker = with_port(template("blocker", "app"));
+    blocker["metadata"]["name"] = json!("blocker");
+    create::<Pod>(&cluster, blocker).await;
+    let pods = api::<Pod>(&cluster);
+    eventually(DEADLINE, async || ::api::pod::is_ready(&pods.get("blocker").await.expect("a pod"))).await;
+    let watch = watch_pods(&cluster, "app=db");
+    create::<StatefulSet>(&cluster, stateful_set(1, json!({"template": with_port(template("db", "db:1"))})))
+        .await;
+    // Refused, deleted, made again.
+    eventually(DEADLINE, async || {
+        let all = watch.moments();
+        let uids: BTreeSet<_> = all.iter().flatten().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        uids.len() >= 2 && all.iter().flatten().any(|pod| ::api::pod::phase(pod) == "Failed")
+    })
+    .await;
+    pods.delete("blocker", &DeleteParams::default().grace_period(0)).await.expect("deleted");
+    ready(&cluster, 1).await;
+    cluster.stop().await;
+}
+
 fn daemon_set(more: Value) -> Value {
     let mut spec =
         json!({"selector": {"matchLabels": {"app": "agent"}}, "template": template("agent", "agent:1")});

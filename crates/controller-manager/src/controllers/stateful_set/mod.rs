@@ -113,6 +113,7 @@ impl Shell {
         result?;
         self.clean_up(&set, &history, &pods, [revisions::name(current), revisions::name(&update)]).await?;
         let next = next_available(pods.iter().map(AsRef::as_ref), plan::min_ready_seconds(&set), now);
+        let next = next.into_iter().chain(plan::next_recreation(&view)).min();
         Ok(next.map_or(Action::Done, Action::RequeueAfter))
     }
 

@@ -8,10 +8,15 @@ use super::identity::{self, ordinals, parent_and_ordinal, revision, spec};
 use crate::workload::availability::is_available;
 use crate::workload::scaled::{Round, scaled};
 use api::pod;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A pod that has ended is made again at this age: one that its node refuses at once would come and go without end. (Upstream
+/// has no such pause; there the limit of the client's requests, `--kube-api-qps`, slows it down.)
+const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +126,20 @@ pub(super) fn plan(view: &View<'_>) -> Vec<Step> {
     steps
 }
 
+/// How long until a pod that has ended is made again.
+fn rest(pod: &Pod, now: Timestamp) -> Option<Duration> {
+    if !pod::is_terminal(pod) || pod::is_terminating(pod) {
+        return None;
+    }
+    let until = pod.metadata.creation_timestamp.as_ref()?.0 + LEAST_LIFE;
+    Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())
+}
+
+/// How long until the first pod that has ended is made again, if there is one that waits for it.
+pub(super) fn next_recreation(view: &View<'_>) -> Option<Duration> {
+    view.pods.iter().filter_map(|pod| rest(pod, view.now)).min()
+}
+
 /// Sees to one ordinal; whether the next has to wait.
 fn replica(view: &View<'_>, ordinal: i32, steps: &mut Vec<Step>) -> bool {
     let Some(pod) = view.find(ordinal) else {
@@ -128,7 +147,7 @@ fn replica(view: &View<'_>, ordinal: i32, steps: &mut Vec<Step>) -> bool {
         return true;
     };
     if pod::is_terminal(pod) {
-        if !pod::is_terminating(pod) {
+        if !pod::is_terminating(pod) && rest(pod, view.now).is_none() {
             steps.push(Step::Recreate(pod.clone()));
         }
         return true;
@@ -289,6 +308,7 @@ mod tests {
             ("the second", &three, vec![ready(0, "new")], vec!["+1 new"]),
             ("a gap", &three, vec![ready(0, "new"), ready(2, "new")], vec!["+1 new"]),
             ("a failed one", &three, vec![ready(0, "new").phase("Failed"), ready(1, "new")], vec!["~0"]),
+            ("one that failed at once", &one, vec![ready(0, "new").phase("Failed").created(at(0))], vec![]),
             ("one that goes", &three, vec![ready(0, "new").deleted(at(0))], vec![]),
             ("down from the top", &one, vec![ready(0, "new"), ready(1, "new"), ready(2, "new")], vec!["-2"]),
             (
