@@ -108,3 +108,27 @@ fn memory_forgets_and_json_tells() {
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(status["nodes"][0]["ready"], true);
 }
+
+#[test]
+fn waits_for_what_it_is_told_to() {
+    let profile = Profile::new("wait");
+    let said = profile.start(&["--wait=node_ready,coffee"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.stderr.contains("unknown component \"coffee\": give some of apiserver, "), "{said:?}");
+    let said = profile.start(&["--runtime", "simulated", "--wait=all", "-o", "json"]).ok();
+    // No waiting here: all of it is there.
+    profile.kctl(&["run", "one", "--image=busybox"]).ok();
+    let pods = profile.kctl(&["get", "pods", "-n", "kube-system", "--no-headers"]).ok();
+    assert!(pods.lines().count() >= 4 && pods.lines().all(|pod| pod.contains("1/1")), "{pods}");
+    let result: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let steps: Vec<&str> =
+        result["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect();
+    for step in
+        ["Node Ready", "System pods Ready", "Default service account", "Control plane Running", "Kubelets"]
+    {
+        assert_eq!(steps.iter().filter(|one| **one == step).count(), 1, "{steps:?}");
+    }
+    let again = profile.start(&["--wait=all"]).ok();
+    assert!(again.contains("is already running"), "{again}");
+    fails(profile.start(&["--wait=node_ready", "--wait-timeout=0s"]), "node_ready not ready after 0ns");
+}

@@ -28,13 +28,12 @@ mod service_range;
 use crate::control_plane::{Check, Component, Supervised};
 use crate::nodes::Nodes;
 use crate::pki::Pki;
-use anyhow::{Result, bail};
-use api::k8s_openapi::api::core::v1::{Node, NodeCondition};
+use crate::readiness::{self, Part};
+use anyhow::Result;
 use apiserver::Server;
 use apiserver::auth::UserInfo;
 pub(crate) use builder::node_name;
 pub use builder::{Builder, Ingress, OnStep, WrapClient};
-use client::Informers;
 use component_base::logging::chain;
 use component_base::{Context, Health};
 use futures::FutureExt as _;
@@ -168,26 +167,21 @@ impl Cluster {
     /// # Errors
     /// After `limit`, with what the nodes say.
     pub async fn nodes_ready(&self, nodes: usize, limit: Duration) -> Result<()> {
-        let watching = self.context.child();
-        let informer = Informers::new(self.client(), &watching).of::<Node>();
-        let mut changes = informer.subscribe();
-        let wait = async {
-            loop {
-                if informer.list().iter().filter(|node| is_ready(node)).count() >= nodes {
-                    return;
-                }
-                if changes.recv().await.is_none() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        let ended = tokio::time::timeout(limit, wait).await;
-        watching.shutdown.trigger();
-        if ended.is_err() {
-            let said: Vec<String> = informer.list().iter().map(|node| not_ready(node)).collect();
-            bail!("not all nodes are Ready after {limit:?}: {}", said.join("; "));
-        }
-        Ok(())
+        let wait = readiness::Wait { parts: Part::Nodes.into(), limit };
+        self.ready(&wait, nodes, |_| {}).await
+    }
+
+    /// Waits until these parts of it are ready; `on_ready` hears of each.
+    ///
+    /// # Errors
+    /// After the limit, with what is lacking.
+    pub(crate) async fn ready(
+        &self,
+        wait: &readiness::Wait,
+        nodes: usize,
+        on_ready: impl FnMut(Part),
+    ) -> Result<()> {
+        readiness::wait(&self.context, self.client(), wait, nodes, on_ready).await
     }
 
     /// What the control plane consists of, for the pods that show it. `dns` and `proxy` say how those are, where they run.
@@ -429,21 +423,5 @@ async fn stop_pods(node: &DockerRuntime) -> Result<()> {
 fn report<E: std::error::Error + 'static>(name: &str, ended: Result<(), E>) {
     if let Err(error) = ended {
         tracing::error!("{name} ended: {}", chain(&error));
-    }
-}
-
-fn condition(node: &Node) -> Option<&NodeCondition> {
-    node.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == "Ready")
-}
-
-fn is_ready(node: &Node) -> bool {
-    condition(node).is_some_and(|c| c.status == "True")
-}
-
-fn not_ready(node: &Node) -> String {
-    let name = node.metadata.name.as_deref().unwrap_or_default();
-    match condition(node) {
-        Some(condition) => format!("{name}: {}", condition.message.as_deref().unwrap_or("no reason given")),
-        None => format!("{name}: no status yet"),
     }
 }

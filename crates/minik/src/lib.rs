@@ -18,6 +18,7 @@ mod preferences;
 mod preflight;
 mod problem;
 pub mod profile;
+mod readiness;
 mod server;
 mod terminal;
 

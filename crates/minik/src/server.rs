@@ -7,6 +7,7 @@
 use crate::cluster::{Cluster, Ingress, Runtime};
 use crate::pki::Pki;
 use crate::profile::{Profile, RuntimeKind, Settings, StoreKind};
+use crate::readiness::{Part, Wait};
 use crate::{etcd, extra_config, memory, preflight, problem};
 use anyhow::{Context as _, Result};
 use component_base::Context;
@@ -14,7 +15,6 @@ use component_base::logging::{self, Tail};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 use storage::{EtcdConfig, Location};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,13 +35,7 @@ pub(crate) enum Report {
 pub(crate) type Tell = Arc<dyn Fn(Report) + Send + Sync>;
 
 /// Runs the server until it is told to end.
-pub(crate) fn run(
-    profile: &Profile,
-    settings: &Settings,
-    wait: Duration,
-    log: &str,
-    tell: &Tell,
-) -> Result<()> {
+pub(crate) fn run(profile: &Profile, settings: &Settings, wait: &Wait, log: &str, tell: &Tell) -> Result<()> {
     memory::limit_arenas();
     let context = Context::system();
     let tail = Tail::new(context.clock.clone());
@@ -63,7 +57,7 @@ async fn serve(
     context: Context,
     profile: &Profile,
     settings: &Settings,
-    wait: Duration,
+    wait: &Wait,
     log: Tail,
     tell: &Tell,
 ) -> Result<()> {
@@ -137,8 +131,12 @@ async fn serve(
         .await
         .map_err(|error| preflight::explain(profile, error))?;
     let nodes = (settings.nodes + settings.simulated_nodes) as usize;
-    cluster.nodes_ready(nodes, wait).await?;
-    done(if nodes == 1 { "Node Ready" } else { "Nodes Ready" });
+    let ready = |part: Part| match part {
+        // That was told when it came up.
+        Part::ApiServer => {}
+        part => done(part.step(nodes)),
+    };
+    cluster.ready(wait, nodes, ready).await?;
     tracing::info!(port = settings.api_port, "ready");
     tell(Report::Ready);
     let interner = cluster.interner().clone();

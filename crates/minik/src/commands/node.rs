@@ -162,5 +162,5 @@ pub(super) fn replace(cx: &CommandContext, settings: &Settings, pid: u32) -> Res
         ));
     }
     cx.profile.save(settings)?;
-    start::bring_up(cx, settings, start::WAIT, start::LOG, &mut |_| {})
+    start::bring_up(cx, settings, &start::default_wait(), start::LOG, &mut |_| {})
 }

@@ -7,8 +7,9 @@ use crate::cluster::ServiceRange;
 use crate::pki::Pki;
 use crate::problem::Problem;
 use crate::profile::{self, Profile, RuntimeKind, Settings, StoreKind};
+use crate::readiness::{self, Parts, Wait};
 use crate::server::{self, Report, Tell};
-use crate::{daemon, preferences, preflight};
+use crate::{access, daemon, preferences, preflight};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,9 +55,12 @@ pub(super) struct Arguments {
     /// A flag of a component, as in apiserver.audit-policy-file=/etc/policy.yaml; may be repeated
     #[arg(long, value_name = "COMPONENT.KEY=VALUE")]
     extra_config: Option<Vec<String>>,
-    /// How long to wait for the nodes to be Ready
+    /// What to wait for: some of apiserver, system_pods, default_sa, apps_running, node_ready, kubelet, separated by commas; or one of all, none, true, false. The API server is waited for in any case [default: apiserver,default_sa,node_ready]
+    #[arg(long, value_name = "COMPONENTS")]
+    wait: Option<Parts>,
+    /// How long to wait for it
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
-    wait: Duration,
+    wait_timeout: Duration,
     /// Print a result that programs can read
     #[arg(short, long, value_enum)]
     output: Option<Output>,
@@ -64,17 +68,20 @@ pub(super) struct Arguments {
     #[arg(long)]
     foreground: bool,
     /// What to log: a level, or tracing directives
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "MINIK_LOG")]
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "MINIK_LOG", hide_env_values = true)]
     log: String,
     /// The server itself, as `start` runs it in the background
     #[arg(long, hide = true)]
     server: bool,
 }
 
-/// How long nodes may take to be Ready, and what a server logs, where no flag says it.
-pub(super) const WAIT: Duration = Duration::from_secs(60);
-/// See [`WAIT`].
+/// What a server logs, where no flag says it.
 pub(super) const LOG: &str = "info";
+
+/// What is waited for, where no flag says it.
+pub(super) fn default_wait() -> Wait {
+    Wait { parts: Parts::default(), limit: Duration::from_secs(60) }
+}
 
 /// Between two questions to a server that is starting, or ending.
 const ANSWER_PAUSE: Duration = Duration::from_millis(100);
@@ -93,6 +100,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
     let profile = &cx.profile;
+    let wait = Wait { parts: arguments.wait.clone().unwrap_or_default(), limit: arguments.wait_timeout };
     if arguments.server {
         let settings = profile.settings()?.context("the profile has no settings")?;
         let tell: Tell = Arc::new(|report| {
@@ -100,7 +108,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             // A parent that went away does not matter to the cluster.
             let _ = writeln!(std::io::stdout(), "{line}");
         });
-        return Ok(match server::run(profile, &settings, arguments.wait, &arguments.log, &tell) {
+        return Ok(match server::run(profile, &settings, &wait, &arguments.log, &tell) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         });
@@ -108,7 +116,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
 
     stop::cancel(profile)?;
     let json = arguments.output == Some(Output::Json);
-    if let Some((pid, settings)) = running(cx, arguments.wait)? {
+    if let Some((pid, settings)) = running(cx, wait.limit)? {
         if merged(arguments, settings.clone())? != settings {
             return Err(Problem::error(
                 format!("profile {:?} is running with other settings", profile.name),
@@ -116,6 +124,9 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             ));
         }
         install_kubeconfig(cx, &settings)?;
+        if arguments.wait.is_some() {
+            await_parts(cx, &settings, &wait)?;
+        }
         if json {
             print_json(cx, &settings, pid, &[]);
         } else {
@@ -162,7 +173,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
                 }
             }
         });
-        server::run(profile, &settings, arguments.wait, &arguments.log, &tell)?;
+        server::run(profile, &settings, &wait, &arguments.log, &tell)?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -170,7 +181,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         cx.terminal.line(&format!("Starting profile {:?} on {}", profile.name, describe(&settings)));
     }
     let mut steps = Vec::new();
-    bring_up(cx, &settings, arguments.wait, &arguments.log, &mut |(name, milliseconds)| {
+    bring_up(cx, &settings, &wait, &arguments.log, &mut |(name, milliseconds)| {
         if !json {
             cx.terminal.step(&name, milliseconds);
         }
@@ -191,7 +202,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
 pub(super) fn bring_up(
     cx: &CommandContext,
     settings: &Settings,
-    wait: Duration,
+    wait: &Wait,
     log: &str,
     on_step: &mut dyn FnMut((String, u64)),
 ) -> Result<()> {
@@ -207,6 +218,18 @@ pub(super) fn bring_up(
         return Err(Problem::error(error, hint));
     }
     install_kubeconfig(cx, settings)
+}
+
+/// Waits for parts of a cluster that runs already.
+fn await_parts(cx: &CommandContext, settings: &Settings, wait: &Wait) -> Result<()> {
+    let nodes = (settings.nodes + settings.simulated_nodes) as usize;
+    access::block_on(async {
+        let client = access::client(cx, settings).await?;
+        readiness::wait(&component_base::Context::system(), client, wait, nodes, |_| {}).await
+    })
+    .map_err(|error| {
+        Problem::error(format!("{error:#}"), format!("see what it logs: minik logs -p {}", cx.profile.name))
+    })
 }
 
 /// The profile's server, if one runs and answers. One that is about to end is waited for, and counts as none.
@@ -308,10 +331,11 @@ fn describe(settings: &Settings) -> String {
     format!("{runtime}, Kubernetes {}", crate::cluster::KUBERNETES_VERSION)
 }
 
-fn server_arguments(cx: &CommandContext, wait: Duration, log: &str) -> Vec<OsString> {
-    let wait = format!("{}ms", wait.as_millis());
-    let words = ["start", "--server", "--profile", &cx.profile.name, "--wait", &wait, "--log", log];
-    words.map(OsString::from).to_vec()
+fn server_arguments(cx: &CommandContext, wait: &Wait, log: &str) -> Vec<OsString> {
+    let (parts, limit) = (wait.parts.to_string(), format!("{}ms", wait.limit.as_millis()));
+    let words = ["start", "--server", "--profile", &cx.profile.name];
+    let words = words.into_iter().chain(["--wait", &parts, "--wait-timeout", &limit, "--log", log]);
+    words.map(OsString::from).collect()
 }
 
 fn server_url(settings: &Settings) -> String {
