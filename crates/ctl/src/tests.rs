@@ -5,6 +5,7 @@
 mod changes;
 mod fake;
 mod flags;
+mod help;
 
 use std::ffi::OsString;
 use std::io::Write;

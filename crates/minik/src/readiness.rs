@@ -6,6 +6,7 @@
 
 use anyhow::{Result, bail};
 use api::k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, ServiceAccount};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use api::pod;
 use client::{Informer, Informers, Selection, Watched};
 use component_base::Context;
@@ -226,7 +227,7 @@ fn account(accounts: &[Arc<ServiceAccount>]) -> Option<String> {
 fn system_pods(pods: &[Arc<Pod>], nodes: usize) -> impl Iterator<Item = String> {
     let none = pods.is_empty() && nodes > 0;
     let bad = pods.iter().filter(|one| !pod::is_ready(one) && pod::phase(one) != "Succeeded");
-    let bad = bad.map(|one| format!("the pod {} is {}, not Ready", name(&one.metadata.name), phase(one)));
+    let bad = bad.map(|one| format!("the pod {} is {}, not Ready", name(&one.metadata), phase(one)));
     none.then(|| format!("there are no pods in {SYSTEM}")).into_iter().chain(bad)
 }
 
@@ -264,15 +265,15 @@ fn reports(node: &Node) -> bool {
 }
 
 fn not_ready(node: &Node) -> String {
-    let name = name(&node.metadata.name);
+    let name = name(&node.metadata);
     match condition(node) {
         Some(condition) => format!("{name}: {}", condition.message.as_deref().unwrap_or("no reason given")),
         None => format!("{name}: no status yet"),
     }
 }
 
-fn name(name: &Option<String>) -> &str {
-    name.as_deref().unwrap_or_default()
+fn name(metadata: &ObjectMeta) -> &str {
+    metadata.name.as_deref().unwrap_or_default()
 }
 
 fn phase(one: &Pod) -> &str {

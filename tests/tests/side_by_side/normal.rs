@@ -19,7 +19,7 @@ fn text(text: &str, side: &str) -> String {
 }
 
 /// Keys whose values are new each time.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "resourceVersion",
     "uid",
     "creationTimestamp",
@@ -32,6 +32,7 @@ const KEYS: [&str; 13] = [
     "UID",
     "Creation Timestamp",
     "CreationTimestamp",
+    "Created on",
     "Resource Version",
 ];
 

@@ -18,6 +18,8 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keep, labels: {set: a}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: goes, labels: {set: a}}\n",
     ),
     ("pruned2.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keep, labels: {set: a}}\n"),
+    ("cluster.yaml", include_str!("objects/cluster.yaml")),
+    ("described.yaml", include_str!("objects/described.yaml")),
     ("secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: hidden\nstringData:\n  a: b\n"),
     ("a.env", "A=1\n# a comment\nB=x y\n"),
     ("f.txt", "hello\n"),
@@ -289,9 +291,13 @@ scale deployment web --replicas=2 --current-replicas=9
 scale deployment none --replicas=2
 label cm applied x=y
 label cm applied x=z
+label cm applied x=z --overwrite=false
+label cm applied x=z --overwrite
 label cm applied x-
 annotate cm applied x=y
 annotate cm applied x=y
+annotate cm applied x=z v=w
+annotate cm applied x=1 v=2 --overwrite=false
 run one --image=busybox --dry-run=client -o yaml
 run two --image=busybox --port=80 --expose
 run two --image=busybox --expose
@@ -306,6 +312,7 @@ apply view-last-applied cm applied -o wide
 apply view-last-applied cm cm
 apply edit-last-applied cm applied
 apply view-last-applied cm applied
+apply edit-last-applied cm/applied
 apply edit-last-applied cm none
 apply set-last-applied -f map2.yaml
 apply set-last-applied -f map2.yaml
@@ -334,6 +341,12 @@ get cm -l applyset.kubernetes.io/part-of -o name
 apply -f pruned2.yaml --prune --applyset=set1 -n {side} --dry-run=server --server-side
 apply -f pruned2.yaml --prune --applyset=set1 -n {side} --server-side
 apply -f secret.yaml --prune --applyset=configmaps/set2 -n {side} --server-side
+apply -f map.yaml --prune --applyset=se -n {side}
+apply -f map.yaml --prune --applyset=configmaps/cm -n {side}
+! annotate secret se applyset.kubernetes.io/tooling=helm/v1
+apply -f map.yaml --prune --applyset=se -n {side}
+! annotate secret se applyset.kubernetes.io/tooling=kubectl/v1 --overwrite
+apply -f map.yaml --prune --applyset=se -n {side}
 # kubeconfig
 config set-cluster c1 --server=https://c1.example.com --insecure-skip-tls-verify=true
 config set-cluster c1 --tls-server-name=x
@@ -401,6 +414,52 @@ wait --for=condition=Ready pod/none --timeout=1s
 api-resources --api-group=apps --no-headers
 api-versions
 events --for=pod/none
+# describe: objects that nothing changes any more
+! create namespace {side}-described
+! apply -f cluster.yaml
+! apply -f described.yaml -n {side}-described
+! wait --for=jsonpath='{.status.phase}'=Available pv/rich pv/rich-csi pv/rich-path --timeout=60s
+! wait --for=jsonpath='{.status.hard.pods}'=20 quota/rich -n {side}-described --timeout=60s
+! wait --for=jsonpath='{.status.used.configmaps}'=2 quota/plain -n {side}-described --timeout=60s
+! wait --for=jsonpath='{.status.used.services}'=1 quota/plain -n {side}-described --timeout=60s
+! wait --for=condition=AbleToScale=false hpa/rich -n {side}-described --timeout=60s
+! wait --for=condition=Suspended job/rich -n {side}-described --timeout=60s
+describe pvc rich -n {side}-described --show-events=false
+describe pv rich -n {side}-described --show-events=false
+describe sc rich -n {side}-described --show-events=false
+describe ingress rich -n {side}-described --show-events=false
+describe ingressclass rich -n {side}-described --show-events=false
+describe endpoints rich -n {side}-described --show-events=false
+describe networkpolicy rich -n {side}-described --show-events=false
+describe hpa rich -n {side}-described --show-events=false
+describe pdb rich -n {side}-described --show-events=false
+describe quota rich -n {side}-described --show-events=false
+describe limits rich -n {side}-described --show-events=false
+describe sts rich -n {side}-described --show-events=false
+describe ds rich -n {side}-described --show-events=false
+describe job rich -n {side}-described --show-events=false
+describe cronjob rich -n {side}-described --show-events=false
+describe sa rich -n {side}-described --show-events=false
+describe secret rich -n {side}-described --show-events=false
+describe cm rich -n {side}-described --show-events=false
+describe role rich -n {side}-described --show-events=false
+describe rolebinding rich -n {side}-described --show-events=false
+describe clusterrole rich -n {side}-described --show-events=false
+describe clusterrolebinding rich -n {side}-described --show-events=false
+describe priorityclass rich -n {side}-described --show-events=false
+describe csr rich -n {side}-described --show-events=false
+describe validatingwebhookconfiguration rich -n {side}-described --show-events=false
+describe mutatingwebhookconfiguration rich -n {side}-described --show-events=false
+describe volumeattributesclass rich -n {side}-described --show-events=false
+describe csinode rich -n {side}-described --show-events=false
+describe pv rich- --show-events=false
+describe ingress plain -n {side}-described --show-events=false
+describe netpol -n {side}-described
+describe endpointslice -n {side}-described
+describe hpa.v1.autoscaling rich -n {side}-described --show-events=false
+describe quota -n {side}-described
+describe ns {side}-described
+describe servicecidr kubernetes --show-events=false
 # the end
 delete pod single --now
 delete cm applied none

@@ -60,12 +60,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         }
     }
     if nothing && errors.is_empty() {
-        context.terminal.err(&if matches.get_flag("all-namespaces")
-            || targets.iter().any(|one| !one.resource.namespaced)
-        {
-            "No resources found\n".to_owned()
-        } else {
-            format!("No resources found in {} namespace.\n", context.namespace())
+        // A kind without namespaces makes no difference to kubectl here.
+        context.terminal.err(&match matches.get_flag("all-namespaces") {
+            true => "No resources found\n".to_owned(),
+            false => format!("No resources found in {} namespace.\n", context.namespace()),
         });
     }
     Error::from_many(errors)

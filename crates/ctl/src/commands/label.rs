@@ -37,8 +37,10 @@ fn check(
     old: &Value,
     overwrite: bool,
 ) -> Result<(), Error> {
-    if !overwrite && let Some(conflict) = pairs.conflicts(old).first() {
-        return Err(message(format!("{conflict}, and --overwrite is false")));
+    if !overwrite {
+        let conflicts = pairs.conflicts(old).into_iter();
+        let conflicts = conflicts.map(|one| message(format!("{one}, and --overwrite is false")));
+        Error::from_many(conflicts.collect())?;
     }
     for key in pairs.remove.iter().filter(|key| old[key.as_str()].is_null() && change.is_human()) {
         context.terminal.out(&format!("label {key:?} not found.\n"))?;

@@ -203,6 +203,9 @@ pub(crate) async fn dispatch(
     terminal: &Terminal,
 ) -> Result<(), Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|word| word == "help") {
+        return help(&arguments[2..], terminal);
+    }
     if let Some(ran) = plugin::run_plugin(&arguments, terminal).await {
         return ran;
     }
@@ -249,6 +252,25 @@ pub(crate) async fn dispatch(
         }
         _ => Ok(()),
     }
+}
+
+/// `help`, and `help COMMAND SUBCOMMAND` as far as the words are commands.
+fn help(words: &[OsString], terminal: &Terminal) -> Result<(), Error> {
+    let mut root = grammar();
+    root.build();
+    let is_unknown = words.first().is_some_and(|word| root.find_subcommand(word).is_none());
+    if is_unknown {
+        let words: Vec<String> = words.iter().map(|word| format!("`{}`", word.to_string_lossy())).collect();
+        terminal.err(&format!("Unknown help topic [{}]\n", words.join(" ")));
+    }
+    let mut command = &mut root;
+    for word in words {
+        if command.find_subcommand(word).is_none() {
+            break;
+        }
+        command = command.find_subcommand_mut(word).expect("it was found a moment ago");
+    }
+    terminal.out(&command.render_long_help().to_string())
 }
 
 /// Answers a completion script; what goes wrong offers nothing.

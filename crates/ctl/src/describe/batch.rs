@@ -51,8 +51,7 @@ pub(super) async fn job(describe: &Describe<'_>, object: &Value) -> Result<Strin
         count("failed")
     );
     if spec["completionMode"] == "Indexed" {
-        let done = text(status, "completedIndexes");
-        out += &format!("Completed Indexes:\t{}\n", if done.is_empty() { "<none>" } else { done });
+        out += &format!("Completed Indexes:\t{}\n", indexes(text(status, "completedIndexes")));
     }
     out += &pod_template::text(describe, &spec["template"]);
     Ok(out + &recorded(describe, object).await)
@@ -105,6 +104,28 @@ pub(super) async fn cron_job(describe: &Describe<'_>, object: &Value) -> Result<
     Ok(out + &recorded(describe, object).await)
 }
 
+/// The indexes that are done, some fifty letters of them.
+fn indexes(done: &str) -> String {
+    const MOST: usize = 50;
+    if done.is_empty() {
+        return "<none>".to_owned();
+    }
+    let end = done.bytes().enumerate().skip(MOST).find(|(_, letter)| *letter == b',');
+    end.map_or(done.to_owned(), |(end, _)| format!("{}...", &done[..=end]))
+}
+
 fn number(value: &Value) -> String {
     value.as_i64().map_or("<unset>".to_owned(), |number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_indexes_are_cut_after_one_of_them() {
+        let many = "0,".repeat(24) + "100,200,300";
+        assert_eq!((indexes(""), indexes("0-3")), ("<none>".to_owned(), "0-3".to_owned()));
+        assert_eq!(indexes(&many), "0,".repeat(24) + "100,...");
+    }
 }

@@ -15,7 +15,7 @@ const SKIPPED: &[&str] = &[
     ".metadata.annotations",
     ".metadata.managedFields",
 ];
-const ACRONYMS: &[&str] = &["API", "URL", "UID", "OSB", "GUID"];
+const ACRONYMS: &[&str] = &["API", "URL", "UID", "GUID"];
 
 /// The object's text.
 pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<String, Error> {
@@ -62,7 +62,7 @@ pub(super) fn label(name: &str) -> String {
     if name.chars().any(|c| !c.is_alphabetic() && c != '-') {
         return name.to_owned();
     }
-    let words: Vec<String> = words(name)
+    let words: Vec<String> = merged(words(name))
         .into_iter()
         .map(|word| {
             if ACRONYMS.contains(&word.to_uppercase().as_str()) {
@@ -75,6 +75,19 @@ pub(super) fn label(name: &str) -> String {
         })
         .collect();
     words.join(" ")
+}
+
+/// Several capitals stay together with the word behind them: `CIDRBlock`.
+fn merged(words: Vec<String>) -> Vec<String> {
+    let mut merged = Vec::new();
+    let mut words = words.into_iter().peekable();
+    while let Some(mut word) = words.next() {
+        let capitals = word.chars().count() >= 2 && word.chars().all(char::is_uppercase);
+        let next = words.next_if(|next| capitals && next.starts_with(char::is_uppercase));
+        word.push_str(next.as_deref().unwrap_or_default());
+        merged.push(word);
+    }
+    merged
 }
 
 /// Camel case split: the last capital of a run belongs to the small letters after it.

@@ -4,13 +4,20 @@
 //! server for more (events, a node's pods), never fails because of events.
 //! **Upstream.** `kubectl/pkg/describe/describe.go` (behaviour).
 
+mod autoscaling;
 mod batch;
+mod certificate_request;
 mod config_map;
 mod containers;
+mod endpoints;
 pub(crate) mod events;
 mod generic;
+mod limits;
 mod namespace;
+mod network;
+mod network_policy;
 mod node;
+mod persistent_volume;
 mod pod;
 pub(crate) mod pod_template;
 mod priority_class;
@@ -18,6 +25,7 @@ pub(crate) mod rbac;
 mod secret;
 mod service;
 mod service_account;
+mod sources;
 mod storage;
 mod volumes;
 mod workloads;
@@ -40,20 +48,45 @@ type Layout = for<'a> fn(&'a Describe<'a>, &'a Value) -> BoxFuture<'a, Result<St
 /// THE LIST: group, kind and layout.
 const LAYOUTS: &[(&str, &str, Layout)] = &[
     ("", "ConfigMap", |describe, object| Box::pin(config_map::describe(describe, object))),
+    ("", "Endpoints", |describe, object| Box::pin(endpoints::endpoints(describe, object))),
+    ("", "LimitRange", |_, object| Box::pin(limits::limit_range(object))),
     ("", "Namespace", |describe, object| Box::pin(namespace::describe(describe, object))),
     ("", "Node", |describe, object| Box::pin(node::describe(describe, object))),
+    ("", "PersistentVolume", |describe, object| Box::pin(persistent_volume::describe(describe, object))),
     ("", "PersistentVolumeClaim", |describe, object| Box::pin(storage::claim(describe, object))),
     ("", "Pod", |describe, object| Box::pin(pod::describe(describe, object))),
     ("", "ReplicationController", |describe, object| Box::pin(workloads::replicas(describe, object))),
+    ("", "ResourceQuota", |_, object| Box::pin(limits::quota(object))),
+    ("", "Secret", |describe, object| Box::pin(secret::describe(describe, object))),
     ("", "Service", |describe, object| Box::pin(service::describe(describe, object))),
     ("", "ServiceAccount", |describe, object| Box::pin(service_account::describe(describe, object))),
     ("apps", "DaemonSet", |describe, object| Box::pin(workloads::daemon_set(describe, object))),
     ("apps", "Deployment", |describe, object| Box::pin(workloads::deployment(describe, object))),
     ("apps", "ReplicaSet", |describe, object| Box::pin(workloads::replicas(describe, object))),
     ("apps", "StatefulSet", |describe, object| Box::pin(workloads::stateful_set(describe, object))),
+    ("autoscaling", "HorizontalPodAutoscaler", |describe, object| {
+        Box::pin(autoscaling::autoscaler(describe, object))
+    }),
     ("batch", "CronJob", |describe, object| Box::pin(batch::cron_job(describe, object))),
     ("batch", "Job", |describe, object| Box::pin(batch::job(describe, object))),
-    ("storage.k8s.io", "StorageClass", |describe, object| Box::pin(storage::class(describe, object))),
+    ("certificates.k8s.io", "CertificateSigningRequest", |describe, object| {
+        Box::pin(certificate_request::describe(describe, object))
+    }),
+    ("discovery.k8s.io", "EndpointSlice", |describe, object| Box::pin(endpoints::slice(describe, object))),
+    ("networking.k8s.io", "Ingress", |describe, object| Box::pin(network::ingress(describe, object))),
+    ("networking.k8s.io", "IngressClass", |describe, object| {
+        Box::pin(network::ingress_class(describe, object))
+    }),
+    ("networking.k8s.io", "IPAddress", |describe, object| Box::pin(network::ip_address(describe, object))),
+    ("networking.k8s.io", "NetworkPolicy", |describe, object| {
+        Box::pin(network_policy::describe(describe, object))
+    }),
+    ("networking.k8s.io", "ServiceCIDR", |describe, object| {
+        Box::pin(network::service_cidr(describe, object))
+    }),
+    ("policy", "PodDisruptionBudget", |describe, object| {
+        Box::pin(autoscaling::disruption_budget(describe, object))
+    }),
     ("rbac.authorization.k8s.io", "ClusterRole", |_, object| Box::pin(rbac::role(object))),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", |_, object| Box::pin(rbac::binding(object))),
     ("rbac.authorization.k8s.io", "Role", |_, object| Box::pin(rbac::role(object))),
@@ -61,7 +94,11 @@ const LAYOUTS: &[(&str, &str, Layout)] = &[
     ("scheduling.k8s.io", "PriorityClass", |describe, object| {
         Box::pin(priority_class::describe(describe, object))
     }),
-    ("", "Secret", |describe, object| Box::pin(secret::describe(describe, object))),
+    ("storage.k8s.io", "CSINode", |describe, object| Box::pin(storage::node(describe, object))),
+    ("storage.k8s.io", "StorageClass", |describe, object| Box::pin(storage::class(describe, object))),
+    ("storage.k8s.io", "VolumeAttributesClass", |describe, object| {
+        Box::pin(storage::attributes_class(describe, object))
+    }),
 ];
 
 /// What a layout works with.
@@ -90,6 +127,14 @@ impl Describe<'_> {
     pub(crate) fn time(&self, value: &Value) -> String {
         show_time(value, &self.context.terminal.time_zone())
     }
+
+    /// A wire timestamp as Go prints one.
+    pub(crate) fn go_time(&self, value: &Value) -> String {
+        let Some(time) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
+            return "0001-01-01 00:00:00 +0000 UTC".to_owned();
+        };
+        time.to_zoned(self.context.terminal.time_zone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+    }
 }
 
 /// `Thu, 01 Jan 2026 00:00:00 +0000`; the zero time where there is none.
@@ -98,6 +143,21 @@ pub(crate) fn show_time(value: &Value, zone: &TimeZone) -> String {
         return "Mon, 01 Jan 0001 00:00:00 +0000".to_owned();
     };
     time.to_zoned(zone.clone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+}
+
+/// `Conditions:` with the times of their changes; nothing where there are none.
+pub(crate) fn conditions(describe: &Describe<'_>, status: &Value) -> String {
+    let all = items(status, "conditions");
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut out = "Conditions:\n  Type\tStatus\tLastTransitionTime\tReason\tMessage\n  ----\t------\t------------------\t------\t-------\n".to_owned();
+    for one in all {
+        let time = describe.time(&one["lastTransitionTime"]);
+        let (kind, status) = (text(one, "type"), text(one, "status"));
+        out += &format!("  {kind}\t{status}\t{time}\t{}\t{}\n", text(one, "reason"), text(one, "message"));
+    }
+    out
 }
 
 /// A text field, empty where it is missing.

@@ -1,37 +1,30 @@
-//! The description of a namespace without quotas and limits; one with them is described as any other object.
+//! The description of a namespace, with its quotas and limits.
 
 use serde_json::Value;
 
-use super::{Describe, annotations, generic, labels, text};
-use crate::connection::JSON;
+use super::workloads::described;
+use super::{Describe, conditions, items, limits, text};
 use crate::report::Error;
 
 /// The namespace's text.
 pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<String, Error> {
-    let metadata = &object["metadata"];
-    let name = text(metadata, "name");
-    let connection = describe.context.connection().await?;
-    let mut none = String::new();
-    for (collection, line) in
-        [("resourcequotas", "\nNo resource quota.\n"), ("limitranges", "\nNo LimitRange resource.\n")]
-    {
-        let path = format!("/api/v1/namespaces/{name}/{collection}?limit=500");
-        let empty = match connection.get(&path, JSON).await {
-            Ok(list) => {
-                none += line;
-                list["items"].as_array().is_none_or(Vec::is_empty)
+    let name = text(&object["metadata"], "name");
+    let mut out = format!("Name:\t{name}\n{}", described(object));
+    out += &format!("Status:\t{}\n", text(&object["status"], "phase"));
+    out += &conditions(describe, &object["status"]);
+    let parts: [(&str, fn(&[Value]) -> String); 2] =
+        [("resourcequotas", limits::quotas), ("limitranges", limits::limit_ranges)];
+    for (collection, shown) in parts {
+        let path = format!("/api/v1/namespaces/{name}/{collection}");
+        match describe.context.connection().await?.pages(&path, "", "", "500").await {
+            Ok(pages) => {
+                let all: Vec<Value> = pages.iter().flat_map(|page| items(page, "items")).cloned().collect();
+                out += &format!("\n{}", shown(&all));
             }
             // Nothing is said of a kind that the server does not have.
-            Err(error) if error.is_not_found() => true,
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
-        };
-        if !empty {
-            return generic::describe(describe, object).await;
         }
     }
-    let mut out = format!("Name:\t{name}\n");
-    out += &labels("Labels", &metadata["labels"]);
-    out += &annotations(&metadata["annotations"]);
-    out += &format!("Status:\t{}\n", text(&object["status"], "phase"));
-    Ok(out + &none)
+    Ok(out)
 }

@@ -21,7 +21,9 @@ pub(super) async fn describe(describe: &Describe<'_>, pod: &Value) -> Result<Str
     out += &labels("Node-Selectors", &pod["spec"]["nodeSelector"]);
     out += &tolerations(pod);
     out += &spread(pod);
-    out += &events::section(describe, pod, &[text(metadata, "uid")]).await;
+    // A static pod's events are of what the kubelet knows it by.
+    let mirrored = metadata["annotations"]["kubernetes.io/config.mirror"].as_str();
+    out += &events::section(describe, pod, &[mirrored.unwrap_or_else(|| text(metadata, "uid"))]).await;
     Ok(out)
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Describe, annotations, events, text};
+use super::{Describe, events, text};
+use crate::output::table::format_labels;
 use crate::report::Error;
 
 /// The priority class's text.
@@ -13,7 +14,7 @@ pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<
     out += &format!("GlobalDefault:\t{}\n", object["globalDefault"].as_bool().unwrap_or(false));
     out += &format!("PreemptionPolicy:\t{}\n", text(object, "preemptionPolicy"));
     out += &format!("Description:\t{}\n", text(object, "description"));
-    out += &annotations(&metadata["annotations"]);
+    out += &format!("Annotations:\t{}\n", format_labels(&metadata["annotations"]));
     out += &events::section(describe, object, &[text(metadata, "uid")]).await;
     Ok(out)
 }

@@ -1,5 +1,7 @@
-//! The description of a secret: the sizes of its values, never the values.
+//! The description of a secret: the sizes of its values, never the values (but for a service account's token).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{Describe, annotations, decoded_length, labels, text};
@@ -14,7 +16,18 @@ pub(super) async fn describe(_: &Describe<'_>, object: &Value) -> Result<String,
     out += &annotations(&metadata["annotations"]);
     out += &format!("\nType:\t{}\n\nData\n====\n", text(object, "type"));
     for (key, value) in object["data"].as_object().map(sorted).unwrap_or_default() {
-        out += &format!("{key}:\t{} bytes\n", decoded_length(value.as_str().unwrap_or("")));
+        let value = value.as_str().unwrap_or("");
+        out += &match token(object, key, value) {
+            Some(token) => format!("{key}:\t{token}\n"),
+            None => format!("{key}:\t{} bytes\n", decoded_length(value)),
+        };
     }
     Ok(out)
+}
+
+/// A service account's token, which is what such a secret is looked at for.
+fn token(object: &Value, key: &str, value: &str) -> Option<String> {
+    let is_token = key == "token" && text(object, "type") == "kubernetes.io/service-account-token";
+    let token = is_token.then(|| STANDARD.decode(value).ok())??;
+    Some(String::from_utf8_lossy(&token).into_owned())
 }

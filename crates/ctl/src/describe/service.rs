@@ -107,7 +107,7 @@ fn port_lines(port: &Value, slices: &[Value]) -> String {
 }
 
 /// The ready endpoints of one port: the first three and how many more.
-fn endpoints(slices: &[Value], port: &str) -> String {
+pub(super) fn endpoints(slices: &[Value], port: &str) -> String {
     if slices.is_empty() {
         return "<none>".to_owned();
     }

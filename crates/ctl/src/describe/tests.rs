@@ -39,6 +39,7 @@ fn field_names_become_labels() {
         ("apiVersion", "API Version"),
         ("clusterIP", "Cluster IP"),
         ("podIPs", "Pod I Ps"),
+        ("externalCIDRBlock", "External CIDRBlock"),
         ("matchLabels", "Match Labels"),
         ("app.kubernetes.io/name", "app.kubernetes.io/name"),
         ("v1", "v1"),

@@ -140,7 +140,8 @@ pub(super) fn selected(object: &Value) -> String {
     crate::output::table::format_selector(selector)
 }
 
-fn created(describe: &Describe<'_>, object: &Value) -> String {
+/// `CreationTimestamp:`
+pub(super) fn created(describe: &Describe<'_>, object: &Value) -> String {
     format!("CreationTimestamp:\t{}\n", describe.time(&object["metadata"]["creationTimestamp"]))
 }
 

@@ -131,7 +131,8 @@ pub(crate) fn format_selector(selector: &Value) -> String {
         };
         all.push((key.to_owned(), text));
     }
-    all.sort();
+    // Of one key, what `matchLabels` says stands first.
+    all.sort_by(|one, other| one.0.cmp(&other.0));
     let texts: Vec<String> = all.into_iter().map(|(_, text)| text).collect();
     if texts.is_empty() { "<none>".to_owned() } else { texts.join(",") }
 }

@@ -52,7 +52,7 @@ struct Cli {
 #[derive(Args, Debug)]
 pub(crate) struct Global {
     /// The cluster to act on; each is independent of the others
-    #[arg(short, long, global = true, value_name = "NAME", env = "MINIK_PROFILE")]
+    #[arg(short, long, global = true, value_name = "NAME", env = "MINIK_PROFILE", hide_env_values = true)]
     profile: Option<String>,
 }
 
@@ -206,4 +206,28 @@ fn context(global: &Global) -> Result<CommandContext> {
         home,
         kubeconfig,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands, with all that their flags say.
+    const COMMANDS: [&str; 8] =
+        ["", "start", "stop", "run", "node add", "image build", "addons enable", "config set"];
+
+    #[test]
+    fn help_tells_of_every_flag() {
+        let mut root = grammar().term_width(100);
+        root.build();
+        let mut all = String::new();
+        for line in COMMANDS {
+            let mut command = &mut root;
+            for word in line.split_whitespace() {
+                command = command.find_subcommand_mut(word).expect("a command");
+            }
+            all += &format!("$ minik {line} --help\n{}\n", command.render_long_help());
+        }
+        insta::assert_snapshot!(all);
+    }
 }

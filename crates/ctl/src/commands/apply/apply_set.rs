@@ -92,11 +92,12 @@ impl ApplySet {
 
     /// Takes over what the parent says, if it is a parent of this set.
     fn recall(&mut self, parent: &Value) -> Result<(), Error> {
-        let shown = format!("{}/{}", self.parent.resource.display_kind(), self.name);
+        let Resource { name, group, .. } = &self.parent.resource;
+        let shown = format!("{name}.{group}/{}", self.name);
         let (labels, annotations) = (&parent["metadata"]["labels"], &parent["metadata"]["annotations"]);
         let Some(tooling) = annotations[TOOLING].as_str().filter(|tooling| !tooling.is_empty()) else {
             return Err(message(format!(
-                "ApplySet parent object {shown:?} exists and is missing required annotation {TOOLING:?}"
+                "ApplySet parent object {shown:?} already exists and is missing required annotation {TOOLING:?}"
             )));
         };
         let (tool, _) = tooling.rsplit_once('/').unwrap_or((tooling, ""));
