@@ -208,8 +208,9 @@ impl Watches {
 
 /// Watches until nothing is lacking.
 async fn until<K: Watched>(informer: Informer<K>, lacking: impl Fn(&[Arc<K>]) -> Option<String>) {
+    informer.synced().await;
     let mut changes = informer.subscribe();
-    while !informer.has_synced() || lacking(&informer.list()).is_some() {
+    while lacking(&informer.list()).is_some() {
         if changes.recv().await.is_none() {
             // The cluster ends; the limit says so.
             std::future::pending::<()>().await;

@@ -254,23 +254,25 @@ pub(crate) async fn dispatch(
     }
 }
 
-/// `help`, and `help COMMAND SUBCOMMAND` as far as the words are commands.
+/// `help`, and `help COMMAND SUBCOMMAND` as far as the words are commands: what the flag says.
 fn help(words: &[OsString], terminal: &Terminal) -> Result<(), Error> {
-    let mut root = grammar();
-    root.build();
-    let is_unknown = words.first().is_some_and(|word| root.find_subcommand(word).is_none());
-    if is_unknown {
+    let root = grammar();
+    let mut line = vec![OsString::from("kctl")];
+    let mut command = &root;
+    for word in words {
+        let Some(next) = command.find_subcommand(word) else { break };
+        command = next;
+        line.push(word.clone());
+    }
+    if line.len() == 1 && !words.is_empty() {
         let words: Vec<String> = words.iter().map(|word| format!("`{}`", word.to_string_lossy())).collect();
         terminal.err(&format!("Unknown help topic [{}]\n", words.join(" ")));
     }
-    let mut command = &mut root;
-    for word in words {
-        if command.find_subcommand(word).is_none() {
-            break;
-        }
-        command = command.find_subcommand_mut(word).expect("it was found a moment ago");
+    line.push(OsString::from("--help"));
+    match root.try_get_matches_from(line) {
+        Err(help) => terminal.out(&help.to_string()),
+        Ok(_) => Ok(()),
     }
-    terminal.out(&command.render_long_help().to_string())
 }
 
 /// Answers a completion script; what goes wrong offers nothing.
