@@ -67,10 +67,21 @@ pub async fn settled(client: &Client) {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
     testkit::eventually(DEADLINE, async || {
-        accounts.get_opt("default").await.expect("the API answers").is_some()
-            && maps.get_opt("kube-root-ca.crt").await.expect("the API answers").is_some()
+        found(&accounts, "default").await.is_some() && found(&maps, "kube-root-ca.crt").await.is_some()
     })
     .await;
+}
+
+/// An object, if there is one. A server with a fiftieth of a machine may ask to come again (504): not yet.
+///
+/// # Panics
+/// If the API answers with another error.
+pub async fn found<K: client::Watched>(objects: &Api<K>, name: &str) -> Option<K> {
+    match objects.get_opt(name).await {
+        Ok(found) => found,
+        Err(kube::Error::Api(status)) if status.code == 504 => None,
+        Err(error) => panic!("the API does not answer: {error}"),
+    }
 }
 
 /// Creates a pod given as JSON in its namespace `default`, once that takes pods.
@@ -95,7 +106,7 @@ pub fn pod_reaches(client: &Client, name: &str, phase: &str) -> impl Future<Outp
     eventually_some(DEADLINE, move || {
         let (pods, name, phase) = (pods.clone(), name.clone(), phase.clone());
         async move {
-            let pod = pods.get_opt(&name).await.expect("the API answers")?;
+            let pod = found(&pods, &name).await?;
             (api::pod::phase(&pod) == phase).then_some(pod)
         }
     })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{Memory, OpenOptions};
 use testkit::{eventually, eventually_some};
-use tests::{DEADLINE, create_pod, delete_pod, pod, pod_reaches};
+use tests::{DEADLINE, create_pod, delete_pod, found, pod, pod_reaches};
 
 async fn cluster() -> Cluster {
     cluster_within(DEADLINE).await
@@ -41,7 +41,7 @@ async fn fifty_clusters_run_side_by_side() {
         let cluster = cluster_within(10 * DEADLINE).await;
         // Fifty controllers on two cores may take longer to make an account than a pod waits for one.
         let accounts: Api<ServiceAccount> = Api::default_namespaced(cluster.client());
-        eventually(DEADLINE, async || accounts.get_opt("default").await.expect("an answer").is_some()).await;
+        eventually(DEADLINE, async || found(&accounts, "default").await.is_some()).await;
         create_pod(&cluster.client(), pod("hello", "busybox", &["sleep", "1000"])).await;
         pod_reaches(&cluster.client(), "hello", "Running").await;
         cluster

@@ -12,14 +12,16 @@ pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<
     let mut out = format!("Name:\t{name}\n{}", described(object));
     out += &format!("Status:\t{}\n", text(&object["status"], "phase"));
     out += &conditions(describe, &object["status"]);
-    let parts: [(&str, fn(&[Value]) -> String); 2] =
-        [("resourcequotas", limits::quotas), ("limitranges", limits::limit_ranges)];
-    for (collection, shown) in parts {
+    for collection in ["resourcequotas", "limitranges"] {
         let path = format!("/api/v1/namespaces/{name}/{collection}");
         match describe.context.connection().await?.pages(&path, "", "", "500").await {
             Ok(pages) => {
                 let all: Vec<Value> = pages.iter().flat_map(|page| items(page, "items")).cloned().collect();
-                out += &format!("\n{}", shown(&all));
+                let shown = match collection {
+                    "limitranges" => limits::limit_ranges(&all),
+                    _ => limits::quotas(&all),
+                };
+                out += &format!("\n{shown}");
             }
             // Nothing is said of a kind that the server does not have.
             Err(error) if error.is_not_found() => {}
