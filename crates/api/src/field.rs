@@ -158,10 +158,9 @@ impl Error {
         Self::with_value(path, ErrorType::TypeInvalid, &value.into(), detail)
     }
 
-    /// `Unsupported value: v: supported values: "a", "b"`
+    /// `Unsupported value: v: supported values: "a", "b"`, in the order given.
     pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let mut list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        list.sort();
+        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail =
             if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
         Self::with_value(path, ErrorType::NotSupported, &value.into(), &detail)
@@ -248,7 +247,7 @@ mod tests {
             (Error::required(&Path::new("spec").child("containers"), ""), "spec.containers: Required value"),
             (
                 Error::not_supported(&Path::new("spec").child("restartPolicy"), "x", &["Never", "Always"]),
-                "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"Never\"",
+                "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Never\", \"Always\"",
             ),
             (
                 Error::invalid(&replicas, "\u{1}\t'é\"", "no"),

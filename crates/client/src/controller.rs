@@ -154,7 +154,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retries_until_a_success_and_ends_with_its_context() {
         let context = Context::simulated(1);
-        let queue = Queue::new();
+        let queue = Queue::new(&context.clock);
         let (tries, done) = (Arc::new(AtomicU32::new(0)), Arc::new(tokio::sync::Notify::new()));
         let (counted, told) = (tries.clone(), done.clone());
         queue.add("a");

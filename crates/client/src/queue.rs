@@ -1,9 +1,10 @@
 //! The keyed work queue: each key once, delayed keys, keys with backoff.
 //!
 //! **Contract**: a key that is added while it waits is handed out once; one that is added while it is worked on is
-//! handed out again after [`Queue::done`], never to two workers at a time. Delays run on tokio's clock (pausable).
+//! handed out again after [`Queue::done`], never to two workers at a time. Delays run on the clock it is made with.
 //! **Upstream**: `client-go/util/workqueue` with its default controller rate limiter.
 
+use component_base::Clock;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,7 @@ impl<K> Clone for Queue<K> {
 
 #[derive(Debug)]
 struct Inner<K> {
+    clock: Clock,
     state: Mutex<State<K>>,
     changed: Notify,
     base: Duration,
@@ -69,20 +71,14 @@ pub struct Counters {
     pub retried: u64,
 }
 
-impl<K: Clone + Eq + Hash> Default for Queue<K> {
-    fn default() -> Self {
-        Self::with_backoff(BASE_DELAY, MAX_DELAY)
-    }
-}
-
 impl<K: Clone + Eq + Hash> Queue<K> {
     /// A queue with upstream's backoff: 5 ms doubled up to 1000 s.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(clock: &Clock) -> Self {
+        Self::with_backoff(clock, BASE_DELAY, MAX_DELAY)
     }
 
     /// A queue whose failing keys wait from `base` doubled up to `most`.
-    pub fn with_backoff(base: Duration, most: Duration) -> Self {
+    pub fn with_backoff(clock: &Clock, base: Duration, most: Duration) -> Self {
         let state = State {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
@@ -96,7 +92,12 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             retried: 0,
             closed: false,
         };
-        Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: Notify::new(), base, most }) }
+        let (clock, state) = (clock.clone(), Mutex::new(state));
+        Self { inner: Arc::new(Inner { clock, state, changed: Notify::new(), base, most }) }
+    }
+
+    fn now(&self) -> Instant {
+        self.inner.clock.instant()
     }
 
     fn state(&self) -> MutexGuard<'_, State<K>> {
@@ -114,7 +115,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             let changed = self.inner.changed.notified();
             let next = {
                 let mut state = self.state();
-                let now = Instant::now();
+                let now = self.now();
                 state.release_due(now);
                 if let Some((key, since)) = state.ready.pop_front() {
                     state.dirty.remove(&key);
@@ -136,7 +137,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                 Some(due) => {
                     tokio::select! {
                         () = changed => {}
-                        () = tokio::time::sleep_until(due) => {}
+                        () = self.inner.clock.sleep_until(due) => {}
                     }
                 }
             }
@@ -145,14 +146,14 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Adds a key, unless it waits already.
     pub fn add(&self, key: K) {
-        if self.state().add(key, Instant::now()) {
+        if self.state().add(key, self.now()) {
             self.inner.changed.notify_one();
         }
     }
 
     /// Adds a key after a delay; the earliest of several delays holds.
     pub fn add_after(&self, key: K, delay: Duration) {
-        let now = Instant::now();
+        let now = self.now();
         let Some(due) = now.checked_add(delay).filter(|_| !delay.is_zero()) else {
             return self.add(key);
         };
@@ -180,7 +181,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             let factor = 2u32.checked_pow(*failures);
             *failures = failures.saturating_add(1);
             let own = factor.and_then(|factor| self.inner.base.checked_mul(factor));
-            own.unwrap_or(self.inner.most).min(self.inner.most).max(state.reserve_retry(Instant::now()))
+            own.unwrap_or(self.inner.most).min(self.inner.most).max(state.reserve_retry(self.now()))
         };
         self.add_after(key, delay);
     }
@@ -200,7 +201,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let mut state = self.state();
         state.processing.remove(key);
         if state.dirty.contains(key) {
-            state.ready.push_back((key.clone(), Instant::now()));
+            state.ready.push_back((key.clone(), self.now()));
             drop(state);
             self.inner.changed.notify_one();
         }

@@ -55,6 +55,11 @@ impl Clock {
     pub async fn sleep(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }
+
+    /// Waits for an instant on tokio's clock.
+    pub async fn sleep_until(&self, instant: Instant) {
+        tokio::time::sleep_until(instant).await;
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ struct Shell {
 
 /// Provisions until the context ends.
 pub async fn run(context: Context, client: kube::Client, config: Config) {
-    let queue = Queue::new();
+    let queue = Queue::new(&context.clock);
     let informers = Informers::new(client.clone(), &context).sharing(&config.interner);
     let claims = informers.of::<PersistentVolumeClaim>();
     let volumes = informers.of::<PersistentVolume>();

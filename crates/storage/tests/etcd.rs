@@ -10,6 +10,9 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use storage::testing::{EtcdServer, Fixture, ServerTls, within};
 use storage::{Error, Etcd, EtcdConfig, EtcdTls, Expect, Key, Storage, Txn};
 
+/// Until a restarted etcd answers.
+const RECOVERY: Duration = Duration::from_secs(60);
+
 async fn make() -> Fixture {
     let server = EtcdServer::start().await;
     let store = Etcd::open(EtcdConfig { prefix: "/minik".to_owned(), ..server.config() }).await.unwrap();
@@ -61,16 +64,12 @@ async fn a_watch_outlives_a_restart_of_etcd() {
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     server.restart().await;
 
-    let put_again = async {
-        loop {
-            match put(&store, "/b").await {
-                Ok(revision) => return revision,
-                Err(Error::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Err(error) => panic!("{error:?}"),
-            }
-        }
-    };
-    let revision = within(put_again).await;
+    let revision = testkit::eventually_some(RECOVERY, async || match put(&store, "/b").await {
+        Ok(revision) => Some(revision),
+        Err(Error::Unavailable { .. }) => None,
+        Err(error) => panic!("{error:?}"),
+    })
+    .await;
     let batch = within(watch.next()).await.unwrap().unwrap();
     assert_eq!(batch.events[0].key, Key::from("/b"));
     assert!(batch.revision <= revision);

@@ -182,6 +182,7 @@ mod tests {
             ("variables.count > 1 && variables.names[0] == 'x'", Bool, "bool"),
             ("'%s of %d'.format([object.metadata.name, variables.count])", String, "string"),
             ("object.x == 1 ? 'a' : 'b'", StringOrNull, "string"),
+            ("object.metadata.labels.transformMapEntry(k, v, {v: k})", Anything, "map(dyn, dyn)"),
             ("null", StringOrNull, "null"),
             ("object.spec", Anything, "dyn"),
             ("[object.x, 1]", Anything, "list(dyn)"),

@@ -431,8 +431,8 @@ impl Checker<'_> {
             }
         };
         let before = self.locals.len();
-        let is_list = matches!(init.ty, Type::List(_));
-        let (ty, size) = (init.ty.clone(), init.size.filter(|_| !is_list));
+        let builds = matches!(init.ty, Type::List(_) | Type::Map(..));
+        let (ty, size) = (init.ty.clone(), init.size.filter(|_| !builds));
         self.locals.push(Local { name: loops.accu_var.clone(), ty, size, declared: None, parts: init.parts });
         first.name = loops.iter_var.clone();
         self.locals.push(first);
@@ -443,7 +443,7 @@ impl Checker<'_> {
         let condition = self.infer(&loops.loop_cond);
         let step = self.infer(&loops.loop_step);
         self.locals.truncate(before + 1);
-        if is_list && let Some(accumulated) = self.locals.last_mut() {
+        if builds && let Some(accumulated) = self.locals.last_mut() {
             accumulated.ty = step.ty.clone();
         }
         let result = self.infer(&loops.result);
@@ -451,7 +451,7 @@ impl Checker<'_> {
         let turns = range.size().times(condition.cost.plus(step.cost));
         let sum = range.cost.plus(init.cost).plus(result.cost).plus(turns);
         let mut found = Found::new(result.ty, sum);
-        if is_list {
+        if builds {
             found.size = Some(range.size());
             found.parts = step.parts;
         }

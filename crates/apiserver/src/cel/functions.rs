@@ -1,6 +1,6 @@
 //! Functions: the standard's, Kubernetes', and those of the interpreter that are put right.
 
-use super::authorizer;
+use super::{authorizer, two_variables};
 use kube_cel::KubeCelExt;
 use kube_cel::cel::extractors::This;
 use kube_cel::cel::objects::{Opaque, OptionalValue};
@@ -29,7 +29,7 @@ pub(super) const TYPES: [&str; 12] = [
 ];
 
 /// Functions that are called as `prefix.name`.
-const QUALIFIED: [&str; 47] = [
+const QUALIFIED: [&str; 29] = [
     "base64.decode",
     "base64.encode",
     "format.byte",
@@ -49,24 +49,6 @@ const QUALIFIED: [&str; 47] = [
     "ip.isCanonical",
     "jsonpatch.escapeKey",
     "lists.range",
-    "math.abs",
-    "math.bitAnd",
-    "math.bitNot",
-    "math.bitOr",
-    "math.bitShiftLeft",
-    "math.bitShiftRight",
-    "math.bitXor",
-    "math.ceil",
-    "math.floor",
-    "math.greatest",
-    "math.isFinite",
-    "math.isInf",
-    "math.isNaN",
-    "math.least",
-    "math.round",
-    "math.sign",
-    "math.sqrt",
-    "math.trunc",
     "optional.none",
     "optional.of",
     "optional.ofNonZeroValue",
@@ -80,7 +62,7 @@ const QUALIFIED: [&str; 47] = [
 ];
 
 /// Functions and methods.
-const KNOWN: [&str; 113] = [
+const KNOWN: [&str; 114] = [
     // operators
     "_?_:_",
     "_&&_",
@@ -103,6 +85,7 @@ const KNOWN: [&str; 113] = [
     "_?._",
     "@not_strictly_false",
     "@in",
+    two_variables::INSERT,
     // the standard's
     "bool",
     "bytes",
@@ -214,6 +197,8 @@ pub(super) fn root() -> &'static Context<'static> {
     static ROOT: LazyLock<Context<'static>> = LazyLock::new(|| {
         let mut context = Context::default().with_all();
         context.add_function(TICK, tick);
+        context.add_function(two_variables::PAIRS, two_variables::pairs);
+        context.add_function(two_variables::INSERT, two_variables::insert);
         context.add_function("dyn", |value: Value| -> ResolveResult { Ok(value) });
         context.add_function("bool", to_bool);
         context.add_function("size", size);

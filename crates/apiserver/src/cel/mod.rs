@@ -17,6 +17,7 @@ mod places;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+mod two_variables;
 mod types;
 
 pub(crate) use check::{Checked, Declarations, Declared, Objects};
@@ -168,7 +169,9 @@ fn with_parsed<T: Send>(
         let compiler = std::thread::Builder::new().stack_size(STACK_OF_COMPILER);
         let compiled = compiler.spawn_scoped(scope, || {
             let parsed = Parser::new().enable_optional_syntax(true).parse(source);
-            make(parsed.map_err(|errors| failed_parse(source, &errors))?)
+            let mut parsed = parsed.map_err(|errors| failed_parse(source, &errors))?;
+            two_variables::expand(&mut parsed);
+            make(parsed)
         });
         let compiled = compiled.map_err(|error| format!("compilation failed: {error}"))?;
         compiled.join().unwrap_or_else(|_| Err(unparsed(source, "Syntax error")))

@@ -2,10 +2,10 @@
 //!
 //! **Contract**: names are checked; loops are metered; `a.b` becomes `a['b']` and `a.?b` becomes `a[?'b']`, which the
 //! interpreter answers with upstream's errors; variables with dots (`variables.x`, `authorizer.requestResource`) become
-//! one name; constructed objects become maps.
+//! one name; constructed objects become maps; loops with two variables go over pairs.
 
 use super::functions::{self, BUDGET, TICK};
-use super::{Environment, Kind, MAX_DEPTH};
+use super::{Environment, Kind, MAX_DEPTH, two_variables};
 use kube_cel::cel::common::ast::operators as op;
 use kube_cel::cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue,
@@ -36,7 +36,7 @@ pub(super) fn result_kind(expression: &IdedExpr) -> Option<Kind> {
         Expr::Select(select) if select.test => Some(Kind::Bool),
         Expr::Comprehension(loops) => match &loops.accu_init.expr {
             Expr::Literal(LiteralValue::Boolean(_)) => Some(Kind::Bool),
-            Expr::List(_) => Some(Kind::Any),
+            Expr::List(_) | Expr::Map(_) => Some(Kind::Any),
             _ => None,
         },
         Expr::Call(call) => match call.func_name.as_str() {
@@ -60,7 +60,19 @@ pub(super) fn result_kind(expression: &IdedExpr) -> Option<Kind> {
 struct Rewriter<'a> {
     environment: &'a Environment,
     /// The variables of the loops around.
-    locals: Vec<String>,
+    locals: Vec<Local>,
+}
+
+struct Local {
+    name: String,
+    /// The pair that it is in, and where.
+    within: Option<(String, usize)>,
+}
+
+impl Local {
+    fn plain(name: &str) -> Self {
+        Self { name: name.to_owned(), within: None }
+    }
 }
 
 fn node(expr: Expr) -> IdedExpr {
@@ -85,7 +97,11 @@ fn call(name: &str, target: Option<IdedExpr>, args: Vec<IdedExpr>) -> IdedExpr {
 
 impl Rewriter<'_> {
     fn is_local(&self, name: &str) -> bool {
-        self.locals.iter().any(|local| local == name)
+        self.local(name).is_some()
+    }
+
+    fn local(&self, name: &str) -> Option<&Local> {
+        self.locals.iter().rev().find(|local| local.name == name)
     }
 
     fn all(&mut self, list: Vec<IdedExpr>, depth: usize) -> Result<Vec<IdedExpr>, Error> {
@@ -99,9 +115,14 @@ impl Rewriter<'_> {
         let depth = depth + 1;
         let expr = match expression.expr {
             Expr::Ident(name) => {
-                let declared = self.is_local(&name)
-                    || self.environment.variables.contains(&name)
-                    || functions::TYPES.contains(&name.as_str());
+                if let Some(local) = self.local(&name) {
+                    return Ok(match &local.within {
+                        Some((pair, at)) => call(op::INDEX, None, vec![ident(pair), number(*at)]),
+                        None => ident(&name),
+                    });
+                }
+                let declared =
+                    self.environment.variables.contains(&name) || functions::TYPES.contains(&name.as_str());
                 return if declared { Ok(ident(&name)) } else { Err(Error::Undeclared(name)) };
             }
             Expr::Select(select) => return self.select(select, depth),
@@ -195,7 +216,7 @@ impl Rewriter<'_> {
         depth: usize,
     ) -> Result<IdedExpr, Error> {
         let target = self.expression(target, depth)?;
-        self.locals.push(variable.clone());
+        self.locals.push(Local::plain(&variable));
         let body = self.expression(body, depth);
         self.locals.pop();
         let body = body?;
@@ -227,12 +248,23 @@ impl Rewriter<'_> {
     }
 
     fn comprehension(&mut self, loops: ComprehensionExpr, depth: usize) -> Result<IdedExpr, Error> {
-        let iter_range = self.expression(loops.iter_range, depth)?;
+        let mut iter_range = self.expression(loops.iter_range, depth)?;
         let accu_init = self.expression(loops.accu_init, depth)?;
-        let builds = matches!(accu_init.expr, Expr::List(_));
+        let builds = matches!(accu_init.expr, Expr::List(_) | Expr::Map(_));
         let before = self.locals.len();
-        self.locals.extend([loops.iter_var.clone(), loops.accu_var.clone()]);
-        self.locals.extend(loops.iter_var2.clone());
+        let mut iter_var = loops.iter_var;
+        self.locals.push(Local::plain(&loops.accu_var));
+        match loops.iter_var2 {
+            None => self.locals.push(Local::plain(&iter_var)),
+            Some(second) => {
+                let pair = format!("@pair{before}");
+                for (name, at) in [(iter_var, two_variables::KEY), (second, two_variables::VALUE)] {
+                    self.locals.push(Local { name, within: Some((pair.clone(), at)) });
+                }
+                iter_range = call(two_variables::PAIRS, None, vec![iter_range]);
+                iter_var = pair;
+            }
+        }
         let loop_cond = self.expression(loops.loop_cond, depth)?;
         let loop_step = self.expression(loops.loop_step, depth)?;
         let result = self.expression(loops.result, depth)?;
@@ -242,8 +274,8 @@ impl Rewriter<'_> {
         let metered = call(op::LOGICAL_AND, None, vec![call(TICK, None, args), loop_cond]);
         Ok(node(Expr::Comprehension(Box::new(ComprehensionExpr {
             iter_range,
-            iter_var: loops.iter_var,
-            iter_var2: loops.iter_var2,
+            iter_var,
+            iter_var2: None,
             accu_var: loops.accu_var,
             accu_init,
             loop_cond: metered,

@@ -49,8 +49,16 @@ fn evaluates_what_policies_say() {
         ("{'a': 1, ?'b': optional.none()}", json!({"a": 1})),
         ("sets.contains(['a', 'b'], ['a'])", json!(true)),
         ("'%s is %d'.format(['x', 2])", json!("x is 2")),
-        ("math.greatest(1, 2)", json!(2)),
         ("[3, 1, 2].sort()", json!([1, 2, 3])),
+        ("[1, 2].all(i, v, v == i + 1)", json!(true)),
+        ("{'a': 1, 'b': 2}.exists(k, v, k == 'b' && v == 2)", json!(true)),
+        ("{'a': 1, 'b': 1}.existsOne(k, v, v == 1)", json!(false)),
+        ("['x', 'y'].transformList(i, v, v + string(i))", json!(["x0", "y1"])),
+        ("{'a': 1, 'b': 2}.transformList(k, v, v > 1, k)", json!(["b"])),
+        ("{'a': 1, 'b': 2}.transformMap(k, v, v > 1, v * 10)", json!({"b": 20})),
+        ("{'a': 'x'}.transformMapEntry(k, v, {v: k})", json!({"x": "a"})),
+        ("object.spec.list.all(i, v, object.spec.list.exists(j, w, i == j && v == w))", json!(true)),
+        ("object.metadata.labels.transformMap(k, v, {k: v}).all(k, v, v[k] != '')", json!(true)),
         ("jsonpatch.escapeKey('a/b~c')", json!("a~1b~0c")),
         ("!format.dns1123Label().validate('Not A Label').hasValue()", json!(false)),
     ];
@@ -68,6 +76,7 @@ fn what_goes_wrong_is_told_in_upstreams_words() {
         ("object.spec.list[7].n", "index out of bounds: 7"),
         ("1 / 0", "division by zero"),
         ("'a' + 1", "no such overload"),
+        ("[1, 2].transformMapEntry(i, v, {'same': v})", "insert failed: key same already exists"),
     ];
     for (source, expected) in table {
         assert_eq!(evaluate(source), Err(expected.to_owned()), "{source}");
@@ -88,6 +97,8 @@ fn what_is_not_declared_or_no_expression_does_not_compile() {
         "{unparsed}"
     );
     assert!(error("object.frobnicate()", Kind::Any).contains("undeclared reference to 'frobnicate'"));
+    assert!(error("[1].all(1, v, true)", Kind::Any).contains("undeclared reference to 'all'"));
+    assert!(error("math.least(1, 2)", Kind::Any).contains("undeclared reference to 'least'"));
     assert!(error("Object{a: 1}", Kind::Any).contains("undeclared reference to 'Object'"));
     assert!(error("variables.x", Kind::Any).contains("undeclared reference to 'variables.x'"));
     assert_eq!(error("1 + 1", Kind::Bool), "must evaluate to bool");

@@ -266,6 +266,7 @@ _||_ (bool,bool)bool
 !_ (bool)bool
 @not_strictly_false (bool)bool
 @in (A,list<A>)bool (A,map<A,B>)bool
+@mapInsert (map<A,B>,A,B)map<A,B> (map<A,B>,map<A,B>)map<A,B>
 _==_ (A,A)bool
 _!=_ (A,A)bool
 _<_ (bool,bool)bool (int,int)bool (int,double)bool (int,uint)bool (uint,uint)bool (uint,double)bool (uint,int)bool (double,double)bool (double,int)bool (double,uint)bool (string,string)bool (bytes,bytes)bool (timestamp,timestamp)bool (duration,duration)bool

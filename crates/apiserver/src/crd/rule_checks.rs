@@ -206,6 +206,8 @@ mod tests {
             "self == oldSelf && self.ports[0].number == 1 && [1, 2].exists(n, n == self.min)",
             "self.name in ['a', 'b'] && self.ports.size() + 1 > 2 && (self.min > 1 ? 'a' : 'b') == self.name",
             "'%s is %d'.format([self.name, self.min]) != string(cidr('10.0.0.0/8').masked())",
+            "self.ports.all(i, p, p.number > i) && self.labels.exists(k, v, k != v)",
+            "self.ports.transformList(i, p, i + p.number)[0] > 1 && self.ports.transformMap(i, p, p.number > i, 'x')[0] == 'x'",
             "quantity('1').isLessThan(quantity('2')) && isIP(self.name) && self.name.split('.').size() > 1",
         ] {
             assert_eq!(errors(with_rule(fine, Some(5))), Vec::<String>::new(), "{fine}");
@@ -231,6 +233,11 @@ mod tests {
             (
                 "self.ports.all(p,\n p.nope == 1)",
                 "ERROR: <input>:2:3: undefined field 'nope'\n |  p.nope == 1)\n | ..^",
+            ),
+            ("self.ports.all(i, p, p.nope == i)", "<input>:1:23: undefined field 'nope'"),
+            (
+                "self.labels.exists(k, v, v == 1)",
+                "found no matching overload for '_==_' applied to '(string, int)'",
             ),
             ("self.min in [1, 'a']", "<input>:1:17: expected type 'int' but found 'string'"),
             (

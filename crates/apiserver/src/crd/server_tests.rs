@@ -218,7 +218,7 @@ async fn what_the_schema_does_not_know_is_left_out_or_refused() {
     assert_eq!(invalid.code, 422);
     assert_eq!(
         invalid.message(),
-        "Widget.example.com \"b\" is invalid: [spec.color: Unsupported value: \"pink\": supported values: \"blue\", \"grey\", \"red\", \
+        "Widget.example.com \"b\" is invalid: [spec.color: Unsupported value: \"pink\": supported values: \"grey\", \"red\", \"blue\", \
          spec.size: Invalid value: \"string\": spec.size in body must be of type integer: \"string\", \
          spec.port: Invalid value: \"boolean\": spec.port in body must be of type integer,string: \"boolean\", \
          .spec.size: Invalid value: 0: .spec.size accessor error: x is of the type string, expected int64]"

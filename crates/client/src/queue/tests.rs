@@ -8,7 +8,7 @@ async fn now_or_never<K: Clone + Eq + Hash>(queue: &Queue<K>) -> Option<K> {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_key_is_handed_out_once() {
-    let queue = Queue::new();
+    let queue = Queue::new(&Clock::simulated());
     for key in ["a", "b", "a", "a"] {
         queue.add(key);
     }
@@ -20,7 +20,7 @@ async fn a_waiting_key_is_handed_out_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_added_while_it_is_worked_on_comes_again_after_done() {
-    let queue = Queue::new();
+    let queue = Queue::new(&Clock::simulated());
     queue.add("a");
     assert_eq!(queue.get().await, Some("a"));
     queue.add("a");
@@ -34,7 +34,7 @@ async fn a_key_added_while_it_is_worked_on_comes_again_after_done() {
 
 #[tokio::test(start_paused = true)]
 async fn the_earliest_of_several_delays_holds() {
-    let queue = Queue::new();
+    let queue = Queue::new(&Clock::simulated());
     let started = Instant::now();
     queue.add_after("a", Duration::from_secs(10));
     queue.add_after("a", Duration::from_secs(3));
@@ -51,7 +51,7 @@ async fn the_earliest_of_several_delays_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn an_earlier_delay_wakes_a_waiting_worker() {
-    let queue = Queue::new();
+    let queue = Queue::new(&Clock::simulated());
     queue.add_after("late", Duration::from_secs(100));
     let started = Instant::now();
     let worker = tokio::spawn({
@@ -66,7 +66,7 @@ async fn an_earlier_delay_wakes_a_waiting_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn delays_double_with_each_failure_until_a_success() {
-    let queue = Queue::new();
+    let queue = Queue::new(&Clock::simulated());
     let mut delays = Vec::new();
     for _ in 0..20 {
         let started = Instant::now();
@@ -83,7 +83,7 @@ async fn delays_double_with_each_failure_until_a_success() {
 
 #[tokio::test(start_paused = true)]
 async fn many_failing_keys_share_ten_retries_a_second() {
-    let queue = Queue::new();
+    let queue = Queue::new(&Clock::simulated());
     let started = Instant::now();
     for key in 0..120 {
         queue.add_rate_limited(key);
@@ -96,7 +96,7 @@ async fn many_failing_keys_share_ten_retries_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn every_worker_ends_when_the_queue_is_closed() {
-    let queue = Queue::<&str>::new();
+    let queue = Queue::<&str>::new(&Clock::simulated());
     let workers: Vec<_> = (0..5)
         .map(|_| {
             let queue = queue.clone();

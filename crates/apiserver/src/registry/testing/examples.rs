@@ -84,7 +84,7 @@ fn core() -> Vec<Example> {
         example("Node", json!({"metadata": meta, "spec": {"podCIDR": "10.244.0.0/24", "providerID": "minik://a"}}))
             .invalid(
                 json!({"metadata": meta, "spec": {"taints": [{"key": "a", "effect": "x"}]}}),
-                &["spec.taints[0].effect: Unsupported value: \"x\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\""],
+                &["spec.taints[0].effect: Unsupported value: \"x\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""],
             )
             .immutable(
                 "/spec/providerID",
@@ -159,7 +159,7 @@ fn groups() -> Vec<Example> {
             .invalid(
                 nobody("x"),
                 &[
-                    "roleRef.kind: Unsupported value: \"x\": supported values: \"ClusterRole\", \"Role\"",
+                    "roleRef.kind: Unsupported value: \"x\": supported values: \"Role\", \"ClusterRole\"",
                     "roleRef.name: Required value",
                 ],
             )

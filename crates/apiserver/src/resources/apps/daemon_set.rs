@@ -74,7 +74,7 @@ fn check_update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Value) 
             check::at_most_all(errors, &at_surge, surge);
         }
         other => {
-            errors.push(Error::not_supported(&path.child("type"), other, &["OnDelete", "RollingUpdate"]));
+            errors.push(Error::not_supported(&path.child("type"), other, &["RollingUpdate", "OnDelete"]));
         }
     }
 }

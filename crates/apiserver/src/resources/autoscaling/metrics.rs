@@ -26,7 +26,9 @@ pub(super) fn check_metric(errors: &mut ErrorList, path: &Path, metric: &Value) 
     }
     let Some((_, field)) = SOURCES.iter().find(|(name, _)| *name == kind) else {
         if !kind.is_empty() {
-            errors.push(Error::not_supported(&path.child("type"), kind, &SOURCES.map(|(name, _)| name)));
+            let mut known = SOURCES.map(|(name, _)| name);
+            known.sort_unstable();
+            errors.push(Error::not_supported(&path.child("type"), kind, &known));
         }
         return;
     };

@@ -5,6 +5,7 @@
 
 use crate::registry::{Cell, Column, Strategy};
 use crate::resources::edit::{items, text};
+use crate::resources::pod_spec::EFFECTS;
 use crate::resources::{cells, check, edit};
 use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, Scope};
@@ -12,8 +13,6 @@ use api::well_known::label;
 use api::{meta, names};
 use jiff::Timestamp;
 use serde_json::Value;
-
-const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
 
 /// The strategy of Nodes.
 pub(crate) struct Node(Resource);

@@ -66,7 +66,8 @@ pub(super) fn check_modes(errors: &mut ErrorList, path: &Path, spec: &Value, whe
     if modes.is_empty() {
         errors.push(Error::required(&path, when_empty));
     }
-    let known = MODES.map(|(mode, _)| mode);
+    let mut known = MODES.map(|(mode, _)| mode);
+    known.sort_unstable();
     for mode in modes.iter().filter(|mode| !mode.as_str().is_some_and(|m| known.contains(&m))) {
         errors.push(Error::not_supported(&path, mode.clone(), &known));
     }

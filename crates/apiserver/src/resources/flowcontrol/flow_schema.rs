@@ -27,7 +27,7 @@ impl FlowSchema {
 }
 
 fn check_subject(errors: &mut ErrorList, path: &Path, subject: &Value) {
-    let fields = [("User", "user"), ("Group", "group"), ("ServiceAccount", "serviceAccount")];
+    let fields = [("Group", "group"), ("ServiceAccount", "serviceAccount"), ("User", "user")];
     let kind = text(subject, "kind");
     let Some((_, own)) = fields.iter().find(|(name, _)| *name == kind) else {
         errors.push(Error::not_supported(&path.child("kind"), kind, &fields.map(|(name, _)| name)));

@@ -14,7 +14,7 @@ mod volume;
 pub(crate) use affinity::{apply_label_keys, check_node_selector};
 pub(crate) use defaults::{canonical_amounts, default_pod_spec, default_template_spec, sync_service_account};
 pub(crate) use resources::{check_amount, parse_amount};
-pub(crate) use validation::{check_pod_spec, check_toleration};
+pub(crate) use validation::{EFFECTS, check_pod_spec, check_toleration};
 
 #[cfg(test)]
 mod tests;

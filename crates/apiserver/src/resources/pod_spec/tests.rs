@@ -141,7 +141,7 @@ fn refuses_in_upstreams_words() {
         (
             json!({"containers": [{"name": "c", "image": "i"}], "restartPolicy": "x", "tolerations": [{"value": "y"}]}),
             vec![
-                "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+                "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"OnFailure\", \"Never\"",
                 "spec.tolerations[0].operator: Invalid value: \"\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
             ],
         ),

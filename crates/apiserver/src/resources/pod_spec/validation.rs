@@ -10,9 +10,10 @@ use api::field::{Error, ErrorList, Path};
 use api::names;
 use serde_json::Value;
 
-const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
-const DNS_POLICIES: &[&str] = &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
-const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "PreferNoSchedule"];
+const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
+const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+/// What taints do.
+pub(crate) const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// All errors of a PodSpec.
 pub(crate) fn check_pod_spec(errors: &mut ErrorList, path: &Path, spec: &Value) {

@@ -79,7 +79,7 @@ fn check_binding(object: &Value, scope: Scope) -> ErrorList {
     if text(role, "apiGroup") != GROUP {
         errors.push(Error::not_supported(&path.child("apiGroup"), text(role, "apiGroup"), &[GROUP]));
     }
-    let kinds: &[&str] = if scope == Scope::Namespaced { &["ClusterRole", "Role"] } else { &["ClusterRole"] };
+    let kinds: &[&str] = if scope == Scope::Namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     if !kinds.contains(&text(role, "kind")) {
         errors.push(Error::not_supported(&path.child("kind"), text(role, "kind"), kinds));
     }
@@ -99,7 +99,7 @@ fn check_subject(errors: &mut ErrorList, path: &Path, subject: &Value, scope: Sc
         "ServiceAccount" => "",
         "User" | "Group" => GROUP,
         _ => {
-            let kinds = &["Group", "ServiceAccount", "User"];
+            let kinds = &["ServiceAccount", "User", "Group"];
             errors.push(Error::not_supported(&path.child("kind"), kind, kinds));
             return;
         }

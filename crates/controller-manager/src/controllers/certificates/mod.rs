@@ -53,7 +53,7 @@ pub async fn run_signing(manager: Manager) {
             return;
         }
     };
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let requests = requests(&manager, &queue).await;
     let context = manager.context.clone();
     controller::run(SIGNING, &context, WORKERS, queue, move |key: Key| {
@@ -96,7 +96,7 @@ async fn sign_one(
 
 /// Approves until the manager's context ends.
 pub async fn run_approving(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let requests = requests(&manager, &queue).await;
     let context = manager.context.clone();
     controller::run(APPROVING, &context, WORKERS, queue, move |key: Key| {
@@ -148,7 +148,7 @@ async fn is_allowed(
 
 /// Deletes what is old until the manager's context ends.
 pub async fn run_cleaner(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let requests = requests(&manager, &queue).await;
     let context = manager.context.clone();
     controller::run(CLEANER, &context, 1, queue, move |key: Key| {

@@ -20,7 +20,7 @@ const WORKERS: usize = 5;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let roles = manager.informers.of::<ClusterRole>();
     // Any role may be part of any aggregated one.
     let known = roles.clone();

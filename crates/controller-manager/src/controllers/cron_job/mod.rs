@@ -31,7 +31,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let crons = manager.informers.of::<CronJob>();
     let jobs = Owned::new(&manager.informers.of::<Job>());
     crons.feed(&manager.context, &queue, |cron| [Key::of(cron)]);

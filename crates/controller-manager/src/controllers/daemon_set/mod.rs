@@ -51,7 +51,7 @@ struct Failed {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let (sets, nodes) = (manager.informers.of::<DaemonSet>(), manager.informers.of::<Node>());
     let pods = Owned::new(&manager.informers.of::<Pod>());
     let revisions = Owned::new(&manager.informers.of::<ControllerRevision>());

@@ -37,7 +37,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let deployments = manager.informers.of::<Deployment>();
     let sets = Owned::new(&manager.informers.of::<ReplicaSet>());
     let pods = Owned::new(&manager.informers.of::<Pod>());

@@ -39,7 +39,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let budgets = manager.informers.of::<PodDisruptionBudget>();
     let pods = manager.informers.of::<Pod>();
     let owners = Owners::new(&manager);

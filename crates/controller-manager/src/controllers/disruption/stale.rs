@@ -18,7 +18,7 @@ const NAME: &str = "stale-pod-disruption";
 
 /// Runs until the manager's context ends.
 pub(super) async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let pods = manager.informers.of::<Pod>();
     pods.feed(&manager.context, &queue, |pod| is_announced(pod).then(|| Key::of(pod)));
     pods.synced().await;

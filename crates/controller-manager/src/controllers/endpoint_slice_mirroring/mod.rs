@@ -19,7 +19,7 @@ const WORKERS: usize = 5;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let (services, all) = (manager.informers.of::<Service>(), manager.informers.of::<Endpoints>());
     let slices = manager.informers.of::<EndpointSlice>();
     all.feed(&manager.context, &queue, |endpoints| [Key::of(endpoints)]);

@@ -32,7 +32,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let (services, pods) = (manager.informers.of::<Service>(), manager.informers.of::<Pod>());
     let all = manager.informers.of::<Endpoints>();
     services.feed(&manager.context, &queue, |service| [Key::of(service)]);

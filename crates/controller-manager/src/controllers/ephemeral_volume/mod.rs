@@ -18,7 +18,7 @@ const WORKERS: usize = 5;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let (pods, claims) = (manager.informers.of::<Pod>(), manager.informers.of::<PersistentVolumeClaim>());
     pods.feed(&manager.context, &queue, |pod| (!wanted(pod).is_empty()).then(|| Key::of(pod)));
     // A claim that is deleted may be needed still.

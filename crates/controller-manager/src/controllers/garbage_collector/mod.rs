@@ -36,7 +36,7 @@ const CONFLICT: Duration = Duration::from_millis(5);
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let (queue, graph) = (Queue::new(), Arc::<Mutex<Graph>>::default());
+    let (queue, graph) = (Queue::new(&manager.context.clock), Arc::<Mutex<Graph>>::default());
     let monitors = Arc::new(Monitors::new(&manager, graph.clone(), queue.clone()));
     let context = manager.context.clone();
     let collector = Arc::new(Collector { manager, graph, monitors: monitors.clone(), queue: queue.clone() });

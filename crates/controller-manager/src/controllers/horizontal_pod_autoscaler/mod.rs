@@ -50,7 +50,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let scalers = manager.informers.of::<HorizontalPodAutoscaler>();
     let pods = manager.informers.of::<Pod>();
     scalers.feed(&manager.context, &queue, |scaler| [Key::of(scaler)]);

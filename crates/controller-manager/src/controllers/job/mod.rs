@@ -41,7 +41,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let jobs = manager.informers.of::<Job>();
     let pods = Owned::new(&manager.informers.of::<Pod>());
     jobs.feed(&manager.context, &queue, |job| [Key::of(job)]);

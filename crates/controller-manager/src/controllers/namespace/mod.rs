@@ -32,7 +32,7 @@ const RESOURCES: usize = 4;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::with_backoff(BACKOFF.0, BACKOFF.1);
+    let queue = Queue::with_backoff(&manager.context.clock, BACKOFF.0, BACKOFF.1);
     let namespaces = manager.informers.of::<Namespace>();
     namespaces.feed(&manager.context, &queue, |namespace| {
         namespace.metadata.deletion_timestamp.is_some().then(|| Key::of(namespace))

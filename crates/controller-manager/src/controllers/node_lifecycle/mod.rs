@@ -53,7 +53,7 @@ impl fmt::Display for Work {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let recorder = Recorder::new(manager.client.clone(), COMPONENT, None, &manager.context);
     let nodes = manager.informers.of::<Node>();
     manager.context.shutdown.spawn(follow(nodes.clone(), recorder, queue.clone()));

@@ -37,7 +37,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let claims = manager.informers.of::<PersistentVolumeClaim>();
     let volumes = manager.informers.of::<PersistentVolume>();
     let (classes, nodes) = (manager.informers.of::<StorageClass>(), manager.informers.of::<Node>());

@@ -50,7 +50,7 @@ struct Shell<K> {
 }
 
 async fn run<K: Replicated>(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let (sets, pods) = (manager.informers.of::<K>(), manager.informers.of::<Pod>());
     let pods = Owned::new(&pods);
     let known = sets.clone();

@@ -42,7 +42,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let quotas = manager.informers.of::<ResourceQuota>();
     follow(&manager, &quotas, &queue);
     quotas.synced().await;

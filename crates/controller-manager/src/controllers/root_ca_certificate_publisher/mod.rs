@@ -20,7 +20,7 @@ const WORKERS: usize = 1;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let namespaces = manager.informers.of::<Namespace>();
     let selection = Selection::all().fields(&format!("metadata.name={}", plan::CONFIG_MAP));
     let maps = manager.informers.select::<ConfigMap>(selection);

@@ -30,7 +30,7 @@ pub async fn run(manager: Manager) {
         Ok(key) => Arc::new(key),
         Err(error) => return tracing::error!(%error, "{NAME} is not running: the private key cannot be used"),
     };
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let selection = Selection::all().fields(&format!("type={}", plan::TYPE));
     let secrets = manager.informers.select::<Secret>(selection);
     let accounts = manager.informers.of::<ServiceAccount>();

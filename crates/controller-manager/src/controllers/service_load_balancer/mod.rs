@@ -21,7 +21,7 @@ const WORKERS: usize = 1;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let (services, nodes) = (manager.informers.of::<Service>(), manager.informers.of::<Node>());
     services.feed(&manager.context, &queue, |service| [Key::of(service)]);
     let all = services.clone();

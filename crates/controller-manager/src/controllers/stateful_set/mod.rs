@@ -43,7 +43,7 @@ struct Shell {
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let sets = manager.informers.of::<StatefulSet>();
     let claims = manager.informers.of::<PersistentVolumeClaim>();
     let pods = Owned::new(&manager.informers.of::<Pod>());

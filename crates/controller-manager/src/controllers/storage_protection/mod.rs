@@ -30,7 +30,7 @@ const WORKERS: usize = 1;
 
 /// Protects claims until the manager's context ends.
 pub async fn run_claims(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let claims = manager.informers.of::<PersistentVolumeClaim>();
     let pods = manager.informers.of::<Pod>();
     let by_claim = pods.index("protected claim", plan::claims_of);
@@ -72,7 +72,7 @@ async fn is_used_after_all(client: &kube::Client, claim: &PersistentVolumeClaim)
 
 /// Protects volumes until the manager's context ends.
 pub async fn run_volumes(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let volumes = manager.informers.of::<PersistentVolume>();
     volumes.feed(&manager.context, &queue, |volume| [Key::of(volume)]);
     volumes.synced().await;
@@ -90,7 +90,7 @@ pub async fn run_volumes(manager: Manager) {
 
 /// Protects VolumeAttributesClasses until the manager's context ends.
 pub async fn run_classes(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let classes = manager.informers.of::<VolumeAttributesClass>();
     let claims = manager.informers.of::<PersistentVolumeClaim>();
     let volumes = manager.informers.of::<PersistentVolume>();

@@ -25,7 +25,7 @@ const WORKERS: usize = 8;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let (pods, nodes) = (manager.informers.of::<Pod>(), manager.informers.of::<Node>());
     pods.feed(&manager.context, &queue, |pod| (!api::pod::node_name(pod).is_empty()).then(|| Key::of(pod)));
     let (mut changes, known, ready) = (nodes.subscribe(), pods.clone(), queue.clone());

@@ -21,7 +21,7 @@ const BOUNDARIES: [(usize, usize, u32); 5] =
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let nodes = manager.informers.of::<Node>();
     let (mut changes, ready, known) = (nodes.subscribe(), queue.clone(), nodes.clone());
     manager.context.shutdown.spawn(async move {

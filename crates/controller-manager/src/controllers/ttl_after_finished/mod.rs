@@ -20,7 +20,7 @@ const WORKERS: usize = 5;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
-    let queue = Queue::new();
+    let queue = Queue::new(&manager.context.clock);
     let jobs = manager.informers.of::<Job>();
     jobs.feed(&manager.context, &queue, |job| plan::has_limit(job).then(|| Key::of(job)));
     jobs.synced().await;
