@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Catalog {
     kinds: Arc<dyn Any + Send + Sync>,
     facts: Vec<discovery::ResourceFacts>,
+    aggregated: discovery::Documents,
     retold: OnceLock<Vec<ResourceFacts>>,
 }
 
@@ -21,9 +22,18 @@ pub(crate) struct Catalog {
 pub(crate) struct Kept(ArcSwapOption<Catalog>);
 
 impl Catalog {
+    pub(crate) fn new(kinds: Arc<dyn Any + Send + Sync>, facts: Vec<discovery::ResourceFacts>) -> Self {
+        Self { kinds, facts, aggregated: discovery::Documents::default(), retold: OnceLock::new() }
+    }
+
     /// As discovery wants it.
     pub(crate) fn facts(&self) -> &[discovery::ResourceFacts] {
         &self.facts
+    }
+
+    /// The aggregated documents of it.
+    pub(crate) fn aggregated(&self) -> &discovery::Documents {
+        &self.aggregated
     }
 
     /// As OpenAPI wants it.
@@ -40,7 +50,7 @@ pub(crate) fn of(server: &Server) -> Arc<Catalog> {
     {
         return Arc::clone(kept);
     }
-    let catalog = Arc::new(Catalog { kinds, facts: discovery::facts(server), retold: OnceLock::new() });
+    let catalog = Arc::new(Catalog::new(kinds, discovery::facts(server)));
     server.catalog.0.store(Some(Arc::clone(&catalog)));
     catalog
 }

@@ -9,11 +9,14 @@ mod aggregated;
 mod facts;
 mod legacy;
 
+use aggregated::Document;
+pub(crate) use aggregated::Documents;
 pub(crate) use facts::is_built_in;
 pub use facts::{ResourceFacts, SubresourceFacts, facts};
 
 use crate::aggregation::{self, Aggregator};
 use crate::body::{Request, Response, empty};
+use crate::catalog::Catalog;
 use crate::negotiate::Encoding;
 use crate::request::RequestInfo;
 use crate::server::Server;
@@ -21,7 +24,6 @@ use crate::{catalog, dispatch, negotiate, respond};
 use api::status::Status;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
-use sha2::{Digest, Sha512};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -31,8 +33,7 @@ pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<R
         return Err(dispatch::method_not_allowed());
     }
     let others = Others { aggregator: server.aggregator.as_deref() };
-    answer(&info.path, request.headers(), catalog::of(server).facts(), &others)?
-        .ok_or_else(Status::no_such_path)
+    answer(&info.path, request.headers(), &catalog::of(server), &others)?.ok_or_else(Status::no_such_path)
 }
 
 /// What other servers add to the documents.
@@ -42,6 +43,10 @@ pub(crate) struct Others<'a> {
 }
 
 impl Others<'_> {
+    fn has_any(&self) -> bool {
+        self.aggregator.is_some_and(Aggregator::has_remotes)
+    }
+
     fn add(&self, add: impl FnOnce(&Aggregator, &mut Value), mut document: Value) -> Value {
         if let Some(aggregator) = self.aggregator {
             add(aggregator, &mut document);
@@ -54,17 +59,21 @@ impl Others<'_> {
 pub(crate) fn answer(
     path: &str,
     headers: &HeaderMap,
-    facts: &[ResourceFacts],
+    catalog: &Catalog,
     others: &Others<'_>,
 ) -> Result<Option<Response>, Status> {
+    let facts = catalog.facts();
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
         ["api"] if wants_aggregated(headers) => {
-            return Ok(Some(with_etag(&aggregated::core(facts), headers)));
+            return Ok(Some(with_etag(catalog.aggregated().core(facts), headers)));
         }
         ["apis"] if wants_aggregated(headers) => {
+            if !others.has_any() {
+                return Ok(Some(with_etag(catalog.aggregated().groups(facts), headers)));
+            }
             let groups = others.add(aggregation::add_groups, aggregated::groups(facts));
-            return Ok(Some(with_etag(&groups, headers)));
+            return Ok(Some(with_etag(&Document::of(&groups), headers)));
         }
         _ => {}
     }
@@ -121,24 +130,19 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 }
 
 /// A document that clients keep and ask again for.
-fn with_etag(document: &Value, headers: &HeaderMap) -> Response {
-    let body = document.to_string();
-    let digest = Sha512::digest(body.as_bytes());
-    let etag = format!("\"{}\"", digest.iter().map(|b| format!("{b:02X}")).collect::<String>());
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
+fn with_etag(document: &Document, headers: &HeaderMap) -> Response {
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == document.etag);
     let mut response = if known {
         let mut response = http::Response::new(empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        respond::bytes(200, AGGREGATED, body)
+        respond::bytes(200, AGGREGATED, document.body.clone())
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        headers.insert(header::ETAG, etag);
-    }
+    headers.insert(header::ETAG, document.etag.clone());
     response
 }
 

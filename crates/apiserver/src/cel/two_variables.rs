@@ -154,7 +154,7 @@ pub(super) fn pairs(of: Value) -> ResolveResult {
         }
         Value::Map(map) => {
             let mut entries: Vec<_> = map.map.iter().collect();
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            entries.sort_by_key(|(key, _)| *key);
             entries.into_iter().map(|(key, value)| pair(key.into(), value.clone())).collect()
         }
         _ => return Err(ExecutionError::NoSuchOverload),

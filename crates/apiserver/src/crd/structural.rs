@@ -161,8 +161,9 @@ fn check_junctors(
     if let Some(not) = inner(schema, "not") {
         check_nested(errors, &path.child("not"), not, false, level);
     }
-    let pattern = schema["pattern"].as_str().unwrap_or("");
-    if let Err(error) = regex::Regex::new(pattern) {
+    if let Some(pattern) = schema["pattern"].as_str().filter(|pattern| !pattern.is_empty())
+        && let Err(error) = regex::Regex::new(pattern)
+    {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(Error::invalid(&path.child("pattern"), pattern, &detail));
     }

@@ -1,13 +1,52 @@
 //! The aggregated documents, `apidiscovery.k8s.io/v2`: everything below `/api`, everything below `/apis`.
 //!
+//! **Contract**: controllers ask for them at every change of what is served, so they are serialised once.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/discovery/aggregated`.
 
 use super::facts::{ResourceFacts, groups as group_names, versions};
 use api::kind::GroupVersionKind;
+use bytes::Bytes;
+use http::HeaderValue;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha512};
+use std::sync::OnceLock;
+
+/// A document as it is sent.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(super) body: Bytes,
+    /// By which clients know it again.
+    pub(super) etag: HeaderValue,
+}
+
+impl Document {
+    pub(super) fn of(document: &Value) -> Self {
+        let body = document.to_string();
+        let digest = Sha512::digest(body.as_bytes());
+        let etag = format!("\"{}\"", digest.iter().map(|b| format!("{b:02X}")).collect::<String>());
+        Self { body: body.into(), etag: HeaderValue::try_from(etag).expect("digits and letters") }
+    }
+}
+
+/// Both documents of what is served here, each made when it is first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    core: OnceLock<Document>,
+    groups: OnceLock<Document>,
+}
+
+impl Documents {
+    pub(super) fn core(&self, facts: &[ResourceFacts]) -> &Document {
+        self.core.get_or_init(|| Document::of(&core(facts)))
+    }
+
+    pub(super) fn groups(&self, facts: &[ResourceFacts]) -> &Document {
+        self.groups.get_or_init(|| Document::of(&groups(facts)))
+    }
+}
 
 /// The core group.
-pub(super) fn core(facts: &[ResourceFacts]) -> Value {
+fn core(facts: &[ResourceFacts]) -> Value {
     list(vec![json!({"metadata": {}, "versions": group_versions(facts, "")})])
 }
 
