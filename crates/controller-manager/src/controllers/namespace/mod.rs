@@ -30,6 +30,12 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 /// Resources of one namespace that are emptied at a time.
 const RESOURCES: usize = 4;
 
+/// Whether objects can be made in a namespace.
+pub(super) fn is_active(namespace: &Namespace) -> bool {
+    let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Active") && namespace.metadata.deletion_timestamp.is_none()
+}
+
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {
     let queue = Queue::with_backoff(&manager.context.clock, BACKOFF.0, BACKOFF.1);

@@ -1,5 +1,6 @@
 //! How a namespace's CA ConfigMap differs from what it should be.
 
+use crate::controllers::namespace::is_active;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ObjectMeta;
 use std::collections::BTreeMap;
@@ -42,11 +43,6 @@ pub(super) fn step(namespace: Option<&Namespace>, known: Option<&ConfigMap>, roo
     repaired.data = Some(data);
     repaired.metadata.annotations.get_or_insert_default().extend([description]);
     Step::Repair(repaired)
-}
-
-fn is_active(namespace: &Namespace) -> bool {
-    let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
-    phase == Some("Active") && namespace.metadata.deletion_timestamp.is_none()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Which ServiceAccount a namespace lacks.
 
+use crate::controllers::namespace::is_active;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::ObjectMeta;
 
@@ -20,11 +21,6 @@ pub(super) fn missing(
         },
         ..ServiceAccount::default()
     })
-}
-
-fn is_active(namespace: &Namespace) -> bool {
-    let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
-    phase == Some("Active") && namespace.metadata.deletion_timestamp.is_none()
 }
 
 #[cfg(test)]
