@@ -10,7 +10,6 @@
 
 pub mod dataplane;
 pub mod health;
-mod led;
 mod localhost;
 mod metrics;
 pub mod places;
@@ -22,6 +21,5 @@ pub mod table;
 mod udp;
 
 pub use dataplane::{Dataplane, Error, Frontend, Nftables, Remote, Userspace};
-pub use led::Led;
 pub use localhost::Reach;
 pub use proxier::{Config, run};

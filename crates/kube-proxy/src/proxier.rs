@@ -5,7 +5,6 @@
 
 use crate::dataplane::{Dataplane, Frontend};
 use crate::health::HealthChecks;
-use crate::led::Led;
 use crate::localhost::{Localhost, Reach};
 use crate::metrics::Measured;
 use crate::places::{self, Followed, Machine, Moved};
@@ -47,8 +46,6 @@ pub struct Config {
     pub interner: Interner,
     /// Says whether the kernel has the rules that it should have.
     pub in_place: Arc<AtomicBool>,
-    /// Says where they lead.
-    pub led: Led,
 }
 
 struct Proxier {
@@ -217,7 +214,6 @@ impl Proxier {
         for (key, ports) in ports {
             let service = self.services.get_key(&key);
             let slices = self.slices.get(&key.to_string());
-            self.config.led.update(&key, &slices);
             let told = service.and_then(|service| health(&service, &slices, &self.machine));
             if let Some(refused) = self.health.update(&key, told).await {
                 self.warn(&key, "FailedToStartServiceHealthcheck", &refused);

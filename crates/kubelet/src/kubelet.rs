@@ -16,7 +16,6 @@ use crate::pod_worker::{Handle, Node, Told, spawn};
 use crate::probes::Results;
 use crate::references::References;
 use crate::server::Host;
-use crate::traffic::Drained;
 use crate::{Error, Server, gc, node_status, static_pods, volumes};
 use api::k8s_openapi::api::core::v1::{Pod, Service};
 use client::{Delta, Informers, Interner, Recorder, Selection};
@@ -46,8 +45,6 @@ pub struct Config {
     pub interner: Interner,
     /// Turns that kubelets of one process take at sending events; none: it sends them at once.
     pub event_turns: Option<Arc<Semaphore>>,
-    /// Asked before a pod that is deleted stops; none: services do not lead to this node's pods.
-    pub drained: Option<Drained>,
     /// What runs containers.
     pub runtime: Arc<dyn RuntimeService>,
     /// What has images.
@@ -109,7 +106,6 @@ pub async fn run(
         seccomp_dir: root_dir.as_ref().map(|root| root.join("seccomp")),
         may_mount: root_dir.is_some() && volumes::mount::may_mount(),
         references: References::new(client.clone(), context.clone()),
-        drained: config.drained.clone(),
         services: config.root_dir.as_ref().map(|_| informers.of::<Service>()),
         cluster_dns: config.cluster_dns.clone(),
         pods: pods.clone(),

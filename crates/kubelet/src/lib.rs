@@ -36,7 +36,6 @@ mod security;
 pub mod server;
 mod static_pods;
 mod sync_pod;
-mod traffic;
 mod volumes;
 
 pub use error::Error;
@@ -48,7 +47,6 @@ pub use pull_secrets::in_config as registry_credentials;
 pub use server::Server;
 pub use static_pods::of_node as static_pod;
 use std::path::Path;
-pub use traffic::Drained;
 
 /// Removes all that pods have left in a kubelet's folder, its mounts first; for whoever removes a node for good.
 ///

@@ -1,4 +1,4 @@
-//! How one container stops: its preStop hook, its turn, the end of traffic, its stop signal, SIGKILL.
+//! How one container stops: its preStop hook, its turn, its stop signal, SIGKILL.
 //!
 //! **Contract**: all of it happens within the grace, but for the last two seconds that every container gets. A hook runs
 //! once, also when the stop is begun anew with a shorter grace. Sidecars wait for the main containers, and each for those
@@ -9,7 +9,6 @@ use super::{Node, PodWorker};
 use crate::hooks;
 use crate::images::EventKind;
 use crate::restart;
-use crate::traffic;
 use api::k8s_openapi::api::core::v1::{LifecycleHandler, Pod, PodSpec};
 use api::pod::is_sidecar;
 use runtime::ContainerStatus;
@@ -78,7 +77,6 @@ impl PodWorker {
                 if let (Some(turns), Some(spec)) = (turns, &pod.spec) {
                     turns.wait(spec, name).await;
                 }
-                traffic::leaves(clock, self.node.drained.as_ref(), pod, &self.pod_ips(pod)).await;
             };
             tokio::select! {
                 () = hook => {}

@@ -10,7 +10,6 @@ use crate::probes::Results;
 use crate::references::References;
 use crate::restart::{self, Role};
 use crate::static_pods::runtime_uid;
-use crate::traffic::Drained;
 use crate::volumes::Registry;
 use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
 use api::pod::is_terminal;
@@ -47,8 +46,6 @@ pub(crate) struct Node {
     /// Every service, for the environment; none on a simulated node, where nobody reads it.
     pub(crate) services: Option<Informer<Service>>,
     pub(crate) cluster_dns: ClusterDns,
-    /// Asked before a pod that is deleted stops.
-    pub(crate) drained: Option<Drained>,
     /// The pods of this node.
     pub(crate) pods: Informer<Pod>,
     /// When this kubelet began.

@@ -369,8 +369,6 @@ impl Builder {
         }
         let proxied = proxy.as_ref().map(|proxy| proxy.in_place.clone());
         if let Some(proxy) = proxy {
-            let drained = drained(proxy.led.clone());
-            nodes.iter_mut().for_each(|node| node.drained = Some(drained.clone()));
             cluster.start_proxy(proxy);
         }
         if let Some(policies) = policies {
@@ -402,14 +400,6 @@ pub(crate) fn node_name(cluster: &str, index: u32) -> String {
     if index == 0 { cluster.to_owned() } else { format!("{cluster}-m{:02}", index + 1) }
 }
 
-/// The proxy of this process tells its nodes when nobody new is led to a pod.
-fn drained(led: kube_proxy::Led) -> kubelet::Drained {
-    Arc::new(move |address| {
-        let led = led.clone();
-        Box::pin(async move { led.left(address).await })
-    })
-}
-
 fn node(
     name: String,
     machine: MachineInfo,
@@ -427,7 +417,6 @@ fn node(
         cluster_dns: kubelet::ClusterDns::default(),
         interner: client::Interner::default(),
         event_turns: None,
-        drained: None,
         shutdown_grace: ShutdownGrace::default(),
         version: KUBERNETES_VERSION.to_owned(),
         static_pods: Vec::new(),

@@ -49,13 +49,11 @@ pub(super) struct Proxy {
     nodes: Vec<String>,
     /// Whether its rules are in place.
     pub(super) in_place: Arc<AtomicBool>,
-    /// Where they lead.
-    pub(super) led: kube_proxy::Led,
 }
 
 impl Proxy {
     pub(super) fn config(self, pods: kube::Client, interner: client::Interner) -> kube_proxy::Config {
-        let Self { table, services, dataplane, reach, nodes, in_place, led } = self;
+        let Self { table, services, dataplane, reach, nodes, in_place } = self;
         let masquerade_all = !Nftables::sees_bridges();
         kube_proxy::Config {
             table,
@@ -67,7 +65,6 @@ impl Proxy {
             pods,
             interner,
             in_place,
-            led,
         }
     }
 }
@@ -129,7 +126,6 @@ pub(super) async fn prepare(
         table: table(cluster),
         services: range.to_string(),
         in_place: Arc::default(),
-        led: kube_proxy::Led::default(),
         reach: if has_rules { Reach::Loopback } else { Reach::Everywhere },
         dataplane: rules.unwrap_or_else(|_| Arc::new(Userspace)),
         nodes,
