@@ -3,10 +3,9 @@
 use serde_json::Value;
 
 use super::sources::{self, Of};
-use super::storage::{class_of, list, modes, terms};
+use super::storage::{class_of, list, modes, phase, terms};
 use super::workloads::{described, recorded};
 use super::{Describe, items, text};
-use crate::duration;
 use crate::report::Error;
 
 /// The volume's text.
@@ -15,13 +14,7 @@ pub(super) async fn describe(describe: &Describe<'_>, object: &Value) -> Result<
     let mut out = format!("Name:\t{}\n{}", text(metadata, "name"), described(object));
     out += &format!("Finalizers:\t{}\n", list(&metadata["finalizers"]));
     out += &format!("StorageClass:\t{}\n", class_of(object));
-    out += &match metadata["deletionTimestamp"].as_str() {
-        Some(time) => {
-            let age = duration::since(Some(time), describe.context.terminal.now());
-            format!("Status:\tTerminating (lasts {age})\n")
-        }
-        None => format!("Status:\t{}\n", text(status, "phase")),
-    };
+    out += &phase(describe, object);
     let claim = &spec["claimRef"];
     out += &match claim.is_object() {
         true => format!("Claim:\t{}/{}\n", text(claim, "namespace"), text(claim, "name")),

@@ -13,13 +13,7 @@ pub(super) async fn claim(describe: &Describe<'_>, object: &Value) -> Result<Str
     let (metadata, spec, status) = (&object["metadata"], &object["spec"], &object["status"]);
     let mut out = head(object);
     out += &format!("StorageClass:\t{}\n", class_of(object));
-    out += &match metadata["deletionTimestamp"].as_str() {
-        Some(time) => {
-            let age = duration::since(Some(time), describe.context.terminal.now());
-            format!("Status:\tTerminating (lasts {age})\n")
-        }
-        None => format!("Status:\t{}\n", text(status, "phase")),
-    };
+    out += &phase(describe, object);
     out += &format!("Volume:\t{}\n", text(spec, "volumeName"));
     out += &described(object);
     out += &format!("Finalizers:\t{}\n", list(&metadata["finalizers"]));
@@ -45,6 +39,17 @@ pub(super) async fn claim(describe: &Describe<'_>, object: &Value) -> Result<Str
         }
     }
     Ok(out + &recorded(describe, object).await)
+}
+
+/// The phase of a claim or a volume, or since when it is being deleted.
+pub(super) fn phase(describe: &Describe<'_>, object: &Value) -> String {
+    match object["metadata"]["deletionTimestamp"].as_str() {
+        Some(time) => {
+            let age = duration::since(Some(time), describe.context.terminal.now());
+            format!("Status:\tTerminating (lasts {age})\n")
+        }
+        None => format!("Status:\t{}\n", text(&object["status"], "phase")),
+    }
 }
 
 /// How a claim's volume is used, and what it begins with.
