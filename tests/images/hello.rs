@@ -12,21 +12,27 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 unsafe extern "C" {
     fn signal(number: i32, handler: usize) -> usize;
     fn _exit(code: i32) -> !;
+    fn write(file: i32, bytes: *const u8, length: usize) -> isize;
 }
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
-/// Whether the end waits, whether it was asked for, and how many answers it waits for.
+/// Whether the end waits, whether it was asked for, who is told that, and how many answers it waits for.
 static DRAINS: AtomicBool = AtomicBool::new(false);
 static ENDS: AtomicBool = AtomicBool::new(false);
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+static TOLD: AtomicI32 = AtomicI32::new(-1);
+static UNDER_WAY: Mutex<usize> = Mutex::new(0);
+static ANSWERED: Condvar = Condvar::new();
 
 extern "C" fn end(_: i32) {
     if !DRAINS.load(Ordering::SeqCst) {
@@ -34,25 +40,26 @@ extern "C" fn end(_: i32) {
         unsafe { _exit(0) }
     }
     ENDS.store(true, Ordering::SeqCst);
+    // SAFETY: async-signal-safe; the byte outlives the call.
+    unsafe { write(TOLD.load(Ordering::SeqCst), &0, 1) };
 }
 
 /// Ends the process some time after it was told to, when no answer is under way.
-fn drain(patience: Duration) -> ! {
-    while !ENDS.load(Ordering::SeqCst) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+fn drain(mut told: UnixStream, patience: Duration) -> ! {
+    told.read_exact(&mut [0]).expect("the other end stays open");
     std::thread::sleep(patience);
-    while UNDER_WAY.load(Ordering::SeqCst) > 0 {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let under_way = UNDER_WAY.lock().expect("nobody panics with it");
+    let _none = ANSWERED.wait_while(under_way, |answers| *answers > 0).expect("nobody panics with it");
     std::process::exit(0)
 }
 
 fn main() {
     let patience = std::env::var("DRAIN").ok().and_then(|text| text.parse().ok());
     if let Some(seconds) = patience {
+        let (told, tell) = UnixStream::pair().expect("a pair of sockets");
+        TOLD.store(tell.into_raw_fd(), Ordering::SeqCst);
         DRAINS.store(true, Ordering::SeqCst);
-        std::thread::spawn(move || drain(Duration::from_secs(seconds)));
+        std::thread::spawn(move || drain(told, Duration::from_secs(seconds)));
     }
     let handler = end as extern "C" fn(i32) as usize;
     for number in [SIGINT, SIGTERM] {
@@ -102,9 +109,10 @@ fn answer(stream: &TcpStream, greeting: &str) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut lines = BufReader::new(stream).lines();
     while let Some(request) = lines.next().transpose()? {
-        UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+        *UNDER_WAY.lock().expect("nobody panics with it") += 1;
         let kept = one(stream, greeting, &request, &mut lines);
-        UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+        *UNDER_WAY.lock().expect("nobody panics with it") -= 1;
+        ANSWERED.notify_all();
         if !kept? {
             break;
         }

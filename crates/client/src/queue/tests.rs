@@ -34,8 +34,9 @@ async fn a_key_added_while_it_is_worked_on_comes_again_after_done() {
 
 #[tokio::test(start_paused = true)]
 async fn the_earliest_of_several_delays_holds() {
-    let queue = Queue::new(&Clock::simulated());
-    let started = Instant::now();
+    let clock = Clock::simulated();
+    let queue = Queue::new(&clock);
+    let started = clock.instant();
     queue.add_after("a", Duration::from_secs(10));
     queue.add_after("a", Duration::from_secs(3));
     queue.add_after("a", Duration::from_secs(7));
@@ -51,9 +52,10 @@ async fn the_earliest_of_several_delays_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn an_earlier_delay_wakes_a_waiting_worker() {
-    let queue = Queue::new(&Clock::simulated());
+    let clock = Clock::simulated();
+    let queue = Queue::new(&clock);
     queue.add_after("late", Duration::from_secs(100));
-    let started = Instant::now();
+    let started = clock.instant();
     let worker = tokio::spawn({
         let queue = queue.clone();
         async move { queue.get().await }
@@ -66,10 +68,11 @@ async fn an_earlier_delay_wakes_a_waiting_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn delays_double_with_each_failure_until_a_success() {
-    let queue = Queue::new(&Clock::simulated());
+    let clock = Clock::simulated();
+    let queue = Queue::new(&clock);
     let mut delays = Vec::new();
     for _ in 0..20 {
-        let started = Instant::now();
+        let started = clock.instant();
         queue.add_rate_limited("a");
         assert_eq!(queue.get().await, Some("a"));
         queue.done(&"a");
@@ -83,8 +86,9 @@ async fn delays_double_with_each_failure_until_a_success() {
 
 #[tokio::test(start_paused = true)]
 async fn many_failing_keys_share_ten_retries_a_second() {
-    let queue = Queue::new(&Clock::simulated());
-    let started = Instant::now();
+    let clock = Clock::simulated();
+    let queue = Queue::new(&clock);
+    let started = clock.instant();
     for key in 0..120 {
         queue.add_rate_limited(key);
     }

@@ -39,54 +39,15 @@ enum Shown {
     Map,
     /// A reference to a secret as Go shows it.
     Secret,
+    /// Of a persistent volume's source only.
+    OfVolume(&'static Shown),
 }
-use Shown::{Flag, Joined, List, Map, Number, OrNone, OrUnset, Secret, Text};
+use Shown::{Flag, Joined, List, Map, Number, OfVolume, OrNone, OrUnset, Secret, Text};
 
 /// A kind of source: its field, what it is, and title and field of each line.
 type Source = (&'static str, &'static str, &'static [(&'static str, &'static str, Shown)]);
 
-/// Sources of which a persistent volume shows more than a pod.
-const PERSISTENT: &[Source] = &[
-    (
-        "glusterfs",
-        GLUSTERFS,
-        &[
-            ("EndpointsName:", "endpoints", Text),
-            ("EndpointsNamespace:", "endpointsNamespace", OrUnset),
-            ("Path:", "path", Text),
-            READ_ONLY,
-        ],
-    ),
-    (
-        "scaleIO",
-        SCALE_IO,
-        &[
-            ("Gateway:", "gateway", Text),
-            ("System:", "system", Text),
-            ("Protection Domain:", "protectionDomain", Text),
-            ("Storage Pool:", "storagePool", Text),
-            ("Storage Mode:", "storageMode", Text),
-            ("VolumeName:", "volumeName", Text),
-            ("SecretName:", "secretRef/name", Text),
-            ("SecretNamespace:", "secretRef/namespace", Text),
-            FS_TYPE,
-            READ_ONLY,
-        ],
-    ),
-    (
-        "azureFile",
-        AZURE_FILE,
-        &[
-            ("SecretName:", "secretName", Text),
-            ("SecretNamespace:", "secretNamespace", Text),
-            ("ShareName:", "shareName", Text),
-            READ_ONLY,
-        ],
-    ),
-    ("csi", CSI, &[("Driver:", "driver", Text), FS_TYPE, ("VolumeHandle:", "volumeHandle", Text), READ_ONLY]),
-];
-
-/// THE LIST of the others.
+/// THE LIST.
 const SOURCES: &[Source] = &[
     (
         "hostPath",
@@ -137,7 +98,16 @@ const SOURCES: &[Source] = &[
             ("InitiatorName:", "initiatorName", OrNone),
         ],
     ),
-    ("glusterfs", GLUSTERFS, &[("EndpointsName:", "endpoints", Text), ("Path:", "path", Text), READ_ONLY]),
+    (
+        "glusterfs",
+        "Glusterfs (a Glusterfs mount on the host that shares a pod's lifetime)",
+        &[
+            ("EndpointsName:", "endpoints", Text),
+            ("EndpointsNamespace:", "endpointsNamespace", OfVolume(&OrUnset)),
+            ("Path:", "path", Text),
+            READ_ONLY,
+        ],
+    ),
     (
         "persistentVolumeClaim",
         "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
@@ -198,7 +168,7 @@ const SOURCES: &[Source] = &[
     ("portworxVolume", "PortworxVolume (a Portworx Volume resource)", &[("VolumeID:", "volumeID", Text)]),
     (
         "scaleIO",
-        SCALE_IO,
+        "ScaleIO (a persistent volume backed by a block device in ScaleIO)",
         &[
             ("Gateway:", "gateway", Text),
             ("System:", "system", Text),
@@ -206,6 +176,8 @@ const SOURCES: &[Source] = &[
             ("Storage Pool:", "storagePool", Text),
             ("Storage Mode:", "storageMode", Text),
             ("VolumeName:", "volumeName", Text),
+            ("SecretName:", "secretRef/name", OfVolume(&Text)),
+            ("SecretNamespace:", "secretRef/namespace", OfVolume(&Text)),
             FS_TYPE,
             READ_ONLY,
         ],
@@ -244,8 +216,13 @@ const SOURCES: &[Source] = &[
     ),
     (
         "azureFile",
-        AZURE_FILE,
-        &[("SecretName:", "secretName", Text), ("ShareName:", "shareName", Text), READ_ONLY],
+        "AzureFile (an Azure File Service mount on the host and bind mount to the pod)",
+        &[
+            ("SecretName:", "secretName", Text),
+            ("SecretNamespace:", "secretNamespace", OfVolume(&Text)),
+            ("ShareName:", "shareName", Text),
+            READ_ONLY,
+        ],
     ),
     (
         "flexVolume",
@@ -258,7 +235,16 @@ const SOURCES: &[Source] = &[
         &[("DatasetName:", "datasetName", Text), ("DatasetUUID:", "datasetUUID", Text)],
     ),
     ("projected", "Projected (a volume that contains injected data from multiple sources)", &[]),
-    ("csi", CSI, &[("Driver:", "driver", Text), FS_TYPE, READ_ONLY]),
+    (
+        "csi",
+        "CSI (a Container Storage Interface (CSI) volume source)",
+        &[
+            ("Driver:", "driver", Text),
+            FS_TYPE,
+            ("VolumeHandle:", "volumeHandle", OfVolume(&Text)),
+            READ_ONLY,
+        ],
+    ),
     (
         "image",
         "Image (a container image or OCI artifact)",
@@ -266,10 +252,6 @@ const SOURCES: &[Source] = &[
     ),
 ];
 
-const AZURE_FILE: &str = "AzureFile (an Azure File Service mount on the host and bind mount to the pod)";
-const CSI: &str = "CSI (a Container Storage Interface (CSI) volume source)";
-const GLUSTERFS: &str = "Glusterfs (a Glusterfs mount on the host that shares a pod's lifetime)";
-const SCALE_IO: &str = "ScaleIO (a persistent volume backed by a block device in ScaleIO)";
 const FS_TYPE: (&str, &str, Shown) = ("FSType:", "fsType", Text);
 const OPTIONAL: (&str, &str, Shown) = ("Optional:", "optional", Flag);
 const PARTITION: (&str, &str, Shown) = ("Partition:", "partition", Number);
@@ -278,12 +260,13 @@ const SECRET: (&str, &str, Shown) = ("SecretRef:", "secretRef", Secret);
 
 /// The lines of a volume's source.
 pub(super) fn lines(volume: &Value, of: Of) -> Option<String> {
-    let more = if of == Of::Volume { PERSISTENT } else { &[] };
-    let (field, kind, fields) =
-        more.iter().chain(SOURCES).find(|(field, _, _)| volume[*field].is_object())?;
+    let (field, kind, fields) = SOURCES.iter().find(|(field, _, _)| volume[*field].is_object())?;
     let source = &volume[*field];
     let mut out = format!("    Type:\t{kind}\n");
     for (title, path, shown) in *fields {
+        if matches!(shown, OfVolume(_)) && of == Of::Pod {
+            continue;
+        }
         let value = path.split('/').fold(source, |value, part| &value[part]);
         out += &format!("    {title}\t{}\n", value_text(value, shown, of));
     }
@@ -311,6 +294,7 @@ fn value_text(value: &Value, shown: &Shown, of: Of) -> String {
         }
         Secret if !value.is_object() => "nil".to_owned(),
         Secret if of == Of::Pod => format!("&LocalObjectReference{{Name:{},}}", text(value, "name")),
+        OfVolume(shown) => value_text(value, shown, of),
         Secret => {
             let (name, namespace) = (text(value, "name"), text(value, "namespace"));
             format!("&SecretReference{{Name:{name},Namespace:{namespace},}}")
