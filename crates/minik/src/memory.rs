@@ -23,13 +23,18 @@ pub(crate) fn keep_small(context: &Context, release: impl Fn() + Send + 'static)
     });
 }
 
-/// Few arenas: with one a thread, each keeps its own free pages. Call before other threads start.
+/// The main thread's arena, one for each worker of [`crate::server`], and one for the store's writer. With fewer, the
+/// workers wait for each other in the allocator (half of the processor time was lost); with one for every thread that
+/// ever blocks, each keeps its own free pages.
+const ARENAS: libc::c_int = 4;
+
+/// Few arenas, but enough. Call before other threads start.
 pub(crate) fn limit_arenas() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[expect(unsafe_code, reason = "glibc's tuning calls have no safe wrapper")]
     // SAFETY: `mallopt` changes allocator parameters only; it takes and keeps no pointers.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
 }
 

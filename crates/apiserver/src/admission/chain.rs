@@ -93,7 +93,9 @@ impl Chain {
         attributes: &mut Attributes<'_>,
         mut object: Option<&mut Value>,
     ) -> Result<(), Status> {
-        let owned = object.as_deref().map(|object| object["metadata"]["managedFields"].clone());
+        // Plugins leave the record of who owns what alone.
+        let heard = part != Part::Plugins && self.has_outsiders();
+        let owned = object.as_deref().filter(|_| heard).map(|o| o["metadata"]["managedFields"].clone());
         self.mutate_once(part, attributes, object.as_deref_mut()).await?;
         if attributes.reinvocation.begin_again() {
             self.mutate_once(part, attributes, object.as_deref_mut()).await?;
@@ -102,6 +104,11 @@ impl Chain {
             keep_owners(attributes, object, owned);
         }
         Ok(())
+    }
+
+    /// Whether a webhook or policy is asked.
+    fn has_outsiders(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Outsider(outsider) if !outsider.is_idle()))
     }
 
     async fn mutate_once(

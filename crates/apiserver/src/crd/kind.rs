@@ -207,6 +207,10 @@ impl Strategy for CustomKind {
         self.labels.iter().position(|known| known == label)
     }
 
+    fn selectable_paths(&self) -> Vec<&str> {
+        self.labels.iter().map(String::as_str).collect()
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<String> {
         let field = |label: &String| match label.split('.').try_fold(object, |at, name| at.get(name)) {
             None | Some(Value::Null) => String::new(),

@@ -18,6 +18,8 @@ mod history_tests;
 pub mod managed_fields;
 pub mod metadata;
 mod object;
+mod parsed;
+mod parts;
 mod prepare;
 mod store;
 mod strategy;
@@ -38,6 +40,7 @@ pub use error::Error;
 pub use managed_fields::Tracking;
 pub use object::Object;
 pub(crate) use object::encode_as;
+pub(crate) use parts::Parts;
 pub use store::{Change, Store, UpdateOptions, Updated, WriteOptions};
 pub use strategy::{Cell, Column, Deletion, Propagation, Reservation, Strategy, WriteContext};
 pub use version::{Conversion, Version};
@@ -49,6 +52,7 @@ use api::kind::Resource;
 use api::status::Status;
 use arc_swap::ArcSwap;
 use component_base::Context;
+use parsed::Parsed;
 use serde_json::Value;
 use std::any::Any;
 use std::sync::Arc;
@@ -60,6 +64,8 @@ pub struct Registry {
     table: ArcSwap<Table>,
     caches: Arc<Caches>,
     context: Context,
+    /// What admission looks at again and again.
+    parsed: Parsed,
     /// Told whenever the table has changed.
     exchanged: watch::Sender<()>,
 }
@@ -129,6 +135,7 @@ impl Registry {
             table: ArcSwap::from_pointee(table),
             caches,
             context: context.clone(),
+            parsed: Parsed::default(),
             exchanged,
         }))
     }
@@ -229,7 +236,7 @@ fn index_key(group: &str, plural: &str) -> String {
 impl Lookup for Registry {
     fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let object = self.store(group, plural)?.cached(namespace, name)?;
-        Some(Arc::new(object.to_value()))
+        Some(self.parsed.of(&object))
     }
 
     fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<Value>> {

@@ -4,12 +4,11 @@
 //! with `resourceVersion`; the stored form is the same without it, so one follows from the other by splicing bytes.
 //! **Not here**: changing objects, which is done on `serde_json::Value` by the store.
 
+use super::parts::Parts;
 use super::texts::Texts;
 use crate::registry::Strategy;
 use api::kind::Resource;
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
@@ -35,22 +34,17 @@ pub struct Object {
     message: OnceLock<Bytes>,
 }
 
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    metadata: HeadMetadata<'a>,
-}
-
-#[derive(Deserialize)]
-struct HeadMetadata<'a> {
-    #[serde(borrow, default)]
-    labels: Option<&'a RawValue>,
-}
-
 impl Object {
-    /// The object that is stored under `key` (which begins with `prefix`), written at `revision`.
+    /// What of a kind's objects has to be read for their labels and selectable fields.
+    pub(crate) fn parts(strategy: &dyn Strategy) -> Parts {
+        Parts::of(std::iter::once("metadata.labels").chain(strategy.selectable_paths()))
+    }
+
+    /// The object that is stored under `key` (which begins with `prefix`), written at `revision`; `parts` are those of
+    /// its kind.
     pub(crate) fn decode(
         strategy: &dyn Strategy,
+        parts: &Parts,
         prefix: &str,
         key: Key,
         revision: u64,
@@ -59,19 +53,9 @@ impl Object {
         let read = strategy.read(stored);
         let outdated = read.is_some();
         let stored = read.as_deref().unwrap_or(stored);
-        let (labels, fields) = if !strategy.has_fields() {
-            let head: Head<'_> = serde_json::from_slice(stored)?;
-            let labels = match head.metadata.labels {
-                Some(raw) => serde_json::from_str::<Map<String, Value>>(raw.get()).unwrap_or_default(),
-                None => Map::new(),
-            };
-            (pairs(&labels), Texts::default())
-        } else {
-            let value: Value = serde_json::from_slice(stored)?;
-            let labels = api::meta::labels(&value).map(pairs).unwrap_or_default();
-            let fields = strategy.selectable_fields(&value).into_iter().collect();
-            (labels, fields)
-        };
+        let value = parts.read(stored)?;
+        let labels = api::meta::labels(&value).map(pairs).unwrap_or_default();
+        let fields = strategy.selectable_fields(&value).into_iter().collect();
         let namespaced = strategy.resource().namespaced();
         let rest = &key[prefix.len()..];
         let namespace_start = prefix.len();

@@ -543,7 +543,8 @@ impl Store {
     }
 
     pub(super) fn decode(&self, key: Key, revision: u64, stored: Bytes) -> Result<Arc<Object>, Status> {
-        Object::decode(&*self.strategy, self.cache().prefix(), key, revision, &stored)
+        self.cache()
+            .object(key, revision, &stored)
             .map(Arc::new)
             .map_err(|_| Status::internal("the object cannot be encoded"))
     }

@@ -217,6 +217,11 @@ pub trait Strategy: Send + Sync + 'static {
         label
     }
 
+    /// The fields that their values are made of, as paths; [`Strategy::selectable_fields`] is shown nothing else.
+    fn selectable_paths(&self) -> Vec<&str> {
+        self.field_labels().to_vec()
+    }
+
     /// The values of all of them, in their order.
     fn selectable_fields(&self, _object: &Value) -> Vec<String> {
         Vec::new()

@@ -171,6 +171,26 @@ fn rows_fit_columns_and_fields_fit_labels() {
     }
 }
 
+#[test]
+fn selectable_fields_are_of_what_is_read_for_them() {
+    let set = json!({
+        "spec": {"nodeName": "n", "unschedulable": true, "hostNetwork": true, "signerName": "s", "driver": "d"},
+        "status": {"phase": "P", "replicas": 2, "succeeded": 3, "podIP": "1.2.3.4", "podIPs": [{"ip": "1.2.3.4"}]},
+        "source": {"component": "c"},
+    });
+    for (strategy, example) in kinds() {
+        let mut object = prepared(&*strategy, &example.valid);
+        for (part, fields) in set.as_object().unwrap() {
+            for (name, value) in fields.as_object().unwrap() {
+                object[part][name] = value.clone();
+            }
+        }
+        let read = Object::parts(&*strategy).read(object.to_string().as_bytes()).unwrap();
+        let kind = &strategy.resource().kind;
+        assert_eq!(strategy.selectable_fields(&read), strategy.selectable_fields(&object), "{kind}");
+    }
+}
+
 /// Decoding refuses most mistyped values, but not each hook may rely on it: none may panic.
 #[test]
 fn hooks_survive_mistyped_values() {

@@ -5,7 +5,7 @@
 use super::ring::{Change, Event, Ring};
 use super::selection::Selection;
 use super::watchers::{Watcher, Watchers};
-use crate::registry::{Object, Strategy};
+use crate::registry::{Object, Parts, Strategy};
 use api::kind::Resource;
 use imbl::OrdMap;
 use std::ops::Bound;
@@ -85,6 +85,8 @@ impl Snapshot {
 /// One resource's part of the watch cache.
 pub struct Cache {
     strategy: Arc<dyn Strategy>,
+    /// What has to be read of its objects.
+    parts: Parts,
     prefix: Arc<str>,
     state: Mutex<State>,
     /// Grows with each change of an object.
@@ -131,7 +133,8 @@ impl Cache {
             watchers: Watchers::default(),
             crowd: Arc::default(),
         };
-        Self { strategy, prefix, state: Mutex::new(state), changes: AtomicU64::new(0) }
+        let parts = Object::parts(&*strategy);
+        Self { strategy, parts, prefix, state: Mutex::new(state), changes: AtomicU64::new(0) }
     }
 
     /// What the keys of this resource begin with.
@@ -193,10 +196,14 @@ impl Cache {
         Link { snapshot, missed, receiver, crowd: Arc::clone(&state.crowd) }
     }
 
+    /// The object that is stored like this.
+    pub(crate) fn object(&self, key: Key, revision: u64, stored: &[u8]) -> Result<Object, serde_json::Error> {
+        Object::decode(&*self.strategy, &self.parts, &self.prefix, key, revision, stored)
+    }
+
     /// Reads a stored value; a damaged one is reported and treated as absent.
     pub(super) fn decode(&self, stored: &KeyValue) -> Option<Arc<Object>> {
-        let key = stored.key.clone();
-        match Object::decode(&*self.strategy, &self.prefix, key, stored.mod_revision, &stored.value) {
+        match self.object(stored.key.clone(), stored.mod_revision, &stored.value) {
             Ok(object) => Some(Arc::new(object)),
             Err(error) => {
                 tracing::error!(key = %stored.key, %error, "a stored object is damaged");

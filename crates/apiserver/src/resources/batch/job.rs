@@ -188,6 +188,10 @@ impl Strategy for Job {
         &["status.successful"]
     }
 
+    fn selectable_paths(&self) -> Vec<&str> {
+        vec!["status.succeeded"]
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<String> {
         vec![object["status"]["succeeded"].as_i64().unwrap_or(0).to_string()]
     }
