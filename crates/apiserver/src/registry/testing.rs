@@ -8,7 +8,7 @@ mod examples;
 mod protobuf;
 
 use super::fixture::memory;
-use super::{DeleteOptions, Registry, Store, Strategy, UpdateOptions, WriteContext, WriteOptions};
+use super::{DeleteOptions, Object, Registry, Store, Strategy, UpdateOptions, WriteContext, WriteOptions};
 use super::{loopback_user, metadata, prepare};
 use crate::auth::UserInfo;
 use crate::patch::Patch;
