@@ -228,3 +228,37 @@ fn every_example_can_be_applied() {
         if pods.lines().all(settled) { Ok(()) } else { Err(pods) }
     });
 }
+
+#[test]
+fn a_stopped_node_takes_its_containers_along_and_brings_them_back() {
+    let profile = Profile::new("half");
+    profile.start(&["--nodes", "2"]).ok();
+    let second = format!("{}-m02", profile.name);
+    let on = |name: &str, node: &str| {
+        let pod = one_container(name, "Always", "busybox", "exec sleep 100000");
+        pod.replace("spec:\n", &format!("spec:\n  nodeName: {node}\n"))
+    };
+    apply(&profile, &[on("stays", &profile.name), on("goes", &second)].join("---\n"));
+    for pod in ["stays", "goes"] {
+        shows(&profile, pod, &["Running"]);
+    }
+    let of = |pod: &str| -> Vec<String> {
+        let all = profile.containers(false).into_iter();
+        all.filter(|line| line.contains(&format!("_{pod}_default_"))).collect()
+    };
+    let stays = of("stays");
+    assert_eq!((stays.len(), of("goes").len()), (2, 2));
+    profile.minik(&["node", "stop", "m02"]).ok();
+    assert_eq!((of("stays"), of("goes").len()), (stays.clone(), 0));
+    profile.minik(&["node", "start", "m02"]).ok();
+    eventually("the pod runs again", || {
+        let pod = profile.kctl(&["get", "pod", "goes", "--no-headers"]).ok();
+        match pod.contains("1/1") && of("goes").len() == 2 {
+            true => Ok(()),
+            false => Err(pod),
+        }
+    });
+    let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
+    assert_eq!(profile.kctl(&["get", "pod", "goes", "-o", restarts]).ok(), "1");
+    assert_eq!(of("stays"), stays);
+}

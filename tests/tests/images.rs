@@ -173,3 +173,36 @@ fn images_are_handled_without_a_registry() {
     assert_eq!(Said::of(command.output().expect("minik runs")).ok(), format!("Pulled image: {image}\n"));
     assert!(docker(&["image", "ls", "--quiet", &image]).lines().next().is_some());
 }
+
+/// What is pushed to the registry of a profile is there for its pods, and for nobody when it is switched off.
+#[test]
+fn a_profile_has_a_registry_of_its_own() {
+    let profile = Profile::new("pushed");
+    let port = tests::profile::free_port();
+    let file = profile.home().join("cluster.yaml");
+    std::fs::write(&file, format!("registryPort: {port}\n")).expect("written");
+    profile.start(&["--config", file.to_str().expect("letters")]).ok();
+    let mut command = profile.command(&tests::binary("minik"));
+    command.env("PATH", profile.home()).args(["-p", &profile.name, "addons", "enable", "registry"]);
+    let said = tests::profile::Said::of(command.output().expect("minik runs"));
+    assert!(said.code == 1 && said.stderr.contains("apt-get install docker-registry"), "{said:?}");
+    assert!(profile.minik(&["addons", "enable", "registry"]).ok().contains("'registry' addon is enabled"));
+    let image = format!("localhost:{port}/app:1");
+    let push = || {
+        docker(&["tag", "busybox:latest", &image]);
+        let pushed = std::process::Command::new("docker").args(["push", "--quiet", &image]).output();
+        let pushed = tests::profile::Said::of(pushed.expect("docker runs"));
+        docker(&["image", "rm", &image]);
+        pushed
+    };
+    push().ok();
+    profile
+        .kctl(&["run", "app", "--image", &image, "--image-pull-policy=Always", "--", "sleep", "3600"])
+        .ok();
+    profile.kctl(&["wait", "--for=condition=Ready", "pod/app", "--timeout=60s"]).ok();
+    profile.minik(&["addons", "disable", "registry"]).ok();
+    let said = push();
+    assert_ne!(said.code, 0, "{said:?}");
+    profile.kctl(&["delete", "pod", "app", "--now"]).ok();
+    docker(&["image", "rm", &image]);
+}

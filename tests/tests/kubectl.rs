@@ -3,10 +3,11 @@
 //! Needs Docker, the images of `tests/images/build`, and kubectls (`tests/kubectl/fetch`).
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use tests::kubectl::{self, Kubectl};
-use tests::profile::Profile;
+use tests::profile::{Profile, Said};
 use tests::{DEADLINE, eventually, root};
 
 /// Waits until a kubectl's output contains this.
@@ -97,5 +98,71 @@ fn tables_are_those_of_kctl() {
             assert_eq!(stable(&theirs.stdout), stable(&ours.stdout), "1.{} {arguments:?}", kubectl.minor);
             assert_eq!(theirs.code, ours.code);
         }
+    }
+}
+
+/// Puts programs into a folder with all that they load, so that a pod of any image can run them; gives the loader's name.
+fn pack(folder: &Path, programs: &[(&str, &Path)]) -> String {
+    let mut loader = None;
+    for (name, path) in programs {
+        std::fs::copy(path, folder.join(name)).expect("copied");
+        let listed = Said::of(Command::new("ldd").arg(path).output().expect("ldd runs")).stdout;
+        for library in listed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+            let file = library.file_name().expect("a name").to_str().expect("letters");
+            std::fs::copy(library, folder.join(file)).expect("copied");
+            if file.starts_with("ld-") {
+                loader = Some(file.to_owned());
+            }
+        }
+    }
+    loader.expect("a loader")
+}
+
+#[test]
+fn in_a_pod_its_account_is_used() {
+    let kubectl = kubectl::all().into_iter().max_by_key(|one| one.minor).expect("one");
+    let profile = Profile::new("inside");
+    profile.start(&[]).ok();
+    profile.kctl(&["create", "namespace", "inner"]).ok();
+    profile
+        .kctl(&["create", "rolebinding", "may", "--clusterrole=view", "--serviceaccount=inner:default", "-n", "inner"])
+        .ok();
+    profile.kctl(&["wait", "-n", "inner", "--for=create", "sa/default", "--timeout=60s"]).ok();
+    profile.kctl(&["wait", "-n", "inner", "--for=create", "configmap/kube-root-ca.crt", "--timeout=60s"]).ok();
+    let tools = profile.home().join("tools");
+    std::fs::create_dir(&tools).expect("a folder");
+    let loader = pack(&tools, &[("kctl", &tests::binary("kctl")), ("kubectl", &kubectl.path)]);
+    let script = format!(
+        "for one in kctl kubectl; do \
+         run() {{ echo \"$*\"; /tools/{loader} --library-path /tools /tools/$one \"$@\" 2>&1; echo \"exit $?\"; }}; \
+         run get pods -o name; run get configmaps -o name; run get pods -n default; \
+         run auth whoami -o jsonpath={{.status.userInfo.username}}; run auth can-i list pods; \
+         run get pods --token=wrong; run get pods --as=jane; run config current-context; echo ---; done"
+    );
+    let pod = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "namespace": "inner"},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "main", "image": "busybox", "imagePullPolicy": "IfNotPresent",
+                "command": ["sh", "-c", script],
+                "volumeMounts": [{"name": "tools", "mountPath": "/tools", "readOnly": true}]}],
+            "volumes": [{"name": "tools", "hostPath": {"path": tools, "type": "Directory"}}]}});
+    let file = profile.home().join("client.json");
+    std::fs::write(&file, pod.to_string()).expect("written");
+    profile.kctl(&["create", "-f", file.to_str().expect("letters")]).ok();
+    let ended = "--for=jsonpath={.status.phase}=Succeeded";
+    let said = profile.kctl(&["wait", "-n", "inner", ended, "pod/client", "--timeout=120s"]);
+    let log = profile.kctl(&["logs", "-n", "inner", "client"]).stdout;
+    assert_eq!(said.code, 0, "{said:?}: {log}");
+    let sides: Vec<&str> = log.split("---\n").collect();
+    assert_eq!(sides[0], sides[1], "kctl and kubectl");
+    for wanted in [
+        "get pods -o name\npod/client\nexit 0",
+        "configmap/kube-root-ca.crt\nexit 0",
+        "User \"system:serviceaccount:inner:default\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"",
+        "system:serviceaccount:inner:defaultexit 0",
+        "auth can-i list pods\nyes\nexit 0",
+        "error: You must be logged in to the server (Unauthorized)\nexit 1",
+    ] {
+        assert!(log.contains(wanted), "no {wanted:?} in {log}");
     }
 }

@@ -28,8 +28,6 @@ fn nodes_services_and_profiles_are_listed_and_changed() {
     );
     profile.minik(&["node", "delete", &added]).ok();
     assert_eq!(profile.minik(&["node", "list"]).ok().lines().count(), 1);
-    assert!(profile.minik(&["node", "stop", &profile.name]).stderr.contains("stops with its cluster"));
-
     let listed = json(&profile.minik(&["profile", "list", "-o", "json"]).ok());
     assert_eq!(listed["valid"][0]["Status"], "Running", "{listed}");
     profile.minik(&["profile", &profile.name]).ok();
@@ -49,6 +47,34 @@ fn nodes_services_and_profiles_are_listed_and_changed() {
             .contains("service 'nope' was not found in 'default' namespace")
     );
     assert!(profile.minik(&["tunnel"]).ok().contains("without a tunnel"));
+}
+
+#[test]
+fn a_node_stops_and_starts_by_itself() {
+    let profile = Profile::new("onenode");
+    profile.start(&["--runtime", "simulated", "--nodes", "3"]).ok();
+    let (second, third) = (format!("{}-m02", profile.name), format!("{}-m03", profile.name));
+    let said = profile.minik(&["node", "stop", &profile.name]);
+    assert!(said.code == 1 && said.stderr.contains("it stops with its cluster"), "{said:?}");
+    assert!(profile.minik(&["node", "stop", "m07"]).stderr.contains("\"m07\" does not exist"));
+    assert_eq!(profile.minik(&["node", "stop", "m02"]).ok(), format!("Node {second:?} is stopped.\n"));
+    assert_eq!(profile.minik(&["node", "stop", &second]).ok(), format!("Node {second:?} is already stopped.\n"));
+    // The others go on; of this one there are no signs of life any more.
+    let node = format!("node/{second}");
+    profile.kctl(&["wait", "--for=condition=Ready=Unknown", &node, "--timeout=180s"]).ok();
+    for other in [&profile.name, &third] {
+        profile.kctl(&["wait", "--for=condition=Ready", &format!("node/{other}"), "--timeout=0s"]).ok();
+    }
+    let said = profile.minik(&["status"]);
+    let of_it = format!("\n{second}\ntype: Worker\nhost: Stopped\nkubelet: Stopped\n");
+    assert!(said.code == 1 && said.stdout.contains(&of_it), "{said:?}");
+    assert_eq!(profile.minik(&["node", "start", "m02"]).ok(), format!("Node {second:?} is started.\n"));
+    profile.kctl(&["wait", "--for=condition=Ready", &node, "--timeout=60s"]).ok();
+    profile.minik(&["status"]).ok();
+    // A start of the cluster starts all of them.
+    profile.minik(&["node", "stop", "m03"]).ok();
+    profile.start(&[]).ok();
+    assert!(profile.minik(&["node", "start", "m03"]).ok().contains("is already started"));
 }
 
 #[test]
@@ -141,7 +167,10 @@ fn small_commands_say_what_they_do() {
     let profile = Profile::new("small");
     profile.start(SIMULATED).ok();
     assert!(profile.minik(&["docker-env"]).stderr.contains("have no Docker engine"));
-    assert!(profile.minik(&["dashboard"]).stderr.contains("minik has no dashboard yet"));
+    for words in [&["dashboard"][..], &["dashboard", "--url"]] {
+        let said = profile.minik(words);
+        assert!(said.code == 1 && said.stderr.contains("minik has no dashboard yet"), "{said:?}");
+    }
     assert!(profile.minik(&["update-check"]).ok().contains("CurrentVersion: v"));
     std::fs::remove_file(profile.kubeconfig()).expect("removed");
     profile.minik(&["update-context"]).ok();
@@ -284,7 +313,7 @@ fn addons_are_switches_or_say_what_they_are() {
     profile.kctl(&["wait", "--for=create", "storageclass/standard", "--timeout=60s"]).ok();
     for (words, why) in [
         (["enable", "dashboard"], "minik has no addon dashboard yet"),
-        (["configure", "registry"], "minik has no addon registry yet"),
+        (["enable", "registry"], "needs containers"),
         (["disable", "metrics-server"], "part of the API server"),
         (["enable", "ingress"], "needs containers"),
         (["enable", "nonsense"], "nonsense is not a valid addon"),

@@ -19,6 +19,7 @@ pub mod scheduling;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod strategic_merge;
 pub mod time;
 pub mod version;
 pub mod volume;

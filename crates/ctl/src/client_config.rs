@@ -1,7 +1,8 @@
 //! Which server, as whom, in which namespace: kubeconfig files merged as kubectl merges them, plus the command line.
 //!
 //! **Contract.** `--kubeconfig` alone, else the files of `KUBECONFIG` (the first to name a thing wins), else
-//! `~/.kube/config`, else the service account of a pod, else `localhost:8080`. Relative paths in a file are relative to it.
+//! `~/.kube/config`, else the service account of a pod, else `localhost:8080`. Relative paths in a file are relative to it. A
+//! context without a namespace means, in a pod, the pod's own.
 //! **Not here.** Printing and changing kubeconfig files: `commands::config`.
 //! **Upstream.** `client-go/tools/clientcmd` (behaviour).
 
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::duration;
+use crate::in_cluster::Account;
 use crate::report::{Error, message};
 use crate::terminal::Terminal;
 use crate::yaml_input;
@@ -156,13 +158,12 @@ impl Globals {
         Ok(merged)
     }
 
-    /// The namespace of the command, and whether the command line named it.
-    pub(crate) fn namespace(&self, config: &Value) -> (String, bool) {
-        if let Some(name) = &self.namespace {
-            return (name.clone(), true);
-        }
+    /// The namespace of the command, which may run in a pod with this account.
+    pub(crate) fn namespace(&self, config: &Value, account: Option<&Account>) -> String {
         let context = entry(config, "contexts", self.current_context(config), "context");
-        (context["namespace"].as_str().filter(|name| !name.is_empty()).unwrap_or("default").to_owned(), false)
+        let named = self.namespace.as_deref().or_else(|| context["namespace"].as_str());
+        let named = named.filter(|name| !name.is_empty()).or(account.map(Account::namespace));
+        named.unwrap_or("default").to_owned()
     }
 
     /// The context in force.
@@ -172,15 +173,10 @@ impl Globals {
 
     /// Connects to the server of the context in force.
     pub(crate) async fn connect(&self, config: &Value, terminal: &Terminal) -> Result<Connection, Error> {
-        let effective = self.effective(config)?;
-        let client_config = match effective {
-            Some((cluster, user, namespace)) => from_parts(cluster, user, &namespace).await?,
-            None => match kube::Config::incluster() {
-                Ok(found) if terminal.variable("KUBERNETES_SERVICE_HOST").is_some() => found,
-                _ => from_parts(json!({"server": DEFAULT_SERVER}), json!({}), "default").await?,
-            },
-        };
-        self.open(client_config, terminal)
+        let account = Account::find(terminal);
+        let (cluster, user) = self.effective(config, account.as_ref())?;
+        let namespace = self.namespace(config, account.as_ref());
+        self.open(from_parts(cluster, user, &namespace).await?, terminal)
     }
 
     fn open(&self, mut config: kube::Config, terminal: &Terminal) -> Result<Connection, Error> {
@@ -202,8 +198,8 @@ impl Globals {
         Ok(Connection::new(client, server, self.request_timeout, self.verbosity, terminal.clone()))
     }
 
-    /// Cluster, user and namespace after the command line's say; `None` where nothing is configured at all.
-    fn effective(&self, config: &Value) -> Result<Option<(Value, Value, String)>, Error> {
+    /// Cluster and user after the command line's say; those of the account where nothing names a server.
+    fn effective(&self, config: &Value, account: Option<&Account>) -> Result<(Value, Value), Error> {
         let name = self.current_context(config);
         let context = entry(config, "contexts", name, "context");
         if self.context.is_some() && context.is_null() {
@@ -222,6 +218,11 @@ impl Globals {
         if self.user.is_some() && user.is_null() {
             return Err(message(format!("auth info {user_name:?} does not exist")));
         }
+        let named =
+            self.server.is_some() || cluster["server"].as_str().is_some_and(|server| !server.is_empty());
+        if let Some(account) = account.filter(|_| !named) {
+            (cluster, user) = (account.cluster(), account.user());
+        }
         self.override_cluster(&mut cluster);
         self.override_user(&mut user);
         if self.insecure && self.certificate_authority.is_some() {
@@ -231,7 +232,7 @@ impl Globals {
         readable(&user, "client-certificate", "client-cert", user_name)?;
         readable(&user, "client-key", "client-key", user_name)?;
         if cluster.is_null() {
-            return Ok(None);
+            return Ok((json!({"server": DEFAULT_SERVER}), json!({})));
         }
         if cluster["server"].as_str().is_none_or(str::is_empty) {
             cluster["server"] = json!(DEFAULT_SERVER);
@@ -239,7 +240,7 @@ impl Globals {
         if user.is_null() {
             user = json!({});
         }
-        Ok(Some((cluster, user, self.namespace(config).0)))
+        Ok((cluster, user))
     }
 
     fn override_cluster(&self, cluster: &mut Value) {
@@ -453,4 +454,75 @@ pub(crate) fn entry<'a>(config: &'a Value, list: &str, name: &str, inner: &str) 
         .as_array()
         .and_then(|all| all.iter().find(|one| one["name"] == name))
         .map_or(&Value::Null, |one| one.get(inner).unwrap_or(&Value::Null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn a_pods_account_counts_where_nothing_names_a_server() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for (name, text) in [("token", "t"), ("namespace", "inner"), ("ca.crt", "c"), ("other.crt", "o")] {
+            std::fs::write(at(name), text).expect("written");
+        }
+        let variables = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
+        let terminal =
+            Terminal::new(std::io::empty(), std::io::sink(), std::io::sink(), || Timestamp::UNIX_EPOCH)
+                .with_environment(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let account = Account::within(&terminal, folder.path());
+        assert!(account.is_some());
+        let file = json!({
+            "current-context": "plain",
+            "clusters": [{"name": "c", "cluster": {"server": "https://c"}}],
+            "users": [{"name": "u", "user": {"token": "u"}}],
+            "contexts": [
+                {"name": "plain", "context": {"cluster": "c", "user": "u"}},
+                {"name": "other", "context": {"cluster": "c", "user": "u", "namespace": "other"}},
+                {"name": "user", "context": {"user": "u"}},
+            ],
+        });
+        let none = Globals::default();
+        let with = |change: fn(&mut Globals)| {
+            let mut globals = Globals::default();
+            change(&mut globals);
+            globals
+        };
+        let (inside, token) = ("https://10.0.0.1:443", json!({"tokenFile": at("token")}));
+        let mut authority = none.clone();
+        authority.certificate_authority = Some(at("other.crt").display().to_string());
+        for (config, globals, server, user, namespace) in [
+            (empty_config(), &none, inside, token.clone(), "inner"),
+            (empty_config(), &with(|all| all.namespace = Some("n".to_owned())), inside, token.clone(), "n"),
+            (
+                empty_config(),
+                &with(|all| all.token = Some("mine".to_owned())),
+                inside,
+                json!({"token": "mine"}),
+                "inner",
+            ),
+            (empty_config(), &authority, inside, token.clone(), "inner"),
+            (empty_config(), &with(|all| all.server = Some("h".to_owned())), "http://h", json!({}), "inner"),
+            (file.clone(), &none, "https://c", json!({"token": "u"}), "inner"),
+            (
+                file.clone(),
+                &with(|all| all.context = Some("other".to_owned())),
+                "https://c",
+                json!({"token": "u"}),
+                "other",
+            ),
+            (file, &with(|all| all.context = Some("user".to_owned())), inside, token, "inner"),
+        ] {
+            let (cluster, found) = globals.effective(&config, account.as_ref()).expect("it is valid");
+            assert_eq!((cluster["server"].as_str(), &found), (Some(server), &user), "{globals:?}");
+            assert_eq!(globals.namespace(&config, account.as_ref()), namespace, "{globals:?}");
+        }
+        let (cluster, _) = authority.effective(&empty_config(), account.as_ref()).expect("it is valid");
+        assert_eq!(cluster["certificate-authority"], at("other.crt").display().to_string());
+        let (cluster, user) = none.effective(&empty_config(), None).expect("it is valid");
+        assert_eq!((cluster, user), (json!({"server": DEFAULT_SERVER}), json!({})));
+        assert_eq!(none.namespace(&empty_config(), None), "default");
+    }
 }

@@ -19,7 +19,7 @@ use crate::report::Error;
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 
 /// One resource of one group version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Resource {
     /// API group; empty for the core group.
     pub(crate) group: String,
@@ -42,6 +42,15 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
+    /// What an object alone tells of its type, where no server is asked: no plural, and nothing about namespaces.
+    pub(crate) fn of_object(object: &Value) -> Self {
+        let text = |field: &str| object[field].as_str().unwrap_or("").to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let name = kind.to_lowercase();
+        Self { group: group.to_owned(), version: version.to_owned(), name, kind, ..Self::default() }
+    }
+
     /// `v1`, `apps/v1`
     pub(crate) fn api_version(&self) -> String {
         group_version(&self.group, &self.version)

@@ -13,6 +13,8 @@ mod describe;
 mod discovery;
 mod duration;
 mod fetch;
+mod in_cluster;
+mod local_patch;
 mod manifests;
 mod output;
 mod overrides;

@@ -115,12 +115,39 @@ pub(crate) async fn read(context: &Context, sources: &Sources) -> Result<(Vec<Ma
     Ok((found, errors))
 }
 
+/// The objects of every `-f` as they are written; no server is asked about them.
+pub(crate) async fn read_local(
+    context: &Context,
+    sources: &Sources,
+) -> Result<(Vec<Value>, Vec<Error>), Error> {
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for one in objects(context, sources, Validation::Off).await? {
+        match one {
+            Ok((object, _)) => found.push(object),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((found, errors))
+}
+
 /// Reads every `-f` and resolves the objects' types: in the files' order, each object or why it is none.
 pub(crate) async fn read_validated(
     context: &Context,
     sources: &Sources,
     validation: Validation,
 ) -> Result<Vec<Result<Manifest, Error>>, Error> {
+    let mut found = Vec::new();
+    for one in objects(context, sources, validation).await? {
+        found.push(match one {
+            Ok((object, source)) => locate(context, context.discovery().await?, object, source),
+            Err(error) => Err(error),
+        });
+    }
+    Ok(found)
+}
+
+/// The objects of every `-f`, in the files' order.
+async fn objects(context: &Context, sources: &Sources, validation: Validation) -> Result<Vec<Read>, Error> {
     let mut objects: Vec<Read> = Vec::new();
     if !sources.kustomization.is_empty() {
         let folder = &sources.kustomization;
@@ -151,14 +178,7 @@ pub(crate) async fn read_validated(
             }
         }
     }
-    let mut found = Vec::new();
-    for one in objects {
-        found.push(match one {
-            Ok((object, source)) => locate(context, context.discovery().await?, object, source),
-            Err(error) => Err(error),
-        });
-    }
-    Ok(found)
+    Ok(objects)
 }
 
 /// The objects of a kustomization; what is out of use in it is told on standard error.

@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches};
 use serde_json::Value;
 
 use crate::cli::{self, value};
+use crate::local_patch::{self, Kind};
 use crate::report::{Error, message};
 use crate::yaml_input;
 
@@ -16,34 +17,26 @@ pub(crate) fn flags() -> [Arg; 2] {
             "overrides",
             "An inline JSON override for the generated object. If this is non-empty, it is used to override the generated object. Requires that the object supply a valid apiVersion field.",
         ),
-        cli::text("override-type", "The method used to override the generated object: json or merge.")
-            .default_value("merge"),
+        cli::text(
+            "override-type",
+            "The method used to override the generated object: json, merge, or strategic.",
+        )
+        .default_value("merge"),
     ]
 }
 
 /// Changes an object as the flags say.
 pub(crate) fn apply(matches: &ArgMatches, object: Value) -> Result<Value, Error> {
     let kind = value(matches, "override-type");
-    if !matches!(kind, "merge" | "json") {
-        return Err(message(match kind {
-            "strategic" => "--override-type=strategic is not supported: use merge or json".to_owned(),
-            other => format!("invalid override type: {other}"),
-        }));
-    }
+    let Some(kind) = Kind::named(kind) else {
+        return Err(message(format!("invalid override type: {kind}")));
+    };
     let text = value(matches, "overrides");
     if text.is_empty() {
         return Ok(object);
     }
     let patch = yaml_input::parse(text).map_err(message)?;
-    let mut object = object;
-    if kind == "merge" {
-        json_patch::merge(&mut object, &patch);
-        return Ok(object);
-    }
-    let operations: Vec<json_patch::PatchOperation> =
-        serde_json::from_value(patch).map_err(|error| message(format!("error decoding patch: {error}")))?;
-    json_patch::patch(&mut object, &operations).map_err(|error| message(error.to_string()))?;
-    Ok(object)
+    local_patch::apply(kind, &object, &patch)
 }
 
 #[cfg(test)]
@@ -65,7 +58,8 @@ mod tests {
         );
         let patch = r#"[{"op": "remove", "path": "/spec/a"}]"#;
         assert_eq!(run(&["--override-type=json", "--overrides", patch]).unwrap(), json!({"spec": {"b": 2}}));
-        assert!(run(&["--override-type=strategic"]).unwrap_err().contains("not supported"));
+        let strategic = ["--override-type=strategic", "--overrides", r#"{"spec": {"a": 3}}"#];
+        assert!(run(&strategic).unwrap_err().contains("try --type merge"));
         assert!(run(&["--override-type=x"]).unwrap_err().contains("invalid override type"));
     }
 }

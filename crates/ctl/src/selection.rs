@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::{self, DryRun, value, values};
 use crate::commands::Context;
 use crate::connection::{JSON, with_query};
+use crate::discovery::Resource;
 use crate::manifests::{self, Sources};
 use crate::output::{self, Format, name};
 use crate::report::{Error, message};
@@ -89,6 +90,34 @@ pub(crate) async fn select_all(
     Ok((found, errors))
 }
 
+/// The objects of files, as they are written: `--local`.
+pub(crate) async fn local(
+    context: &Context,
+    matches: &ArgMatches,
+) -> Result<(Vec<Selected>, Vec<Error>), Error> {
+    let (found, errors) = manifests::read_local(context, &Sources::from_matches(matches)?).await?;
+    let selected = found.into_iter().map(|object| {
+        let resource = Resource::of_object(&object);
+        let text = |field: &str| object["metadata"][field].as_str().map(str::to_owned);
+        let target = Target { resource, namespace: text("namespace"), name: text("name"), source: None };
+        Selected { target, object }
+    });
+    Ok((selected.collect(), errors))
+}
+
+/// `--local`
+pub(crate) fn local_flag(command: &str) -> Arg {
+    cli::flag("local", format!("If true, {command} will NOT contact api-server but run locally."))
+}
+
+/// What a server dry run of a local object is told.
+pub(crate) const LOCAL_AND_SERVER: &str =
+    "cannot specify --local and --dry-run=server - did you mean --dry-run=client?";
+
+/// What commands for a change of each object say where nothing names one.
+pub(crate) const NOTHING_GIVEN: &str =
+    "one or more resources must be specified as <resource> <name> or <resource>/<name>";
+
 /// What is said where nothing names an object.
 pub(crate) const NOTHING_NAMED: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
 
@@ -132,9 +161,7 @@ pub(crate) async fn targets(
         return Ok((targets.collect(), errors));
     }
     if arguments.is_empty() {
-        return Err(message(
-            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
-        ));
+        return Err(message(NOTHING_GIVEN));
     }
     let query = Query {
         arguments,

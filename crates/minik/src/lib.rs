@@ -7,6 +7,7 @@
 mod access;
 pub mod cluster;
 pub mod commands;
+mod companion;
 mod control_plane;
 mod daemon;
 mod etcd;
@@ -19,6 +20,7 @@ mod preflight;
 mod problem;
 pub mod profile;
 mod readiness;
+mod registry;
 mod server;
 mod terminal;
 

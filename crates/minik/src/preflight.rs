@@ -1,8 +1,8 @@
 //! What is checked before a start, and what is said when it fails: the cause, and the next command.
 
-use crate::extra_config;
 use crate::problem::Problem;
 use crate::profile::{Profile, RuntimeKind, Settings};
+use crate::{extra_config, registry};
 use anyhow::{Context as _, Result};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -26,6 +26,9 @@ pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
     disk(profile)?;
     if settings.runtime == RuntimeKind::Docker && settings.nodes > 0 {
         docker(&docker_host())?;
+    }
+    if settings.registry && settings.runtime == RuntimeKind::Docker {
+        registry::check(settings, &std::env::var_os("PATH").unwrap_or_default())?;
     }
     port(settings.api_port)
 }
@@ -101,17 +104,26 @@ pub(crate) fn docker(host: &str) -> Result<()> {
 }
 
 fn port(port: u16) -> Result<()> {
+    free(port, "the API server", "--api-port")
+}
+
+/// Whether a port of the loopback is free for somebody, who may be given another by a setting.
+pub(crate) fn free(port: u16, owner: &str, setting: &str) -> Result<()> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(port_taken(port, &error)),
+        Err(error) => Err(taken(port, owner, setting, &error)),
     }
 }
 
 /// Says that the API server's port cannot be had.
 pub(crate) fn port_taken(port: u16, error: &std::io::Error) -> anyhow::Error {
+    taken(port, "the API server", "--api-port", error)
+}
+
+fn taken(port: u16, owner: &str, setting: &str, error: &std::io::Error) -> anyhow::Error {
     Problem::error(
-        format!("port {port} cannot be used for the API server: {error}"),
-        format!("see who has it (ss -ltnp 'sport = :{port}'), or choose another with --api-port"),
+        format!("port {port} cannot be used for {owner}: {error}"),
+        format!("see who has it (ss -ltnp 'sport = :{port}'), or choose another with {setting}"),
     )
 }
 

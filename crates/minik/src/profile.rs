@@ -5,7 +5,7 @@
 //!   profile.json  how it was started (0600)      minik.pid   the server's process id, locked while it runs
 //!   pki/          keys and certificates (0700)   server.log  what the server has to say
 //!   store.redb    the cluster's state            kubelet/    files of pods        etcd/  data of its own etcd
-//!   volumes/      persistent volumes, a folder each
+//!   volumes/      persistent volumes, a folder each       registry/   images that were pushed
 //! ```
 
 use crate::cluster::ServiceRange;
@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT: &str = "minik";
 /// Port of the default profile's API server; others take the next that is free.
 pub const DEFAULT_PORT: u16 = 6443;
+
+/// Port of the registry addon. **Upstream**: minikube's.
+pub const DEFAULT_REGISTRY_PORT: u16 = 5000;
 
 /// Which container runtime a profile's nodes use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -72,6 +75,13 @@ pub struct Settings {
     pub dns: bool,
     /// Whether claims get volumes (`minik addons enable storage`).
     pub storage: bool,
+    /// Whether a registry takes images (`minik addons enable registry`).
+    pub registry: bool,
+    /// Its port on this machine.
+    pub registry_port: u16,
+    /// Nodes that were stopped by themselves (`minik node stop`); `minik start` starts all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stopped_nodes: Vec<String>,
     /// Flags of components, `apiserver.audit-policy-file=/path` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
@@ -91,6 +101,9 @@ impl Default for Settings {
             gateway_api: false,
             dns: true,
             storage: true,
+            registry: false,
+            registry_port: DEFAULT_REGISTRY_PORT,
+            stopped_nodes: Vec::new(),
             extra_config: Vec::new(),
         }
     }
@@ -101,6 +114,12 @@ impl Settings {
     pub fn service_range(&self) -> Result<ServiceRange> {
         let parse = |text: &String| text.parse().map_err(|error: String| anyhow!(error));
         self.service_cluster_ip_range.as_ref().map_or_else(|| Ok(ServiceRange::default()), parse)
+    }
+
+    /// How many nodes are to run.
+    pub fn running_nodes(&self) -> usize {
+        let all = (self.nodes + self.simulated_nodes) as usize;
+        all.saturating_sub(self.stopped_nodes.len())
     }
 }
 

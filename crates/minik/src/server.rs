@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Ingress, Runtime};
 use crate::pki::Pki;
 use crate::profile::{Profile, RuntimeKind, Settings, StoreKind};
 use crate::readiness::{Part, Wait};
-use crate::{etcd, extra_config, memory, preflight, problem};
+use crate::{etcd, extra_config, memory, preflight, problem, registry};
 use anyhow::{Context as _, Result};
 use component_base::Context;
 use component_base::logging::{self, Tail};
@@ -81,6 +81,14 @@ async fn serve(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.api_port))
         .await
         .map_err(|error| preflight::port_taken(settings.api_port, &error))?;
+    let registry = match settings.registry && settings.runtime == RuntimeKind::Docker {
+        true => {
+            let registry = registry::start(profile, settings, &context).await?;
+            done("Registry");
+            Some(registry)
+        }
+        false => None,
+    };
     let mut own_etcd = None;
     let location = match settings.store {
         StoreKind::Memory => Location::Memory,
@@ -125,12 +133,13 @@ async fn serve(
         .gateway_api(settings.gateway_api)
         .network_helper(std::env::current_exe().ok())
         .dns(settings.dns)
+        .stopped_nodes(settings.stopped_nodes.clone())
         .control_plane(log)
         .on_step(Arc::new(done.clone()))
         .start()
         .await
         .map_err(|error| preflight::explain(profile, error))?;
-    let nodes = (settings.nodes + settings.simulated_nodes) as usize;
+    let nodes = settings.running_nodes();
     let ready = |part: Part| match part {
         // That was told when it came up.
         Part::ApiServer => {}
@@ -155,6 +164,9 @@ async fn serve(
         cluster.stop().await;
         Ok(())
     };
+    if let Some(registry) = registry {
+        registry.stop().await;
+    }
     if let Some(etcd) = own_etcd {
         etcd.stop().await;
     }

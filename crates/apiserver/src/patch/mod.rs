@@ -5,8 +5,9 @@
 pub mod apply;
 pub mod json;
 pub mod merge;
-pub mod strategic;
 mod strict;
+
+pub use api::strategic_merge as strategic;
 
 use api::kind::Resource;
 use api::schema::{Schema, Type};

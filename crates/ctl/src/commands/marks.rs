@@ -6,8 +6,9 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::cli::{self, value, values};
+use crate::cli::{self, DryRun, value, values};
 use crate::connection::MERGE_PATCH;
+use crate::manifests::Sources;
 use crate::output::json::sorted;
 use crate::pairs::{self, Outcome, Pairs};
 use crate::report::{Error, message};
@@ -35,6 +36,7 @@ impl Marks {
             .arg(cli::arguments("(-f FILENAME | TYPE NAME) KEY_1=VAL_1 ... KEY_N=VAL_N"))
             .args(selection::flags())
             .args(selection::change_flags(self.manager))
+            .arg(selection::local_flag(word))
             .arg(cli::flag("list", format!("If true, display the {field} for a given resource")))
             .arg(cli::flag("overwrite", format!("If true, allow {field} to be overwritten")))
             .arg(cli::text("resource-version", format!("If non-empty, the {word} update will only succeed if this is the current resource-version for the object")))
@@ -42,12 +44,34 @@ impl Marks {
 
     pub(super) async fn run(&self, context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         let (resources, pairs) = pairs::split(values(matches, "arguments"), self.article)?;
-        let list = matches.get_flag("list");
+        let (list, local) = (matches.get_flag("list"), matches.get_flag("local"));
+        let change = Change::from_matches(matches)?;
+        for other in ["selector", "field-selector"] {
+            if matches.get_flag("all") && !value(matches, other).is_empty() {
+                return Err(message(format!("cannot set --all and --{other} at the same time")));
+            }
+        }
+        if local && change.dry_run == DryRun::Server {
+            return Err(message(selection::LOCAL_AND_SERVER));
+        }
+        if local && !resources.is_empty() {
+            return Err(message(
+                "can only use local files by -f pod.yaml or --filename=pod.json when --local=true is set",
+            ));
+        }
+        if !Sources::given(matches) && local {
+            return Err(message("one or more files must be specified as -f pod.yaml or --filename=pod.json"));
+        }
+        if !Sources::given(matches) && resources.is_empty() {
+            return Err(message(selection::NOTHING_GIVEN));
+        }
         if pairs.is_empty() && !list {
             return Err(message(format!("at least one {} update is required", self.word)));
         }
-        let change = Change::from_matches(matches)?;
-        let (found, mut errors) = selection::select(context, matches, resources).await?;
+        let (found, mut errors) = match local {
+            true => selection::local(context, matches).await?,
+            false => selection::select(context, matches, resources).await?,
+        };
         let several = found.len() > 1;
         for selected in &found {
             if list {
@@ -97,6 +121,11 @@ impl Marks {
         let version = value(matches, "resource-version");
         if !version.is_empty() {
             patch["metadata"]["resourceVersion"] = version.into();
+        }
+        if change.dry_run == DryRun::Client || matches.get_flag("local") {
+            let mut object = selected.object.clone();
+            json_patch::merge(&mut object, &patch);
+            return change.print(context, &mut object, (self.done)(outcome));
         }
         let mut object = change.patch(context, selected, MERGE_PATCH, &patch).await?;
         change.print(context, &mut object, (self.done)(outcome))

@@ -62,6 +62,7 @@ use crate::cli;
 use crate::client_config::Globals;
 use crate::connection::Connection;
 use crate::discovery::{Cache, Discovery};
+use crate::in_cluster::Account;
 use crate::report::{Error, message};
 use crate::terminal::Terminal;
 
@@ -139,7 +140,7 @@ pub(crate) struct Context {
 
 impl Context {
     fn new(terminal: &Terminal, globals: Globals, config: Value) -> Self {
-        let namespace = globals.namespace(&config).0;
+        let namespace = globals.namespace(&config, Account::find(terminal).as_ref());
         Self {
             terminal: terminal.clone(),
             globals,

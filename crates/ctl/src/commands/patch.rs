@@ -1,6 +1,6 @@
 //! `patch`: a JSON, merge or strategic merge patch of objects.
 //!
-//! **Contract.** A client dry run asks the server to try, as only it knows how lists of the kind merge.
+//! **Contract.** With `--local`, and in a client's dry run, the patch is applied here: to the file's object, or to the server's.
 //! **Upstream.** `kubectl/pkg/cmd/patch` (behaviour).
 
 use clap::ArgMatches;
@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
 use crate::client_config::os_text;
-use crate::connection::{MERGE_PATCH, STRATEGIC_PATCH};
+use crate::local_patch;
 use crate::report::{Error, message};
 use crate::selection::{self, Change};
 
@@ -28,6 +28,10 @@ fn build(command: clap::Command) -> clap::Command {
             cli::text("type", "The type of patch being provided; one of [json merge strategic]")
                 .default_value("strategic"),
         )
+        .arg(cli::flag(
+            "local",
+            "If true, patch will operate on the content of the file, not the server-side resource.",
+        ))
         .arg(cli::text(
             "subresource",
             "If specified, patch will operate on the subresource of the requested object",
@@ -46,26 +50,36 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         })?,
         _ => return Err(message("cannot specify --patch and --patch-file together")),
     };
-    let media = match value(matches, "type") {
-        "json" => "application/json-patch+json",
-        "merge" => MERGE_PATCH,
-        "strategic" => STRATEGIC_PATCH,
-        other => {
-            return Err(message(format!("--type must be one of [json merge strategic], not {other:?}")));
-        }
+    let (kind, local) = (value(matches, "type"), matches.get_flag("local"));
+    let Some(kind) = local_patch::Kind::named(kind) else {
+        return Err(message(format!("--type must be one of [json merge strategic], not {kind:?}")));
     };
     let patch = crate::yaml_input::parse(&text)
         .map_err(|error| message(format!("unable to parse {text:?}: {error}")))?;
-    let change = Change::from_matches(matches)?;
-    let (found, mut errors) = selection::select(context, matches, values(matches, "arguments")).await?;
+    let (change, arguments) = (Change::from_matches(matches)?, values(matches, "arguments"));
+    if local && !arguments.is_empty() {
+        return Err(message("cannot specify --local and server resources"));
+    }
+    if local && change.dry_run == DryRun::Server {
+        return Err(message(selection::LOCAL_AND_SERVER));
+    }
+    let (found, mut errors) = match local {
+        true => selection::local(context, matches).await?,
+        false => selection::select(context, matches, arguments).await?,
+    };
+    if found.is_empty() && errors.is_empty() {
+        return Err(message("no objects passed to patch"));
+    }
     let subresource = value(matches, "subresource");
     let end = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
     for selected in &found {
-        let mut path = change.query(&(selected.target.path() + &end));
-        if change.dry_run == DryRun::Client {
-            path += if path.contains('?') { "&dryRun=All" } else { "?dryRun=All" };
-        }
-        match context.connection().await?.patch(&path, media, &patch).await {
+        let patched = if local || change.dry_run == DryRun::Client {
+            local_patch::apply(kind, &selected.object, &patch)
+        } else {
+            let path = change.query(&(selected.target.path() + &end));
+            context.connection().await?.patch(&path, kind.media(), &patch).await
+        };
+        match patched {
             Ok(mut object) => {
                 let same = object == selected.object;
                 let done = if same { "patched (no change)" } else { "patched" };

@@ -18,18 +18,14 @@ use serde_json::{Value, json};
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value};
 use crate::connection::{MERGE_PATCH, STRATEGIC_PATCH};
-use crate::manifests::{self, Sources};
+use crate::manifests::Sources;
 use crate::report::{Error, message};
-use crate::resolve::Target;
 use crate::selection::{self, Change, Selected};
 use crate::three_way;
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
     Command { name: "set", build, run: |context, matches| Box::pin(run(context, matches)) };
-
-/// What a server dry run of a local object is told.
-const LOCAL_AND_SERVER: &str = "cannot specify --local and --dry-run=server - did you mean --dry-run=client?";
 
 fn build(command: clap::Command) -> clap::Command {
     let sub = |name: &'static str,
@@ -46,7 +42,7 @@ fn build(command: clap::Command) -> clap::Command {
             .args(selection::change_flags("kubectl-set"))
             .arg(cli::text("selector", "Selector (label query) to filter on").short('l').default_value(""))
             .arg(cli::flag("all", "Select all resources, in the namespace of the specified resource types"))
-            .arg(cli::flag("local", "If true, the command will NOT contact api-server but run locally."))
+            .arg(selection::local_flag("the command"))
             .args(flags)
     };
     command
@@ -123,7 +119,7 @@ impl Set<'_> {
     /// Refuses combinations that no subcommand has.
     fn check(&self) -> Result<(), Error> {
         if self.local && self.change.dry_run == DryRun::Server {
-            return Err(message(LOCAL_AND_SERVER));
+            return Err(message(selection::LOCAL_AND_SERVER));
         }
         if self.matches.get_flag("all") && !value(self.matches, "selector").is_empty() {
             return Err(message("cannot set --all and --selector at the same time"));
@@ -152,13 +148,7 @@ impl Set<'_> {
                 "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
             ));
         }
-        let files = Sources::from_matches(self.matches)?;
-        let (found, errors) = manifests::read(self.context, &files).await?;
-        let selected = found.into_iter().map(|manifest| {
-            let object = manifest.object.clone();
-            Selected { target: Target::from(manifest), object }
-        });
-        Ok((selected.collect(), errors))
+        selection::local(self.context, self.matches).await
     }
 
     /// Changes each object by `update`, which says why it does not; sends what differs and tells what was `done`.

@@ -78,6 +78,7 @@ fn every_flag_of_a_command_is_read() {
             ("cli::all_namespaces()", &["\"all-namespaces\""]),
             ("cli::dry_run()", &["DryRun::from_matches", "Change::"]),
             ("cli::output()", &["\"output\"", "Change::"]),
+            ("selection::local_flag(", &["\"local\""]),
             ("cli::chunk_size()", &["cli::limit("]),
         ] {
             if code.contains(definition) && !readers.iter().any(|reader| code.contains(reader)) {

@@ -77,6 +77,7 @@ pub struct Builder {
     shutdown_grace: ShutdownGrace,
     control_plane: Option<Tail>,
     dns: bool,
+    stopped_nodes: Vec<String>,
 }
 
 enum Store {
@@ -110,6 +111,7 @@ impl Builder {
             shutdown_grace: ShutdownGrace::default(),
             control_plane: None,
             dns: true,
+            stopped_nodes: Vec::new(),
         }
     }
 
@@ -278,6 +280,13 @@ impl Builder {
         self
     }
 
+    /// Nodes that are known but do not run: they have no kubelet, and what runs of their pods is stopped.
+    #[must_use]
+    pub fn stopped_nodes(mut self, names: Vec<String>) -> Self {
+        self.stopped_nodes = names;
+        self
+    }
+
     /// Shows the components as pods of the first node, with these lines as their logs; by default there are no such pods.
     #[must_use]
     pub fn control_plane(mut self, log: Tail) -> Self {
@@ -383,7 +392,7 @@ impl Builder {
         }
         let mut log = self.control_plane;
         let turns = Arc::new(Semaphore::new(super::PAPER_EVENTS));
-        for mut node in nodes {
+        for mut node in nodes.into_iter().filter(|node| !self.stopped_nodes.contains(&node.node_name)) {
             node.event_turns = node.root_dir.is_none().then(|| turns.clone());
             if let Some(log) = log.take() {
                 let components = cluster.control_plane(backend, proxied.clone(), named.clone());
@@ -391,6 +400,8 @@ impl Builder {
             }
             cluster.start_node(node);
         }
+        let stopped = cluster.docker.iter().filter(|node| self.stopped_nodes.contains(&node.config().node));
+        futures::future::try_join_all(stopped.map(|node| super::stop_pods(node))).await?;
         Ok(cluster)
     }
 }

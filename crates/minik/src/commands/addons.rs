@@ -5,9 +5,9 @@
 //! **Upstream.** `minikube addons` (its commands and words).
 
 use super::{CommandContext, Output, node, table};
-use crate::access;
 use crate::problem::Problem;
 use crate::profile::{RuntimeKind, Settings};
+use crate::{access, registry};
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -17,7 +17,7 @@ use kube::api::DeleteParams;
 use serde_json::{Map, json};
 use std::process::ExitCode;
 
-/// Switch what a cluster has beyond Kubernetes itself: names, ingress, volumes
+/// Switch what a cluster has beyond Kubernetes itself: names, ingress, volumes, a registry
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  minik addons list\n  minik addons disable ingress")]
 pub(super) struct Arguments {
@@ -86,10 +86,8 @@ const ADDONS: [Addon; 6] = [
     Addon { name: "metrics-server", about: "what nodes and pods use: kctl top", kind: Kind::Part },
     Addon {
         name: "registry",
-        about: "a registry for images",
-        kind: Kind::Missing {
-            instead: "images of this machine's engine are there already; others come with: minik image load",
-        },
+        about: "images that are pushed to localhost:5000, by docker-registry",
+        kind: Kind::Switch { of: |settings| &mut settings.registry, needs_containers: true },
     },
     Addon {
         name: "storage",
@@ -186,6 +184,9 @@ fn switch(cx: &CommandContext, name: &str, on: bool) -> Result<ExitCode> {
             let value = of(&mut settings);
             if *value != on {
                 *value = on;
+                if on && name == "registry" {
+                    registry::check(&settings, &std::env::var_os("PATH").unwrap_or_default())?;
+                }
                 match cx.profile.running()? {
                     Some(pid) => {
                         node::replace(cx, &settings, pid)?;
@@ -246,6 +247,7 @@ mod tests {
             ("storage", &off, "disabled"),
             ("metrics-server", &docker, "enabled"),
             ("dashboard", &docker, "not available"),
+            ("registry", &docker, "disabled"),
         ] {
             assert_eq!(named(name).expect("known").status(settings), status, "{name}");
         }

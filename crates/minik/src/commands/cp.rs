@@ -24,7 +24,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     let place = |text: &str| -> Result<PathBuf> {
         match text.split_once(':') {
             Some((node, path)) if !node.contains('/') => {
-                super::node::exists(cx, &settings, node)?;
+                super::node::find(cx, &settings, node)?;
                 if !path.starts_with('/') {
                     return Err(Problem::error(
                         format!("target <remote file path> must be an absolute path, not {path:?}"),

@@ -7,7 +7,11 @@ use std::process::ExitCode;
 
 /// Open the dashboard (there is none yet)
 #[derive(clap::Args, Debug)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// What it would be asked for: `--url`, `--port`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _wishes: Vec<String>,
+}
 
 pub(super) fn run(cx: &CommandContext, _: &Arguments) -> Result<ExitCode> {
     Err(Problem::error(

@@ -1,7 +1,9 @@
 //! `minik node`: the nodes of a running cluster.
 //!
-//! **Contract**: to add or delete one, the server's process is replaced by one with other settings; containers go on and
-//! are adopted, the API is away for a moment.
+//! **Contract**: to add, delete, stop or start one, the server's process is replaced by one with other settings; containers
+//! go on and are adopted, the API is away for a moment. A node that is stopped has no kubelet and no container that runs; that
+//! it is gone is noticed as with any node, by the lack of its heartbeats.
+//! **Upstream.** `minikube node` (its commands; a node may be named `m02` for short).
 
 use super::{CommandContext, Output, start, table};
 use crate::cluster::node_name;
@@ -21,9 +23,11 @@ use std::time::Duration;
 /// Components end within this time, or something is wrong.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Add, delete or list nodes
+/// Add, delete, stop, start or list nodes
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  minik node list\n  minik node add\n  minik node delete minik-m02")]
+#[command(
+    after_help = "Examples:\n  minik node list\n  minik node add\n  minik node stop m02\n  minik node delete minik-m02"
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -44,12 +48,12 @@ enum Command {
         /// Its name
         name: String,
     },
-    /// Start a node (nodes start with their cluster)
+    /// Start a node that was stopped
     Start {
         /// Its name
         name: String,
     },
-    /// Stop a node (nodes stop with their cluster)
+    /// Stop a node with its containers; the others go on
     Stop {
         /// Its name
         name: String,
@@ -67,15 +71,8 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             Ok(ExitCode::SUCCESS)
         }
         Command::Delete { name } => delete(cx, settings, pid, name),
-        Command::Start { name } | Command::Stop { name } => {
-            exists(cx, &settings, name)?;
-            Err(Problem::error(
-                format!(
-                    "node {name:?} cannot be started or stopped by itself: it starts and stops with its cluster"
-                ),
-                format!("keep pods away from it: minik -p {} kubectl -- drain {name}", cx.profile.name),
-            ))
-        }
+        Command::Start { name } => switch(cx, settings, pid, name, Turn::On),
+        Command::Stop { name } => switch(cx, settings, pid, name, Turn::Off),
     }
 }
 
@@ -87,15 +84,48 @@ fn names(cx: &CommandContext, settings: &Settings) -> Vec<String> {
     real.chain(paper).collect()
 }
 
-/// Refuses a name that no node has.
-pub(super) fn exists(cx: &CommandContext, settings: &Settings, name: &str) -> Result<()> {
-    if names(cx, settings).iter().any(|known| known == name) {
-        return Ok(());
+/// The full name of a node, which may be given without the profile's; an error if there is none.
+pub(super) fn find(cx: &CommandContext, settings: &Settings, name: &str) -> Result<String> {
+    let in_full = format!("{}-{name}", cx.profile.name);
+    names(cx, settings).into_iter().find(|known| known == name || *known == in_full).ok_or_else(|| {
+        Problem::error(
+            format!("node {name:?} does not exist"),
+            format!("list them: minik -p {} node list", cx.profile.name),
+        )
+    })
+}
+
+/// Which way a node is switched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    On,
+    Off,
+}
+
+fn switch(cx: &CommandContext, settings: Settings, pid: u32, name: &str, turn: Turn) -> Result<ExitCode> {
+    let name = find(cx, &settings, name)?;
+    if turn == Turn::Off && names(cx, &settings).first() == Some(&name) {
+        return Err(Problem::error(
+            format!("node {name:?} has the control plane: it stops with its cluster"),
+            format!("stop all of it: minik stop -p {}", cx.profile.name),
+        ));
     }
-    Err(Problem::error(
-        format!("node {name:?} does not exist"),
-        format!("list them: minik -p {} node list", cx.profile.name),
-    ))
+    let is_stopped = settings.stopped_nodes.contains(&name);
+    let (done, changes) = match turn {
+        Turn::On => ("started", is_stopped),
+        Turn::Off => ("stopped", !is_stopped),
+    };
+    if changes {
+        let mut changed = settings;
+        match turn {
+            Turn::On => changed.stopped_nodes.retain(|stopped| *stopped != name),
+            Turn::Off => changed.stopped_nodes.push(name.clone()),
+        }
+        replace(cx, &changed, pid)?;
+    }
+    let already = if changes { "" } else { "already " };
+    cx.terminal.line(&format!("Node {name:?} is {already}{done}."));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(cx: &CommandContext, settings: &Settings, output: Option<Output>) -> Result<ExitCode> {
@@ -122,10 +152,10 @@ fn list(cx: &CommandContext, settings: &Settings, output: Option<Output>) -> Res
 }
 
 fn delete(cx: &CommandContext, settings: Settings, pid: u32, name: &str) -> Result<ExitCode> {
-    exists(cx, &settings, name)?;
+    let name = &find(cx, &settings, name)?;
     let last =
         settings.nodes.checked_sub(1).filter(|last| *last > 0).map(|last| node_name(&cx.profile.name, last));
-    if last.as_deref() != Some(name) {
+    if last.as_ref() != Some(name) {
         return Err(Problem::error(
             format!("node {name:?} cannot be deleted: only the one that was added last can"),
             match last {
@@ -134,7 +164,8 @@ fn delete(cx: &CommandContext, settings: Settings, pid: u32, name: &str) -> Resu
             },
         ));
     }
-    let fewer = Settings { nodes: settings.nodes - 1, ..settings };
+    let mut fewer = Settings { nodes: settings.nodes - 1, ..settings };
+    fewer.stopped_nodes.retain(|stopped| stopped != name);
     replace(cx, &fewer, pid)?;
     access::block_on(async {
         if fewer.runtime == RuntimeKind::Docker {

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
     let (settings, _) = access::running(cx)?;
     if let Some(node) = &arguments.node {
-        super::node::exists(cx, &settings, node)?;
+        super::node::find(cx, &settings, node)?;
     }
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
     let mut command = Command::new(&shell);

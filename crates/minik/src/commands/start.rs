@@ -2,7 +2,7 @@
 //!
 //! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
 
-use super::{CommandContext, status, stop};
+use super::{CommandContext, node, status, stop};
 use crate::cluster::ServiceRange;
 use crate::pki::Pki;
 use crate::problem::Problem;
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Start a cluster, or make sure that it runs
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, serviceClusterIpRange, ingress, dns, storage, extraConfig; flags outweigh it
+    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, serviceClusterIpRange, ingress, dns, storage, registry, registryPort, extraConfig; flags outweigh it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Number of nodes with the container runtime [default: 1]
@@ -117,13 +117,19 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     stop::cancel(profile)?;
     let json = arguments.output == Some(Output::Json);
     if let Some((pid, settings)) = running(cx, wait.limit)? {
-        if merged(arguments, settings.clone())? != settings {
+        let all = Settings { stopped_nodes: Vec::new(), ..settings.clone() };
+        if merged(arguments, settings.clone())? != all {
             return Err(Problem::error(
                 format!("profile {:?} is running with other settings", profile.name),
                 format!("stop it first: minik stop -p {}", profile.name),
             ));
         }
-        install_kubeconfig(cx, &settings)?;
+        if settings == all {
+            install_kubeconfig(cx, &settings)?;
+        } else {
+            node::replace(cx, &all, pid)?;
+        }
+        let (settings, pid) = (all, profile.running()?.unwrap_or(pid));
         if arguments.wait.is_some() {
             await_parts(cx, &settings, &wait)?;
         }
@@ -222,7 +228,7 @@ pub(super) fn bring_up(
 
 /// Waits for parts of a cluster that runs already.
 fn await_parts(cx: &CommandContext, settings: &Settings, wait: &Wait) -> Result<()> {
-    let nodes = (settings.nodes + settings.simulated_nodes) as usize;
+    let nodes = settings.running_nodes();
     access::block_on(async {
         let client = access::client(cx, settings).await?;
         readiness::wait(&component_base::Context::system(), client, wait, nodes, |_| {}).await
@@ -310,6 +316,8 @@ fn merged(arguments: &Arguments, saved: Settings) -> Result<Settings> {
     if let Some(config) = &arguments.extra_config {
         settings.extra_config.clone_from(config);
     }
+    // A start starts all nodes.
+    settings.stopped_nodes.clear();
     Ok(settings)
 }
 

@@ -3,6 +3,7 @@
 //! **Contract**: exit code 0 if everything runs, 1 if not.
 
 use super::{CommandContext, Output};
+use crate::cluster::node_name;
 use crate::profile::Settings;
 use crate::{access, daemon};
 use anyhow::{Context as _, Result};
@@ -38,10 +39,12 @@ struct Report {
     nodes: Vec<NodeReport>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct NodeReport {
     name: String,
     ready: bool,
+    /// Somebody has stopped it by itself.
+    stopped: bool,
 }
 
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
@@ -60,12 +63,14 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         true => "Running",
         false => "Stopped",
     };
-    let ready = nodes.as_ref().is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(|n| n.ready));
+    let ready = nodes.as_ref().is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(NodeReport::runs));
+    let first = nodes.iter().flatten().find(|node| node.name == profile.name);
+    let first_is_ready = first.map_or(ready, |node| node.ready);
     let report = Report {
         name: profile.name.clone(),
         host: if pid.is_some() { "Running" } else { stopped },
         apiserver: if pid.is_some() { running(nodes.is_some()) } else { stopped },
-        kubelet: if pid.is_some() { running(ready) } else { stopped },
+        kubelet: if pid.is_some() { running(first_is_ready) } else { stopped },
         kubeconfig: if configured { "Configured" } else { "Misconfigured" },
         pid,
         nodes: nodes.unwrap_or_default(),
@@ -73,21 +78,48 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     match arguments.output {
         Some(Output::Json) => cx.terminal.line(&serde_json::to_string(&report).context("print the status")?),
         None => {
+            cx.terminal.line(&report.name);
+            cx.terminal.line("type: Control Plane");
             for (label, value) in [
                 ("host", report.host),
                 ("kubelet", report.kubelet),
                 ("apiserver", report.apiserver),
                 ("kubeconfig", report.kubeconfig),
             ] {
-                if label == "host" {
-                    cx.terminal.line(&report.name);
-                    cx.terminal.line("type: Control Plane");
-                }
                 cx.terminal.line(&format!("{label}: {value}"));
+            }
+            for line in workers(&report, settings.as_ref()) {
+                cx.terminal.line(&line);
             }
         }
     }
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl NodeReport {
+    /// Whether it is as it should be; the API learns late that a node was stopped.
+    fn runs(&self) -> bool {
+        self.ready && !self.stopped
+    }
+}
+
+/// What is said of the nodes that only run pods; those on paper may be many, and are the same.
+fn workers(report: &Report, settings: Option<&Settings>) -> Vec<String> {
+    let nodes = settings.filter(|_| report.pid.is_some()).map_or(0, |settings| settings.nodes);
+    let mut lines = Vec::new();
+    for name in (1..nodes).map(|index| node_name(&report.name, index)) {
+        let node = report.nodes.iter().find(|node| node.name == name);
+        let (host, kubelet) = match node {
+            _ if report.apiserver == "Paused" => ("Running", "Paused"),
+            Some(NodeReport { stopped: true, .. }) => ("Stopped", "Stopped"),
+            Some(NodeReport { ready: true, .. }) => ("Running", "Running"),
+            _ => ("Running", "Stopped"),
+        };
+        let text = [name.as_str(), "type: Worker"].map(str::to_owned).into_iter();
+        lines.push(String::new());
+        lines.extend(text.chain([format!("host: {host}"), format!("kubelet: {kubelet}")]));
+    }
+    lines
 }
 
 /// Whether the kubeconfig has a context of the profile's name that leads to it.
@@ -107,6 +139,7 @@ pub(super) fn ask(cx: &CommandContext, settings: &Settings) -> Result<Vec<NodeRe
         let nodes = Api::<Node>::all(access::client(cx, settings).await?);
         let list = tokio::time::timeout(LIMIT, nodes.list(&ListParams::default())).await??;
         let report = |node: Node| NodeReport {
+            stopped: node.metadata.name.as_ref().is_some_and(|name| settings.stopped_nodes.contains(name)),
             ready: node
                 .status
                 .iter()
@@ -116,4 +149,44 @@ pub(super) fn ask(cx: &CommandContext, settings: &Settings) -> Result<Vec<NodeRe
         };
         Ok(list.items.into_iter().map(report).collect())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_run_or_are_stopped() {
+        let node = |name: &str, ready, stopped| NodeReport { name: name.to_owned(), ready, stopped };
+        let nodes = vec![
+            node("p", true, false),
+            node("p-m02", true, false),
+            node("p-m03", true, true),
+            node("p-m04", false, false),
+        ];
+        let report = |apiserver, pid| Report {
+            name: "p".to_owned(),
+            host: "Running",
+            apiserver,
+            kubelet: "Running",
+            kubeconfig: "Configured",
+            pid,
+            nodes: nodes.clone(),
+        };
+        let settings = Settings { nodes: 4, simulated_nodes: 3, ..Settings::default() };
+        let states = |report: &Report| -> Vec<String> {
+            let lines = workers(report, Some(&settings));
+            lines.chunks(5).map(|one| format!("{} {} {}", one[1], one[3], one[4])).collect()
+        };
+        assert_eq!(
+            states(&report("Running", Some(1))),
+            [
+                "p-m02 host: Running kubelet: Running",
+                "p-m03 host: Stopped kubelet: Stopped",
+                "p-m04 host: Running kubelet: Stopped"
+            ]
+        );
+        assert_eq!(states(&report("Paused", Some(1)))[0], "p-m02 host: Running kubelet: Paused");
+        assert!(workers(&report("Stopped", None), Some(&settings)).is_empty());
+    }
 }

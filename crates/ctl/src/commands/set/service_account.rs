@@ -7,7 +7,7 @@ use crate::report::{Error, message};
 
 pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
     if set.local && set.change.dry_run == DryRun::Server {
-        return Err(message(super::LOCAL_AND_SERVER));
+        return Err(message(crate::selection::LOCAL_AND_SERVER));
     }
     let mut resources = values(set.matches, "arguments");
     let Some(account) = resources.pop() else { return Err(message("serviceaccount is required")) };

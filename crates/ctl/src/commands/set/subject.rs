@@ -21,7 +21,7 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
     let (users, groups, accounts) = (sorted("user"), sorted("group"), sorted("serviceaccount"));
     let (found, errors) = set.objects(values(set.matches, "arguments")).await?;
     if set.local && set.change.dry_run == DryRun::Server {
-        return Err(message(super::LOCAL_AND_SERVER));
+        return Err(message(crate::selection::LOCAL_AND_SERVER));
     }
     set.check()?;
     if users.is_empty() && groups.is_empty() && accounts.is_empty() {

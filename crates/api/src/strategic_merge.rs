@@ -10,8 +10,8 @@
 #[cfg(test)]
 mod tests;
 
-use api::schema::{Field, FieldType, Type};
-use api::status::Status;
+use crate::schema::{Field, FieldType, Type};
+use crate::status::Status;
 use serde_json::{Map, Value};
 
 /// Its media type.

@@ -1,7 +1,7 @@
 //! Strategic merge patches as clients send them, and what they do.
 
 use super::*;
-use api::schema::Schema;
+use crate::schema::Schema;
 use serde_json::json;
 
 fn pod() -> &'static Type {
