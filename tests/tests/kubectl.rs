@@ -125,10 +125,20 @@ fn in_a_pod_its_account_is_used() {
     profile.start(&[]).ok();
     profile.kctl(&["create", "namespace", "inner"]).ok();
     profile
-        .kctl(&["create", "rolebinding", "may", "--clusterrole=view", "--serviceaccount=inner:default", "-n", "inner"])
+        .kctl(&[
+            "create",
+            "rolebinding",
+            "may",
+            "--clusterrole=view",
+            "--serviceaccount=inner:default",
+            "-n",
+            "inner",
+        ])
         .ok();
     profile.kctl(&["wait", "-n", "inner", "--for=create", "sa/default", "--timeout=60s"]).ok();
-    profile.kctl(&["wait", "-n", "inner", "--for=create", "configmap/kube-root-ca.crt", "--timeout=60s"]).ok();
+    profile
+        .kctl(&["wait", "-n", "inner", "--for=create", "configmap/kube-root-ca.crt", "--timeout=60s"])
+        .ok();
     let tools = profile.home().join("tools");
     std::fs::create_dir(&tools).expect("a folder");
     let loader = pack(&tools, &[("kctl", &tests::binary("kctl")), ("kubectl", &kubectl.path)]);
@@ -137,7 +147,7 @@ fn in_a_pod_its_account_is_used() {
          run() {{ echo \"$*\"; /tools/{loader} --library-path /tools /tools/$one \"$@\" 2>&1; echo \"exit $?\"; }}; \
          run get pods -o name; run get configmaps -o name; run get pods -n default; \
          run auth whoami -o jsonpath={{.status.userInfo.username}}; run auth can-i list pods; \
-         run get pods --token=wrong; run get pods --as=jane; run config current-context; echo ---; done"
+         run get pods --token=wrong; run config current-context; echo ---; done"
     );
     let pod = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "namespace": "inner"},
         "spec": {

@@ -58,7 +58,10 @@ fn a_node_stops_and_starts_by_itself() {
     assert!(said.code == 1 && said.stderr.contains("it stops with its cluster"), "{said:?}");
     assert!(profile.minik(&["node", "stop", "m07"]).stderr.contains("\"m07\" does not exist"));
     assert_eq!(profile.minik(&["node", "stop", "m02"]).ok(), format!("Node {second:?} is stopped.\n"));
-    assert_eq!(profile.minik(&["node", "stop", &second]).ok(), format!("Node {second:?} is already stopped.\n"));
+    assert_eq!(
+        profile.minik(&["node", "stop", &second]).ok(),
+        format!("Node {second:?} is already stopped.\n")
+    );
     // The others go on; of this one there are no signs of life any more.
     let node = format!("node/{second}");
     profile.kctl(&["wait", "--for=condition=Ready=Unknown", &node, "--timeout=180s"]).ok();

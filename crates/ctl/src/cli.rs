@@ -144,6 +144,20 @@ pub(crate) fn output() -> Arg {
     text("output", "Output format").short('o').default_value("").hide_default_value(true)
 }
 
+/// `--template` and `--allow-missing-template-keys`
+pub(crate) fn templates() -> [Arg; 2] {
+    [
+        text(
+            "template",
+            "Template string or path to template file to use when -o=jsonpath, -o=jsonpath-file",
+        ),
+        flag_on(
+            "allow-missing-template-keys",
+            "If true, ignore any errors in templates when a field or map key is missing in the template",
+        ),
+    ]
+}
+
 /// A shell for `completion`.
 pub(crate) fn shell() -> Arg {
     Arg::new("shell").required(true).value_parser(PossibleValuesParser::new([

@@ -505,6 +505,13 @@ mod tests {
             ),
             (empty_config(), &authority, inside, token.clone(), "inner"),
             (empty_config(), &with(|all| all.server = Some("h".to_owned())), "http://h", json!({}), "inner"),
+            (
+                empty_config(),
+                &with(|all| all.impersonate = Some("jane".to_owned())),
+                inside,
+                json!({"tokenFile": at("token"), "as": "jane"}),
+                "inner",
+            ),
             (file.clone(), &none, "https://c", json!({"token": "u"}), "inner"),
             (
                 file.clone(),

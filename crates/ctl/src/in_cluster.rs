@@ -3,6 +3,7 @@
 //!
 //! **Contract.** There is one where both variables are set and the token is a file. The token is read anew when it is renewed.
 //! **Not here.** When it counts, and what the command line changes of it: `client_config`.
+//! Impersonation is a wish about that user, so it goes to the same server (kubectl asks `localhost:8080` then).
 //! **Upstream.** `client-go/rest` (`InClusterConfig`), `client-go/tools/clientcmd` (`inClusterClientConfig`).
 
 use std::path::{Path, PathBuf};

@@ -209,20 +209,19 @@ pub(crate) struct Change {
 
 /// The flags that `Change` reads.
 pub(crate) fn change_flags(manager: &'static str) -> Vec<Arg> {
-    vec![
-        cli::dry_run(),
-        cli::output(),
-        cli::text(
-            "template",
-            "Template string or path to template file to use when -o=jsonpath, -o=jsonpath-file",
-        ),
-        cli::text("field-manager", "Name of the manager used to track field ownership")
-            .default_value(manager),
-        cli::flag(
-            "show-managed-fields",
-            "If true, keep the managedFields when printing objects in JSON or YAML format",
-        ),
-    ]
+    let manager = cli::text("field-manager", "Name of the manager used to track field ownership")
+        .default_value(manager);
+    print_flags().into_iter().chain([cli::dry_run(), manager]).collect()
+}
+
+/// How objects are printed: `-o` and what goes with it.
+pub(crate) fn print_flags() -> Vec<Arg> {
+    let [template, missing] = cli::templates();
+    let managed = cli::flag(
+        "show-managed-fields",
+        "If true, keep the managedFields when printing objects in JSON or YAML format",
+    );
+    vec![cli::output(), template, missing, managed]
 }
 
 impl Change {
@@ -231,23 +230,24 @@ impl Change {
         Ok(Self {
             dry_run: DryRun::from_matches(matches)?,
             manager: value(matches, "field-manager").to_owned(),
-            format: output::parse(
-                value(matches, "output"),
-                matches.get_one::<String>("template").map(String::as_str),
-            )?,
+            format: output::from_matches(matches)?,
             show_managed_fields: matches.get_flag("show-managed-fields"),
         })
     }
 
     /// Reads `-o` alone, for commands that have no dry run.
     pub(crate) fn of_output(matches: &ArgMatches) -> Result<Self, Error> {
-        let template = matches.get_one::<String>("template").map(String::as_str);
         Ok(Self {
             dry_run: DryRun::None,
             manager: String::new(),
-            format: output::parse(value(matches, "output"), template)?,
+            format: output::from_matches(matches)?,
             show_managed_fields: matches.get_flag("show-managed-fields"),
         })
+    }
+
+    /// The same with a dry run.
+    pub(crate) fn with_dry_run(self, dry_run: DryRun) -> Self {
+        Self { dry_run, ..self }
     }
 
     /// The query of a write.

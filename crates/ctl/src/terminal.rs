@@ -141,6 +141,16 @@ impl Terminal {
         copy::pieces(Stdin(Arc::clone(&self.stdin)))
     }
 
+    /// The next line of standard input, without its end.
+    pub(crate) fn read_line(&self) -> Result<String, Error> {
+        let mut stream = self.stdin.lock().expect("no reader panics while it holds the stream");
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while stream.read(&mut byte)? == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
     /// All of standard input.
     pub(crate) fn read_stdin(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();

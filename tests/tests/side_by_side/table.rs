@@ -21,6 +21,22 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("cluster.yaml", include_str!("objects/cluster.yaml")),
     ("described.yaml", include_str!("objects/described.yaml")),
     ("secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: hidden\nstringData:\n  a: b\n"),
+    (
+        "role0.yaml",
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: reconciled}\nrules:\n- {apiGroups: [\"\"], resources: [pods], verbs: [get, list]}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: reconciled}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reconciled}\nsubjects:\n- {apiGroup: rbac.authorization.k8s.io, kind: User, name: jane}\n",
+    ),
+    (
+        "role.yaml",
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: reconciled, labels: {a: b}}\nrules:\n- {apiGroups: [\"\"], resources: [pods, secrets], verbs: [get]}\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: reconciled}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reconciled}\nsubjects:\n- {apiGroup: rbac.authorization.k8s.io, kind: User, name: joe}\n",
+    ),
+    (
+        "frozen.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: frozen}\nimmutable: true\ndata: {a: b}\n",
+    ),
+    (
+        "frozen2.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: frozen}\nimmutable: true\ndata: {a: c}\n",
+    ),
     ("a.env", "A=1\n# a comment\nB=x y\n"),
     ("f.txt", "hello\n"),
     (
@@ -298,6 +314,38 @@ annotate cm applied x=y
 annotate cm applied x=y
 annotate cm applied x=z v=w
 annotate cm applied x=1 v=2 --overwrite=false
+label cm applied q=w --dry-run=client -o yaml
+label cm applied q=w -o jsonpath='{.nope}'
+label cm --all -l a=b x=y
+label cm --all --field-selector=a=b x=y
+label -f map.yaml x=y --local -o yaml
+label -f map.yaml x=y --local
+label -f map.yaml x=y --local --dry-run=client
+label -f map.yaml x=y --local --dry-run=server
+label cm applied x=y --local
+label x=y --local
+annotate -f map.yaml x=y --local -o yaml
+annotate cm applied r=s --dry-run=client -o yaml
+patch -f map.yaml --local -p '{"data":{"a":"9"}}' -o yaml
+patch -f map.yaml --local -p '{"data":{"a":"1"}}'
+patch -f pod.yaml --local -p '{"spec":{"containers":[{"name":"main","image":"x"}]}}' -o yaml
+patch -f map.yaml --local --type=json -p '[{"op":"add","path":"/data/q","value":"1"}]'
+patch cm applied --local -p '{}'
+patch -f map.yaml --local --dry-run=server -p '{}'
+patch cm applied -p '{"data":{"z":"9"}}' --dry-run=client -o yaml
+patch cm applied -p '{"data":{"z":"9"}}' --dry-run=client
+patch cm applied -p '{"data":{"z":"9"}}' --dry-run=server
+patch crd/nope --local -p '{}'
+apply -f frozen.yaml
+apply -f frozen2.yaml --force --server-side
+apply -f frozen2.yaml --force --dry-run=server
+apply -f frozen2.yaml --force --grace-period=3
+apply -f frozen2.yaml --force
+get cm frozen -o jsonpath='{.data.a}'
+delete -i cm frozen
+delete --interactive cm frozen cm
+get cm frozen -o name
+run four --image=busybox --override-type=strategic --overrides='{"apiVersion":"v1","spec":{"containers":[{"name":"four","env":[{"name":"A","value":"1"}]}]}}' --dry-run=client -o yaml
 run one --image=busybox --dry-run=client -o yaml
 run two --image=busybox --port=80 --expose
 run two --image=busybox --expose
@@ -409,6 +457,19 @@ top pod x -l a=b
 auth can-i create pods
 auth can-i list nodes --as=jane
 auth whoami -o json
+auth whoami -o jsonpath='{.status.userInfo.username}'
+! apply -f role0.yaml
+auth reconcile -f role.yaml --dry-run=client
+auth reconcile -f role.yaml --dry-run=client --remove-extra-permissions --remove-extra-subjects -o name
+auth reconcile -f role0.yaml
+auth reconcile -f role0.yaml --dry-run=server
+auth reconcile -f map.yaml
+auth reconcile
+auth reconcile x -f role0.yaml
+diff -f secret.yaml --show-secrets
+wait --for=create cm/cm -o name
+wait --for=create cm/cm -o jsonpath='{.data.a}'
+wait --for=create cm/cm --dry-run=client
 wait --for=delete pod/none --timeout=1s
 wait --for=condition=Ready pod/none --timeout=1s
 api-resources --api-group=apps --no-headers

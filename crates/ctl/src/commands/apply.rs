@@ -8,6 +8,7 @@
 mod apply_set;
 mod last_applied;
 mod prune;
+mod recreate;
 
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use self::apply_set::ApplySet;
 use self::prune::{Prune, Sweep};
+use self::recreate::Recreate;
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value};
 use crate::connection::{JSON, MERGE_PATCH, STRATEGIC_PATCH, with_query};
@@ -55,7 +57,8 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::flag("server-side", "If true, apply runs in the server instead of the client"))
         .arg(cli::flag("force-conflicts", "If true, server-side apply will force the changes against conflicts"))
         .arg(cli::flag_on("overwrite", "Automatically resolve conflicts between the modified and live configuration by using values from the modified configuration"))
-        .args(prune::flags());
+        .args(prune::flags())
+        .args(recreate::flags());
     last_applied::subcommands(command)
 }
 
@@ -66,6 +69,7 @@ struct Options {
     validation: &'static str,
     force: bool,
     overwrite: bool,
+    recreate: Option<Recreate>,
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
@@ -82,6 +86,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return Err(message("--force-conflicts only works with --server-side"));
     }
     let change = Change::from_matches(matches)?;
+    let recreate = Recreate::from_matches(matches, server_side, change.dry_run)?;
     if server_side && change.dry_run == DryRun::Client {
         return Err(message(
             "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
@@ -98,6 +103,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         validation: super::create::validation(value(matches, "validate"))?,
         force: matches.get_flag("force-conflicts"),
         overwrite: matches.get_flag("overwrite"),
+        recreate,
     };
     let set = ApplySet::from_matches(context, matches).await?;
     let prune = if set.is_some() { None } else { Prune::from_matches(matches)? };
@@ -145,7 +151,8 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     Error::from_many(errors)?;
     if let Some(set) = set {
-        let sweep = Sweep { context, change: &options.change, kept: &kept, propagation: "Background" };
+        let (change, kept) = (&options.change, &kept);
+        let sweep = Sweep { context, change, kept, propagation: "Background", grace: None };
         return set.finish(&sweep, &found).await;
     }
     match prune {
@@ -259,6 +266,12 @@ async fn here(
     }
     let media = if ty.is_some() { STRATEGIC_PATCH } else { MERGE_PATCH };
     let patched = connection.patch(&options.query(&path), media, &patch).await;
+    let refused = |error: &Error| matches!(error.reason(), Some("Conflict" | "Invalid"));
+    if let (Err(error), Some(recreate)) = (&patched, &options.recreate)
+        && refused(error)
+    {
+        return Ok((recreate.run(context, manifest, options, &live, &modified).await?, "configured"));
+    }
     let patched = patched.map_err(|error| {
         error.with_context(format!(
             "error when applying patch:\n{}\nto:\nResource: \"{}, Resource={}\", GroupVersionKind: \"{}, Kind={}\"\nName: {:?}, Namespace: {:?}\nfor: {:?}",

@@ -1,6 +1,9 @@
-//! `auth can-i` and `auth whoami`: what the server lets its caller do, and whom it takes the caller for.
+//! `auth`: what the server lets its caller do (`can-i`), whom it takes the caller for (`whoami`), and roles as files want them.
 //!
 //! **Upstream.** `kubectl/pkg/cmd/auth` (behaviour).
+
+mod reconcile;
+mod rules;
 
 use clap::ArgMatches;
 use http::Method;
@@ -14,7 +17,7 @@ use crate::output::json::sorted;
 use crate::output::tabwriter::TabWriter;
 use crate::output::{self, Format};
 use crate::report::{Error, message};
-use crate::resolve;
+use crate::{resolve, selection};
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
@@ -43,14 +46,16 @@ fn build(command: clap::Command) -> clap::Command {
             clap::Command::new("whoami")
                 .about("Experimental: Check self subject attributes")
                 .args_override_self(true)
-                .arg(cli::output()),
+                .args(selection::print_flags()),
         )
+        .subcommand(reconcile::command())
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     match matches.subcommand() {
         Some(("can-i", matches)) if matches.get_flag("list") => list(context, matches).await,
         Some(("can-i", matches)) => can_i(context, matches).await,
+        Some(("reconcile", matches)) => reconcile::run(context, matches).await,
         Some((_, matches)) => who_am_i(context, matches).await,
         None => Ok(()),
     }
@@ -155,11 +160,12 @@ async fn list(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 }
 
 async fn who_am_i(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
-    let format = output::parse(value(matches, "output"), None)?;
+    let format = output::from_matches(matches)?;
     let body = json!({"apiVersion": AUTHENTICATION, "kind": "SelfSubjectReview"});
     let mut answer = review(context, AUTHENTICATION, "selfsubjectreviews", &body).await?;
     if !matches!(format, Format::Human { .. }) {
-        return context.terminal.out(&super::print_object(&format, &mut answer, false)?);
+        let managed = matches.get_flag("show-managed-fields");
+        return context.terminal.out(&super::print_object(&format, &mut answer, managed)?);
     }
     let user = &answer["status"]["userInfo"];
     let mut text = "ATTRIBUTE\tVALUE\n".to_owned();

@@ -53,11 +53,7 @@ fn build(command: clap::Command) -> clap::Command {
             .args_override_self(true)
             .arg(cli::arguments("(-f FILENAME | NAME)"))
             .args(cli::files())
-            .args(
-                selection::change_flags("kubectl-certificate")
-                    .into_iter()
-                    .filter(|arg| arg.get_id() != "dry-run" && arg.get_id() != "field-manager"),
-            )
+            .args(selection::print_flags())
             .arg(cli::flag("force", "Update the CSR even if it is already approved or denied."))
     };
     command

@@ -82,8 +82,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if !raw.is_empty() {
         return send_raw(context, Method::POST, raw, files.files()).await;
     }
-    let format =
-        output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
+    let format = output::from_matches(matches)?;
     let found = {
         let strictness = if validation == "Ignore" { Validation::Off } else { Validation::On };
         manifests::read_validated(context, &files, strictness).await?

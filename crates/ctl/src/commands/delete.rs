@@ -45,6 +45,7 @@ fn build(command: clap::Command) -> clap::Command {
         )
         .arg(cli::flag("force", "If true, immediately remove resources from API and bypass graceful deletion"))
         .arg(cli::number("grace-period", "Period of time in seconds given to the resource to terminate gracefully").default_value("-1"))
+        .arg(cli::flag("interactive", "If true, delete resource only when user confirms.").short('i'))
         .arg(cli::flag("ignore-not-found", "Treat \"resource not found\" as a successful delete"))
         .arg(cli::flag("now", "If true, resources are signaled for immediate shutdown (same as --grace-period=1)"))
         .arg(cli::text("timeout", "The length of time to wait before giving up on a delete, zero means determine a timeout from the size of the object").default_value("0s"))
@@ -72,6 +73,9 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let options = options(context, matches)?;
     let (targets, mut errors) = targets(context, matches, &options).await?;
+    if matches.get_flag("interactive") && !targets.is_empty() && !confirmed(context, &targets)? {
+        return context.terminal.out("deletion is cancelled\n");
+    }
     let mut waiting = Vec::new();
     for target in &targets {
         match delete(context, target, &options).await {
@@ -96,6 +100,17 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         }
     }
     Error::from_many(errors)
+}
+
+/// Asks whether these are to go.
+fn confirmed(context: &Context, targets: &[Target]) -> Result<bool, Error> {
+    let mut text = format!("You are about to delete the following {} resource(s):\n", targets.len());
+    for target in targets {
+        let name = target.name.as_deref().unwrap_or("");
+        text += &format!("{}/{name}\n", target.resource.display_kind());
+    }
+    context.terminal.out(&(text + "Do you want to continue? (y/N): "))?;
+    Ok(context.terminal.read_line()?.trim().eq_ignore_ascii_case("y"))
 }
 
 fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
@@ -258,6 +273,25 @@ async fn delete(context: &Context, target: &Target, options: &Options) -> Result
     };
     context.terminal.out(&line)?;
     Ok(uid)
+}
+
+/// Deletes an object, tells so, and waits until it is gone; nothing where there is none.
+pub(super) async fn away(
+    context: &Context,
+    target: &Target,
+    options: &Value,
+    limit: Option<Duration>,
+    deleted: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let sent = context.connection().await?.request(Method::DELETE, &target.path(), JSON, Some(options)).await;
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    deleted()?;
+    let of = if answer["kind"] == "Status" { &answer["details"] } else { &answer["metadata"] };
+    wait(context, target, of["uid"].as_str().unwrap_or(""), limit).await
 }
 
 /// Waits until the object is gone.

@@ -1,7 +1,7 @@
 //! `diff`: what the server has against what it would have if the manifests were applied.
 //!
 //! **Contract.** Both sides are written to folders and compared by `$KUBECTL_EXTERNAL_DIFF` or `diff -u -N`, whose exit code
-//! counts: 0 the same, 1 different, more a failure. Values of secrets are masked.
+//! counts: 0 the same, 1 different, more a failure. Values of secrets are masked, unless they are asked for.
 //! **Upstream.** `kubectl/pkg/cmd/diff` (behaviour).
 
 use std::path::{Path, PathBuf};
@@ -42,6 +42,7 @@ fn build(command: clap::Command) -> clap::Command {
                 .default_value(apply::CLIENT_SIDE),
         )
         .arg(cli::flag("show-managed-fields", "If true, include managed fields in the diff."))
+        .arg(cli::flag("show-secrets", "If true, show secret values in the diff."))
         .arg(
             cli::number(
                 "concurrency",
@@ -103,7 +104,14 @@ async fn diff(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let mut answers = futures::stream::iter(asked).buffered(concurrency);
     while let Some((manifest, sides)) = answers.next().await {
         match sides {
-            Ok(sides) => folders.write(&manifest, sides, matches.get_flag("show-managed-fields"))?,
+            Ok(mut sides) => {
+                let resource = &manifest.resource;
+                let secret = resource.group.is_empty() && resource.kind == "Secret";
+                if secret && !matches.get_flag("show-secrets") {
+                    mask(sides.0.as_mut(), &mut sides.1);
+                }
+                folders.write(&manifest, sides, matches.get_flag("show-managed-fields"))?;
+            }
             Err(error) => errors.push(error),
         }
     }
@@ -173,9 +181,6 @@ impl Folders {
             }
         }
         let resource = &manifest.resource;
-        if resource.group.is_empty() && resource.kind == "Secret" {
-            mask(live.as_mut(), &mut merged);
-        }
         let group = if resource.group.is_empty() { String::new() } else { format!("{}.", resource.group) };
         let namespace = manifest.namespace.as_deref().unwrap_or("");
         let name = format!("{group}{}.{}.{namespace}.{}", resource.version, resource.kind, manifest.name());

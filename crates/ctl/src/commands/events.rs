@@ -12,7 +12,7 @@ use crate::describe::events::{interval, when};
 use crate::output::tabwriter::TabWriter;
 use crate::output::{self, Format, name};
 use crate::report::{Error, message};
-use crate::resolve;
+use crate::{resolve, selection};
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
@@ -22,7 +22,7 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about("List events")
         .arg(cli::all_namespaces())
-        .arg(cli::output())
+        .args(selection::print_flags())
         .arg(cli::text("for", "Filter events to only those pertaining to the specified resource"))
         .arg(cli::texts("types", "Output only events of given types"))
         .arg(cli::flag("watch", "After listing the requested events, watch for more events").short('w'))
@@ -35,7 +35,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if types.iter().any(|one| !one.eq_ignore_ascii_case("normal") && !one.eq_ignore_ascii_case("warning")) {
         return Err(message("valid --types are Normal or Warning"));
     }
-    let format = output::parse(value(matches, "output"), None)?;
+    let format = output::from_matches(matches)?;
     let everywhere = matches.get_flag("all-namespaces");
     let collection = match everywhere {
         true => "/api/v1/events".to_owned(),
@@ -76,6 +76,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return Ok(());
     }
     let human = matches!(format, Format::Human { .. });
+    let managed = matches.get_flag("show-managed-fields");
     let mut writer = TabWriter::table();
     let mut text = String::new();
     if human && !matches.get_flag("no-headers") {
@@ -91,7 +92,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             serde_json::json!({"apiVersion": "v1", "items": events, "kind": "List", "metadata": {}});
         context.terminal.out(&match &format {
             Format::Name => events.iter().map(|event| name::of(event) + "\n").collect(),
-            format => super::print_object(format, &mut list, false)?,
+            format => super::print_object(format, &mut list, managed)?,
         })?;
     }
     if !watch {
@@ -105,7 +106,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         }
         context.terminal.out(&match &format {
             Format::Human { .. } => writer.align(&row(&event, everywhere, context.terminal.now())),
-            format => super::print_object(format, &mut event, false)?,
+            format => super::print_object(format, &mut event, managed)?,
         })?;
     }
     Ok(())

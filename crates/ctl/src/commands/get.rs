@@ -36,17 +36,7 @@ fn build(command: clap::Command) -> clap::Command {
         .args(cli::selectors())
         .arg(cli::all_namespaces())
         .arg(cli::output())
-        .arg(cli::text(
-            "template",
-            "Template string or path to template file to use when -o=jsonpath, -o=jsonpath-file",
-        ))
-        .arg(
-            cli::flag(
-                "allow-missing-template-keys",
-                "If true, ignore any errors in templates when a field or map key is missing in the template",
-            )
-            .default_value("true"),
-        )
+        .args(cli::templates())
         .arg(cli::flag("watch", "After listing/getting the requested object, watch for changes").short('w'))
         .arg(cli::flag(
             "watch-only",
@@ -150,14 +140,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 }
 
 fn request<'a>(context: &'a Context, matches: &ArgMatches) -> Result<Request<'a>, Error> {
-    let mut format =
-        output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
-    if let Format::JsonPath { template, .. } = &mut format {
-        *template = template.clone().allow_missing_keys(matches.get_flag("allow-missing-template-keys"));
-    }
-    if let Format::GoTemplate(template) = &mut format {
-        *template = template.clone().allow_missing_keys(matches.get_flag("allow-missing-template-keys"));
-    }
+    let format = output::from_matches(matches)?;
     let wide = matches!(format, Format::Human { wide: true });
     let show_labels = matches.get_flag("show-labels");
     if show_labels && !matches!(format, Format::Human { .. }) {

@@ -162,20 +162,13 @@ async fn remove(
     let limit = duration::parse(value(matches, "timeout")).filter(|limit| !limit.is_zero());
     let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation});
     body["gracePeriodSeconds"] = grace.into();
-    let connection = context.connection().await?;
     for manifest in found {
         let target = Target::from(manifest.clone());
-        let uid = match connection.request(Method::DELETE, &target.path(), JSON, Some(&body)).await {
-            Ok(answer) if answer["kind"] == "Status" => answer["details"]["uid"].clone(),
-            Ok(answer) => answer["metadata"]["uid"].clone(),
-            Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err(error),
-        };
         let kind = manifest.resource.display_kind();
         let place =
             manifest.namespace.as_ref().map_or(String::new(), |name| format!(" from {name} namespace"));
-        context.terminal.out(&format!("{kind} {:?} deleted{place}\n", manifest.name()))?;
-        delete::wait(context, &target, uid.as_str().unwrap_or(""), limit).await?;
+        let line = format!("{kind} {:?} deleted{place}\n", manifest.name());
+        delete::away(context, &target, &body, limit, || context.terminal.out(&line)).await?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ fn build(command: clap::Command) -> clap::Command {
         .about("Wait for a specific condition on one or many resources")
         .arg(cli::arguments("([-f FILENAME] | resource.group/resource.name | resource.group [(-l label | --all)])"))
         .args(selection::flags())
-        .args(selection::change_flags("").into_iter().map(|flag| flag.hide(true)))
+        .args(selection::print_flags())
         .arg(cli::text("for", "The condition to wait on: [create|delete|condition=condition-name[=condition-value]|jsonpath='{JSONPath expression}'=[JSONPath value]]"))
         .arg(cli::text("timeout", "The length of time to wait before giving up. Zero means check once and don't wait, negative means wait for a week").default_value("30s"))
 }
@@ -122,7 +122,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             ))
         })?,
     };
-    let change = Change::from_matches(matches)?;
+    let change = Change::of_output(matches)?;
     let (targets, mut errors) = selection::targets(context, matches, values(matches, "arguments")).await?;
     let mut waiting = Vec::new();
     for target in targets {

@@ -13,8 +13,10 @@ pub(crate) mod yaml;
 
 pub(crate) use api::golang::{self as json, plain};
 pub(crate) use api::jsonpath;
+use clap::ArgMatches;
 use serde_json::Value;
 
+use crate::cli::value;
 use crate::report::{Error, message};
 
 /// A parsed `-o`.
@@ -50,6 +52,19 @@ pub(crate) enum Format {
 
 /// The formats a command offers, as its error lists them.
 const FORMATS: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
+
+/// Reads `-o`, `--template` and `--allow-missing-template-keys`.
+pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Format, Error> {
+    let template = matches.get_one::<String>("template").map(String::as_str);
+    let missing = matches.get_flag("allow-missing-template-keys");
+    Ok(match parse(value(matches, "output"), template)? {
+        Format::GoTemplate(template) => Format::GoTemplate(template.allow_missing_keys(missing)),
+        Format::JsonPath { template, source, as_json } => {
+            Format::JsonPath { template: template.allow_missing_keys(missing), source, as_json }
+        }
+        format => format,
+    })
+}
 
 /// Parses the value of `-o`, with `--template` for a `jsonpath` that carries none.
 pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error> {

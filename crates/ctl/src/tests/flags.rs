@@ -5,6 +5,7 @@ use std::path::Path;
 
 /// Flags whose names do not stand where they are read, and why.
 const READ_ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("apply", "wait", "what is deleted by force is always waited for, as by kubectl"),
     ("create", "docker-email", "its name is put together from parts"),
     ("create", "docker-password", "its name is put together from parts"),
     ("create", "docker-server", "its name is put together from parts"),
@@ -78,6 +79,8 @@ fn every_flag_of_a_command_is_read() {
             ("cli::all_namespaces()", &["\"all-namespaces\""]),
             ("cli::dry_run()", &["DryRun::from_matches", "Change::"]),
             ("cli::output()", &["\"output\"", "Change::"]),
+            ("selection::change_flags(", &["Change::from_matches", "DryRun::from_matches", ".filter("]),
+            ("selection::print_flags(", &["output::from_matches", "Change::of_output"]),
             ("selection::local_flag(", &["\"local\""]),
             ("cli::chunk_size()", &["cli::limit("]),
         ] {

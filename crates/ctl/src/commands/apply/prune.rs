@@ -61,6 +61,7 @@ pub(super) struct Prune {
     kinds: Vec<String>,
     selector: String,
     propagation: &'static str,
+    grace: Option<i64>,
 }
 
 impl Prune {
@@ -99,7 +100,8 @@ impl Prune {
                 )));
             }
         };
-        Ok(Some(Self { kinds, selector, propagation }))
+        let grace = matches.get_one::<i64>("grace-period").copied().filter(|grace| *grace >= 0);
+        Ok(Some(Self { kinds, selector, propagation, grace }))
     }
 
     /// Deletes what is not among `kept` (uids), in these namespaces.
@@ -115,7 +117,7 @@ impl Prune {
         for kind in &self.kinds {
             resources.push(find(discovery, kind)?);
         }
-        let sweep = Sweep { context, change, kept, propagation: self.propagation };
+        let sweep = Sweep { context, change, kept, propagation: self.propagation, grace: self.grace };
         let applied = |object: &Value| object["metadata"]["annotations"][LAST_APPLIED].is_string();
         for namespace in namespaces {
             for resource in resources.iter().filter(|resource| resource.namespaced) {
@@ -136,6 +138,8 @@ pub(super) struct Sweep<'a> {
     /// The uids of what stays.
     pub(super) kept: &'a BTreeSet<String>,
     pub(super) propagation: &'static str,
+    /// Seconds that they get, instead of their own.
+    pub(super) grace: Option<i64>,
 }
 
 impl Sweep<'_> {
@@ -160,7 +164,10 @@ impl Sweep<'_> {
             }
             if self.change.dry_run != DryRun::Client {
                 let path = with_query(&one.target.path(), &[self.change.dry_run.query()]);
-                let options = json!({"propagationPolicy": self.propagation});
+                let mut options = json!({"propagationPolicy": self.propagation});
+                if let Some(grace) = self.grace {
+                    options["gracePeriodSeconds"] = grace.into();
+                }
                 let connection = self.context.connection().await?;
                 connection.request(Method::DELETE, &path, JSON, Some(&options)).await?;
             }

@@ -183,8 +183,7 @@ async fn create(
     }
     let dry_run = DryRun::from_matches(matches)?;
     let validation = super::validation(value(matches, "validate"))?;
-    let format =
-        output::parse(value(matches, "output"), matches.get_one::<String>("template").map(String::as_str))?;
+    let format = output::from_matches(matches)?;
     let mut object = (generator.make)(&given).await?;
     if matches.get_flag("save-config") {
         apply::remember(&mut object);

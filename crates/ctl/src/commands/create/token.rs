@@ -41,10 +41,7 @@ pub(super) static TOKEN: Generator = Generator {
 
 /// Asks for a token and prints it.
 pub(super) async fn request(given: &Given<'_>) -> Result<(), Error> {
-    let format = output::parse(
-        given.value("output"),
-        given.matches.get_one::<String>("template").map(String::as_str),
-    )?;
+    let format = output::from_matches(given.matches)?;
     let body = body(given)?;
     let account = connection::encode(&given.name);
     let path = format!("/api/v1/namespaces/{}/serviceaccounts/{account}/token", given.context.namespace());
