@@ -17,7 +17,7 @@ use kube::api::DeleteParams;
 use serde_json::{Map, json};
 use std::process::ExitCode;
 
-/// Switch what a cluster has beyond Kubernetes itself: names, ingress, volumes, a registry
+/// Switch what a cluster has beyond Kubernetes: names, ingress, volumes, a registry
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  minik addons list\n  minik addons disable ingress")]
 pub(super) struct Arguments {

@@ -107,7 +107,7 @@ mod tests {
             (url("/metrics/*"), url("/metrics/x"), 0),
             (url("/metrics"), url("/metrics/x"), 1),
         ] {
-            assert_eq!(uncovered(&[owner.clone()], &[servant]).len(), left, "{owner}");
+            assert_eq!(uncovered(std::slice::from_ref(&owner), &[servant]).len(), left, "{owner}");
         }
         let one = rule(&[""], &["pods"], &[], &["get", "list"]);
         assert_eq!(
