@@ -1,12 +1,20 @@
 //! What pods may ask for beyond the usual, in real containers: variables from files, mounts that are read-only all the way,
-//! limits of whole pods, probes over HTTPS; and what their volumes take.
+//! limits of whole pods, probes over HTTPS and gRPC; and what their volumes take.
 //!
 //! Needs a Docker engine and the images of `tests/images/build`.
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tests::docker::{DockerCluster, docker, script, service};
 use tests::tls_server::{TlsServer, full};
+use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_takes_variables_from_a_file_that_another_wrote() {
@@ -164,6 +172,103 @@ async fn probes_ask_over_https_and_trust_anybody() {
     for pod in ["good", "bad"] {
         cluster.delete(pod, 0).await;
     }
+}
+
+/// A server of `grpc.health.v1` in the test's process, for pods in the host's network; its port. Services called `none`
+/// are not known, others serve as long as `serving` is true.
+async fn health_service(serving: Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let serving = serving.clone();
+            let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+                let serving = serving.clone();
+                async move {
+                    let known = request.uri().path() == "/grpc.health.v1.Health/Check";
+                    let asked = request.into_body().collect().await?.to_bytes();
+                    // A frame's head, field 1, its length, the name.
+                    let status = if known && !asked.ends_with(b"none") { "0" } else { "5" };
+                    let answer = 1 + u8::from(!serving.load(Ordering::SeqCst));
+                    let data = Bytes::from(vec![0, 0, 0, 0, 2, 8, answer]);
+                    let trailers = HeaderMap::from_iter([(
+                        HeaderName::from_static("grpc-status"),
+                        HeaderValue::from_static(status),
+                    )]);
+                    let data = (status == "0").then(|| Frame::data(data));
+                    let frames =
+                        data.into_iter().chain([Frame::trailers(trailers)]).map(Ok::<_, hyper::Error>);
+                    let response = http::Response::builder().header("content-type", "application/grpc");
+                    let body = StreamBody::new(futures::stream::iter(frames));
+                    Ok::<_, hyper::Error>(response.body(body).expect("a response"))
+                }
+            });
+            tokio::spawn(async move {
+                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                // A client that goes away is no fault of the test.
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_ask_the_health_service_over_grpc() {
+    let cluster = DockerCluster::start("wish-grpc").await;
+    let serving = Arc::new(AtomicBool::new(true));
+    let port = health_service(serving.clone()).await;
+    let probe = |service: &str| json!({"readinessProbe": {"periodSeconds": 1, "failureThreshold": 1, "grpc": {"port": port, "service": service}}});
+    let host = json!({"hostNetwork": true});
+    cluster.create(service("good", "exec sleep 1000", host.clone(), probe("good"))).await;
+    cluster.create(service("bad", "exec sleep 1000", host, probe("none"))).await;
+    let is_ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+    cluster.until("good", is_ready).await;
+    cluster.event("bad", "Unhealthy", "Readiness probe failed: ").await;
+    serving.store(false, Ordering::SeqCst);
+    let said = "Readiness probe failed: service unhealthy (responded with \"NOT_SERVING\")";
+    cluster.event("good", "Unhealthy", said).await;
+    cluster.until("good", move |pod| !is_ready(pod)).await;
+    serving.store(true, Ordering::SeqCst);
+    let again = cluster.until("good", is_ready).await;
+    assert_eq!(again["status"]["containerStatuses"][0]["restartCount"], 0);
+    for pod in ["good", "bad"] {
+        cluster.delete(pod, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_the_nodes_folder_is_a_pod() {
+    let cluster = DockerCluster::start("wish-static").await;
+    let node = cluster.node().await;
+    let name = format!("web-{node}");
+    let file = cluster.root().join("nodes").join(&node).join("manifests/web.yaml");
+    let manifest = |version: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  terminationGracePeriodSeconds: 1\n  \
+             containers: [{{name: main, image: \"minik/hello:{version}\"}}]\n"
+        )
+    };
+    std::fs::write(&file, manifest("v1")).expect("written");
+    let is_running = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["running"].is_object();
+    let id = |pod: &Value| {
+        let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().expect("an id");
+        id.trim_start_matches("docker://").to_owned()
+    };
+    let first = cluster.until(&name, is_running).await;
+    assert_eq!(first["metadata"]["ownerReferences"][0]["kind"], "Node");
+    assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &id(&first)]).trim(), "true");
+    // Another content is another pod, and without a file there is none.
+    std::fs::write(&file, manifest("v2")).expect("written");
+    let before = id(&first);
+    let second = cluster.until(&name, move |pod| is_running(pod) && id(pod) != before).await;
+    std::fs::remove_file(&file).expect("removed");
+    testkit::eventually(tests::DEADLINE, || async {
+        cluster.pods().get_opt(&name).await.expect("the API answers").is_none()
+    })
+    .await;
+    cluster.clean().await;
+    assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &format!("id={}", id(&second))]), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
