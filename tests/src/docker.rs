@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::{Api, Client};
-use minik::{Cluster, Runtime};
+use minik::{Cluster, IpFamily, Runtime};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -25,6 +25,7 @@ pub struct DockerCluster {
     host: String,
     ingress: Option<minik::Ingress>,
     nodes: u32,
+    family: IpFamily,
 }
 
 impl DockerCluster {
@@ -60,12 +61,28 @@ impl DockerCluster {
         Self::start_as(test, "", None, nodes).await
     }
 
-    async fn start_as(test: &str, host: &str, ingress: Option<minik::Ingress>, nodes: u32) -> Self {
-        let name = format!("{test}-{}", std::process::id());
-        let root = TempDir::new().expect("a folder");
-        let mut this = Self { cluster: None, root, name, host: host.to_owned(), ingress, nodes };
+    /// The same with addresses of IPv6 beside those of IPv4.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_dual(test: &str) -> Self {
+        let mut this = Self::new(test, "", None, 1);
+        this.family = IpFamily::Dual;
         this.start_again().await;
         this
+    }
+
+    async fn start_as(test: &str, host: &str, ingress: Option<minik::Ingress>, nodes: u32) -> Self {
+        let mut this = Self::new(test, host, ingress, nodes);
+        this.start_again().await;
+        this
+    }
+
+    fn new(test: &str, host: &str, ingress: Option<minik::Ingress>, nodes: u32) -> Self {
+        let name = format!("{test}-{}", std::process::id());
+        let root = TempDir::new().expect("a folder");
+        let (host, family) = (host.to_owned(), IpFamily::Ipv4);
+        Self { cluster: None, root, name, host, ingress, nodes, family }
     }
 
     /// Ends the whole cluster as it is, containers excepted, and starts another in its place that knows of no pod.
@@ -89,6 +106,7 @@ impl DockerCluster {
             .name(&self.name)
             .nodes(self.nodes)
             .runtime(Runtime::Docker { host: self.host.clone() })
+            .ip_family(self.family)
             .root_dir(self.root.path().join("nodes"))
             .volumes_dir(self.root.path().join("volumes"))
             .ingress(self.ingress.clone())
@@ -312,7 +330,12 @@ impl Drop for DockerCluster {
             }
         }
         let tables = [format!("minik-{}", self.name), format!("minik-{}-policies", self.name)];
-        let rules = tables.map(|table| format!("add table ip {table}; delete table ip {table};")).concat();
+        let families = if self.family == IpFamily::Dual { &["ip", "ip6"][..] } else { &["ip"] };
+        let removal = |family, table| format!("add table {family} {table}; delete table {family} {table};");
+        let rules: String = families
+            .iter()
+            .flat_map(|family| tables.iter().map(move |table| removal(family, table)))
+            .collect();
         let _ = std::process::Command::new("nft").arg(rules).env("PATH", "/usr/sbin:/sbin").status();
         let networks = docker_at(&self.host, &["network", "ls", "--quiet", "--filter", &filter]);
         for network in networks.lines() {

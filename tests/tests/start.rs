@@ -30,6 +30,22 @@ fn with_the_port_taken() {
 }
 
 #[test]
+fn with_addresses_that_it_cannot_have() {
+    let profile = Profile::new("families");
+    fails(
+        profile.start(&["--runtime", "simulated", "--ip-family", "dual"]),
+        "pods on paper have no addresses",
+    );
+    let said = profile.start(&["--ip-family", "ipv6"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.stderr.contains("[possible values: ipv4, dual]"), "{said:?}");
+    profile.start(SIMULATED).ok();
+    profile.minik(&["stop"]).ok();
+    let both = ["--ip-family", "dual"];
+    fails(profile.start(&both), "have their addresses already");
+}
+
+#[test]
 fn with_a_profile_that_cannot_be_used() {
     let profile = Profile::new("unreadable");
     // Root may read everything, but nobody can make a folder below a file.

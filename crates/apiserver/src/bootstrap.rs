@@ -221,8 +221,9 @@ fn authentication_config(config: &Config) -> Listed {
 
 /// The addresses of Services. **Upstream**: `pkg/controlplane/controller/defaultservicecidr`.
 fn service_cidr(config: &Config) -> Listed {
+    let cidrs: Vec<String> = config.service_cidrs().iter().map(ToString::to_string).collect();
     let mut range = object("ServiceCIDR", "networking.k8s.io/v1", "", "kubernetes", json!({}));
-    range["spec"] = json!({ "cidrs": [config.service_cidr_text()] });
+    range["spec"] = json!({ "cidrs": cidrs });
     ("networking.k8s.io", "servicecidrs", range)
 }
 

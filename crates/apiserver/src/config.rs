@@ -3,6 +3,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/server/options`; defaults are upstream's.
 
 pub use crate::options::{FlagError, Options};
+use crate::resources::ServiceCidr;
 use crate::subresources::NodeDialer;
 use component_base::Health;
 use std::net::IpAddr;
@@ -34,8 +35,10 @@ pub struct Config {
     pub front_proxy_key_pem: String,
     /// What upstream's flags say.
     pub options: Options,
-    /// First address and prefix length of the range of cluster IPs.
+    /// First address and prefix length of the range of cluster IPs; its family is that of Services which name none.
     pub service_cidr: (IpAddr, u8),
+    /// The range of the other family, if Services may have both.
+    pub secondary_service_cidr: Option<(IpAddr, u8)>,
     /// The address that pods and others reach this server at.
     pub advertise_address: IpAddr,
     /// The port that belongs to it.
@@ -47,17 +50,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// The address of the Service `default/kubernetes`: the first of the range.
-    pub fn first_service_ip(&self) -> IpAddr {
-        match self.service_cidr.0 {
-            IpAddr::V4(ip) => IpAddr::V4(u32::from(ip).wrapping_add(1).into()),
-            IpAddr::V6(ip) => IpAddr::V6(u128::from(ip).wrapping_add(1).into()),
-        }
+    /// The ranges of cluster IPs, that of the default family first.
+    pub fn service_cidrs(&self) -> Vec<ServiceCidr> {
+        let ranges = [self.service_cidr].into_iter().chain(self.secondary_service_cidr);
+        ranges.map(|(address, prefix)| ServiceCidr::new(address, prefix)).collect()
     }
 
-    /// The range as text, `10.96.0.0/12`.
-    pub fn service_cidr_text(&self) -> String {
-        format!("{}/{}", self.service_cidr.0, self.service_cidr.1)
+    /// The address of the Service `default/kubernetes`: the first of the range.
+    pub fn first_service_ip(&self) -> IpAddr {
+        ServiceCidr::new(self.service_cidr.0, self.service_cidr.1).first()
     }
 }
 
@@ -67,6 +68,7 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("token_issuer", &self.token_issuer)
             .field("service_cidr", &self.service_cidr)
+            .field("secondary_service_cidr", &self.secondary_service_cidr)
             .field("advertise_address", &self.advertise_address)
             .finish_non_exhaustive()
     }

@@ -25,7 +25,6 @@ use crate::service_dialer::ServiceDialer;
 use crate::subresources::{self, NodeDialer, Subresource};
 use crate::{aggregation, bootstrap, crd, serve, service_addresses};
 use component_base::Context;
-use std::net::IpAddr;
 use std::sync::Arc;
 use storage::Storage;
 use tokio::io::DuplexStream;
@@ -86,7 +85,7 @@ impl Server {
             config.options.admission.configuration =
                 admission::Configuration::read(file).map_err(Error::Configuration)?;
         }
-        let strategies = resources::with_service_cidr(service_cidr(&config), &config.components);
+        let strategies = resources::with_service_cidrs(&config.service_cidrs(), &config.components);
         let registry = Registry::open(storage, &context, strategies).await.map_err(Error::Registry)?;
         let store = Arc::downgrade(&registry);
         config.components.register("etcd-0", move || match store.upgrade() {
@@ -161,14 +160,6 @@ impl Server {
     /// ([`UserInfo::anonymous`]: the requests' own credentials count.) Must be called inside a tokio runtime.
     pub fn connect(self: &Arc<Self>, identity: UserInfo) -> DuplexStream {
         serve::connect(self, identity)
-    }
-}
-
-/// The block of service addresses as the strategy of Services wants it; IPv4 only, as the strategy.
-fn service_cidr(config: &Config) -> resources::ServiceCidr {
-    match config.service_cidr {
-        (IpAddr::V4(address), prefix) => resources::ServiceCidr { network: address, prefix },
-        (IpAddr::V6(_), _) => resources::DEFAULT_SERVICE_CIDR,
     }
 }
 

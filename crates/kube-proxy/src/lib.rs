@@ -9,6 +9,7 @@
 //! **Upstream**: `cmd/kube-proxy`, `pkg/proxy`.
 
 pub mod dataplane;
+mod family;
 pub mod health;
 mod localhost;
 mod metrics;
@@ -21,5 +22,6 @@ pub mod table;
 mod udp;
 
 pub use dataplane::{Dataplane, Error, Frontend, Nftables, Remote, Userspace};
+pub use family::Family;
 pub use localhost::Reach;
-pub use proxier::{Config, run};
+pub use proxier::{Config, Stack, run};

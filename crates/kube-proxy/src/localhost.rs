@@ -1,16 +1,17 @@
-//! Node ports and load balancers by sockets, where the kernel does not redirect: on 127.0.0.1, and everywhere if there are no
+//! Node ports and load balancers by sockets, where the kernel does not redirect: on the loopback, and everywhere if there are no
 //! rules at all.
 //!
 //! **Contract**: a listener a port for as long as a service has it; a port that another program has is reported, not fatal.
 //! Connections under way outlive changes. TCP and UDP.
 
+use crate::family::Family;
 use crate::services::{Protocol, ServicePort};
 use crate::udp;
 use client::Key;
 use component_base::{Context, Shutdown};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,16 +31,16 @@ pub enum Reach {
 }
 
 impl Reach {
-    fn address(self) -> Ipv4Addr {
+    fn address(self, family: Family) -> IpAddr {
         match self {
-            Self::Loopback => Ipv4Addr::LOCALHOST,
-            Self::Everywhere => Ipv4Addr::UNSPECIFIED,
+            Self::Loopback => family.localhost(),
+            Self::Everywhere => family.unspecified(),
         }
     }
 }
 
-/// A port over a protocol.
-type Number = (Protocol, u16);
+/// A port over a protocol, at addresses of a family.
+type Number = (Family, Protocol, u16);
 
 /// The listeners of all services.
 pub(crate) struct Localhost {
@@ -61,13 +62,13 @@ impl Drop for Port {
 
 #[derive(Default)]
 struct Targets {
-    addresses: Mutex<Arc<[SocketAddrV4]>>,
+    addresses: Mutex<Arc<[SocketAddr]>>,
     next: AtomicUsize,
 }
 
 impl Targets {
     /// In turn, beginning with another each time, so that a dead one costs an attempt and no more.
-    fn in_turn(&self) -> Vec<SocketAddrV4> {
+    fn in_turn(&self) -> Vec<SocketAddr> {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         (0..addresses.len()).map(|index| addresses[(start + index) % addresses.len()]).collect()
@@ -90,7 +91,7 @@ impl Localhost {
                 None => match self.listen(number).await {
                     Ok(port) => port,
                     Err(error) => {
-                        let at = SocketAddrV4::new(self.reach.address(), number.1);
+                        let at = SocketAddr::new(self.reach.address(number.0), number.2);
                         refused.push(format!("cannot listen on {at}: {error}"));
                         continue;
                     }
@@ -105,8 +106,8 @@ impl Localhost {
         refused
     }
 
-    async fn listen(&self, (protocol, number): Number) -> io::Result<Port> {
-        let at = (self.reach.address(), number);
+    async fn listen(&self, (family, protocol, number): Number) -> io::Result<Port> {
+        let at = (self.reach.address(family), number);
         let (targets, listening) = (Arc::<Targets>::default(), self.context.shutdown.child());
         let to = targets.clone();
         if protocol == Protocol::Udp {
@@ -134,14 +135,14 @@ impl Localhost {
 }
 
 /// Which ports a service has, and where they lead.
-fn wanted(ports: &[ServicePort]) -> BTreeMap<Number, Vec<SocketAddrV4>> {
+fn wanted(ports: &[ServicePort]) -> BTreeMap<Number, Vec<SocketAddr>> {
     let mut wanted = BTreeMap::new();
     for port in ports.iter().filter(|port| port.protocol != Protocol::Sctp) {
         if let Some(number) = port.node_port {
-            wanted.insert((port.protocol, number), port.outside.clone());
+            wanted.insert((port.family(), port.protocol, number), port.outside.clone());
         }
         if !port.balancer_ips.is_empty() {
-            wanted.insert((port.protocol, port.port), port.outside.clone());
+            wanted.insert((port.family(), port.protocol, port.port), port.outside.clone());
         }
     }
     wanted
@@ -159,12 +160,13 @@ async fn pass_on(mut client: TcpStream, targets: Arc<Targets>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
-    fn port(protocol: Protocol, node_port: Option<u16>, balancer: &[Ipv4Addr]) -> ServicePort {
+    fn port(protocol: Protocol, node_port: Option<u16>, balancer: &[IpAddr]) -> ServicePort {
         ServicePort {
             name: "n/s:p".to_owned(),
             protocol,
-            cluster_ip: Ipv4Addr::new(10, 96, 0, 9),
+            cluster_ip: Ipv4Addr::new(10, 96, 0, 9).into(),
             port: 80,
             node_port,
             external_ips: Vec::new(),
@@ -173,22 +175,22 @@ mod tests {
             affinity: None,
             inside: Vec::new(),
             by_node: BTreeMap::new(),
-            outside: vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080)],
+            outside: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             elsewhere: true,
         }
     }
 
     #[test]
     fn listens_for_node_ports_and_load_balancers() {
-        let balancer = [Ipv4Addr::new(192, 0, 2, 1)];
+        let balancer = [Ipv4Addr::new(192, 0, 2, 1).into()];
         for (ports, expected) in [
             (vec![port(Protocol::Tcp, None, &[])], vec![]),
-            (vec![port(Protocol::Tcp, Some(30080), &[])], vec![(Protocol::Tcp, 30080)]),
+            (vec![port(Protocol::Tcp, Some(30080), &[])], vec![(Family::V4, Protocol::Tcp, 30080)]),
             (
                 vec![port(Protocol::Tcp, Some(30080), &balancer)],
-                vec![(Protocol::Tcp, 80), (Protocol::Tcp, 30080)],
+                vec![(Family::V4, Protocol::Tcp, 80), (Family::V4, Protocol::Tcp, 30080)],
             ),
-            (vec![port(Protocol::Udp, Some(30080), &[])], vec![(Protocol::Udp, 30080)]),
+            (vec![port(Protocol::Udp, Some(30080), &[])], vec![(Family::V4, Protocol::Udp, 30080)]),
             (vec![port(Protocol::Sctp, Some(30080), &balancer)], vec![]),
         ] {
             assert_eq!(wanted(&ports).into_keys().collect::<Vec<_>>(), expected);

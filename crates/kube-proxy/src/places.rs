@@ -5,12 +5,12 @@
 //! **Contract**: nothing is watched before a service asks where its clients are ([`needed`]).
 //! **Upstream**: a kube-proxy a node, which knows its own name and zone.
 
+use crate::family::Family;
 use crate::rules::{Element, Objects, named};
 use client::{Delta, Informer, Informers, Key, Subscription};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A node's zone. **Upstream**: `LabelTopologyZone`.
@@ -137,9 +137,9 @@ impl Followed {
         self.nodes.get("", node)?.metadata.labels.as_ref()?.get(ZONE).cloned()
     }
 
-    /// What the table needs of a pod.
-    pub(crate) fn objects(&self, pod: &Key, machine: &Machine) -> Objects {
-        let found = self.pods.get_key(pod).and_then(|pod| element(&pod, machine));
+    /// What the table of a family needs of a pod.
+    pub(crate) fn objects(&self, family: Family, pod: &Key, machine: &Machine) -> Objects {
+        let found = self.pods.get_key(pod).and_then(|pod| element(family, &pod, machine));
         Objects {
             elements: found.map(|element| (element, String::new())).into_iter().collect(),
             ..Objects::default()
@@ -162,15 +162,16 @@ pub(crate) fn table_key(pod: &Key) -> Key {
     Key::new(format!("pod/{}", pod.namespace), pod.name.clone())
 }
 
-/// A pod's address in the set of its node.
-fn element(pod: &Pod, machine: &Machine) -> Option<Element> {
+/// A pod's address of a family in the set of its node.
+fn element(family: Family, pod: &Pod, machine: &Machine) -> Option<Element> {
     let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
     let node = spec.node_name.as_deref().filter(|node| machine.has(node))?;
     let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     if ended || spec.host_network == Some(true) {
         return None;
     }
-    let address: Ipv4Addr = status.pod_ip.as_ref()?.parse().ok()?;
+    let mut addresses = status.pod_ips.iter().flatten().map(|ip| &ip.ip).chain(&status.pod_ip);
+    let address = addresses.find_map(|address| family.parse(address))?;
     Some((set(node).into(), address.to_string()))
 }
 
@@ -214,7 +215,8 @@ mod tests {
             ("in the machine's network", pod("a", json!({"hostNetwork": true}), "Running"), false),
         ] {
             let expected = found.then(|| (set("a").into(), "10.1.0.1".to_owned()));
-            assert_eq!(element(&pod, &machine), expected, "{what}");
+            assert_eq!(element(Family::V4, &pod, &machine), expected, "{what}");
+            assert_eq!(element(Family::V6, &pod, &machine), None, "{what}");
         }
     }
 }

@@ -4,11 +4,12 @@
 //! refused is followed by one that makes everything anew, with back-off.
 
 use crate::dataplane::{Dataplane, Frontend};
+use crate::family::Family;
 use crate::health::HealthChecks;
 use crate::localhost::{Localhost, Reach};
 use crate::metrics::Measured;
 use crate::places::{self, Followed, Machine, Moved};
-use crate::rules::{Element, base, objects, removal};
+use crate::rules::{Base, Element, base, objects, removal};
 use crate::services::{SERVICE_NAME, ServicePort, health, service_ports};
 use crate::table::Table;
 use client::events::Type;
@@ -25,17 +26,28 @@ use std::time::Duration;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// A family of addresses that the cluster has.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Which.
+    pub family: Family,
+    /// The addresses that services have: those that none has lead nowhere.
+    pub services: String,
+    /// Addresses of pods that get this machine's on their way out, where the engine does not see to it.
+    pub masqueraded: Option<String>,
+    /// Whether connections to endpoints get this machine's address as source.
+    pub masquerade_all: bool,
+}
+
 /// Configuration of the proxy.
 #[derive(Clone)]
 pub struct Config {
-    /// Name of the table, unlike that of any other profile.
+    /// Name of the tables, one a family, unlike that of any other profile.
     pub table: String,
-    /// The addresses that services have: those that none has lead nowhere.
-    pub services: String,
+    /// The families, each once.
+    pub stacks: Vec<Stack>,
     /// What carries rules out.
     pub dataplane: Arc<dyn Dataplane>,
-    /// Whether connections to endpoints get this machine's address as source.
-    pub masquerade_all: bool,
     /// Where sockets stand in for rules.
     pub reach: Reach,
     /// The nodes on this machine.
@@ -59,24 +71,27 @@ struct Proxier {
     measured: Measured,
     services: Informer<Service>,
     slices: Index<EndpointSlice>,
-    table: Table,
+    /// What the kernel's tables are to have, one a family.
+    tables: Vec<(Stack, Table)>,
     localhost: Localhost,
     health: HealthChecks,
     /// The places of services over UDP, as the kernel's flows were last compared with them.
     udp: HashMap<Key, Vec<Frontend>>,
     recorder: Recorder,
-    /// Whether the kernel has what `table` says.
+    /// Whether the kernel has what `tables` say.
     in_place: bool,
 }
 
 /// Keeps the rules as services and endpoints are, until the context ends; then there are none.
 pub async fn run(context: Context, client: kube::Client, config: Config) {
-    let (dataplane, table) = (config.dataplane.clone(), config.table.clone());
+    let dataplane = config.dataplane.clone();
+    let removal: String =
+        config.stacks.iter().map(|stack| removal(stack.family.nft(), &config.table)).collect();
     tokio::select! {
         () = follow(context.clone(), client, config) => {}
         () = context.shutdown.requested() => {}
     }
-    if let Err(error) = dataplane.apply(&removal("ip", &table)).await {
+    if let Err(error) = dataplane.apply(&removal).await {
         tracing::warn!(error = %logging::Chain(&error), "service rules are still in place");
     }
 }
@@ -95,7 +110,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
         slices: slices
             .index("service", |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect()),
         services: services.clone(),
-        table: Table::default(),
+        tables: config.stacks.iter().map(|stack| (stack.clone(), Table::new(stack.family))).collect(),
         localhost: Localhost::new(&context, config.reach),
         health: HealthChecks::new(&context),
         udp: HashMap::new(),
@@ -186,20 +201,8 @@ impl Proxier {
         let moved = self.follow_clients(&mut dirty, moved).await;
         let ports: Vec<(Key, Vec<ServicePort>)> =
             dirty.into_iter().map(|key| (key.clone(), self.ports(&key))).collect();
-        let mut wanted: Vec<_> = ports.iter().map(|(key, ports)| (key.clone(), objects(ports))).collect();
-        if let Some(followed) = self.followed.as_ref().filter(|_| self.machine.places().next().is_some()) {
-            let pods = moved.pods.iter();
-            wanted.extend(pods.map(|pod| (places::table_key(pod), followed.objects(pod, &self.machine))));
-        }
-        let (name, full) = (&self.config.table, !self.in_place);
-        let change = self.table.update(name, wanted);
-        let transaction = match full {
-            false => change,
-            true => {
-                let pods = self.machine.sets();
-                base(name, &self.config.services, &pods, self.config.masquerade_all) + &self.table.whole(name)
-            }
-        };
+        let full = !self.in_place;
+        let transaction = self.transaction(&ports, &moved, full);
         for (key, _) in &ports {
             self.tell_conflicts(key);
         }
@@ -225,9 +228,42 @@ impl Proxier {
         Ok(())
     }
 
+    /// What makes the kernel's tables so for these services and pods, or as they must be in whole.
+    fn transaction(&mut self, ports: &[(Key, Vec<ServicePort>)], moved: &Moved, full: bool) -> String {
+        let followed = self.followed.as_ref().filter(|_| self.machine.places().next().is_some());
+        let (name, pods) = (&self.config.table, if full { self.machine.sets() } else { Vec::new() });
+        let mut transaction = String::new();
+        for (stack, table) in &mut self.tables {
+            let family = stack.family;
+            let mut wanted: Vec<_> = ports
+                .iter()
+                .map(|(key, ports)| {
+                    (key.clone(), objects(ports.iter().filter(|port| port.family() == family)))
+                })
+                .collect();
+            if let Some(followed) = followed {
+                let of = |pod| (places::table_key(pod), followed.objects(family, pod, &self.machine));
+                wanted.extend(moved.pods.iter().map(of));
+            }
+            let change = table.update(name, wanted);
+            if full {
+                let Stack { services, masqueraded, masquerade_all, .. } = &*stack;
+                let (masqueraded, masquerade_all) = (masqueraded.as_deref(), *masquerade_all);
+                let made = Base { family, services, pods: &pods, masqueraded, masquerade_all };
+                transaction += &(base(name, &made) + &table.whole(name));
+            } else {
+                transaction += &change;
+            }
+        }
+        transaction
+    }
+
+    /// The ports of a service in all families.
     fn ports(&self, key: &Key) -> Vec<ServicePort> {
         let Some(service) = self.services.get_key(key) else { return Vec::new() };
-        service_ports(&service, &self.slices.get(&key.to_string()), &self.machine)
+        let slices = self.slices.get(&key.to_string());
+        let families = self.config.stacks.iter().map(|stack| stack.family);
+        families.flat_map(|family| service_ports(family, &service, &slices, &self.machine)).collect()
     }
 
     /// The next change of where clients are.
@@ -286,7 +322,8 @@ impl Proxier {
             true => key.rsplit_once(" . ").map_or(key.clone(), |(place, _)| place.to_owned()),
             false => key.clone(),
         };
-        let places: BTreeSet<String> = self.table.taken(key).into_iter().map(place).collect();
+        let taken = self.tables.iter().flat_map(|(_, table)| table.taken(key));
+        let places: BTreeSet<String> = taken.map(place).collect();
         for place in places {
             self.warn(
                 key,

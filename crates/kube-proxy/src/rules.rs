@@ -13,13 +13,14 @@
 //! **Contract**: pure; one text is one transaction.
 //! **Upstream**: `pkg/proxy/nftables/proxier.go`.
 
+use crate::family::Family;
 use crate::places;
 use crate::services::ServicePort;
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// The longest name that we give; the kernel takes 255.
 const NAME_LENGTH: usize = 120;
@@ -34,7 +35,7 @@ pub type Element = (Cow<'static, str>, String);
 #[derive(Clone, Copy)]
 enum Front {
     /// At the port of the service.
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// At this port of any address of the machine.
     Node(u16),
 }
@@ -50,42 +51,60 @@ pub struct Objects {
     pub elements: BTreeMap<Element, String>,
 }
 
-/// The table without any service, whose addresses are in `services`, with these sets of pods; whatever a table of this name
-/// had is gone.
-pub fn base(table: &str, services: &str, pods: &[String], masquerade_all: bool) -> String {
-    let pods: String = pods.iter().map(|set| format!("  set {set} {{ type ipv4_addr; }}\n")).collect();
+/// What the table of a family is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// Its family.
+    pub family: Family,
+    /// The addresses that services have: those that none has lead nowhere.
+    pub services: &'a str,
+    /// Sets of pods' addresses.
+    pub pods: &'a [String],
+    /// Addresses whose packets to others get this machine's, where the engine does not see to it.
+    pub masqueraded: Option<&'a str>,
+    /// Whether connections to endpoints get this machine's address as source.
+    pub masquerade_all: bool,
+}
+
+/// The table without any service; whatever a table of this name had is gone.
+pub fn base(table: &str, base: &Base<'_>) -> String {
+    let Base { family, services, pods, masqueraded, masquerade_all } = *base;
+    let (ip, address, within) = (family.nft(), family.nft_type(), family.nft_within());
+    let pods: String = pods.iter().map(|set| format!("  set {set} {{ type {address}; }}\n")).collect();
+    let masqueraded = masqueraded
+        .map_or_else(String::new, |pods| format!("    {ip} saddr {pods} {ip} daddr != {pods} masquerade\n"));
     // Without br_netfilter the answer of a pod on the same bridge would not pass us on its way back.
     let masquerade_all = if masquerade_all { "ct status dnat masquerade" } else { "" };
     let spread = |name: &str, key: &str, map: &str| -> String {
         let chain = |number| {
             format!(
-                "  chain {name}-{number} {{ dnat ip to {key} . numgen random mod {number} map @{map}; }}\n"
+                "  chain {name}-{number} {{ dnat {ip} to {key} . numgen random mod {number} map @{map}; }}\n"
             )
         };
         (1..=SPREAD_MOST).map(chain).collect()
     };
-    let at_address = spread("spread", "ip daddr . meta l4proto . th dport", "endpoints");
+    let at_address = spread("spread", &format!("{ip} daddr . meta l4proto . th dport"), "endpoints");
     let at_node = spread("node-spread", "meta l4proto . th dport", "node-endpoints");
     format!(
-        "{}table ip {table} {{
-  map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+        "{}table {ip} {table} {{
+  map service-ips {{ type {address} . inet_proto . inet_service : verdict; }}
   map node-ports {{ type inet_proto . inet_service : verdict; }}
-  map no-endpoint-services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+  map no-endpoint-services {{ type {address} . inet_proto . inet_service : verdict; }}
   map no-endpoint-node-ports {{ type inet_proto . inet_service : verdict; }}
-  map endpoints {{ typeof ip daddr . meta l4proto . th dport . numgen random mod 1 : ip daddr . th dport; }}
-  map node-endpoints {{ typeof meta l4proto . th dport . numgen random mod 1 : ip daddr . th dport; }}
-  set cluster-ips {{ type ipv4_addr; }}
-  set hairpins {{ type ipv4_addr . ipv4_addr; }}
+  map endpoints {{ typeof {ip} daddr . meta l4proto . th dport . numgen random mod 1 : {ip} daddr . th dport; }}
+  map node-endpoints {{ typeof meta l4proto . th dport . numgen random mod 1 : {ip} daddr . th dport; }}
+  set cluster-ips {{ type {address}; }}
+  set hairpins {{ type {address} . {address}; }}
 {pods}{at_address}{at_node}  chain refused {{ reject; }}
   chain services {{
-    ip daddr . meta l4proto . th dport vmap @service-ips
-    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node-ports
+    {ip} daddr . meta l4proto . th dport vmap @service-ips
+    fib daddr type local {ip} daddr != {within} meta l4proto . th dport vmap @node-ports
   }}
   chain no-endpoints {{
-    ip daddr . meta l4proto . th dport vmap @no-endpoint-services
-    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @no-endpoint-node-ports
-    ip daddr @cluster-ips goto refused
-    ip daddr {services} drop
+    {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services
+    fib daddr type local {ip} daddr != {within} meta l4proto . th dport vmap @no-endpoint-node-ports
+    {ip} daddr @cluster-ips goto refused
+    {ip} daddr {services} drop
   }}
   chain prerouting {{ type nat hook prerouting priority -110; jump services; }}
   chain prerouting-again {{ type nat hook prerouting priority -109; jump services; }}
@@ -93,15 +112,15 @@ pub fn base(table: &str, services: &str, pods: &[String], masquerade_all: bool) 
   chain output-again {{ type nat hook output priority -109; jump services; }}
   chain postrouting {{
     type nat hook postrouting priority 90
-    ip saddr . ip daddr @hairpins masquerade
-    {masquerade_all}
+    {ip} saddr . {ip} daddr @hairpins masquerade
+{masqueraded}    {masquerade_all}
   }}
   chain filter-input {{ type filter hook input priority -10; ct state new jump no-endpoints; }}
   chain filter-forward {{ type filter hook forward priority -10; ct state new jump no-endpoints; }}
   chain filter-output {{ type filter hook output priority -10; ct state new jump no-endpoints; }}
 }}
 ",
-        removal("ip", table)
+        removal(ip, table)
     )
 }
 
@@ -110,10 +129,10 @@ pub fn removal(family: &str, table: &str) -> String {
     format!("add table {family} {table}\ndelete table {family} {table}\n")
 }
 
-/// What the table needs for the ports of a service.
-pub fn objects(ports: &[ServicePort]) -> Objects {
+/// What the table of a family needs for the ports of a service, which are of that family.
+pub fn objects<'a>(ports: impl IntoIterator<Item = &'a ServicePort>) -> Objects {
     let mut objects = Objects::default();
-    ports.iter().for_each(|port| objects.port(port));
+    ports.into_iter().for_each(|port| objects.port(port));
     objects
 }
 
@@ -145,8 +164,8 @@ impl Objects {
             let allowed = match verdict {
                 Some(verdict) if !port.source_ranges.is_empty() => {
                     let firewall = name("firewall", port, None);
-                    let ranges = port.source_ranges.join(", ");
-                    let rules = vec![format!("ip saddr {{ {ranges} }} {verdict}"), "drop".to_owned()];
+                    let (ranges, ip) = (port.source_ranges.join(", "), port.family().nft());
+                    let rules = vec![format!("{ip} saddr {{ {ranges} }} {verdict}"), "drop".to_owned()];
                     self.chains.insert(firewall.clone(), rules);
                     Some(goto(&firewall))
                 }
@@ -158,12 +177,12 @@ impl Objects {
 
     /// Pods of some nodes are led elsewhere before a verdict for all others; where there is nothing for them, nowhere.
     fn by_node(&mut self, port: &ServicePort, otherwise: &str) -> String {
-        let mut rules = Vec::new();
+        let (mut rules, ip) = (Vec::new(), port.family().nft());
         for (node, endpoints) in &port.by_node {
             let own = format!("service@{node}");
             let verdict =
                 self.balanced(&own, port, endpoints).map_or("drop".to_owned(), |chain| goto(&chain));
-            rules.push(format!("ip saddr @{} {verdict}", places::set(node)));
+            rules.push(format!("{ip} saddr @{} {verdict}", places::set(node)));
         }
         rules.push(otherwise.to_owned());
         let chain = name("places", port, None);
@@ -176,7 +195,7 @@ impl Objects {
         &mut self,
         purpose: &str,
         port: &ServicePort,
-        endpoints: &[SocketAddrV4],
+        endpoints: &[SocketAddr],
         at: Front,
     ) -> Option<String> {
         if endpoints.is_empty() || port.affinity.is_some() || endpoints.len() > SPREAD_MOST {
@@ -197,7 +216,7 @@ impl Objects {
         Some(format!("goto {chain}-{}", endpoints.len()))
     }
 
-    fn hairpins(&mut self, endpoints: &[SocketAddrV4]) {
+    fn hairpins(&mut self, endpoints: &[SocketAddr]) {
         for endpoint in endpoints {
             let pair = format!("{0} . {0}", endpoint.ip());
             self.elements.insert(("hairpins".into(), pair), String::new());
@@ -205,7 +224,7 @@ impl Objects {
     }
 
     /// Where a connection to an address goes, or what becomes of it if there is nowhere to go.
-    fn address(&mut self, port: &ServicePort, address: Ipv4Addr, verdict: Option<String>) {
+    fn address(&mut self, port: &ServicePort, address: IpAddr, verdict: Option<String>) {
         let key = format!("{address} . {} . {}", port.protocol.as_str(), port.port);
         let (map, verdict) = match verdict {
             Some(verdict) => ("service-ips", verdict),
@@ -215,7 +234,7 @@ impl Objects {
     }
 
     /// The chain that chooses one of the endpoints; none if there are none.
-    fn balanced(&mut self, purpose: &str, port: &ServicePort, endpoints: &[SocketAddrV4]) -> Option<String> {
+    fn balanced(&mut self, purpose: &str, port: &ServicePort, endpoints: &[SocketAddr]) -> Option<String> {
         if endpoints.is_empty() {
             return None;
         }
@@ -226,9 +245,9 @@ impl Objects {
                 let targets = numbered(
                     endpoints.iter().map(|endpoint| format!("{} . {}", endpoint.ip(), endpoint.port())),
                 );
-                let (protocol, number) = (port.protocol.as_str(), endpoints.len());
+                let (protocol, number, ip) = (port.protocol.as_str(), endpoints.len(), port.family().nft());
                 vec![format!(
-                    "meta l4proto {protocol} dnat ip to numgen random mod {number} map {{ {targets} }}"
+                    "meta l4proto {protocol} dnat {ip} to numgen random mod {number} map {{ {targets} }}"
                 )]
             }
             Some(seconds) => self.sticky(port, endpoints, seconds),
@@ -238,13 +257,13 @@ impl Objects {
     }
 
     /// A chain and a set of clients an endpoint; clients go where they went, others anywhere.
-    fn sticky(&mut self, port: &ServicePort, endpoints: &[SocketAddrV4], seconds: u32) -> Vec<String> {
-        let chain = |endpoint: &SocketAddrV4| name("endpoint", port, Some(endpoint));
-        let mut rules = Vec::new();
+    fn sticky(&mut self, port: &ServicePort, endpoints: &[SocketAddr], seconds: u32) -> Vec<String> {
+        let chain = |endpoint: &SocketAddr| name("endpoint", port, Some(endpoint));
+        let (mut rules, ip) = (Vec::new(), port.family().nft());
         for endpoint in endpoints {
             let (chain, clients) = (chain(endpoint), name("clients", port, Some(endpoint)));
-            rules.push(format!("ip saddr @{clients} goto {chain}"));
-            let remember = format!("update @{clients} {{ ip saddr }}");
+            rules.push(format!("{ip} saddr @{clients} goto {chain}"));
+            let remember = format!("update @{clients} {{ {ip} saddr }}");
             let send = format!("meta l4proto {} dnat to {endpoint}", port.protocol.as_str());
             self.chains.insert(chain, vec![remember, send]);
             self.sets.insert(clients, seconds);
@@ -270,7 +289,7 @@ fn numbered(texts: impl Iterator<Item = String>) -> String {
 }
 
 /// The name of something of a port, which people recognise.
-fn name(purpose: &str, port: &ServicePort, endpoint: Option<&SocketAddrV4>) -> String {
+fn name(purpose: &str, port: &ServicePort, endpoint: Option<&SocketAddr>) -> String {
     let protocol = port.protocol.as_str();
     let (purpose, node) = purpose.split_once('@').unwrap_or((purpose, ""));
     let mut full = format!("{}/{protocol}", port.name);
@@ -299,7 +318,8 @@ pub(crate) fn named(purpose: &str, full: &str) -> String {
 /// The transaction from one state of some services to another; nothing to do is an empty text.
 ///
 /// What refers comes after what is referred to, and goes before it.
-pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
+pub fn transition(family: Family, table: &str, old: &Objects, new: &Objects) -> String {
+    let (at, address) = (format!("{} {table}", family.nft()), family.nft_type());
     let mut text = String::new();
     let mut line = |command: String| {
         text.push_str(&command);
@@ -308,17 +328,15 @@ pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
     let gone_or_other = |(key, value): &(&Element, &String)| new.elements.get(*key) != Some(value);
     let gone = old.elements.iter().filter(gone_or_other).map(|((map, key), _)| (map, key.clone()));
     for (map, keys) in by_map(gone) {
-        line(format!("delete element ip {table} {map} {{ {keys} }}"));
+        line(format!("delete element {at} {map} {{ {keys} }}"));
     }
     for (set, seconds) in new.sets.iter().filter(|(set, seconds)| old.sets.get(*set) != Some(seconds)) {
         if old.sets.contains_key(set) {
             // Its references go first, with the rules of the chains that are written anew below.
-            users(old, set).for_each(|chain| line(format!("flush chain ip {table} {chain}")));
-            line(format!("delete set ip {table} {set}"));
+            users(old, set).for_each(|chain| line(format!("flush chain {at} {chain}")));
+            line(format!("delete set {at} {set}"));
         }
-        line(format!(
-            "add set ip {table} {set} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
-        ));
+        line(format!("add set {at} {set} {{ type {address}; flags dynamic,timeout; timeout {seconds}s; }}"));
     }
     let remade: BTreeSet<&String> = new
         .sets
@@ -332,13 +350,13 @@ pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
     };
     let written: Vec<_> = new.chains.iter().filter(|(chain, rules)| changed(chain, rules)).collect();
     for (chain, _) in &written {
-        line(format!("add chain ip {table} {chain}"));
+        line(format!("add chain {at} {chain}"));
         if old.chains.contains_key(*chain) {
-            line(format!("flush chain ip {table} {chain}"));
+            line(format!("flush chain {at} {chain}"));
         }
     }
     for (chain, rules) in &written {
-        rules.iter().for_each(|rule| line(format!("add rule ip {table} {chain} {rule}")));
+        rules.iter().for_each(|rule| line(format!("add rule {at} {chain} {rule}")));
     }
     let come = new.elements.iter().filter(|(key, value)| old.elements.get(*key) != Some(value));
     let come = come.map(|((map, key), value)| match value.as_str() {
@@ -346,13 +364,13 @@ pub fn transition(table: &str, old: &Objects, new: &Objects) -> String {
         value => (map, format!("{key} : {value}")),
     });
     for (map, elements) in by_map(come) {
-        line(format!("add element ip {table} {map} {{ {elements} }}"));
+        line(format!("add element {at} {map} {{ {elements} }}"));
     }
     let gone: Vec<_> = old.chains.keys().filter(|chain| !new.chains.contains_key(*chain)).collect();
-    gone.iter().for_each(|chain| line(format!("flush chain ip {table} {chain}")));
-    gone.iter().for_each(|chain| line(format!("delete chain ip {table} {chain}")));
+    gone.iter().for_each(|chain| line(format!("flush chain {at} {chain}")));
+    gone.iter().for_each(|chain| line(format!("delete chain {at} {chain}")));
     for set in old.sets.keys().filter(|set| !new.sets.contains_key(*set)) {
-        line(format!("delete set ip {table} {set}"));
+        line(format!("delete set {at} {set}"));
     }
     text
 }

@@ -2,15 +2,16 @@
 //!
 //! **Contract**: pure. Endpoints that are ready; if none is, those that end but still serve. A policy of `Local` leaves only
 //! endpoints on the client's node, for clients that are no pods those on this machine; hints leave those that are meant for
-//! the client's node or zone, if every endpoint has one and some endpoint is. IPv4.
+//! the client's node or zone, if every endpoint has one and some endpoint is. Each family of addresses by itself.
 //! **Upstream**: `pkg/proxy/serviceport.go`, `pkg/proxy/topology.go`.
 
+use crate::family::Family;
 use crate::health::Health;
 use crate::places::{Machine, Place};
 use k8s_openapi::api::core::v1::{Service, ServicePort as ApiPort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// How long a client stays with its endpoint. **Upstream**: `DefaultClientIPServiceAffinitySeconds`.
@@ -60,31 +61,39 @@ pub struct ServicePort {
     /// Protocol.
     pub protocol: Protocol,
     /// Where it is inside the cluster.
-    pub cluster_ip: Ipv4Addr,
+    pub cluster_ip: IpAddr,
     /// At that address and at those in `external`.
     pub port: u16,
     /// At every address of the machine.
     pub node_port: Option<u16>,
     /// External addresses of the service.
-    pub external_ips: Vec<Ipv4Addr>,
+    pub external_ips: Vec<IpAddr>,
     /// Addresses of its load balancer.
-    pub balancer_ips: Vec<Ipv4Addr>,
+    pub balancer_ips: Vec<IpAddr>,
     /// Who may use those; empty is everybody.
     pub source_ranges: Vec<String>,
     /// Seconds for which a client stays with its endpoint.
     pub affinity: Option<u32>,
     /// Where connections to the cluster address go.
-    pub inside: Vec<SocketAddrV4>,
+    pub inside: Vec<SocketAddr>,
     /// Where those of the pods of some nodes go instead.
-    pub by_node: BTreeMap<String, Vec<SocketAddrV4>>,
+    pub by_node: BTreeMap<String, Vec<SocketAddr>>,
     /// Where connections to all the others go.
-    pub outside: Vec<SocketAddrV4>,
+    pub outside: Vec<SocketAddr>,
     /// Whether there are endpoints elsewhere: then connections for which there is none here are dropped, not refused.
     pub elsewhere: bool,
 }
 
-/// The ports of a service; none for one without a cluster address.
+impl ServicePort {
+    /// That of all its addresses and endpoints.
+    pub fn family(&self) -> Family {
+        Family::of(self.cluster_ip)
+    }
+}
+
+/// The ports of a service in a family; none for one without a cluster address of that.
 pub fn service_ports(
+    family: Family,
     service: &Service,
     slices: &[Arc<EndpointSlice>],
     machine: &Machine,
@@ -92,7 +101,8 @@ pub fn service_ports(
     let Some(spec) = &service.spec else { return Vec::new() };
     let labels = service.metadata.labels.as_ref();
     let ours = labels.is_none_or(|labels| !labels.contains_key(OTHER_PROXY));
-    let cluster_ip = spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok());
+    let mut addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
+    let cluster_ip = addresses.find_map(|address| family.parse(address));
     let (true, Some(cluster_ip)) = (ours && spec.type_.as_deref() != Some("ExternalName"), cluster_ip) else {
         return Vec::new();
     };
@@ -120,12 +130,13 @@ fn service_port(
     service: &Service,
     spec: &ServiceSpec,
     port: &ApiPort,
-    cluster_ip: Ipv4Addr,
+    cluster_ip: IpAddr,
     slices: &[Arc<EndpointSlice>],
     machine: &Machine,
 ) -> Option<ServicePort> {
     let protocol = Protocol::parse(port.protocol.as_deref())?;
-    let all = Endpoints::of(slices, port.name.as_deref().unwrap_or_default(), protocol);
+    let family = Family::of(cluster_ip);
+    let all = Endpoints::of(family, slices, port.name.as_deref().unwrap_or_default(), protocol);
     let here = |endpoint: &Found| endpoint.node.as_ref().is_some_and(|node| machine.has(node));
     let choose = |policy: Option<&str>, place: Place<'_>| match (policy, place.node) {
         (Some("Local"), Some(node)) => all.usable(|endpoint| endpoint.node.as_deref() == Some(node)),
@@ -138,11 +149,12 @@ fn service_port(
     let meta = &service.metadata;
     let of = |text: &Option<String>| text.clone().unwrap_or_default();
     let addresses =
-        |texts: &mut dyn Iterator<Item = &String>| texts.filter_map(|text| text.parse().ok()).collect();
+        |texts: &mut dyn Iterator<Item = &String>| texts.filter_map(|text| family.parse(text)).collect();
     let ingress = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
     // A load balancer that proxies is not to be short-cut. **Upstream**: `LoadBalancerIPModeProxy`.
     let balancers =
         ingress.into_iter().flatten().filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
+    let blocks = spec.load_balancer_source_ranges.iter().flatten();
     let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
         config.and_then(|client| client.timeout_seconds).unwrap_or(DEFAULT_AFFINITY)
@@ -155,7 +167,7 @@ fn service_port(
         node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
         external_ips: addresses(&mut spec.external_ips.iter().flatten()),
         balancer_ips: addresses(&mut balancers.filter_map(|ingress| ingress.ip.as_ref())),
-        source_ranges: spec.load_balancer_source_ranges.clone().unwrap_or_default(),
+        source_ranges: blocks.filter_map(|block| family.block(block.trim())).map(str::to_owned).collect(),
         affinity: affinity.and_then(|seconds| u32::try_from(seconds).ok()),
         by_node: by_node.filter(|(_, endpoints)| *endpoints != inside).collect(),
         inside,
@@ -166,7 +178,7 @@ fn service_port(
 }
 
 struct Found {
-    address: SocketAddrV4,
+    address: SocketAddr,
     node: Option<String>,
     ready: bool,
     ends: bool,
@@ -179,9 +191,9 @@ struct Endpoints(Vec<Found>);
 
 impl Endpoints {
     /// The endpoints of one port, in a stable order, each once.
-    fn of(slices: &[Arc<EndpointSlice>], name: &str, protocol: Protocol) -> Self {
+    fn of(family: Family, slices: &[Arc<EndpointSlice>], name: &str, protocol: Protocol) -> Self {
         let mut found: Vec<Found> = Vec::new();
-        for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
+        for slice in slices.iter().filter(|slice| slice.address_type == family.api()) {
             let ports = slice.ports.iter().flatten();
             let ports = ports.filter(|port| {
                 port.name.as_deref().unwrap_or_default() == name
@@ -189,7 +201,7 @@ impl Endpoints {
             });
             for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
                 found.extend(
-                    slice.endpoints.iter().flatten().filter_map(|endpoint| Self::one(endpoint, port)),
+                    slice.endpoints.iter().flatten().filter_map(|endpoint| Self::one(family, endpoint, port)),
                 );
             }
         }
@@ -198,13 +210,13 @@ impl Endpoints {
         Self(found)
     }
 
-    fn one(endpoint: &Endpoint, port: u16) -> Option<Found> {
+    fn one(family: Family, endpoint: &Endpoint, port: u16) -> Option<Found> {
         let (ready, ends) = Self::conditions(endpoint);
         let hints = endpoint.hints.as_ref();
         let nodes = hints.and_then(|hints| hints.for_nodes.as_ref()).into_iter().flatten();
         let zones = hints.and_then(|hints| hints.for_zones.as_ref()).into_iter().flatten();
         Some(Found {
-            address: SocketAddrV4::new(endpoint.addresses.first()?.parse().ok()?, port),
+            address: SocketAddr::new(family.parse(endpoint.addresses.first()?)?, port),
             node: endpoint.node_name.clone(),
             ready,
             ends,
@@ -223,7 +235,7 @@ impl Endpoints {
     }
 
     /// Those for a client there. **Upstream**: `topologyModeFromHints`.
-    fn near(&self, place: Place<'_>) -> Vec<SocketAddrV4> {
+    fn near(&self, place: Place<'_>) -> Vec<SocketAddr> {
         let hinted = |of: fn(&Found) -> &Vec<String>, name: Option<&str>| {
             let name = name?;
             let meant = move |endpoint: &Found| of(endpoint).iter().any(|hint| hint == name);
@@ -236,9 +248,9 @@ impl Endpoints {
             .unwrap_or_else(|| self.usable(|_| true))
     }
 
-    fn usable(&self, wanted: impl Fn(&Found) -> bool) -> Vec<SocketAddrV4> {
+    fn usable(&self, wanted: impl Fn(&Found) -> bool) -> Vec<SocketAddr> {
         let wanted: Vec<&Found> = self.0.iter().filter(|endpoint| wanted(endpoint)).collect();
-        let of = |pick: fn(&Found) -> bool| -> Vec<SocketAddrV4> {
+        let of = |pick: fn(&Found) -> bool| -> Vec<SocketAddr> {
             wanted.iter().filter(|endpoint| pick(endpoint)).map(|endpoint| endpoint.address).collect()
         };
         match of(|endpoint| endpoint.ready) {

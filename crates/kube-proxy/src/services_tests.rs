@@ -27,8 +27,14 @@ fn slice(endpoints: &[(u8, &str, Value)]) -> Arc<EndpointSlice> {
     Arc::new(serde_json::from_value(slice).unwrap())
 }
 
-fn ends(addresses: &[SocketAddrV4]) -> Vec<u8> {
-    addresses.iter().map(|address| address.ip().octets()[3]).collect()
+fn ends(addresses: &[SocketAddr]) -> Vec<u8> {
+    addresses
+        .iter()
+        .map(|address| match address.ip() {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(ip) => ip.octets()[15],
+        })
+        .collect()
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn chooses_endpoints() {
     ] {
         let endpoints: Vec<_> =
             endpoints.into_iter().map(|(n, node, conditions)| (n, node, conditions.clone())).collect();
-        let ports = service_ports(&service(spec), &[slice(&endpoints)], &nodes);
+        let ports = service_ports(Family::V4, &service(spec), &[slice(&endpoints)], &nodes);
         assert_eq!((ends(&ports[0].inside), ends(&ports[0].outside)), (inside, outside), "{what}");
         assert!(ports[0].elsewhere, "{what}");
         assert!(ports[0].inside.iter().all(|address| address.port() == 8080));
@@ -87,12 +93,12 @@ fn reads_addresses_and_ports() {
     }));
     let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.8", "ipMode": "VIP"}, {"ip": "192.0.2.9", "ipMode": "Proxy"}, {"hostname": "h"}]}});
     whole.status = Some(serde_json::from_value(status).unwrap());
-    let ports = service_ports(&whole, &[], &Machine::default());
+    let ports = service_ports(Family::V4, &whole, &[], &Machine::default());
     assert_eq!(ports.len(), 2);
     assert_eq!(ports[0].name, "shop/web:http");
     assert_eq!((ports[0].node_port, ports[0].affinity), (Some(30080), Some(10_800)));
-    assert_eq!(ports[0].external_ips, [Ipv4Addr::new(192, 0, 2, 7)]);
-    assert_eq!(ports[0].balancer_ips, [Ipv4Addr::new(192, 0, 2, 8)]);
+    assert_eq!(ports[0].external_ips, [IpAddr::from([192, 0, 2, 7])]);
+    assert_eq!(ports[0].balancer_ips, [IpAddr::from([192, 0, 2, 8])]);
     assert_eq!(ports[0].source_ranges, ["198.51.100.0/24"]);
     assert_eq!((ports[1].protocol, ports[1].port, ports[1].node_port), (Protocol::Udp, 53, None));
     assert!(!ports[0].elsewhere);
@@ -107,11 +113,11 @@ fn leaves_alone_what_has_no_address() {
         json!({"type": "ExternalName"}),
         json!({"clusterIP": "fd00::1"}),
     ] {
-        assert!(service_ports(&service(spec.clone()), &[], &nodes).is_empty(), "{spec}");
+        assert!(service_ports(Family::V4, &service(spec.clone()), &[], &nodes).is_empty(), "{spec}");
     }
     let mut other = service(json!({}));
     other.metadata.labels = Some([(OTHER_PROXY.to_owned(), "mesh".to_owned())].into());
-    assert!(service_ports(&other, &[], &nodes).is_empty());
+    assert!(service_ports(Family::V4, &other, &[], &nodes).is_empty());
 }
 
 /// A slice of endpoints by their last number, node, and hints.
@@ -160,7 +166,7 @@ fn what_a_client_gets_depends_on_where_it_is() {
             [vec![1, 2], vec![1, 2], vec![1, 2], vec![1, 2]],
         ),
     ] {
-        let ports = service_ports(&service(spec), &[hinted(&endpoints)], &machine);
+        let ports = service_ports(Family::V4, &service(spec), &[hinted(&endpoints)], &machine);
         let port = &ports[0];
         let of = |node: &str| ends(port.by_node.get(node).unwrap_or(&port.inside));
         assert_eq!(
@@ -173,7 +179,38 @@ fn what_a_client_gets_depends_on_where_it_is() {
     let mut machine = Machine::new(["one".to_owned()]);
     machine.learn("one", Some("x".to_owned()));
     let slices = [hinted(&[(1, "one", zone("x")), (2, "afar", zone("y"))])];
-    let ports = service_ports(&service(json!({})), &slices, &machine);
+    let ports = service_ports(Family::V4, &service(json!({})), &slices, &machine);
     assert_eq!((ends(&ports[0].inside), ends(&ports[0].outside)), (vec![1], vec![1]));
     assert!(ports[0].by_node.is_empty());
+}
+
+#[test]
+fn each_family_has_its_own_addresses_and_endpoints() {
+    let spec = json!({
+        "type": "LoadBalancer", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9", "fd00:10:96::9"],
+        "externalIPs": ["192.0.2.7", "2001:db8::7"], "loadBalancerSourceRanges": ["198.51.100.0/24", "2001:db8::/32"],
+        "ports": [{"name": "http", "port": 80, "nodePort": 30080}],
+    });
+    let mut service = service(spec);
+    let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.8"}, {"ip": "2001:db8::8"}]}});
+    service.status = Some(serde_json::from_value(status).unwrap());
+    let mut six = serde_json::to_value(&*slice(&[(3, "here", json!({}))])).unwrap();
+    (six["addressType"], six["endpoints"][0]["addresses"]) = (json!("IPv6"), json!(["fd00::3"]));
+    let slices = [
+        slice(&[(1, "here", json!({})), (2, "here", json!({}))]),
+        Arc::new(serde_json::from_value(six).unwrap()),
+    ];
+    for (family, cluster_ip, external, balancer, ranges, inside) in [
+        (Family::V4, "10.96.0.9", "192.0.2.7", "192.0.2.8", "198.51.100.0/24", vec![1, 2]),
+        (Family::V6, "fd00:10:96::9", "2001:db8::7", "2001:db8::8", "2001:db8::/32", vec![3]),
+    ] {
+        let ports = service_ports(family, &service, &slices, &Machine::default());
+        assert_eq!(ports.len(), 1);
+        let port = &ports[0];
+        let told = [vec![port.cluster_ip], port.external_ips.clone(), port.balancer_ips.clone()].concat();
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(told, [cluster_ip, external, balancer]);
+        assert_eq!((&port.source_ranges[..], ends(&port.inside)), (&[ranges.to_owned()][..], inside));
+        assert_eq!((port.family(), port.node_port), (family, Some(30080)));
+    }
 }

@@ -3,18 +3,25 @@
 //! Two services may want the same element: an address of a load balancer at the same port, or an endpoint that both have.
 //! **Contract**: pure. The first to ask has it until it gives it up; then the next has it.
 
+use crate::family::Family;
 use crate::rules::{Element, Objects, transition};
 use client::Key;
 use std::collections::{BTreeMap, HashMap};
 
 /// The applied state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Table {
+    family: Family,
     services: HashMap<Key, Objects>,
     owners: BTreeMap<Element, Vec<(Key, String)>>,
 }
 
 impl Table {
+    /// An empty one of this family.
+    pub fn new(family: Family) -> Self {
+        Self { family, services: HashMap::new(), owners: BTreeMap::new() }
+    }
+
     /// Takes over what some services need now, and returns the transaction that makes it so.
     pub fn update(&mut self, table: &str, wanted: Vec<(Key, Objects)>) -> String {
         let (mut before, mut after) = (Objects::default(), Objects::default());
@@ -42,7 +49,7 @@ impl Table {
                 self.services.insert(service, new);
             }
         }
-        transition(table, &before, &after)
+        transition(self.family, table, &before, &after)
     }
 
     /// Those of its elements that another service has.
@@ -66,7 +73,7 @@ impl Table {
         }
         all.elements =
             self.owners.keys().filter_map(|element| Some((element.clone(), self.value(element)?))).collect();
-        transition(table, &Objects::default(), &all)
+        transition(self.family, table, &Objects::default(), &all)
     }
 
     fn value(&self, element: &Element) -> Option<String> {
@@ -100,7 +107,7 @@ mod tests {
     #[test]
     fn the_first_has_it_until_it_gives_it_up() {
         let (a, b) = (Key::new("n", "a"), Key::new("n", "b"));
-        let mut table = Table::default();
+        let mut table = Table::new(Family::V4);
         assert_eq!(
             table.update("t", vec![(a.clone(), wants("x", "drop"))]),
             "add element ip t service-ips { x : drop }\n"
@@ -125,7 +132,7 @@ mod tests {
     #[test]
     fn what_two_share_stays_while_one_has_it() {
         let (a, b) = (Key::new("n", "a"), Key::new("n", "b"));
-        let mut table = Table::default();
+        let mut table = Table::new(Family::V4);
         let both = vec![(a.clone(), wants("x", "")), (b.clone(), wants("x", ""))];
         assert_eq!(table.update("t", both), "add element ip t service-ips { x }\n");
         assert!(table.taken(&b).is_empty());

@@ -2,9 +2,10 @@
 //!
 //! **Contract**: a client stays with its endpoint while that is one, and is forgotten when nothing is said for a while.
 
+use crate::family::Family;
 use component_base::Context;
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -16,13 +17,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST: usize = 65_535;
 
 /// A client's socket, and where it leads.
-type Sessions = Arc<Mutex<HashMap<SocketAddr, (Arc<UdpSocket>, SocketAddrV4)>>>;
+type Sessions = Arc<Mutex<HashMap<SocketAddr, (Arc<UdpSocket>, SocketAddr)>>>;
 
 /// Passes packets on for as long as it is polled; `choose` gives the endpoints, the one whose turn it is first.
 pub(crate) async fn pass_on(
     context: Context,
     near: Arc<UdpSocket>,
-    choose: impl Fn() -> Vec<SocketAddrV4> + Send + Sync,
+    choose: impl Fn() -> Vec<SocketAddr> + Send + Sync,
 ) {
     let sessions = Sessions::default();
     let mut buffer = vec![0; LONGEST];
@@ -62,9 +63,9 @@ async fn open(
     near: &Arc<UdpSocket>,
     sessions: &Sessions,
     client: SocketAddr,
-    endpoint: SocketAddrV4,
+    endpoint: SocketAddr,
 ) -> std::io::Result<Arc<UdpSocket>> {
-    let far = Arc::new(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?);
+    let far = Arc::new(UdpSocket::bind((Family::of(endpoint.ip()).unspecified(), 0)).await?);
     far.connect(endpoint).await?;
     let (socket, near, sessions) = (far.clone(), near.clone(), sessions.clone());
     sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(client, (far.clone(), endpoint));
@@ -91,10 +92,11 @@ async fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
-    async fn server(letter: u8) -> SocketAddrV4 {
+    async fn server(letter: u8) -> SocketAddr {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let SocketAddr::V4(at) = socket.local_addr().expect("bound") else { panic!("not IPv4") };
+        let at = socket.local_addr().expect("bound");
         tokio::spawn(async move {
             let mut buffer = [0; 16];
             while let Ok((_, from)) = socket.recv_from(&mut buffer).await {

@@ -6,16 +6,16 @@
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube_proxy::places::{self, Machine};
-use kube_proxy::rules::{Objects, base, objects};
+use kube_proxy::rules::{Base, Objects, base, objects};
 use kube_proxy::services::service_ports;
 use kube_proxy::table::Table;
-use kube_proxy::{Dataplane as _, Nftables};
+use kube_proxy::{Dataplane as _, Family, Nftables};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, from_value, json};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +37,23 @@ const SILENCE: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Enough that none of three endpoints is missed by chance (3 · (2/3)^80 < 1e-13), and one that should not be is found.
 const TRIES: std::ops::Range<usize> = 20..80;
+
+/// Whether new namespaces have IPv6.
+fn has_six() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+        .is_ok_and(|text| text.trim() == "0")
+}
+
+/// An address of one kind or the other.
+fn either(family: Family, four: String, six: String) -> IpAddr {
+    let text = if family == Family::V4 { four } else { six };
+    text.parse().expect("an address")
+}
+
+/// The address of an endpoint.
+fn endpoint(family: Family, number: u8) -> IpAddr {
+    either(family, format!("10.77.0.2{number}"), format!("fd77::2{number}"))
+}
 
 fn run(program: &str, arguments: &[&str], input: &str) {
     let mut child = Command::new(program)
@@ -60,21 +77,30 @@ impl Net {
             let words = words.replace('@', &this.prefix);
             run("ip", &words.split(' ').collect::<Vec<_>>(), "");
         };
+        // Where the kernel has no IPv6, its test says so.
+        let for_six = |words: &str| {
+            if has_six() {
+                ip(words);
+            }
+        };
         for name in NAMESPACES {
             ip(&format!("netns add @{name}"));
             ip(&format!("-n @{name} link set lo up"));
         }
         ip("-n @m link add name bridge0 type bridge");
         ip("-n @m addr add 10.77.0.1/24 dev bridge0");
+        for_six("-n @m addr add fd77::1/64 dev bridge0 nodad");
         ip("-n @m link set bridge0 up");
         for (name, addresses) in [("one", &["11"][..]), ("two", &["12"]), ("e", &["21", "22", "23"])] {
             ip(&format!("link add name eth0 netns @{name} type veth peer name to-{name} netns @m"));
             ip(&format!("-n @m link set to-{name} master bridge0 up"));
             for address in addresses {
                 ip(&format!("-n @{name} addr add 10.77.0.{address}/24 dev eth0"));
+                for_six(&format!("-n @{name} addr add fd77::{address}/64 dev eth0 nodad"));
             }
             ip(&format!("-n @{name} link set eth0 up"));
             ip(&format!("-n @{name} route add default via 10.77.0.1"));
+            for_six(&format!("-n @{name} -6 route add default via fd77::1"));
         }
         ip("link add name eth0 netns @out type veth peer name to-out netns @m");
         for (name, link, address) in [("out", "eth0", "198.18.9.2/30"), ("m", "to-out", "198.18.9.1/30")] {
@@ -83,7 +109,16 @@ impl Net {
         }
         ip("-n @out route add default via 198.18.9.1");
         ip("-n @m route add default via 198.18.9.2");
-        this.within("m", || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("it may forward"));
+        for (name, link, other, address) in [("out", "eth0", 1, 2), ("m", "to-out", 2, 1)] {
+            for_six(&format!("-n @{name} addr add fd78::{address}/64 dev {link} nodad"));
+            for_six(&format!("-n @{name} -6 route add default via fd78::{other}"));
+        }
+        this.within("m", || {
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("it may forward");
+            if has_six() {
+                std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").expect("it may forward");
+            }
+        });
         this
     }
 
@@ -99,10 +134,10 @@ impl Net {
     }
 
     /// Servers that tell which endpoint they are, for as long as the process lives.
-    fn serve(&self) {
-        self.within("e", || {
+    fn serve(&self, family: Family) {
+        self.within("e", move || {
             for number in 1_u8..=3 {
-                let listener = TcpListener::bind(format!("10.77.0.2{number}:8080")).expect("a port");
+                let listener = TcpListener::bind((endpoint(family, number), 8080)).expect("a port");
                 thread::spawn(move || {
                     for stream in listener.incoming() {
                         let _ = stream.and_then(|mut stream| stream.write_all(&[number]));
@@ -181,6 +216,7 @@ enum Hints {
 
 #[derive(Clone, Debug)]
 struct Case {
+    family: Family,
     index: usize,
     internal: &'static str,
     external: &'static str,
@@ -200,7 +236,7 @@ fn zone(node: &str) -> &'static str {
     if node == "one" { "x" } else { "y" }
 }
 
-fn cases() -> Vec<Case> {
+fn cases(family: Family) -> Vec<Case> {
     let end = |number, node, state| End { number, node, state };
     use State::{Ending, Gone, Ready};
     let layouts = [
@@ -217,7 +253,8 @@ fn cases() -> Vec<Case> {
         for internal in ["Cluster", "Local"] {
             for external in ["Cluster", "Local"] {
                 for hints in [Hints::None, Hints::Zones, Hints::Nodes] {
-                    cases.push(Case { index: cases.len(), internal, external, ends: ends.clone(), hints });
+                    let (index, ends) = (cases.len(), ends.clone());
+                    cases.push(Case { family, index, internal, external, ends, hints });
                 }
             }
         }
@@ -226,12 +263,13 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    fn address(&self) -> String {
-        format!("10.96.1.{}", self.index + 1)
+    fn address(&self) -> IpAddr {
+        let number = self.index + 1;
+        either(self.family, format!("10.96.1.{number}"), format!("fd00:10:96::1:{number}"))
     }
 
-    fn node_port(&self) -> usize {
-        30_000 + self.index
+    fn node_port(&self) -> u16 {
+        30_000 + u16::try_from(self.index).expect("few cases")
     }
 
     fn service(&self) -> Service {
@@ -253,13 +291,13 @@ impl Case {
                 Hints::Nodes => json!({"forNodes": [{"name": node}], "forZones": [{"name": zone(node)}]}),
             };
             json!({
-                "addresses": [format!("10.77.0.2{number}")], "nodeName": node, "hints": hints, "conditions": {
+                "addresses": [endpoint(self.family, *number)], "nodeName": node, "hints": hints, "conditions": {
                     "ready": *state == State::Ready, "serving": *state != State::Gone, "terminating": *state != State::Ready,
                 },
             })
         };
         let slice = json!({
-            "metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}],
+            "metadata": {}, "addressType": self.family.api(), "ports": [{"port": 8080}],
             "endpoints": self.ends.iter().map(endpoint).collect::<Vec<_>>(),
         });
         Arc::new(from_value(slice).expect("a slice"))
@@ -311,24 +349,44 @@ impl Case {
     }
 }
 
+/// The table's beginning.
+fn beginning(family: Family, pods: &[String]) -> String {
+    let services = if family == Family::V4 { "10.96.0.0/16" } else { "fd00:10:96::/112" };
+    base("t", &Base { family, services, pods, masqueraded: None, masquerade_all: true })
+}
+
 #[test]
 fn clients_reach_exactly_what_a_service_means_for_them() {
-    let net = Net::new('a');
-    net.serve();
+    reach_exactly(Net::new('a'), Family::V4, cases(Family::V4));
+}
+
+/// The rules are the same but for the addresses: some of the cases show it.
+#[test]
+fn clients_reach_it_over_ipv6_as_well() {
+    if !has_six() {
+        eprintln!("not tested: this machine has no IPv6");
+        return;
+    }
+    let some = cases(Family::V6).into_iter().filter(|case| case.index % 4 == 0);
+    reach_exactly(Net::new('d'), Family::V6, some.collect());
+}
+
+fn reach_exactly(net: Net, family: Family, cases: Vec<Case>) {
+    net.serve(family);
     let mut machine = Machine::new(["one".to_owned(), "two".to_owned()]);
     for node in ["one", "two"] {
         machine.learn(node, Some(zone(node).to_owned()));
     }
-    let cases = cases();
-    let mut table = Table::default();
+    let mut table = Table::new(family);
     let wanted = cases.iter().map(|case| {
-        let ports = service_ports(&case.service(), &[case.slice()], &machine);
+        let ports = service_ports(family, &case.service(), &[case.slice()], &machine);
         (client::Key::new("n", format!("s{}", case.index)), objects(&ports))
     });
     let change = table.update("t", wanted.collect());
     let pods = [("one", 11), ("two", 12)]
-        .map(|(node, number)| format!("add element ip t {} {{ 10.77.0.{number} }}\n", places::set(node)));
-    let rules = base("t", "10.96.0.0/16", &machine.sets(), true) + &change + &pods.concat();
+        .map(|(node, number)| (node, either(family, format!("10.77.0.{number}"), format!("fd77::{number}"))))
+        .map(|(node, pod)| format!("add element {} t {} {{ {pod} }}\n", family.nft(), places::set(node)));
+    let rules = beginning(family, &machine.sets()) + &change + &pods.concat();
     let namespace = format!("{}m", net.prefix);
     run("ip", &["netns", "exec", &namespace, "nft", "-f", "-"], &rules);
 
@@ -344,12 +402,15 @@ fn clients_reach_exactly_what_a_service_means_for_them() {
                     for case in cases {
                         // Who is outside knows no cluster addresses.
                         let inside =
-                            (place != Place::Outside).then(|| (format!("{}:80", case.address()), true));
-                        let node = if place == Place::Outside { "198.18.9.1" } else { "10.77.0.1" };
-                        let outside = (format!("{node}:{}", case.node_port()), false);
+                            (place != Place::Outside).then(|| (SocketAddr::new(case.address(), 80), true));
+                        let node = match place {
+                            Place::Outside => either(family, "198.18.9.1".to_owned(), "fd78::1".to_owned()),
+                            _ => either(family, "10.77.0.1".to_owned(), "fd77::1".to_owned()),
+                        };
+                        let outside = (SocketAddr::new(node, case.node_port()), false);
                         for (at, inside) in inside.into_iter().chain([outside]) {
                             let expected = case.expected(place, inside);
-                            let found = ask(at.parse().expect("an address"), &expected);
+                            let found = ask(at, &expected);
                             if found != expected {
                                 let _ = tell.send(format!(
                                     "{place:?} at {at}: {found:?}, expected {expected:?}: {case:?}"
@@ -390,13 +451,18 @@ fn changing(affinity: &str, ends: &[u8]) -> Objects {
             "ports": [{"port": 80, "nodePort": 30_000}],
         },
     }));
-    let endpoint = |number: &u8| json!({"addresses": [format!("10.77.0.2{number}")], "nodeName": "one"});
+    let end = |number: &u8| json!({"addresses": [endpoint(Family::V4, *number)], "nodeName": "one"});
     let slice = from_value(json!({
         "metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}],
-        "endpoints": ends.iter().map(endpoint).collect::<Vec<_>>(),
+        "endpoints": ends.iter().map(end).collect::<Vec<_>>(),
     }));
     let machine = Machine::new(["one".to_owned()]);
-    objects(&service_ports(&service.expect("a service"), &[Arc::new(slice.expect("a slice"))], &machine))
+    objects(&service_ports(
+        Family::V4,
+        &service.expect("a service"),
+        &[Arc::new(slice.expect("a slice"))],
+        &machine,
+    ))
 }
 
 /// Says that it is over, also when it ends with a panic.
@@ -412,12 +478,12 @@ impl Drop for Over {
 fn connections_are_led_to_an_endpoint_while_rules_change() {
     const ROUNDS: usize = 30;
     let net = Net::new('b');
-    net.serve();
+    net.serve(Family::V4);
     let namespace = format!("{}m", net.prefix);
     let apply = |rules: &str| run("ip", &["netns", "exec", &namespace, "nft", "-f", "-"], rules);
-    let mut table = Table::default();
+    let mut table = Table::new(Family::V4);
     let mut to = |objects| table.update("t", vec![(client::Key::new("n", "changing"), objects)]);
-    apply(&(base("t", "10.96.0.0/16", &[], true) + &detour() + &to(changing("None", &[1, 2]))));
+    apply(&(beginning(Family::V4, &[]) + &detour() + &to(changing("None", &[1, 2]))));
 
     let over = Arc::new(AtomicBool::new(false));
     let (tell, told) = mpsc::channel();

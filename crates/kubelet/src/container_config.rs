@@ -40,7 +40,7 @@ const MIN_QUOTA_US: i128 = 1000;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NodeContext {
     pub(crate) node_name: String,
-    pub(crate) host_ip: String,
+    pub(crate) host_ips: Vec<String>,
     pub(crate) pod_ips: Vec<String>,
     /// Thousandths of processors.
     pub(crate) cpu_millis: u64,

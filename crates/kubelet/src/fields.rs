@@ -31,7 +31,8 @@ pub(crate) fn field(pod: &Pod, path: &str, node: &NodeContext) -> Result<String,
         "spec.serviceAccountName" => {
             pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_default()
         }
-        "status.hostIP" | "status.hostIPs" => node.host_ip.clone(),
+        "status.hostIP" => node.host_ips.first().cloned().unwrap_or_default(),
+        "status.hostIPs" => node.host_ips.join(","),
         "status.podIP" => node.pod_ips.first().cloned().unwrap_or_default(),
         "status.podIPs" => node.pod_ips.join(","),
         _ => return Err(format!("unsupported fieldPath: {path}")),
@@ -100,7 +101,11 @@ mod tests {
             "spec": {"serviceAccountName": "sa", "containers": []}
         }))
         .expect("a pod");
-        let node = NodeContext { pod_ips: vec!["1.2.3.4".into(), "::1".into()], ..NodeContext::default() };
+        let node = NodeContext {
+            pod_ips: vec!["1.2.3.4".into(), "::1".into()],
+            host_ips: vec!["192.0.2.1".into(), "fd00::1".into()],
+            ..NodeContext::default()
+        };
         for (path, value) in [
             ("metadata.name", "p"),
             ("metadata.labels['b']", "two"),
@@ -109,6 +114,8 @@ mod tests {
             ("spec.serviceAccountName", "sa"),
             ("status.podIP", "1.2.3.4"),
             ("status.podIPs", "1.2.3.4,::1"),
+            ("status.hostIP", "192.0.2.1"),
+            ("status.hostIPs", "192.0.2.1,fd00::1"),
         ] {
             assert_eq!(field(&pod, path, &node).as_deref(), Ok(value), "{path}");
         }

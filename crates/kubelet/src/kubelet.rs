@@ -51,8 +51,8 @@ pub struct Config {
     pub images: Arc<dyn ImageService>,
     /// What the node says of its machine.
     pub machine: MachineInfo,
-    /// Addresses for pods, published as `spec.podCIDR`; none if the runtime sees to it.
-    pub pod_cidr: Option<String>,
+    /// Addresses for pods, one block a family, published as `spec.podCIDRs`; none if the runtime sees to it.
+    pub pod_cidrs: Vec<String>,
     /// Where pods keep files on this node; none on a simulated node.
     pub root_dir: Option<PathBuf>,
     /// The cluster's DNS service.
@@ -94,7 +94,7 @@ pub async fn run(
         recorder,
         facts: NodeContext {
             node_name: config.node_name.clone(),
-            host_ip: config.machine.address.to_string(),
+            host_ips: config.machine.addresses().iter().map(ToString::to_string).collect(),
             pod_ips: Vec::new(),
             cpu_millis: config.machine.cpus * 1000,
             memory_capacity: config.machine.memory,
@@ -123,7 +123,7 @@ pub async fn run(
         pods: pods.clone(),
         machine: config.machine.clone(),
         cluster_dns: config.cluster_dns.clone(),
-        pod_cidr: config.pod_cidr.clone(),
+        pod_cidr: config.pod_cidrs.first().cloned(),
         is_real: config.root_dir.is_some(),
         probes: probe_metrics,
         volumes: node.volumes.clone(),

@@ -40,7 +40,7 @@ mod volumes;
 
 pub use error::Error;
 pub use kubelet::{Config, run};
-pub use machine::{MachineInfo, machine_address};
+pub use machine::{MachineInfo, machine_address, machine_address_v6};
 pub use network_files::ClusterDns;
 pub use node_shutdown::ShutdownGrace;
 pub use pull_secrets::in_config as registry_credentials;

@@ -6,12 +6,15 @@
 use api::quantity::Quantity;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// Where the kernel tells of huge pages, a folder a size.
 const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages";
+
+/// Where the kernel tells of its addresses of IPv6, a line each.
+const IF_INET6: &str = "/proc/net/if_inet6";
 
 /// What a node says of its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub struct MachineInfo {
     pub disk: u64,
     /// The address at which other machines reach this one; loopback if it has none.
     pub address: IpAddr,
+    /// Its address of the other family, in a cluster that has both.
+    pub secondary_address: Option<IpAddr>,
     /// The machine's own name.
     pub hostname: String,
     /// `/etc/machine-id`.
@@ -59,6 +64,7 @@ impl MachineInfo {
             huge_pages: huge_pages(Path::new(HUGE_PAGES)),
             disk: rustix::fs::statvfs(data).map_or(0, |fs| fs.f_blocks * fs.f_frsize),
             address: machine_address(),
+            secondary_address: None,
             hostname: System::host_name().unwrap_or_else(|_| "localhost".to_owned()),
             system_uuid: if uuid.is_empty() { machine_id.clone() } else { uuid },
             machine_id,
@@ -70,6 +76,11 @@ impl MachineInfo {
         }
     }
 
+    /// All its addresses, that of the cluster's first family first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        [self.address].into_iter().chain(self.secondary_address).collect()
+    }
+
     /// A machine that only exists on paper, for simulated nodes.
     pub fn simulated(hostname: &str) -> Self {
         Self {
@@ -78,6 +89,7 @@ impl MachineInfo {
             huge_pages: BTreeMap::new(),
             disk: 1 << 40,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secondary_address: None,
             hostname: hostname.to_owned(),
             machine_id: hostname.to_owned(),
             system_uuid: hostname.to_owned(),
@@ -99,6 +111,30 @@ pub fn machine_address() -> IpAddr {
         Some(socket.local_addr().ok()?.ip())
     };
     probe().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// The source address of the default route of IPv6, or else any address that more than a link knows; none: the machine has
+/// none. As [`machine_address`], with a target of RFC 3849.
+pub fn machine_address_v6() -> Option<IpAddr> {
+    let routed = || {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    routed().or_else(|| fs::read_to_string(IF_INET6).ok().and_then(|table| global_v6(&table)))
+}
+
+/// The first address of global scope in the kernel's table, which is not a bridge's of containers.
+fn global_v6(table: &str) -> Option<IpAddr> {
+    const GLOBAL: &str = "00";
+    let address = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [number, _, _, scope, _, device] = fields[..] else { return None };
+        let bridge = device.starts_with("br-") || device.starts_with("docker");
+        let address = u128::from_str_radix(number, 16).ok().filter(|_| scope == GLOBAL && !bridge)?;
+        Some(IpAddr::from(Ipv6Addr::from(address)))
+    };
+    table.lines().find_map(address)
 }
 
 fn huge_pages(folder: &Path) -> BTreeMap<String, u64> {
@@ -144,6 +180,16 @@ mod tests {
         let expected = [("hugepages-1Gi".to_owned(), 0), ("hugepages-2Mi".to_owned(), 6 << 20)];
         assert_eq!(huge_pages(dir.path()), expected.into());
         assert_eq!(huge_pages(&dir.path().join("none")), BTreeMap::new());
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_one_that_others_know() {
+        let table = "fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n\
+            fd000010024400000000000000000001 05 40 00 80 br-0123456789ab\n\
+            fd000000000000000000000000000002 04 40 00 82     eth0\n\
+            00000000000000000000000000000001 01 80 10 80       lo\n";
+        assert_eq!(global_v6(table), "fd00::2".parse().ok());
+        assert_eq!(global_v6("x y\n"), None);
     }
 
     #[test]

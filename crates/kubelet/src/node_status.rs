@@ -181,8 +181,8 @@ impl Reporter {
                 ..Default::default()
             },
             spec: Some(NodeSpec {
-                pod_cidr: self.config.pod_cidr.clone(),
-                pod_cidrs: self.config.pod_cidr.clone().map(|cidr| vec![cidr]),
+                pod_cidr: self.config.pod_cidrs.first().cloned(),
+                pod_cidrs: Some(self.config.pod_cidrs.clone()).filter(|cidrs| !cidrs.is_empty()),
                 ..Default::default()
             }),
             status: None,
@@ -309,12 +309,13 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
     let set_apart = machine.huge_pages.values().sum();
     let mut allocatable = capacity.clone();
     allocatable.insert("memory".to_owned(), kibibytes(machine.memory.saturating_sub(set_apart)));
+    let internal = machine.addresses().into_iter().map(|address| ("InternalIP", address.to_string()));
+    let addresses = internal.chain([("Hostname", facts.config.node_name.clone())]);
     NodeStatus {
         declared_features: Some(DECLARED_FEATURES.map(str::to_owned).to_vec()),
-        addresses: Some(vec![
-            NodeAddress { type_: "InternalIP".to_owned(), address: machine.address.to_string() },
-            NodeAddress { type_: "Hostname".to_owned(), address: facts.config.node_name.clone() },
-        ]),
+        addresses: Some(
+            addresses.map(|(type_, address)| NodeAddress { type_: type_.to_owned(), address }).collect(),
+        ),
         allocatable: Some(allocatable),
         capacity: Some(capacity),
         node_info: Some(NodeSystemInfo {

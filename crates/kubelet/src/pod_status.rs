@@ -52,7 +52,7 @@ pub(crate) struct Knowledge {
     /// The pod is removed from this node for the node's own sake: the message of its condition.
     pub(crate) disrupted: Option<String>,
     /// The node's address.
-    pub(crate) host_ip: String,
+    pub(crate) host_ips: Vec<String>,
     /// `docker`: the scheme of container ids.
     pub(crate) scheme: String,
     /// Whether volumes can be made read-only with all that is mounted in them.
@@ -156,9 +156,9 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
         status.reason = Some(reason.clone());
         status.message = Some(message.clone());
     }
-    if !know.host_ip.is_empty() {
-        status.host_ip = Some(know.host_ip.clone());
-        status.host_ips = Some(vec![HostIP { ip: know.host_ip.clone() }]);
+    if let Some(first) = know.host_ips.first() {
+        status.host_ip = Some(first.clone());
+        status.host_ips = Some(know.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect());
     }
     let ips = pod_ips(spec, observed, know);
     if !ips.is_empty() {
@@ -181,7 +181,7 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
 
 fn pod_ips(spec: &PodSpec, observed: &Observed, know: &Knowledge) -> Vec<String> {
     match observed.ready_sandbox() {
-        Some(_) if spec.host_network == Some(true) => vec![know.host_ip.clone()],
+        Some(_) if spec.host_network == Some(true) => know.host_ips.clone(),
         Some(sandbox) => sandbox.ips.iter().map(ToString::to_string).collect(),
         None => Vec::new(),
     }

@@ -144,7 +144,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
     let wake = Arc::new(Notify::new());
     let evicted: Arc<Mutex<Option<Eviction>>> = Arc::default();
     let knowledge = Knowledge {
-        host_ip: node.facts.host_ip.clone(),
+        host_ips: node.facts.host_ips.clone(),
         scheme: node.scheme.clone(),
         may_mount: node.may_mount,
         ..Knowledge::default()

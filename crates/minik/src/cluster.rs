@@ -40,7 +40,7 @@ use futures::FutureExt as _;
 pub(crate) use network::{help as network_helper, remove as remove_service_rules};
 use runtime::{ImageService, RuntimeService};
 use runtime_docker::DockerRuntime;
-pub use service_range::Range as ServiceRange;
+pub use service_range::{IpFamily, Range as ServiceRange};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

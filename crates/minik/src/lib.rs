@@ -24,4 +24,4 @@ mod registry;
 mod server;
 mod terminal;
 
-pub use cluster::{Builder, Cluster, Ingress, NodeRuntime, Runtime};
+pub use cluster::{Builder, Cluster, Ingress, IpFamily, NodeRuntime, Runtime};

@@ -1,5 +1,6 @@
 //! What is checked before a start, and what is said when it fails: the cause, and the next command.
 
+use crate::cluster::IpFamily;
 use crate::problem::Problem;
 use crate::profile::{Profile, RuntimeKind, Settings};
 use crate::{extra_config, registry};
@@ -22,6 +23,17 @@ pub(crate) fn docker_host() -> String {
 /// Everything that can be known before the server starts.
 pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
     extra_config::read(&settings.extra_config)?;
+    if settings.ip_family == IpFamily::Dual {
+        if settings.runtime != RuntimeKind::Docker {
+            return Err(Problem::error(
+                "pods on paper have no addresses of IPv6",
+                "choose containers (--runtime docker), or leave out --ip-family",
+            ));
+        }
+        ipv6().map_err(|why| {
+            Problem::error(format!("this machine has no IPv6: {why}"), "turn it on, or leave out --ip-family")
+        })?;
+    }
     folder(profile)?;
     disk(profile)?;
     if settings.runtime == RuntimeKind::Docker && settings.nodes > 0 {
@@ -31,6 +43,22 @@ pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
         registry::check(settings, &std::env::var_os("PATH").unwrap_or_default())?;
     }
     port(settings.api_port)
+}
+
+/// Whether the kernel has IPv6, for the bridges of engines as well; why not.
+pub(crate) fn ipv6() -> Result<(), String> {
+    const ADDRESSES: &str = "/proc/net/if_inet6";
+    if !std::path::Path::new(ADDRESSES).exists() {
+        return Err(format!("there is no {ADDRESSES}"));
+    }
+    for name in ["all", "default"] {
+        let sysctl = format!("net.ipv6.conf.{name}.disable_ipv6");
+        let value = std::fs::read_to_string(format!("/proc/sys/{}", sysctl.replace('.', "/")));
+        if value.is_ok_and(|value| value.trim() != "0") {
+            return Err(format!("{sysctl} is set"));
+        }
+    }
+    Ok(())
 }
 
 fn folder(profile: &Profile) -> Result<()> {

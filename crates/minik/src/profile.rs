@@ -8,7 +8,7 @@
 //!   volumes/      persistent volumes, a folder each       registry/   images that were pushed
 //! ```
 
-use crate::cluster::ServiceRange;
+use crate::cluster::{IpFamily, ServiceRange};
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -64,6 +64,9 @@ pub struct Settings {
     pub etcd_servers: Vec<String>,
     /// Port of the API server; 0: not chosen yet.
     pub api_port: u16,
+    /// The families of addresses that pods and services have.
+    #[serde(skip_serializing_if = "is_ipv4")]
+    pub ip_family: IpFamily,
     /// Addresses of services; none: kubeadm's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_cluster_ip_range: Option<String>,
@@ -87,6 +90,10 @@ pub struct Settings {
     pub extra_config: Vec<String>,
 }
 
+fn is_ipv4(family: &IpFamily) -> bool {
+    *family == IpFamily::Ipv4
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -96,6 +103,7 @@ impl Default for Settings {
             store: StoreKind::default(),
             etcd_servers: Vec::new(),
             api_port: 0,
+            ip_family: IpFamily::default(),
             service_cluster_ip_range: None,
             ingress: true,
             gateway_api: false,

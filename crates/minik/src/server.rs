@@ -127,6 +127,7 @@ async fn serve(
         .scheduler(extra.scheduler)
         .shutdown_grace(extra.shutdown_grace)
         .root_dir(profile.path("kubelet"))
+        .ip_family(settings.ip_family)
         .service_range(Some(settings.service_range()?))
         // Pods on paper answer nobody.
         .ingress((settings.ingress && settings.runtime == RuntimeKind::Docker).then(Ingress::default))

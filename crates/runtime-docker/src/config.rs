@@ -28,4 +28,6 @@ pub struct NetworkConfig {
     pub name: String,
     /// `10.244.0.0/24`; none: the engine chooses.
     pub subnet: Option<String>,
+    /// `fd00:10:244::/64`; none: pods have no addresses of IPv6.
+    pub subnet_v6: Option<String>,
 }

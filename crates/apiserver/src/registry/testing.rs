@@ -318,7 +318,7 @@ async fn two_services_never_share_an_address() {
     let registry = Registry::open(
         storage,
         &context,
-        resources::with_service_cidr(cidr, &component_base::Health::default()),
+        resources::with_service_cidrs(&[cidr], &component_base::Health::default()),
     )
     .await
     .unwrap();

@@ -39,11 +39,12 @@ use std::sync::Arc;
 
 /// The strategies of all built-in kinds, Services having their addresses from the default block.
 pub fn all() -> Vec<Arc<dyn Strategy>> {
-    with_service_cidr(DEFAULT_SERVICE_CIDR, &Health::default())
+    with_service_cidrs(&[DEFAULT_SERVICE_CIDR], &Health::default())
 }
 
-/// The strategies of all built-in kinds; the components are those whose health ComponentStatuses show.
-pub fn with_service_cidr(services: ServiceCidr, components: &Health) -> Vec<Arc<dyn Strategy>> {
+/// The strategies of all built-in kinds, with a block of addresses for Services for each family, that of the default family
+/// first; the components are those whose health ComponentStatuses show.
+pub fn with_service_cidrs(services: &[ServiceCidr], components: &Health) -> Vec<Arc<dyn Strategy>> {
     vec![
         Arc::new(core::component_status::ComponentStatus::new(components.clone())),
         Arc::new(core::config_map::ConfigMap::new()),

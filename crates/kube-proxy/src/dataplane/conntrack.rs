@@ -5,6 +5,7 @@
 //! **Contract**: which flows is decided by [`Frontend::is_stale`], which is pure.
 //! **Upstream**: `pkg/proxy/conntrack/cleanup.go`.
 
+use crate::family::Family;
 use crate::services::{Protocol, ServicePort};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -17,8 +18,9 @@ use netlink_packet_netfilter::{
 };
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr as Place};
 
 /// As much as the kernel sends at once.
 const BUFFER: usize = 64 * 1024;
@@ -26,20 +28,22 @@ const BUFFER: usize = 64 * 1024;
 /// Where a port of a service is reached over UDP, and where that may lead.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Frontend {
+    /// Of its addresses.
+    pub family: Family,
     /// None: any address of the machine.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The port there.
     pub port: u16,
     /// Its endpoints.
-    pub endpoints: Vec<SocketAddrV4>,
+    pub endpoints: Vec<Place>,
 }
 
 /// A flow as the kernel remembers it.
 #[derive(Clone, Debug)]
 struct Flow {
-    to: SocketAddrV4,
+    to: Place,
     /// Who answers.
-    by: SocketAddrV4,
+    by: Place,
     /// What names it.
     original: Vec<Tuple>,
 }
@@ -49,8 +53,9 @@ impl Frontend {
     pub fn of(ports: &[ServicePort]) -> Vec<Self> {
         let mut found = Vec::new();
         for port in ports.iter().filter(|port| port.protocol == Protocol::Udp) {
-            let mut add = |address, number, endpoints: &[SocketAddrV4]| {
-                found.push(Self { address, port: number, endpoints: endpoints.to_vec() });
+            let mut add = |address, number, endpoints: &[Place]| {
+                let (family, endpoints) = (port.family(), endpoints.to_vec());
+                found.push(Self { family, address, port: number, endpoints });
             };
             add(Some(port.cluster_ip), port.port, &port.inside);
             for address in port.external_ips.iter().chain(&port.balancer_ips) {
@@ -65,7 +70,7 @@ impl Frontend {
 
     /// The places of a service before and now: where it is no longer there are no endpoints.
     pub fn changed(before: &[Self], now: Vec<Self>) -> Vec<Self> {
-        let same = |a: &Self, b: &Self| (a.address, a.port) == (b.address, b.port);
+        let same = |a: &Self, b: &Self| (a.family, a.address, a.port) == (b.family, b.address, b.port);
         let gone = before.iter().filter(|before| !now.iter().any(|now| same(before, now)));
         let mut all: Vec<Self> = gone.map(|gone| Self { endpoints: Vec::new(), ..gone.clone() }).collect();
         all.extend(now);
@@ -73,8 +78,10 @@ impl Frontend {
     }
 
     /// Whether a flow came here and is led elsewhere.
-    pub fn is_stale(&self, to: SocketAddrV4, by: SocketAddrV4) -> bool {
-        let here = self.port == to.port() && self.address.is_none_or(|address| address == *to.ip());
+    pub fn is_stale(&self, to: Place, by: Place) -> bool {
+        let here = self.family == Family::of(to.ip())
+            && self.port == to.port()
+            && self.address.is_none_or(|address| address == to.ip());
         // What came to this machine itself and stayed there was not for the service.
         let own = self.address.is_none() && to == by;
         here && !own && !self.endpoints.contains(&by)
@@ -88,30 +95,36 @@ impl Frontend {
 pub(super) fn forget(frontends: &[Frontend]) -> io::Result<usize> {
     let socket = Socket::new(NETLINK_NETFILTER)?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    let stale: Vec<Flow> = flows(&socket)?
-        .into_iter()
-        .filter(|flow| frontends.iter().any(|frontend| frontend.is_stale(flow.to, flow.by)))
-        .collect();
-    for flow in &stale {
-        let attributes = vec![ConntrackAttribute::CtaTupleOrig(flow.original.clone())];
-        send(&socket, ConntrackMessage::Delete(attributes), NLM_F_REQUEST | NLM_F_ACK)?;
-        receive(&socket, |_| {})?;
+    let families: BTreeSet<Family> = frontends.iter().map(|frontend| frontend.family).collect();
+    let mut count = 0;
+    for family in families {
+        let is_stale = |flow: &Flow| frontends.iter().any(|frontend| frontend.is_stale(flow.to, flow.by));
+        for flow in flows(&socket, family)?.into_iter().filter(is_stale) {
+            let attributes = vec![ConntrackAttribute::CtaTupleOrig(flow.original)];
+            send(&socket, family, ConntrackMessage::Delete(attributes), NLM_F_REQUEST | NLM_F_ACK)?;
+            receive(&socket, |_| {})?;
+            count += 1;
+        }
     }
-    Ok(stale.len())
+    Ok(count)
 }
 
-/// All flows of UDP.
-fn flows(socket: &Socket) -> io::Result<Vec<Flow>> {
-    send(socket, ConntrackMessage::Get(Vec::new()), NLM_F_REQUEST | NLM_F_DUMP)?;
+/// All flows of UDP in a family.
+fn flows(socket: &Socket, family: Family) -> io::Result<Vec<Flow>> {
+    send(socket, family, ConntrackMessage::Get(Vec::new()), NLM_F_REQUEST | NLM_F_DUMP)?;
     let mut flows = Vec::new();
     receive(socket, |attributes| flows.extend(flow(attributes)))?;
     Ok(flows)
 }
 
-fn send(socket: &Socket, message: ConntrackMessage, flags: u16) -> io::Result<()> {
+fn send(socket: &Socket, family: Family, message: ConntrackMessage, flags: u16) -> io::Result<()> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
-    let header_of = NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0);
+    let family = match family {
+        Family::V4 => NetfilterProtoFamily::IPv4,
+        Family::V6 => NetfilterProtoFamily::IPv6,
+    };
+    let header_of = NetfilterHeader::new(family, 0, 0);
     let payload = NetlinkPayload::from(NetfilterMessage::new(header_of, message));
     let mut packet = NetlinkMessage::new(header, payload);
     packet.finalize();
@@ -166,8 +179,8 @@ fn flow(attributes: Vec<ConntrackAttribute>) -> Option<Flow> {
     Some(Flow { to, by, original })
 }
 
-/// Source and destination of a direction, if it is UDP over IPv4.
-fn ends(tuples: &[Tuple]) -> Option<(SocketAddrV4, SocketAddrV4)> {
+/// Source and destination of a direction, if it is UDP.
+fn ends(tuples: &[Tuple]) -> Option<(Place, Place)> {
     let (mut from, mut to) = (None, None);
     let (mut from_port, mut to_port, mut is_udp) = (None, None, false);
     for tuple in tuples {
@@ -175,8 +188,8 @@ fn ends(tuples: &[Tuple]) -> Option<(SocketAddrV4, SocketAddrV4)> {
             Tuple::Ip(addresses) => {
                 for address in addresses {
                     match address {
-                        IPTuple::SourceAddress(IpAddr::V4(address)) => from = Some(*address),
-                        IPTuple::DestinationAddress(IpAddr::V4(address)) => to = Some(*address),
+                        IPTuple::SourceAddress(address) => from = Some(*address),
+                        IPTuple::DestinationAddress(address) => to = Some(*address),
                         _ => {}
                     }
                 }
@@ -194,7 +207,7 @@ fn ends(tuples: &[Tuple]) -> Option<(SocketAddrV4, SocketAddrV4)> {
             _ => {}
         }
     }
-    let ends = (SocketAddrV4::new(from?, from_port?), SocketAddrV4::new(to?, to_port?));
+    let ends = (Place::new(from?, from_port?), Place::new(to?, to_port?));
     is_udp.then_some(ends)
 }
 
@@ -204,11 +217,16 @@ mod tests {
 
     #[test]
     fn flows_are_stale_that_lead_elsewhere() {
-        let at = |text: &str| text.parse::<SocketAddrV4>().expect("an address");
+        let at = |text: &str| text.parse::<Place>().expect("an address");
         let endpoints = vec![at("10.1.0.1:53")];
-        let cluster =
-            Frontend { address: Some([10, 96, 0, 9].into()), port: 53, endpoints: endpoints.clone() };
-        let node = Frontend { address: None, port: 30053, endpoints };
+        let cluster = Frontend {
+            family: Family::V4,
+            address: Some([10, 96, 0, 9].into()),
+            port: 53,
+            endpoints: endpoints.clone(),
+        };
+        let node = Frontend { family: Family::V4, address: None, port: 30053, endpoints };
+        let other = Frontend { family: Family::V6, ..node.clone() };
         for (what, frontend, to, by, stale) in [
             ("to its endpoint", &cluster, "10.96.0.9:53", "10.1.0.1:53", false),
             ("to another", &cluster, "10.96.0.9:53", "10.1.0.2:53", true),
@@ -217,6 +235,8 @@ mod tests {
             ("another service", &cluster, "10.96.0.8:53", "10.1.0.2:53", false),
             ("node port", &node, "192.0.2.1:30053", "10.1.0.1:53", false),
             ("node port to another", &node, "192.0.2.1:30053", "10.1.0.2:53", true),
+            ("node port of the other family", &other, "192.0.2.1:30053", "10.1.0.2:53", false),
+            ("of the other family", &other, "[fd00::1]:30053", "[fd00::2]:53", true),
             ("not for the service", &node, "192.0.2.1:30053", "192.0.2.1:30053", false),
         ] {
             assert_eq!(frontend.is_stale(at(to), at(by)), stale, "{what}");
@@ -225,8 +245,8 @@ mod tests {
 
     #[test]
     fn a_place_that_is_gone_leads_nowhere() {
-        let frontend = |port, endpoints| Frontend { address: None, port, endpoints };
-        let some = vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)];
+        let frontend = |port, endpoints| Frontend { family: Family::V4, address: None, port, endpoints };
+        let some = vec![Place::from(([127, 0, 0, 1], 1))];
         let (before, now) =
             (vec![frontend(1, some.clone()), frontend(2, some.clone())], vec![frontend(2, some.clone())]);
         assert_eq!(Frontend::changed(&before, now), [frontend(1, vec![]), frontend(2, some)]);

@@ -1,6 +1,7 @@
 //! Rules by the `nft` program: one call a transaction.
 
 use super::{Dataplane, Error, Frontend, bridge, conntrack};
+use crate::family::Family;
 use async_trait::async_trait;
 use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
@@ -11,7 +12,10 @@ use tokio::process::Command;
 
 const PROGRAM: &str = "nft";
 /// Whether packets between pods of one bridge pass the rules. **Upstream**: kube-proxy asks for the same.
-const BRIDGE_NETFILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+const BRIDGE_NETFILTER: [(Family, &str); 2] = [
+    (Family::V4, "/proc/sys/net/bridge/bridge-nf-call-iptables"),
+    (Family::V6, "/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+];
 
 /// nftables of this machine.
 #[derive(Debug, Clone)]
@@ -38,8 +42,9 @@ impl Nftables {
     }
 
     /// Whether packets between pods of one bridge pass the rules both ways.
-    pub fn sees_bridges() -> bool {
-        std::fs::read_to_string(Path::new(BRIDGE_NETFILTER)).is_ok_and(|text| text.trim() == "1")
+    pub fn sees_bridges(family: Family) -> bool {
+        let on = |path| std::fs::read_to_string(Path::new(path)).is_ok_and(|text| text.trim() == "1");
+        BRIDGE_NETFILTER.iter().any(|(of, path)| *of == family && on(path))
     }
 
     async fn run(&self, transaction: &str) -> Result<(), Error> {

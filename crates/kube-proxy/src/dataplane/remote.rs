@@ -114,6 +114,7 @@ async fn read<T: for<'de> Deserialize<'de>>(reader: &mut (impl AsyncRead + Unpin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::Family;
     use std::sync::Arc;
 
     /// Remembers, and refuses what begins with `no`.
@@ -152,7 +153,8 @@ mod tests {
         remote.apply(&long).await.expect("done");
         let refused = remote.apply("no").await.expect_err("refused");
         assert!(matches!(refused, Error::Refused(why) if why == "because"));
-        let place = Frontend { address: Some(Ipv4Addr::LOCALHOST), port: 53, endpoints: Vec::new() };
+        let address = Some(Ipv4Addr::LOCALHOST.into());
+        let place = Frontend { family: Family::V4, address, port: 53, endpoints: Vec::new() };
         remote.forget(vec![place]).await.expect("done");
         let refused = remote.hold(Ipv4Addr::LOCALHOST).await.expect_err("refused");
         assert!(matches!(refused, Error::Bridge(why) if why == "not 127.0.0.1"));

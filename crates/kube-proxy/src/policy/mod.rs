@@ -11,11 +11,13 @@ pub mod state;
 use self::rules::{Cluster, PodFacts};
 use self::state::State;
 use crate::dataplane::Dataplane;
+use crate::family::Family;
 use crate::rules::removal;
 use client::{Backoff, Informer, Informers, Interner, Subscription};
 use component_base::{Context, logging};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,13 +25,25 @@ use std::time::Duration;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// Where policies are enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// For packets of this family.
+    pub family: Family,
+    /// The kernel's family of the table: that of the packets, or `bridge` where packets within a bridge do not pass that.
+    pub kind: &'static str,
+    /// Name of the table.
+    pub name: String,
+    /// The pods' bridge, if they have IPv6: on it each of them has an address besides that of its status, which would lead
+    /// around all policies.
+    pub bridge: Option<String>,
+}
+
 /// Configuration of the enforcement.
 #[derive(Clone)]
 pub struct Config {
-    /// Name of the tables, unlike that of any other's.
-    pub table: String,
-    /// The families of the tables: `ip`, and `bridge` where packets within a bridge do not pass that.
-    pub families: Vec<&'static str>,
+    /// The tables, whose names are unlike those of any other's.
+    pub tables: Vec<Place>,
     /// What carries rules out.
     pub dataplane: Arc<dyn Dataplane>,
     /// What other components of the process keep of the same objects.
@@ -42,11 +56,14 @@ pub async fn run(context: Context, client: kube::Client, config: Config) {
         () = follow(&context, client, &config) => {}
         () = context.shutdown.requested() => {}
     }
-    let removal: String = config.families.iter().map(|family| removal(family, &config.table)).collect();
+    let removal: String = config.tables.iter().map(|place| removal(place.kind, &place.name)).collect();
     if let Err(error) = config.dataplane.apply(&removal).await {
         tracing::warn!(error = %logging::Chain(&error), "network policies are still in place");
     }
 }
+
+/// What the tables have, by family; nothing where none is named.
+type States = BTreeMap<Family, State>;
 
 /// What policies are about: watched only if there is one.
 struct Selected {
@@ -78,13 +95,13 @@ impl Selected {
         while self.namespace_changes.try_recv().is_some() {}
     }
 
-    fn cluster(&self) -> Cluster {
+    fn cluster(&self, family: Family) -> Cluster {
         let labels = |namespace: Arc<Namespace>| {
             let meta = &namespace.metadata;
             (meta.name.clone().unwrap_or_default(), meta.labels.clone().unwrap_or_default())
         };
         Cluster {
-            pods: self.pods.list().iter().filter_map(|pod| PodFacts::of(pod)).collect(),
+            pods: self.pods.list().iter().filter_map(|pod| PodFacts::of(family, pod)).collect(),
             namespaces: self.namespaces.list().into_iter().map(labels).collect(),
         }
     }
@@ -98,7 +115,7 @@ async fn follow(context: &Context, client: kube::Client, config: &Config) {
     let mut selected: Option<Selected> = None;
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
     // What the kernel has; none: unknown.
-    let mut applied = Some(State::default());
+    let mut applied = Some(States::new());
     loop {
         while changes.try_recv().is_some() {}
         let present = policies.list();
@@ -107,7 +124,9 @@ async fn follow(context: &Context, client: kube::Client, config: &Config) {
         }
         let wanted = selected.as_mut().map(|selected| {
             selected.drain();
-            rules::state(&present, &selected.cluster())
+            let families: BTreeSet<Family> = config.tables.iter().map(|place| place.family).collect();
+            let state = |family| (family, rules::state(family, &present, &selected.cluster(family)));
+            families.into_iter().map(state).collect()
         });
         let wanted = wanted.unwrap_or_default();
         let transaction = transaction(config, applied.as_ref(), &wanted);
@@ -138,15 +157,15 @@ async fn follow(context: &Context, client: kube::Client, config: &Config) {
 }
 
 /// From what the kernel has to what is wanted; the tables come with the first policy that selects anything.
-fn transaction(config: &Config, applied: Option<&State>, wanted: &State) -> String {
+fn transaction(config: &Config, applied: Option<&States>, wanted: &States) -> String {
     let nothing = State::default();
-    let one = |family: &&str| match applied {
-        Some(applied) if *applied != nothing => state::transition(family, &config.table, applied, wanted),
-        Some(_) if *wanted == nothing => String::new(),
-        _ => {
-            let whole = state::transition(family, &config.table, &nothing, wanted);
-            state::base(family, &config.table) + &whole
+    let one = |place: &Place| {
+        let wanted = wanted.get(&place.family).unwrap_or(&nothing);
+        match applied.map(|applied| applied.get(&place.family).unwrap_or(&nothing)) {
+            Some(applied) if *applied != nothing => state::transition(place, applied, wanted),
+            Some(_) if *wanted == nothing => String::new(),
+            _ => state::base(place) + &state::transition(place, &nothing, wanted),
         }
     };
-    config.families.iter().map(one).collect()
+    config.tables.iter().map(one).collect()
 }

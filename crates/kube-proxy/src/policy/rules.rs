@@ -1,10 +1,11 @@
 //! What policies mean: for each pod that one selects, the packets that may leave it or reach it.
 //!
 //! **Contract**: pure. A pod that no policy selects for a direction is open in it; otherwise what any of its policies allows
-//! is allowed. IPv4. Pods in the machine's own network are the machine: no policy selects them, and none names them.
+//! is allowed. Each family of addresses by itself: a pod that is isolated is so in all of them. Pods in the machine's own network are the machine: no policy selects them, and none names them.
 //! **Upstream**: `k8s.io/api/networking/v1`, the documentation of NetworkPolicy.
 
 use super::state::{EGRESS, INGRESS, SELVES, Set, State};
+use crate::family::Family;
 use crate::rules::named;
 use crate::services::Protocol;
 use api::selector::LabelSelector;
@@ -15,7 +16,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as ApiSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 type Labels = BTreeMap<String, String>;
@@ -25,7 +26,7 @@ type Labels = BTreeMap<String, String>;
 pub struct PodFacts {
     namespace: String,
     labels: Labels,
-    address: Ipv4Addr,
+    address: IpAddr,
     /// Ports with names.
     ports: Vec<(String, Protocol, u16)>,
 }
@@ -64,15 +65,15 @@ impl Direction {
     /// The end of a packet that the peer is.
     fn peer(self) -> &'static str {
         match self {
-            Self::Ingress => "ip saddr",
-            Self::Egress => "ip daddr",
+            Self::Ingress => "saddr",
+            Self::Egress => "daddr",
         }
     }
 }
 
 impl PodFacts {
-    /// Of a pod that packets can come from or go to.
-    pub fn of(pod: &Pod) -> Option<Self> {
+    /// Of a pod that packets of this family can come from or go to.
+    pub fn of(family: Family, pod: &Pod) -> Option<Self> {
         let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
         if spec.host_network == Some(true) || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
         {
@@ -80,7 +81,7 @@ impl PodFacts {
         }
         let addresses =
             status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).chain(status.pod_ip.as_deref());
-        let address = addresses.filter_map(|address| address.parse().ok()).next()?;
+        let address = { addresses }.find_map(|address| family.parse(address))?;
         let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         let ports = containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
             let number = u16::try_from(port.container_port).ok()?;
@@ -95,11 +96,11 @@ impl PodFacts {
     }
 }
 
-/// What the table is to have.
-pub fn state(policies: &[Arc<NetworkPolicy>], cluster: &Cluster) -> State {
+/// What the table for packets of a family is to have; the cluster has its pods of that.
+pub fn state(family: Family, policies: &[Arc<NetworkPolicy>], cluster: &Cluster) -> State {
     let mut state = State::default();
     // The policies' chains of each selected pod.
-    let mut isolated: BTreeMap<(&str, Ipv4Addr), BTreeSet<String>> = BTreeMap::new();
+    let mut isolated: BTreeMap<(&str, IpAddr), BTreeSet<String>> = BTreeMap::new();
     for policy in policies {
         let Some(spec) = &policy.spec else { continue };
         let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
@@ -112,7 +113,7 @@ pub fn state(policies: &[Arc<NetworkPolicy>], cluster: &Cluster) -> State {
         for direction in directions(spec) {
             let full = format!("{namespace}/{}", policy.metadata.name.as_deref().unwrap_or_default());
             let chain = named(direction.name(), &full);
-            let writer = Writer { cluster, namespace, subjects: &subjects, direction, full: &full };
+            let writer = Writer { family, cluster, namespace, subjects: &subjects, direction, full: &full };
             let rules = writer.rules(spec, &mut state.sets);
             state.chains.insert(chain.clone(), rules);
             for pod in &subjects {
@@ -166,6 +167,7 @@ fn listed<T>(items: &Option<Vec<T>>) -> &[T] {
 
 /// Writes the rules of one policy in one direction.
 struct Writer<'a> {
+    family: Family,
     cluster: &'a Cluster,
     namespace: &'a str,
     subjects: &'a [&'a PodFacts],
@@ -210,10 +212,11 @@ impl Writer<'_> {
         place: &str,
         sets: &mut BTreeMap<String, Set>,
     ) -> Option<String> {
-        let end = self.direction.peer();
+        let end = format!("{} {}", self.family.nft(), self.direction.peer());
         if let Some(block) = &peer.ip_block {
-            let mut text = format!("{end} {} ", v4(&block.cidr)?);
-            let except: Vec<&str> = block.except.iter().flatten().filter_map(|cidr| v4(cidr)).collect();
+            let mut text = format!("{end} {} ", self.family.block(&block.cidr)?);
+            let except: Vec<&str> =
+                block.except.iter().flatten().filter_map(|cidr| self.family.block(cidr)).collect();
             if !except.is_empty() {
                 text.push_str(&format!("{end} != {{ {} }} ", except.join(", ")));
             }
@@ -230,7 +233,7 @@ impl Writer<'_> {
         let selected = self.cluster.pods.iter().filter(in_place).filter(|pod| pods.selects(&pod.labels));
         let elements = selected.map(|pod| pod.address.to_string()).collect();
         let set = named(&format!("{}-peers", self.direction.name()), &format!("{}/{place}", self.full));
-        sets.insert(set.clone(), Set { of: "ipv4_addr", elements });
+        sets.insert(set.clone(), Set { of: self.family.nft_type().to_owned(), elements });
         Some(format!("{end} @{set} "))
     }
 
@@ -256,18 +259,12 @@ impl Writer<'_> {
                     &format!("{}-ports", self.direction.name()),
                     &format!("{}/{over}/{name}", self.full),
                 );
-                let of = "ipv4_addr . inet_proto . inet_service";
+                let of = format!("{} . inet_proto . inet_service", self.family.nft_type());
                 sets.insert(set.clone(), Set { of, elements: elements.collect() });
-                Some(format!("ip daddr . meta l4proto . th dport @{set} "))
+                Some(format!("{} daddr . meta l4proto . th dport @{set} ", self.family.nft()))
             }
         }
     }
-}
-
-/// A block of IPv4 addresses.
-fn v4(cidr: &str) -> Option<&str> {
-    let (address, _) = cidr.split_once('/')?;
-    address.parse::<Ipv4Addr>().ok().map(|_| cidr)
 }
 
 #[cfg(test)]

@@ -1,24 +1,36 @@
 //! Policies and the packets that they let pass; and, as text, the rules of a few.
 
-use super::super::state::transition;
+use super::super::Place;
+use super::super::state::{base, transition};
 use super::*;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-fn pod(namespace: &str, name: &str, last: u8) -> PodFacts {
+fn pod(family: Family, namespace: &str, name: &str, last: u8) -> PodFacts {
     let pod = json!({
         "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
         "spec": {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8000 + u16::from(last)}]}]},
-        "status": {"podIP": format!("10.1.0.{last}"), "phase": "Running"},
+        "status": {
+            "podIP": format!("10.1.0.{last}"), "phase": "Running",
+            "podIPs": [{"ip": format!("10.1.0.{last}")}, {"ip": format!("fd00:1::{last}")}],
+        },
     });
-    PodFacts::of(&serde_json::from_value(pod).unwrap()).expect("an address")
+    PodFacts::of(family, &serde_json::from_value(pod).unwrap()).expect("an address")
+}
+
+fn place(family: Family) -> Place {
+    Place { family, kind: family.nft(), name: "t".to_owned(), bridge: Some("br-pods".to_owned()) }
 }
 
 /// `web` and `db` in `shop`, `web` in `other`.
-fn cluster() -> Cluster {
+fn cluster(family: Family) -> Cluster {
     let labels = |name: &str| (name.to_owned(), [("name".to_owned(), name.to_owned())].into());
     Cluster {
-        pods: vec![pod("shop", "web", 1), pod("shop", "db", 2), pod("other", "web", 3)],
+        pods: vec![
+            pod(family, "shop", "web", 1),
+            pod(family, "shop", "db", 2),
+            pod(family, "other", "web", 3),
+        ],
         namespaces: [labels("shop"), labels("other")].into(),
     }
 }
@@ -28,10 +40,10 @@ fn policy(name: &str, spec: Value) -> Arc<NetworkPolicy> {
     Arc::new(serde_json::from_value(policy).unwrap())
 }
 
-fn rules(specs: &[Value]) -> State {
+fn rules(family: Family, specs: &[Value]) -> State {
     let policies: Vec<_> =
         specs.iter().enumerate().map(|(number, spec)| policy(&format!("p{number}"), spec.clone())).collect();
-    state(&policies, &cluster())
+    state(family, &policies, &cluster(family))
 }
 
 /// What happens to a new connection, by the text of the rules: a reader of what is written above, and of no more.
@@ -62,13 +74,13 @@ impl Reader<'_> {
                 ["drop"] => return Some(false),
                 ["accept"] => return Some(true),
                 ["jump", chain] => return self.chain(chain, from, to, port),
-                ["ip", "daddr", ".", "meta", "l4proto", ".", "th", "dport", set, rest @ ..] => {
+                ["ip" | "ip6", "daddr", ".", "meta", "l4proto", ".", "th", "dport", set, rest @ ..] => {
                     if !has(set, &format!("{to} . tcp . {port}")) {
                         return None;
                     }
                     rest
                 }
-                ["ip", _, "!=", "{", rest @ ..] => {
+                ["ip" | "ip6", _, "!=", "{", rest @ ..] => {
                     let end = rest.iter().position(|word| *word == "}").unwrap();
                     let address = if words.contains(&"saddr") { from } else { to };
                     if rest[..end].iter().any(|block| within(address, block.trim_end_matches(','))) {
@@ -76,7 +88,7 @@ impl Reader<'_> {
                     }
                     &rest[end + 1..]
                 }
-                ["ip", end, what, rest @ ..] => {
+                ["ip" | "ip6", end, what, rest @ ..] => {
                     let address = if *end == "saddr" { from } else { to };
                     let matches =
                         if what.starts_with('@') { has(what, address) } else { within(address, what) };
@@ -107,9 +119,14 @@ impl Reader<'_> {
 
 fn within(address: &str, block: &str) -> bool {
     let (network, bits) = block.split_once('/').unwrap();
-    let number = |text: &str| u32::from(text.parse::<Ipv4Addr>().unwrap());
-    let mask = u32::MAX.checked_shl(32 - bits.parse::<u32>().unwrap()).unwrap_or(0);
-    number(address) & mask == number(network) & mask
+    let number = |text: &str| match text.parse().unwrap() {
+        IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, true),
+        IpAddr::V6(address) => (u128::from(address), false),
+    };
+    let mask = u128::MAX.checked_shl(128 - bits.parse::<u32>().unwrap()).unwrap_or(0);
+    let ((address, v4), (network, network_v4)) = (number(address), number(network));
+    assert_eq!(v4, network_v4, "the kernel refuses a table that compares families");
+    address & mask == network & mask
 }
 
 #[test]
@@ -221,7 +238,7 @@ fn policies_let_pass_what_they_allow() {
         ),
     ];
     for (what, specs, pass, dropped) in cases {
-        let state = rules(&specs);
+        let state = rules(Family::V4, &specs);
         for (connections, expected) in [(pass, true), (dropped, false)] {
             for (from, to, port) in connections {
                 let passes = Reader(&state).passes(from, to, port);
@@ -236,7 +253,7 @@ fn who_is_not_a_pod_of_the_network_is_in_no_rule() {
     let of = |spec: Value, status: Value| {
         let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status});
         pod["spec"]["hostNetwork"] = spec;
-        PodFacts::of(&serde_json::from_value(pod).unwrap())
+        PodFacts::of(Family::V4, &serde_json::from_value(pod).unwrap())
     };
     assert!(of(json!(false), json!({"podIP": "10.1.0.1"})).is_some());
     assert!(of(json!(true), json!({"podIP": "10.1.0.1"})).is_none());
@@ -250,15 +267,16 @@ fn a_change_costs_what_changes() {
     let spec = json!({"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"],
         "ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 5432}]}]});
     let policies = [policy("p", spec)];
-    let mut cluster = cluster();
-    let first = state(&policies, &cluster);
-    cluster.pods.push(pod("shop", "web", 4));
-    let second = state(&policies, &cluster);
-    let mut text = transition("ip", "t", &State::default(), &first);
+    let mut cluster = cluster(Family::V4);
+    let first = state(Family::V4, &policies, &cluster);
+    cluster.pods.push(pod(Family::V4, "shop", "web", 4));
+    let second = state(Family::V4, &policies, &cluster);
+    let place = place(Family::V4);
+    let mut text = transition(&place, &State::default(), &first);
     for (title, from, to) in [("another peer", &first, &second), ("no policy", &second, &State::default())] {
-        let _ = write!(text, "# {title}\n{}", transition("ip", "t", from, to));
+        let _ = write!(text, "# {title}\n{}", transition(&place, from, to));
     }
-    assert_eq!(transition("ip", "t", &first, &first), "");
+    assert_eq!(transition(&place, &first, &first), "");
     insta::assert_snapshot!(text, @r"
     add set ip t ingress-peers-2437d137-shop/p/0/0 { type ipv4_addr; }
     add element ip t ingress-peers-2437d137-shop/p/0/0 { 10.1.0.1, 10.1.0.2 }
@@ -280,4 +298,96 @@ fn a_change_costs_what_changes() {
     delete chain ip t pods-bbe21e69-ingress-pods/ingress-fd6056fd-shop/p
     delete set ip t ingress-peers-2437d137-shop/p/0/0
     ");
+}
+
+#[test]
+fn a_pod_is_isolated_in_both_families() {
+    const WEB: &str = "fd00:1::1";
+    const DB: &str = "fd00:1::2";
+    const OTHER: &str = "fd00:1::3";
+    const OUTSIDE: &str = "2001:db8::1";
+    let ingress = |rule: Value| json!({"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"], "ingress": [rule]});
+    let block =
+        |cidr: &str, except: Value| ingress(json!({"from": [{"ipBlock": {"cidr": cidr, "except": except}}]}));
+    for (what, spec, pass, dropped) in [
+        (
+            "nobody",
+            json!({"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"]}),
+            vec![(DB, WEB, 80), (WEB, OTHER, 80)],
+            vec![(WEB, DB, 80), (OUTSIDE, DB, 80)],
+        ),
+        (
+            "a block of the other family",
+            block("10.0.0.0/8", json!([])),
+            vec![],
+            vec![(WEB, DB, 80), (OUTSIDE, DB, 80)],
+        ),
+        (
+            "a block",
+            block("2001:db8::/32", json!(["2001:db8:1::/48"])),
+            vec![(OUTSIDE, DB, 80)],
+            vec![(WEB, DB, 80), ("2001:db8:1::1", DB, 80)],
+        ),
+        (
+            "pods at a port by name",
+            ingress(json!({"from": [{"podSelector": {}}], "ports": [{"port": "http"}]})),
+            vec![(WEB, DB, 8002)],
+            vec![(WEB, DB, 80), (OTHER, DB, 8002), (OUTSIDE, DB, 8002)],
+        ),
+    ] {
+        let state = rules(Family::V6, &[spec]);
+        for (connections, expected) in [(pass, true), (dropped, false)] {
+            for (from, to, port) in connections {
+                assert_eq!(
+                    Reader(&state).passes(from, to, port),
+                    expected,
+                    "{what}: {from} to {to}:{port}\n{state:#?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn neighbours_are_found_whatever_policies_say() {
+    let spec = json!({"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Egress"]});
+    let (place, state) = (place(Family::V6), rules(Family::V6, &[spec]));
+    insta::assert_snapshot!(base(&place) + &transition(&place, &State::default(), &state), @r#"
+    add table ip6 t
+    delete table ip6 t
+    table ip6 t {
+      map egress-pods { type ipv6_addr : verdict; }
+      map ingress-pods { type ipv6_addr : verdict; }
+      set selves { type ipv6_addr . ipv6_addr; }
+      chain egress {
+        type filter hook forward priority -12
+        icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept
+        iifname "br-pods" ip6 saddr fe80::/10 drop
+        iifname "br-pods" ip6 daddr fe80::/10 drop
+        ct state established,related accept
+        ip6 saddr . ip6 daddr @selves accept
+        ip6 saddr vmap @egress-pods
+      }
+      chain ingress {
+        type filter hook forward priority -11
+        icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept
+        iifname "br-pods" ip6 saddr fe80::/10 drop
+        iifname "br-pods" ip6 daddr fe80::/10 drop
+        ct state established,related accept
+        ip6 saddr . ip6 daddr @selves accept
+        ip6 daddr vmap @ingress-pods
+      }
+    }
+    add chain ip6 t egress-743dba14-shop/p0
+    add chain ip6 t pods-afb73c87-egress-pods/egress-743dba14-shop/p0
+    add rule ip6 t pods-afb73c87-egress-pods/egress-743dba14-shop/p0 jump egress-743dba14-shop/p0
+    add rule ip6 t pods-afb73c87-egress-pods/egress-743dba14-shop/p0 drop
+    add element ip6 t egress-pods { fd00:1::2 : goto pods-afb73c87-egress-pods/egress-743dba14-shop/p0 }
+    add element ip6 t selves { fd00:1::2 . fd00:1::2 }
+    "#);
+    let within = Place { kind: "bridge", ..place };
+    let link: Vec<String> =
+        base(&within).lines().filter(|line| line.contains("fe80")).map(str::to_owned).collect();
+    assert_eq!(link[0].trim(), "meta ibrname \"br-pods\" ip6 saddr fe80::/10 drop");
+    assert_eq!(link.len(), 4);
 }

@@ -5,6 +5,8 @@
 //!
 //! **Contract**: pure; one text is one transaction.
 
+use super::Place;
+use crate::family::Family;
 use crate::rules::removal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -16,11 +18,15 @@ pub const INGRESS: &str = "ingress-pods";
 /// Selected pods, each with itself: a pod always reaches itself.
 pub const SELVES: &str = "selves";
 
+/// What IPv6 does on a link for itself (RFC 4861, RFC 3810).
+const NEIGHBOURS: &str = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, \
+    mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report";
+
 /// A set's type and elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set {
     /// As nftables spells it.
-    pub of: &'static str,
+    pub of: String,
     /// Its elements.
     pub elements: BTreeSet<String>,
 }
@@ -37,35 +43,52 @@ pub struct State {
 }
 
 /// The table without any policy; whatever a table of this name had is gone.
-pub fn base(family: &str, table: &str) -> String {
+pub fn base(place: &Place) -> String {
+    let Place { family, kind, name, bridge } = place;
+    let (ip, address) = (family.nft(), family.nft_type());
+    let link = match family {
+        Family::V4 => String::new(),
+        Family::V6 => link(kind, bridge.as_deref()),
+    };
     format!(
-        "{}table {family} {table} {{
-  map {EGRESS} {{ type ipv4_addr : verdict; }}
-  map {INGRESS} {{ type ipv4_addr : verdict; }}
-  set {SELVES} {{ type ipv4_addr . ipv4_addr; }}
+        "{}table {kind} {name} {{
+  map {EGRESS} {{ type {address} : verdict; }}
+  map {INGRESS} {{ type {address} : verdict; }}
+  set {SELVES} {{ type {address} . {address}; }}
   chain egress {{
     type filter hook forward priority -12
-    ct state established,related accept
-    ip saddr . ip daddr @{SELVES} accept
-    ip saddr vmap @{EGRESS}
+{link}    ct state established,related accept
+    {ip} saddr . {ip} daddr @{SELVES} accept
+    {ip} saddr vmap @{EGRESS}
   }}
   chain ingress {{
     type filter hook forward priority -11
-    ct state established,related accept
-    ip saddr . ip daddr @{SELVES} accept
-    ip daddr vmap @{INGRESS}
+{link}    ct state established,related accept
+    {ip} saddr . {ip} daddr @{SELVES} accept
+    {ip} daddr vmap @{INGRESS}
   }}
 }}
 ",
-        removal(family, table)
+        removal(kind, name)
     )
+}
+
+/// What IPv6 does on a link for itself passes, or nobody finds anybody's hardware address; over IPv4 that is no packet of the
+/// family. For all else the addresses of the link are none.
+fn link(kind: &str, bridge: Option<&str>) -> String {
+    let within = if kind == "bridge" { "meta ibrname" } else { "iifname" };
+    let mut rules = format!("    icmpv6 type {{ {NEIGHBOURS} }} accept\n");
+    for (bridge, end) in bridge.iter().flat_map(|bridge| [(bridge, "saddr"), (bridge, "daddr")]) {
+        let _ = writeln!(rules, "    {within} \"{bridge}\" ip6 {end} fe80::/10 drop");
+    }
+    rules
 }
 
 /// The transaction from one state to another; nothing to do is an empty text.
 ///
 /// What refers comes after what is referred to, and goes before it.
-pub fn transition(family: &str, table: &str, old: &State, new: &State) -> String {
-    let at = format!("{family} {table}");
+pub fn transition(place: &Place, old: &State, new: &State) -> String {
+    let at = format!("{} {}", place.kind, place.name);
     let mut text = String::new();
     let mut line = |command: String| {
         let _ = writeln!(text, "{command}");

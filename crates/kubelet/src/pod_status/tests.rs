@@ -60,7 +60,7 @@ fn observed(containers: Vec<ContainerStatus>) -> Observed {
 }
 
 fn know() -> Knowledge {
-    Knowledge { scheme: "docker".to_owned(), host_ip: "192.0.2.1".to_owned(), ..Default::default() }
+    Knowledge { scheme: "docker".to_owned(), host_ips: vec!["192.0.2.1".to_owned()], ..Default::default() }
 }
 
 fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a PodCondition {

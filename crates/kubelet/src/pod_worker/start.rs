@@ -463,7 +463,7 @@ impl PodWorker {
 
     pub(super) fn pod_ips(&self, pod: &Pod) -> Vec<String> {
         if pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true)) {
-            return vec![self.node.facts.host_ip.clone()];
+            return self.node.facts.host_ips.clone();
         }
         let sandbox = self.observed.ready_sandbox();
         sandbox.iter().flat_map(|s| s.ips.iter().map(ToString::to_string)).collect()

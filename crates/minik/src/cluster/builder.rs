@@ -3,7 +3,7 @@
 //! **Not here**: what a running cluster can be asked ([`Cluster`]).
 
 use super::network::{self, Network};
-use super::service_range::Range;
+use super::service_range::{IpFamily, Range};
 use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime};
 use crate::control_plane;
 use crate::nodes::Nodes;
@@ -68,6 +68,7 @@ pub struct Builder {
     root_dir: Option<PathBuf>,
     volumes_dir: Option<PathBuf>,
     service_range: Option<Range>,
+    ip_family: IpFamily,
     on_step: Option<OnStep>,
     controllers: Option<WrapClient>,
     ingress: Option<Ingress>,
@@ -102,6 +103,7 @@ impl Builder {
             root_dir: None,
             volumes_dir: None,
             service_range: None,
+            ip_family: IpFamily::default(),
             on_step: None,
             controllers: None,
             ingress: None,
@@ -222,6 +224,14 @@ impl Builder {
         self
     }
 
+    /// Which families of addresses pods and services have; with real containers both need nftables. A range of services that
+    /// is given says it, too.
+    #[must_use]
+    pub fn ip_family(mut self, family: IpFamily) -> Self {
+        self.ip_family = family;
+        self
+    }
+
     /// Told the name of each step as it is done.
     #[must_use]
     pub fn on_step(mut self, on_step: OnStep) -> Self {
@@ -301,14 +311,23 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster> {
         let context = self.context.unwrap_or_else(Context::system).child();
         let step = self.on_step.unwrap_or_else(|| Arc::new(|_: &str| {}));
-        let docker = connect_docker(&self.name, &self.runtime, self.nodes).await?;
+        let ranged = self.service_range.map(Range::family);
+        let family = if ranged == Some(IpFamily::Dual) { IpFamily::Dual } else { self.ip_family };
+        let docker = connect_docker(&self.name, &self.runtime, self.nodes, family).await?;
         let port = self.listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
         let names: Vec<String> = (0..self.nodes).map(|index| node_name(&self.name, index)).collect();
         let helper = self.network_helper.as_deref();
-        let network =
-            network::prepare(&self.name, names, self.service_range, docker.first(), port, helper, &step)
-                .await?;
-        let Network { range, claim, for_pods, proxy, forwarding, policies, dns } = network;
+        let network = network::prepare(
+            &self.name,
+            names,
+            (family, self.service_range),
+            docker.first(),
+            port,
+            helper,
+            &step,
+        )
+        .await?;
+        let Network { range, claim, for_pods, proxy, forwarding, policies, dns, both } = network;
         let dns = dns.filter(|_| self.dns);
         let listeners = self.listener.into_iter().chain(for_pods).collect();
         let prepare = async {
@@ -357,6 +376,12 @@ impl Builder {
         }
         if let Some(dns) = &dns {
             nodes.iter_mut().for_each(|node| node.cluster_dns.servers = vec![dns.server]);
+        }
+        if let Some(both) = &both {
+            for node in nodes.iter_mut().filter(|node| node.root_dir.is_some()) {
+                node.machine.secondary_address = Some(both.address);
+                node.pod_cidrs.clone_from(&both.pods);
+            }
         }
         nodes.iter_mut().for_each(|node| node.shutdown_grace = self.shutdown_grace);
         let interner = client::Interner::default();
@@ -423,7 +448,7 @@ fn node(
         runtime: runtime.clone(),
         images: runtime,
         machine,
-        pod_cidr: None,
+        pod_cidrs: Vec::new(),
         root_dir,
         cluster_dns: kubelet::ClusterDns::default(),
         interner: client::Interner::default(),
@@ -447,7 +472,7 @@ fn simulated(context: &Context, name: String, index: u32) -> kubelet::Config {
         SimulatedConfig { now: context.clock.now(), pod_cidr: (base, 24), seed: u64::from(index) + 1 };
     let machine = MachineInfo::simulated(&name);
     let node = node(name, machine, Arc::new(SimulatedRuntime::new(config)), None);
-    kubelet::Config { pod_cidr: Some(format!("{base}/24")), ..node }
+    kubelet::Config { pod_cidrs: vec![format!("{base}/24")], ..node }
 }
 
 async fn start_server(
@@ -496,6 +521,7 @@ async fn start_server(
         front_proxy_key_pem: pki.front_proxy.key.clone(),
         options,
         service_cidr: range.cidr(),
+        secondary_service_cidr: range.secondary_cidr(),
         advertise_address,
         advertise_port: port,
         nodes: nodes.clone(),
@@ -523,14 +549,20 @@ fn serving_identity(pki: &Pki, config: &ServerConfig, context: &Context) -> Resu
     pki.serving(&names, &addresses, context.clock.now(), &context.rng)
 }
 
-async fn connect_docker(profile: &str, runtime: &Runtime, nodes: u32) -> Result<Vec<Arc<DockerRuntime>>> {
+async fn connect_docker(
+    profile: &str,
+    runtime: &Runtime,
+    nodes: u32,
+    family: IpFamily,
+) -> Result<Vec<Arc<DockerRuntime>>> {
     let Runtime::Docker { host } = runtime else { return Ok(Vec::new()) };
+    let network = &network::pods_network(profile, family)?;
     let connect = (0..nodes).map(|index| async move {
         let config = DockerConfig {
             host: host.clone(),
             profile: profile.to_owned(),
             node: node_name(profile, index),
-            network: None,
+            network: network.clone(),
         };
         let runtime = DockerRuntime::connect(config).await?;
         Ok::<_, runtime::Error>(Arc::new(runtime))

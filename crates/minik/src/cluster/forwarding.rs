@@ -4,38 +4,53 @@
 //! pass. It goes with the value; after a crash, with the next start or with `minik delete`. Where there is no such chain
 //! nothing is to be done.
 
+use super::service_range::IpFamily;
 use std::process::{Command, Stdio};
 
-const PROGRAM: &str = "iptables";
+/// One a family, IPv4 first.
+const PROGRAMS: [&str; 2] = ["iptables", "ip6tables"];
 const CHAIN: &str = "DOCKER-USER";
 
 /// The rule, for as long as the value lives.
 #[derive(Debug)]
-pub(crate) struct Forwarding(String);
+pub(crate) struct Forwarding {
+    name: String,
+    programs: &'static [&'static str],
+}
 
 impl Forwarding {
-    /// Puts the rule of this name in place.
-    pub(super) fn admit(name: &str) -> Option<Self> {
-        (run("-C", name) || run("-I", name)).then(|| Self(name.to_owned()))
+    /// Puts the rule of this name in place, where an engine refuses packets of the family.
+    pub(super) fn admit(name: &str, families: IpFamily) -> Option<Self> {
+        let programs = if families == IpFamily::Dual { &PROGRAMS[..] } else { &PROGRAMS[..1] };
+        let admit = |program: &&str| run(program, "-C", name) || run(program, "-I", name);
+        // Few engines have the chain for IPv6: those that have not refuse nothing.
+        let admitted = programs.iter().filter(|program| admit(program)).count();
+        (admitted > 0).then(|| Self { name: name.to_owned(), programs })
     }
 
     /// Takes away what a crash may have left.
     pub(super) fn remove(name: &str) {
-        while run("-D", name) {}
+        Self::remove_by(&PROGRAMS, name);
+    }
+
+    fn remove_by(programs: &[&str], name: &str) {
+        for program in programs {
+            while run(program, "-D", name) {}
+        }
     }
 }
 
 impl Drop for Forwarding {
     fn drop(&mut self) {
-        Self::remove(&self.0);
+        Self::remove_by(self.programs, &self.name);
     }
 }
 
 /// Checks, inserts or deletes; whether that could be done.
-fn run(command: &str, name: &str) -> bool {
+fn run(program: &str, command: &str, name: &str) -> bool {
     let rule = ["-m", "conntrack", "--ctstate", "DNAT", "-m", "comment", "--comment", name, "-j", "ACCEPT"];
     let path = std::env::var("PATH").unwrap_or_default();
-    let status = Command::new(PROGRAM)
+    let status = Command::new(program)
         .args(["-w", command, CHAIN])
         .args(rule)
         // Programs for administrators are not on everybody's PATH.

@@ -7,13 +7,15 @@
 
 use super::forwarding::Forwarding;
 use super::network_helper::Helper;
-use super::service_range::{Claim, Range};
+use super::service_range::pods_v6;
+use super::service_range::{Claim, IpFamily, Range};
 use super::{OnStep, dns};
 use crate::problem::Problem;
+use crate::{preflight, profile};
 use anyhow::{Context as _, Result};
 use component_base::logging::chain;
-use kube_proxy::{Dataplane, Nftables, Reach, Userspace, dataplane, policy};
-use runtime_docker::DockerRuntime;
+use kube_proxy::{Dataplane, Family, Nftables, Reach, Stack, Userspace, dataplane, policy};
+use runtime_docker::{DockerRuntime, NetworkConfig};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -38,12 +40,25 @@ pub(super) struct Network {
     pub(super) policies: Option<policy::Config>,
     /// Where DNS listens.
     pub(super) dns: Option<dns::Listening>,
+    /// What pods and nodes have of the other family, in a cluster with both.
+    pub(super) both: Option<Both>,
+}
+
+/// What nodes tell of their addresses in a cluster with both families.
+#[derive(Clone)]
+pub(super) struct Both {
+    /// The machine's address of IPv6.
+    pub(super) address: IpAddr,
+    /// Where pods get theirs from, IPv4 first. All nodes are on one bridge, and have the same.
+    pub(super) pods: Vec<String>,
+    /// The machine's name of that bridge.
+    bridge: Option<String>,
 }
 
 /// What makes services answer: the proxy's configuration but for its clients.
 pub(super) struct Proxy {
     table: String,
-    services: String,
+    stacks: Vec<Stack>,
     dataplane: Arc<dyn Dataplane>,
     reach: Reach,
     nodes: Vec<String>,
@@ -53,19 +68,8 @@ pub(super) struct Proxy {
 
 impl Proxy {
     pub(super) fn config(self, pods: kube::Client, interner: client::Interner) -> kube_proxy::Config {
-        let Self { table, services, dataplane, reach, nodes, in_place } = self;
-        let masquerade_all = !Nftables::sees_bridges();
-        kube_proxy::Config {
-            table,
-            services,
-            dataplane,
-            masquerade_all,
-            reach,
-            nodes,
-            pods,
-            interner,
-            in_place,
-        }
+        let Self { table, stacks, dataplane, reach, nodes, in_place } = self;
+        kube_proxy::Config { table, stacks, dataplane, reach, nodes, pods, interner, in_place }
     }
 }
 
@@ -73,7 +77,7 @@ impl Proxy {
 pub(super) async fn prepare(
     cluster: &str,
     nodes: Vec<String>,
-    asked: Option<Range>,
+    (families, asked): (IpFamily, Option<Range>),
     docker: Option<&Arc<DockerRuntime>>,
     port: Option<u16>,
     helper: Option<&Path>,
@@ -81,6 +85,7 @@ pub(super) async fn prepare(
 ) -> Result<Network> {
     let Some(docker) = docker else {
         let range = asked.unwrap_or_default();
+        let range = if families == IpFamily::Dual { range.with_both(cluster, true, &[]) } else { range };
         return Ok(Network {
             range,
             claim: None,
@@ -89,18 +94,28 @@ pub(super) async fn prepare(
             forwarding: None,
             policies: None,
             dns: None,
+            both: None,
         });
     };
-    let (range, claim) = claim(cluster, asked)?;
-    let gateway = gateway(docker).await;
+    let (range, claim) = claim(cluster, families, asked)?;
+    let gateways = gateways(docker).await;
+    let gateway = gateways.iter().copied().find(IpAddr::is_ipv4);
     let for_pods = match (gateway, port) {
         (Some(gateway), Some(port)) => listener_for_pods(gateway, port).await,
         _ => None,
     };
     let nftables = Nftables::new(&search_path());
     let rules = rules(&nftables, docker, helper.filter(|_| gateway.is_some())).await;
+    let both = match range.family() {
+        IpFamily::Ipv4 => None,
+        IpFamily::Dual => Some(both(docker, &gateways).await?),
+    };
     let (forwarding, policies) = match &rules {
-        Ok(rules) => (Forwarding::admit(&table(cluster)), Some(policies(cluster, rules.clone()).await)),
+        Ok(rules) => (
+            Forwarding::admit(&table(cluster), range.family()),
+            Some(policies(cluster, both.as_ref(), rules.clone()).await),
+        ),
+        Err(why) if range.family() == IpFamily::Dual => return Err(no_rules(why)),
         Err(why) => {
             tracing::warn!("cluster addresses lead nowhere, and network policies are not enforced: {why}");
             step(
@@ -124,18 +139,71 @@ pub(super) async fn prepare(
     };
     let proxy = Some(Proxy {
         table: table(cluster),
-        services: range.to_string(),
+        stacks: stacks(range, both.as_ref()),
         in_place: Arc::default(),
         reach: if has_rules { Reach::Loopback } else { Reach::Everywhere },
         dataplane: rules.unwrap_or_else(|_| Arc::new(Userspace)),
         nodes,
     });
-    Ok(Network { range, claim: Some(claim), for_pods, proxy, forwarding, policies, dns })
+    Ok(Network { range, claim: Some(claim), for_pods, proxy, forwarding, policies, dns, both })
 }
 
-fn claim(cluster: &str, asked: Option<Range>) -> Result<(Range, Claim)> {
-    let Some(range) = asked else {
-        return Range::free(cluster, false, &[]).context("find free addresses for services");
+/// What is asked of the engine for pods: nothing, or, in a cluster with both families, a network of the profile's own.
+pub(super) fn pods_network(cluster: &str, family: IpFamily) -> Result<Option<NetworkConfig>> {
+    if family == IpFamily::Ipv4 {
+        return Ok(None);
+    }
+    let subnet_v6 = pods_v6(cluster, cluster == profile::DEFAULT);
+    let subnet_v6 = Some(subnet_v6.context("find free addresses of IPv6 for pods")?);
+    Ok(Some(NetworkConfig { name: table(cluster), subnet: None, subnet_v6 }))
+}
+
+/// Engines give pods addresses of IPv6 but do not all masquerade them, and none makes their services answer.
+fn no_rules(why: &str) -> anyhow::Error {
+    Problem::error(
+        format!("a cluster with IPv6 needs nftables, which cannot be changed: {why}"),
+        "start it as root, install nftables (Debian: sudo apt-get install nftables), or leave out --ip-family",
+    )
+}
+
+async fn both(docker: &DockerRuntime, gateways: &[IpAddr]) -> Result<Both> {
+    let gateway = gateways.iter().find(|gateway| gateway.is_ipv6()).copied();
+    let address = kubelet::machine_address_v6().or(gateway);
+    let (pods, bridge) = (docker.subnets().await?, docker.bridge().await?);
+    match address {
+        Some(address) if gateway.is_some() => Ok(Both { address, pods, bridge }),
+        _ => Err(Problem::error(
+            "the engine's network for pods has no addresses of IPv6",
+            "see that IPv6 works here (ip -6 address), and whether another cluster's network is in the way: docker network ls",
+        )),
+    }
+}
+
+/// What the proxy is told of each family.
+fn stacks(range: Range, both: Option<&Both>) -> Vec<Stack> {
+    let stack = |family, services, masqueraded| Stack {
+        family,
+        services,
+        masqueraded,
+        masquerade_all: !Nftables::sees_bridges(family),
+    };
+    // The engine masquerades pods over IPv4, and over IPv6 some versions do.
+    let pods = both.and_then(|both| both.pods.iter().find(|subnet| subnet.contains(':')).cloned());
+    let six = range.secondary().map(|services| stack(Family::V6, services, pods));
+    [stack(Family::V4, range.primary(), None)].into_iter().chain(six).collect()
+}
+
+fn claim(cluster: &str, families: IpFamily, asked: Option<Range>) -> Result<(Range, Claim)> {
+    let range = match asked {
+        Some(range) if range.family() == families => range,
+        None if families == IpFamily::Ipv4 => {
+            return Range::free(cluster, false, &[]).context("find free addresses for services");
+        }
+        Some(range) => range.with_both(cluster, false, &[]),
+        None => {
+            let (range, _) = Range::free(cluster, false, &[]).context("find free addresses for services")?;
+            range.with_both(cluster, false, &[])
+        }
     };
     let claim = range.claim().map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Problem::error(
@@ -147,15 +215,12 @@ fn claim(cluster: &str, asked: Option<Range>) -> Result<(Range, Claim)> {
     Ok((range, claim))
 }
 
-/// This machine's address in the pods' network. That of an engine elsewhere (another machine, or rootless) is not here.
-async fn gateway(docker: &DockerRuntime) -> Option<IpAddr> {
-    match docker.gateway().await {
-        Ok(gateway) => gateway,
-        Err(error) => {
-            tracing::warn!(%error, "cannot ask for the address of the pods' network");
-            None
-        }
-    }
+/// This machine's addresses in the pods' network. Those of an engine elsewhere (another machine, or rootless) are not here.
+async fn gateways(docker: &DockerRuntime) -> Vec<IpAddr> {
+    docker.gateways().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot ask for the address of the pods' network");
+        Vec::new()
+    })
 }
 
 /// Pods cannot reach the loopback: the server listens on this machine's address in their network as well, which only
@@ -219,27 +284,39 @@ pub(crate) async fn help() -> std::io::Result<()> {
 }
 
 /// What enforces network policies; where packets within the pods' bridge pass no rules, a table of the bridge's own.
-async fn policies(profile: &str, dataplane: Arc<dyn Dataplane>) -> policy::Config {
-    let mut families = vec!["ip"];
-    if !Nftables::sees_bridges() {
-        match dataplane::tracks_bridges(&*dataplane).await {
-            true => families.push("bridge"),
-            false => tracing::warn!(
-                "network policies do not apply between pods on one bridge: load the kernel module br_netfilter"
-            ),
+async fn policies(profile: &str, both: Option<&Both>, dataplane: Arc<dyn Dataplane>) -> policy::Config {
+    let bridge = both.and_then(|both| both.bridge.clone());
+    let mut tables = Vec::new();
+    for family in [Family::V4].into_iter().chain(both.map(|_| Family::V6)) {
+        let tables_of = policy_tables(profile, family);
+        let [routed, bridged] = tables_of.map(|place| policy::Place { bridge: bridge.clone(), ..place });
+        tables.push(routed);
+        if !Nftables::sees_bridges(family) {
+            match dataplane::tracks_bridges(&*dataplane).await {
+                true => tables.push(bridged),
+                false => tracing::warn!(
+                    family = family.api(),
+                    "network policies do not apply between pods on one bridge: load the kernel module br_netfilter"
+                ),
+            }
         }
     }
-    policy::Config {
-        table: policy_table(profile),
-        families,
-        dataplane,
-        interner: client::Interner::default(),
-    }
+    policy::Config { tables, dataplane, interner: client::Interner::default() }
 }
 
-/// The name of a profile's tables of policies.
-fn policy_table(profile: &str) -> String {
-    format!("{}-policies", table(profile))
+/// A profile's tables of policies for packets of a family: those that are routed, and those within a bridge.
+fn policy_tables(profile: &str, family: Family) -> [policy::Place; 2] {
+    let name = format!("{}-policies", table(profile));
+    let bridged = match family {
+        Family::V4 => name.clone(),
+        Family::V6 => format!("{name}-ipv6"),
+    };
+    [(family.nft(), name), ("bridge", bridged)].map(|(kind, name)| policy::Place {
+        family,
+        kind,
+        name,
+        bridge: None,
+    })
 }
 
 /// Removes a profile's rules, where there can be any.
@@ -247,10 +324,15 @@ pub(crate) async fn remove(profile: &str, docker: &DockerRuntime, helper: Option
     let nftables = Nftables::new(&search_path());
     let Ok(rules) = rules(&nftables, docker, helper).await else { return };
     Forwarding::remove(&table(profile));
-    let (services, policies) = (table(profile), policy_table(profile));
-    for (family, table) in [("ip", &services), ("ip", &policies), ("bridge", &policies)] {
-        if let Err(error) = dataplane::remove(&*rules, family, table).await {
-            tracing::warn!(family, table, "remove rules: {}", chain(&error));
+    // A kernel without IPv6 has no tables of it.
+    let families = [Family::V4].into_iter().chain(preflight::ipv6().is_ok().then_some(Family::V6));
+    let tables = families.flat_map(|family| {
+        let policies = policy_tables(profile, family).map(|place| (place.kind, place.name));
+        [(family.nft(), table(profile))].into_iter().chain(policies)
+    });
+    for (kind, name) in tables {
+        if let Err(error) = dataplane::remove(&*rules, kind, &name).await {
+            tracing::warn!(family = kind, table = name, "remove rules: {}", chain(&error));
         }
     }
 }

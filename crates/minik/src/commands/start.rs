@@ -3,7 +3,7 @@
 //! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
 
 use super::{CommandContext, node, status, stop};
-use crate::cluster::ServiceRange;
+use crate::cluster::{IpFamily, ServiceRange};
 use crate::pki::Pki;
 use crate::problem::Problem;
 use crate::profile::{self, Profile, RuntimeKind, Settings, StoreKind};
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Start a cluster, or make sure that it runs
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, serviceClusterIpRange, ingress, dns, storage, registry, registryPort, extraConfig; flags outweigh it
+    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, ipFamily, serviceClusterIpRange, ingress, dns, storage, registry, registryPort, extraConfig; flags outweigh it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Number of nodes with the container runtime [default: 1]
@@ -46,7 +46,10 @@ pub(super) struct Arguments {
     /// Port of the API server on this machine [default: 6443, or a free one for other profiles]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     api_port: Option<u16>,
-    /// Addresses of services [default: 10.96.0.0/12, or free ones for other profiles]
+    /// Addresses that pods and services have: of IPv4, or of IPv6 as well, which needs nftables [default: ipv4]
+    #[arg(long, value_enum)]
+    ip_family: Option<IpFamily>,
+    /// Addresses of services; with --ip-family dual one range of each, separated by a comma [default: 10.96.0.0/12 and fd00:10:96::/112, or free ones for other profiles]
     #[arg(long, value_name = "CIDR")]
     service_cluster_ip_range: Option<ServiceRange>,
     /// Install the kinds of the Gateway API, which the ingress controller serves [default: false]
@@ -142,22 +145,24 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     }
 
     let saved = read_settings(cx)?;
-    if let (Some(saved), Some(asked)) = (&saved, arguments.service_cluster_ip_range)
-        && saved.service_range()? != asked
-    {
-        return Err(Problem::error(
-            format!("the services of profile {:?} have their addresses already", profile.name),
-            format!("delete it first: minik delete -p {}", profile.name),
-        ));
-    }
     let is_new = saved.is_none();
     let saved = match saved {
         Some(settings) => settings,
         None => preferences::settings(&cx.home)?,
     };
-    let mut settings = merged(arguments, saved)?;
-    if is_new && settings.service_cluster_ip_range.is_none() && settings.runtime == RuntimeKind::Docker {
-        settings.service_cluster_ip_range = Some(free_range(cx)?.to_string());
+    let mut settings = merged(arguments, saved.clone())?;
+    if is_new && settings.runtime == RuntimeKind::Docker {
+        settings.service_cluster_ip_range = Some(range(cx, &settings)?.to_string());
+    }
+    if settings.service_range()?.family() == IpFamily::Dual && arguments.ip_family.is_none() {
+        settings.ip_family = IpFamily::Dual;
+    }
+    let addresses = |settings: &Settings| anyhow::Ok((settings.service_range()?, settings.ip_family));
+    if !is_new && addresses(&settings)? != addresses(&saved)? {
+        return Err(Problem::error(
+            format!("the services of profile {:?} have their addresses already", profile.name),
+            format!("delete it first: minik delete -p {}", profile.name),
+        ));
     }
     if settings.api_port == 0 {
         let default = profile.name == profile::DEFAULT;
@@ -271,16 +276,26 @@ fn read_settings(cx: &CommandContext) -> Result<Option<Settings>> {
     })
 }
 
-/// Addresses for services that neither another profile has nor another cluster that runs.
-fn free_range(cx: &CommandContext) -> Result<ServiceRange> {
+/// Addresses for the services of a new profile; those that are not given, neither another profile has nor another cluster
+/// that runs.
+fn range(cx: &CommandContext, settings: &Settings) -> Result<ServiceRange> {
     let others = Profile::all(&cx.home)?.into_iter().filter(|other| other.name != cx.profile.name);
     let others = others.filter_map(|other| other.settings().ok().flatten());
     let on_machine = others.filter(|settings| settings.runtime == RuntimeKind::Docker);
     let taken: Vec<_> = on_machine.filter_map(|settings| settings.service_range().ok()).collect();
     let preferred = cx.profile.name == profile::DEFAULT;
-    let (range, _) = ServiceRange::free(&cx.profile.name, preferred, &taken)
-        .context("find free addresses for services: give some with --service-cluster-ip-range")?;
-    Ok(range)
+    let name = &cx.profile.name;
+    let range = match settings.service_cluster_ip_range {
+        Some(_) => settings.service_range()?,
+        None => {
+            let free = ServiceRange::free(name, preferred, &taken);
+            free.context("find free addresses for services: give some with --service-cluster-ip-range")?.0
+        }
+    };
+    Ok(match settings.ip_family {
+        IpFamily::Ipv4 => range,
+        IpFamily::Dual => range.with_both(name, preferred, &taken),
+    })
 }
 
 fn merged(arguments: &Arguments, saved: Settings) -> Result<Settings> {
@@ -306,6 +321,9 @@ fn merged(arguments: &Arguments, saved: Settings) -> Result<Settings> {
     }
     if let Some(port) = arguments.api_port {
         settings.api_port = port;
+    }
+    if let Some(family) = arguments.ip_family {
+        settings.ip_family = family;
     }
     if let Some(range) = arguments.service_cluster_ip_range {
         settings.service_cluster_ip_range = Some(range.to_string());

@@ -54,6 +54,11 @@ impl Strategy for IpAddress {
         true
     }
 
+    /// Any address, colons and all: what else is wrong with one, `validate` says.
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::path_segment(name, prefix)
+    }
+
     fn validate(&self, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let (name, path) = (meta::name(object), Path::new("metadata").child("name"));

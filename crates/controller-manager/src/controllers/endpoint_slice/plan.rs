@@ -74,12 +74,12 @@ pub(in crate::controllers) fn family(address: &str) -> Option<&'static str> {
     }
 }
 
-/// The families of a Service's addresses.
+/// The families of a Service's addresses, the first first.
 pub(in crate::controllers) fn families(service: &Service) -> Vec<&'static str> {
     let spec = service.spec.as_ref();
     let named = spec.and_then(|spec| spec.ip_families.as_deref()).unwrap_or_default();
-    let families: Vec<_> =
-        ["IPv4", "IPv6"].into_iter().filter(|family| named.iter().any(|named| named == family)).collect();
+    let known = |named: &String| ["IPv4", "IPv6"].into_iter().find(|family| family == named);
+    let families: Vec<_> = named.iter().filter_map(known).collect();
     if families.is_empty() { vec!["IPv4"] } else { families }
 }
 
@@ -281,6 +281,25 @@ mod tests {
         assert_eq!(seen, [(8080, 2), (9090, 1)]);
         let none = super::groups(&service(json!({"selector": {"app": "x"}})), &pods, node);
         assert_eq!((none.len(), none[0].ports.len()), (1, 0));
+    }
+
+    #[test]
+    fn each_family_has_its_slices() {
+        let both = pod("p", 80).with(|pod| {
+            let ips = json!([{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]);
+            pod.status.as_mut().unwrap().pod_ips = Some(serde_json::from_value(ips).unwrap());
+        });
+        let pods = [Arc::new(both.get()), Arc::new(pod("q", 80).get())];
+        let groups = groups(&service(json!({"ipFamilies": ["IPv4", "IPv6"]})), &pods, node);
+        let seen: Vec<_> = groups
+            .iter()
+            .map(|group| {
+                (group.address_type, group.endpoints.iter().map(|e| e.addresses[0].as_str()).collect())
+            })
+            .collect();
+        let expected: [(&str, Vec<&str>); 2] =
+            [("IPv4", vec!["10.0.0.1", "10.0.0.1"]), ("IPv6", vec!["fd00::1"])];
+        assert_eq!(seen, expected);
     }
 
     #[test]

@@ -145,6 +145,11 @@ mod tests {
             });
             Arc::new(if ready { pod.condition("Ready", "True") } else { pod }.get())
         };
+        // Of several families, the first.
+        let mut six = service.clone();
+        six.spec.as_mut().unwrap().ip_families = Some(vec!["IPv6".to_owned(), "IPv4".to_owned()]);
+        assert_eq!(wanted(&six, &[pod(1, true)], None).subsets, None);
+
         let few = wanted(&service, &[pod(1, true), pod(2, false)], None);
         let subset = &few.subsets.unwrap()[0];
         assert_eq!(subset.ports.as_ref().unwrap()[0].port, 8080);

@@ -1,5 +1,6 @@
 //! What the status of a Service of type LoadBalancer should be.
 
+use crate::controllers::endpoint_slice::plan::{families, family};
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Node, Service};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub(super) fn wanted(service: &Service, nodes: &[Arc<Node>]) -> Option<LoadBalan
     let present = present.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
     let class = service.spec.as_ref().is_some_and(|spec| spec.load_balancer_class.is_some());
     let ingress = match (is_ours(service) && service.metadata.deletion_timestamp.is_none(), class) {
-        (true, _) => address(nodes)?,
+        (true, _) => addresses(service, nodes)?,
         // Of somebody else, who keeps its status.
         (false, true) => return None,
         (false, false) => Vec::new(),
@@ -24,16 +25,18 @@ pub(super) fn wanted(service: &Service, nodes: &[Arc<Node>]) -> Option<LoadBalan
     (present != ingress).then(|| LoadBalancerStatus { ingress: (!ingress.is_empty()).then_some(ingress) })
 }
 
-/// The first node's: all of them are on one machine. None while there is no node.
-fn address(nodes: &[Arc<Node>]) -> Option<Vec<LoadBalancerIngress>> {
+/// The first node's of each of the Service's families: all of them are on one machine. None while there is no node.
+fn addresses(service: &Service, nodes: &[Arc<Node>]) -> Option<Vec<LoadBalancerIngress>> {
     let addresses = nodes.iter().filter_map(|node| node.status.as_ref()?.addresses.as_ref()).flatten();
-    let internal = addresses.filter(|address| address.type_ == "InternalIP").map(|address| &address.address);
-    let ip = internal.min()?.clone();
-    Some(vec![LoadBalancerIngress {
-        ip: Some(ip),
+    let internal: Vec<&String> =
+        addresses.filter(|address| address.type_ == "InternalIP").map(|address| &address.address).collect();
+    let of = |wanted| internal.iter().filter(|address| family(address) == Some(wanted)).min();
+    let ingress = families(service).into_iter().filter_map(of).map(|ip| LoadBalancerIngress {
+        ip: Some((*ip).clone()),
         ip_mode: Some("VIP".to_owned()),
         ..LoadBalancerIngress::default()
-    }])
+    });
+    Some(ingress.collect()).filter(|all: &Vec<_>| !all.is_empty())
 }
 
 #[cfg(test)]
@@ -50,7 +53,8 @@ mod tests {
     #[test]
     fn load_balancers_have_the_nodes_address() {
         let node = json!({"status": {"addresses": [
-            {"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "192.0.2.2"}]}});
+            {"type": "InternalIP", "address": "192.0.2.2"}, {"type": "InternalIP", "address": "2001:db8::2"},
+            {"type": "Hostname", "address": "n"}]}});
         let nodes = [Arc::new(serde_json::from_value(node).unwrap())];
         let (balancer, other) = (
             json!({"type": "LoadBalancer"}),
@@ -69,5 +73,9 @@ mod tests {
             let ips = wanted.map(|status| status.ingress.and_then(|ingress| ingress[0].ip.clone()));
             assert_eq!(ips, expected.map(|ip| ip.map(str::to_owned)), "{what}");
         }
+        let both = service(json!({"type": "LoadBalancer", "ipFamilies": ["IPv6", "IPv4"]}), None);
+        let ingress = wanted(&both, &nodes).and_then(|status| status.ingress).unwrap();
+        let ips: Vec<_> = ingress.into_iter().filter_map(|ingress| ingress.ip).collect();
+        assert_eq!(ips, ["2001:db8::2", "192.0.2.2"]);
     }
 }

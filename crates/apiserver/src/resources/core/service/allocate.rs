@@ -4,6 +4,7 @@
 //! risk of a collision.
 //! **Upstream**: `pkg/registry/core/service/{ipallocator,portallocator}`, `storage/alloc.go`.
 
+use super::families;
 use super::{has_node_ports, is_external_name};
 use crate::registry::Reservation;
 use crate::resources::edit::{each, items, text};
@@ -12,56 +13,85 @@ use api::meta;
 use component_base::Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The block of addresses that Services get theirs from.
+/// A block of addresses that Services get theirs from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceCidr {
-    /// The network's address.
-    pub network: Ipv4Addr,
-    /// The length of its prefix.
-    pub prefix: u8,
+    network: IpAddr,
+    prefix: u8,
 }
 
 /// 10.96.0.0/12, what kubeadm takes.
 pub const DEFAULT_SERVICE_CIDR: ServiceCidr =
-    ServiceCidr { network: Ipv4Addr::new(10, 96, 0, 0), prefix: 12 };
+    ServiceCidr { network: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), prefix: 12 };
 
 /// **Upstream**: `--service-node-port-range`, 30000-32767.
 const NODE_PORTS: std::ops::RangeInclusive<i64> = 30000..=32767;
 /// How many node ports at the lower end are for static use.
 const STATIC_NODE_PORTS: u64 = 86;
 
+/// An address as a number.
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
 impl ServiceCidr {
-    /// The block of this prefix that the address lies in.
-    pub fn new(address: Ipv4Addr, prefix: u8) -> Self {
-        let prefix = prefix.min(30);
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        Self { network: Ipv4Addr::from(u32::from(address) & mask), prefix }
+    /// The block of this prefix that the address lies in; one with two addresses to give away at least.
+    pub fn new(address: IpAddr, prefix: u8) -> Self {
+        match address {
+            IpAddr::V4(address) => {
+                let prefix = prefix.min(30);
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                Self { network: Ipv4Addr::from(u32::from(address) & mask).into(), prefix }
+            }
+            IpAddr::V6(address) => {
+                let prefix = prefix.min(126);
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                Self { network: Ipv6Addr::from(u128::from(address) & mask).into(), prefix }
+            }
+        }
     }
 
-    fn size(self) -> u64 {
-        1 << (32 - self.prefix.min(32))
+    /// `IPv4` or `IPv6`.
+    pub fn family(self) -> &'static str {
+        families::of(self.network)
     }
 
-    fn offset(self, offset: u64) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.network).wrapping_add(u32::try_from(offset).unwrap_or(0)))
+    /// How many addresses Services may have: all but the network's own, and over IPv4 the one for broadcasts. Of a block of
+    /// IPv6 that is larger, the first 2^63.
+    fn usable(self) -> u64 {
+        match self.network {
+            IpAddr::V4(_) => (1 << (32 - self.prefix)) - 2,
+            IpAddr::V6(_) => (1 << (128 - self.prefix).min(63)) - 1,
+        }
+    }
+
+    fn offset(self, offset: u64) -> IpAddr {
+        let number = number(self.network).wrapping_add(offset.into());
+        match self.network {
+            IpAddr::V4(_) => Ipv4Addr::from(u32::try_from(number).unwrap_or(0)).into(),
+            IpAddr::V6(_) => Ipv6Addr::from(number).into(),
+        }
     }
 
     /// The address of the Service `kubernetes`: the first of the block.
-    pub fn first(self) -> Ipv4Addr {
+    pub fn first(self) -> IpAddr {
         self.offset(1)
     }
 
-    /// Whether a Service may have this address: inside, neither the network's own nor the broadcast address.
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        let offset = u64::from(u32::from(address).wrapping_sub(u32::from(self.network)));
-        offset > 0 && offset < self.size() - 1
+    /// Whether a Service may have this address.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let offset = number(address).wrapping_sub(number(self.network));
+        address.is_ipv4() == self.network.is_ipv4() && (1..=u128::from(self.usable())).contains(&offset)
     }
 
-    fn random(self, rng: &Rng) -> Ipv4Addr {
-        let usable = self.size().saturating_sub(2).max(1);
-        let band = (self.size() / 16).clamp(16, 256);
+    fn random(self, rng: &Rng) -> IpAddr {
+        let usable = self.usable();
+        let band = ((usable + 2) / 16).clamp(16, 256);
         let band = if band >= usable { 0 } else { band };
         self.offset(1 + band + rng.below(usable - band))
     }
@@ -74,7 +104,7 @@ impl std::fmt::Display for ServiceCidr {
 }
 
 /// Fills what the user left open: families, addresses, node ports.
-pub(super) fn fill(cidr: ServiceCidr, rng: &Rng, service: &mut Value, old: Option<&Value>) {
+pub(super) fn fill(cidrs: &[ServiceCidr], rng: &Rng, service: &mut Value, old: Option<&Value>) {
     if is_external_name(service) {
         let was_external = old.is_none_or(is_external_name);
         if let Some(spec) = edit::child(service, "spec").filter(|_| !was_external) {
@@ -95,8 +125,11 @@ pub(super) fn fill(cidr: ServiceCidr, rng: &Rng, service: &mut Value, old: Optio
         return;
     }
     let node_ports = has_node_ports(service);
+    let old_spec = old.filter(|old| !is_external_name(old)).map(|old| &old["spec"]);
     let Some(spec) = edit::child_or_new(service, "spec") else { return };
-    fill_addresses(cidr, rng, spec);
+    if families::fill(cidrs, spec, old_spec) {
+        fill_addresses(cidrs, rng, spec);
+    }
     if node_ports {
         fill_node_ports(rng, spec);
     }
@@ -107,26 +140,21 @@ pub(super) fn fill(cidr: ServiceCidr, rng: &Rng, service: &mut Value, old: Optio
     }
 }
 
-fn fill_addresses(cidr: ServiceCidr, rng: &Rng, spec: &mut Value) {
-    let given = items(spec, "clusterIPs").first().cloned().unwrap_or_else(|| spec["clusterIP"].clone());
-    let headless = given == "None";
-    let selectorless = edit::is_empty(&spec["selector"]);
-    if headless && selectorless && spec["ipFamilyPolicy"].is_null() {
-        edit::set(spec, "ipFamilyPolicy", "RequireDualStack");
-        edit::set(spec, "ipFamilies", json!(["IPv4", "IPv6"]));
+/// An address of each family that has none yet.
+fn fill_addresses(cidrs: &[ServiceCidr], rng: &Rng, spec: &mut Value) {
+    let mut addresses = items(spec, "clusterIPs").to_vec();
+    if addresses.first().is_some_and(|first| first == "None") {
+        return;
     }
-    edit::set_default(spec, "ipFamilyPolicy", "SingleStack");
-    edit::set_default(spec, "ipFamilies", json!(["IPv4"]));
-    let address = match given.as_str() {
-        Some(address) if !address.is_empty() => address.to_owned(),
-        _ => cidr.random(rng).to_string(),
-    };
+    for family in items(spec, "ipFamilies").iter().skip(addresses.len()) {
+        let cidr = cidrs.iter().find(|cidr| *family == cidr.family());
+        addresses.extend(cidr.map(|cidr| json!(cidr.random(rng))));
+    }
+    let Some(first) = addresses.first().cloned() else { return };
     if text(spec, "clusterIP").is_empty() {
-        edit::set(spec, "clusterIP", address.as_str());
+        edit::set(spec, "clusterIP", first);
     }
-    if items(spec, "clusterIPs").is_empty() {
-        edit::set(spec, "clusterIPs", json!([address]));
-    }
+    edit::set(spec, "clusterIPs", addresses);
 }
 
 fn random_port(rng: &Rng, taken: &[i64]) -> i64 {
@@ -173,11 +201,7 @@ pub(super) fn keep(service: &mut Value, old: &Value) {
     let (new_ports, old_ports) = (has_node_ports(service), has_node_ports(old));
     let old = &old["spec"];
     let Some(spec) = edit::child_or_new(service, "spec") else { return };
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-        if edit::is_empty(&spec[field]) {
-            edit::copy(spec, field, old);
-        }
-    }
+    families::keep(spec, old);
     for port in each(spec, "ports") {
         let same = |p: &&Value| p["port"] == port["port"] && p["protocol"] == port["protocol"];
         let before = items(old, "ports").iter().find(same).map_or(Value::Null, |p| p["nodePort"].clone());
@@ -217,11 +241,9 @@ pub(super) fn reservations(service: &Value) -> Vec<Reservation> {
             "Invalid value: {all}: failed to allocate IP {address}: provided IP is already allocated"
         );
         let taken = ("spec.clusterIPs".to_owned(), body);
-        let shown = address
-            .parse()
-            .ok()
-            .map(|ip| ip_address::of_service(ip, meta::namespace(service), meta::name(service)));
-        claims.push(Reservation { key: format!("serviceips/{address}"), taken, shown });
+        let Ok(ip) = address.parse::<IpAddr>() else { continue };
+        let shown = ip_address::of_service(ip, meta::namespace(service), meta::name(service));
+        claims.push(Reservation { key: format!("serviceips/{ip}"), taken, shown: Some(shown) });
     }
     let mut claim_port = |protocol: &str, number: i64, path: String| {
         let key = format!("nodeports/{protocol}/{number}");

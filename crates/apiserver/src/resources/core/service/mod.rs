@@ -5,6 +5,7 @@
 //! **Upstream**: `pkg/registry/core/service`, `pkg/apis/core/validation`.
 
 mod allocate;
+mod families;
 mod table;
 mod validation;
 
@@ -22,13 +23,14 @@ use serde_json::{Value, json};
 /// The strategy of Services.
 pub(crate) struct Service {
     resource: Resource,
-    cidr: ServiceCidr,
+    /// One a family; the first is that of Services which name none.
+    cidrs: Vec<ServiceCidr>,
 }
 
 impl Service {
-    pub(crate) fn new(cidr: ServiceCidr) -> Self {
+    pub(crate) fn new(cidrs: &[ServiceCidr]) -> Self {
         let resource = Resource::new("", "v1", "Service", "services", "service", Scope::Namespaced);
-        Self { resource: resource.short(&["svc"]).in_categories(&["all"]), cidr }
+        Self { resource: resource.short(&["svc"]).in_categories(&["all"]), cidrs: cidrs.to_vec() }
     }
 }
 
@@ -108,20 +110,20 @@ impl Strategy for Service {
 
     fn prepare_for_create(&self, context: &WriteContext<'_>, object: &mut Value) {
         edit::set(object, "status", json!({"loadBalancer": {}}));
-        allocate::fill(self.cidr, context.rng, object, None);
+        allocate::fill(&self.cidrs, context.rng, object, None);
     }
 
     fn validate(&self, object: &Value) -> ErrorList {
-        validation::validate(object, self.cidr)
+        validation::validate(object, None, &self.cidrs)
     }
 
     fn prepare_for_update(&self, context: &WriteContext<'_>, object: &mut Value, old: &Value) {
         allocate::keep(object, old);
-        allocate::fill(self.cidr, context.rng, object, Some(old));
+        allocate::fill(&self.cidrs, context.rng, object, Some(old));
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> ErrorList {
-        validation::validate_update(object, old, self.cidr)
+        validation::validate(object, Some(old), &self.cidrs)
     }
 
     fn field_labels(&self) -> &'static [&'static str] {

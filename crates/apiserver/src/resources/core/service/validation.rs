@@ -3,17 +3,17 @@
 //! **Upstream**: `ValidateService`, `ValidateServiceUpdate`.
 
 use super::allocate::{ServiceCidr, is_node_port};
-use super::{has_node_ports, is_external_name, kind};
+use super::{families, has_node_ports, is_external_name, kind};
 use crate::resources::check;
-use crate::resources::edit::{is_empty, items, same, text};
+use crate::resources::edit::{is_empty, items, text};
 use api::field::{Error, ErrorList, Path};
 use api::names;
 use serde_json::{Value, json};
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
-/// All errors of a Service.
-pub(super) fn validate(service: &Value, cidr: ServiceCidr) -> ErrorList {
+/// All errors of a Service; `old` is what it was.
+pub(super) fn validate(service: &Value, old: Option<&Value>, cidrs: &[ServiceCidr]) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, path) = (&service["spec"], Path::new("spec"));
     let headless = spec["clusterIP"] == "None";
@@ -65,66 +65,12 @@ pub(super) fn validate(service: &Value, cidr: ServiceCidr) -> ErrorList {
     for field in ["externalTrafficPolicy", "internalTrafficPolicy"] {
         check::one_of_if_set(&mut errors, &path.child(field), &spec[field], &["Cluster", "Local"]);
     }
-    check_addresses(&mut errors, spec, cidr);
     if !is_external_name(service) {
-        check_families(&mut errors, spec, headless);
+        let old = old.filter(|old| !is_external_name(old)).map(|old| &old["spec"]);
+        errors.extend(families::errors(cidrs, spec, old));
+        errors.extend(old.map(|old| families::update_errors(spec, old)).unwrap_or_default());
     }
     errors
-}
-
-/// There is one family. **Upstream**: `initIPFamilyFields`.
-fn check_families(errors: &mut ErrorList, spec: &Value, headless: bool) {
-    let path = Path::new("spec");
-    let policies = &["PreferDualStack", "RequireDualStack", "SingleStack"];
-    check::one_of_if_set(errors, &path.child("ipFamilyPolicy"), &spec["ipFamilyPolicy"], policies);
-    // Whose endpoints are made by hand may have any.
-    let free = headless && is_empty(&spec["selector"]);
-    if !free && spec["ipFamilyPolicy"] == "RequireDualStack" {
-        let detail = "this cluster is not configured for dual-stack services";
-        errors.push(Error::invalid(&path.child("ipFamilyPolicy"), "RequireDualStack", detail));
-    }
-    for (i, family) in items(spec, "ipFamilies").iter().enumerate() {
-        let path = path.child("ipFamilies").index(i);
-        match family.as_str() {
-            Some("IPv6") if !free => {
-                errors.push(Error::invalid(&path, "IPv6", "not configured on this cluster"));
-            }
-            _ => check::one_of(errors, &path, family, &["IPv4", "IPv6"]),
-        }
-    }
-}
-
-fn check_addresses(errors: &mut ErrorList, spec: &Value, cidr: ServiceCidr) {
-    let path = Path::new("spec").child("clusterIPs");
-    let addresses = items(spec, "clusterIPs");
-    if let (Some(first), Some(single)) = (addresses.first(), spec["clusterIP"].as_str())
-        && first != single
-    {
-        let detail = "first value must match `clusterIP`";
-        errors.push(Error::invalid(&path.index(0), first.clone(), detail));
-    }
-    for (i, value) in addresses.iter().enumerate() {
-        let address = value.as_str().unwrap_or("");
-        if address == "None" && addresses.len() == 1 {
-            continue;
-        }
-        match address.parse() {
-            Ok(v4) if cidr.contains(v4) => {}
-            Ok(_) => {
-                let detail = format!(
-                    "failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. The range of valid IPs is {cidr}"
-                );
-                errors.push(Error::invalid(&path, spec["clusterIPs"].clone(), &detail));
-            }
-            Err(_) => check::invalid(errors, &path.index(i), value, {
-                let mut messages = names::ip_address(address);
-                if messages.is_empty() {
-                    messages.push("this cluster has no IPv6 addresses for services".to_owned());
-                }
-                messages
-            }),
-        }
-    }
 }
 
 fn check_ports(errors: &mut ErrorList, service: &Value) {
@@ -175,23 +121,4 @@ fn check_port(errors: &mut ErrorList, path: &Path, port: &Value, named: bool, se
         let detail = "provided port is not in the valid range. The range of valid ports is 30000-32767";
         errors.push(Error::invalid(&path, node_port, detail));
     }
-}
-
-/// All errors of a changed Service.
-pub(super) fn validate_update(service: &Value, old: &Value, cidr: ServiceCidr) -> ErrorList {
-    let mut errors = validate(service, cidr);
-    if is_external_name(service) || is_external_name(old) {
-        return errors;
-    }
-    let (new_ips, old_ips) = (&service["spec"]["clusterIPs"], &old["spec"]["clusterIPs"]);
-    if !is_empty(old_ips) && !same(&new_ips[0], &old_ips[0]) {
-        let path = Path::new("spec").child("clusterIPs").index(0);
-        errors.push(Error::invalid(&path, new_ips.clone(), "may not change once set"));
-    }
-    let (new, old) = (&service["spec"]["ipFamilies"], &old["spec"]["ipFamilies"]);
-    if !is_empty(old) && !same(&new[0], &old[0]) {
-        let path = Path::new("spec").child("ipFamilies").index(0);
-        errors.push(Error::invalid(&path, new.clone(), "may not change once set"));
-    }
-    errors
 }
