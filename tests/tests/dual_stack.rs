@@ -189,7 +189,7 @@ async fn services_are_reached_from_pods_and_from_the_host(cluster: &DockerCluste
     let (only, both) = (six(cluster, "v6").await, six(cluster, "v4-v6").await);
     let text = format!(
         "for at in [{pod}]:8080 [{only}] [{both}] v6 v4; do
-          until wget -T 5 -qO- http://$at/ 2>/dev/null | grep -q web; do :; done
+          until timeout 5 wget -qO- http://$at/ 2>/dev/null | grep -q web; do :; done
           echo $at answered
         done"
     );
