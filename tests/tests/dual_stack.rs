@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::{Resolver, TokioResolver};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{IPAddress, NetworkPolicy, ServiceCIDR};
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -50,6 +50,7 @@ async fn a_cluster_has_both_families() {
     should_have_ipv4_and_ipv6_internal_node_ip_and_pod_cidrs(&cluster).await;
     let pod = should_create_pod_add_ipv6_and_ipv4_ip_to_pod_ips(&cluster).await;
     should_create_services_of_every_kind(&cluster).await;
+    ranges_and_addresses_are_objects(&cluster).await;
     services_are_reached_from_pods_and_from_the_host(&cluster, pod).await;
     names_have_addresses_of_both(&cluster).await;
     policies_close_both(&cluster, pod).await;
@@ -164,6 +165,24 @@ async fn should_create_services_of_every_kind(cluster: &DockerCluster) {
             found == wanted
         })
         .await;
+    }
+}
+
+/// The ranges are told, and each address of a service is.
+async fn ranges_and_addresses_are_objects(cluster: &DockerCluster) {
+    let ranges: Api<ServiceCIDR> = Api::all(cluster.client());
+    let spec = ranges.get("kubernetes").await.expect("the range").spec.expect("a spec");
+    assert_eq!(families(spec.cidrs.iter().flatten().map(String::as_str)), ["IPv4", "IPv6"]);
+    let known: Api<IPAddress> = Api::all(cluster.client());
+    for address in addresses(cluster, "v4-v6").await {
+        let object = known.get(&address).await.expect("an object");
+        let parent = object.spec.parent_ref;
+        assert_eq!(parent.name, "v4-v6");
+        let label = object
+            .metadata
+            .labels
+            .and_then(|labels| labels.get("ipaddress.kubernetes.io/ip-family").cloned());
+        assert_eq!(label.as_deref(), families([address.as_str()]).first().copied());
     }
 }
 

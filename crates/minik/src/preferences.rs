@@ -116,7 +116,7 @@ pub(crate) fn overlay(settings: Settings, changes: Map<String, Value>) -> Result
 }
 
 /// Settings that are not written where they are empty.
-const OPTIONAL: [&str; 2] = ["extraConfig", "serviceClusterIpRange"];
+const OPTIONAL: [&str; 3] = ["extraConfig", "ipFamily", "serviceClusterIpRange"];
 
 #[cfg(test)]
 mod tests {

@@ -86,10 +86,11 @@ pub async fn tracks_bridges(dataplane: &dyn Dataplane) -> bool {
     dataplane.apply(&probe).await.is_ok()
 }
 
-/// Removes a table, if there is one.
+/// Removes tables of a kind, as far as there are any.
 ///
 /// # Errors
-/// If it is still there.
-pub async fn remove(dataplane: &dyn Dataplane, family: &str, table: &str) -> Result<(), Error> {
-    dataplane.apply(&crate::rules::removal(family, table)).await
+/// If they are still there.
+pub async fn remove(dataplane: &dyn Dataplane, kind: &str, tables: &[String]) -> Result<(), Error> {
+    let removal: String = tables.iter().map(|table| crate::rules::removal(kind, table)).collect();
+    dataplane.apply(&removal).await
 }

@@ -7,8 +7,7 @@
 
 use super::forwarding::Forwarding;
 use super::network_helper::Helper;
-use super::service_range::pods_v6;
-use super::service_range::{Claim, IpFamily, Range};
+use super::service_range::{Claim, IpFamily, Range, pods_v6};
 use super::{OnStep, dns};
 use crate::problem::Problem;
 use crate::{preflight, profile};
@@ -324,15 +323,16 @@ pub(crate) async fn remove(profile: &str, docker: &DockerRuntime, helper: Option
     let nftables = Nftables::new(&search_path());
     let Ok(rules) = rules(&nftables, docker, helper).await else { return };
     Forwarding::remove(&table(profile));
+    let [[routed, bridged], [routed_v6, bridged_v6]] =
+        [Family::V4, Family::V6].map(|family| policy_tables(profile, family).map(|place| place.name));
+    let mut kinds = vec![("ip", [table(profile), routed]), ("bridge", [bridged, bridged_v6])];
     // A kernel without IPv6 has no tables of it.
-    let families = [Family::V4].into_iter().chain(preflight::ipv6().is_ok().then_some(Family::V6));
-    let tables = families.flat_map(|family| {
-        let policies = policy_tables(profile, family).map(|place| (place.kind, place.name));
-        [(family.nft(), table(profile))].into_iter().chain(policies)
-    });
-    for (kind, name) in tables {
-        if let Err(error) = dataplane::remove(&*rules, kind, &name).await {
-            tracing::warn!(family = kind, table = name, "remove rules: {}", chain(&error));
+    if preflight::ipv6().is_ok() {
+        kinds.push(("ip6", [table(profile), routed_v6]));
+    }
+    for (kind, tables) in kinds {
+        if let Err(error) = dataplane::remove(&*rules, kind, &tables).await {
+            tracing::warn!(family = kind, ?tables, "remove rules: {}", chain(&error));
         }
     }
 }

@@ -154,7 +154,13 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     if is_new && settings.runtime == RuntimeKind::Docker {
         settings.service_cluster_ip_range = Some(range(cx, &settings)?.to_string());
     }
-    if settings.service_range()?.family() == IpFamily::Dual && arguments.ip_family.is_none() {
+    if settings.service_range()?.family() == IpFamily::Dual {
+        if arguments.ip_family == Some(IpFamily::Ipv4) {
+            return Err(Problem::error(
+                format!("the services of profile {:?} have addresses of IPv6", profile.name),
+                "leave out --ip-family, or give one range with --service-cluster-ip-range to a new profile",
+            ));
+        }
         settings.ip_family = IpFamily::Dual;
     }
     let addresses = |settings: &Settings| anyhow::Ok((settings.service_range()?, settings.ip_family));
