@@ -71,12 +71,18 @@ fn families<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Vec<&'static st
     addresses.into_iter().map(family).collect()
 }
 
-async fn should_have_ipv4_and_ipv6_internal_node_ip_and_pod_cidrs(cluster: &DockerCluster) {
+/// The node, and its addresses.
+async fn node(cluster: &DockerCluster) -> (Node, Vec<String>) {
     let nodes: Api<Node> = Api::all(cluster.client());
     let node = nodes.get(&cluster.node().await).await.expect("the node");
-    let addresses = node.status.and_then(|status| status.addresses).expect("addresses");
-    let internal = addresses.iter().filter(|one| one.type_ == "InternalIP").map(|one| one.address.as_str());
-    assert_eq!(families(internal), ["IPv4", "IPv6"]);
+    let addresses = node.status.as_ref().and_then(|status| status.addresses.clone()).expect("addresses");
+    let internal = addresses.into_iter().filter(|one| one.type_ == "InternalIP").map(|one| one.address);
+    (node, internal.collect())
+}
+
+async fn should_have_ipv4_and_ipv6_internal_node_ip_and_pod_cidrs(cluster: &DockerCluster) {
+    let (node, internal) = node(cluster).await;
+    assert_eq!(families(internal.iter().map(String::as_str)), ["IPv4", "IPv6"]);
     let cidrs = node.spec.and_then(|spec| spec.pod_cidrs).expect("blocks");
     assert_eq!(families(cidrs.iter().map(String::as_str)), ["IPv4", "IPv6"]);
 }
@@ -222,9 +228,10 @@ async fn services_are_reached_from_pods_and_from_the_host(cluster: &DockerCluste
     let service = read(cluster, "v6-v4").await;
     let port = service["spec"]["ports"][0]["nodePort"].as_u64().and_then(|port| u16::try_from(port).ok());
     let port = port.expect("a port");
-    comes_to_answer(kubelet::machine_address_v6().expect("this machine has one"), port).await;
     comes_to_answer(Ipv6Addr::LOCALHOST, port).await;
-    comes_to_answer(kubelet::machine_address(), port).await;
+    for address in node(cluster).await.1 {
+        comes_to_answer(address.parse::<IpAddr>().expect("an address"), port).await;
+    }
     eventually(DEADLINE, async || {
         let status = &read(cluster, "v4-v6").await["status"]["loadBalancer"]["ingress"];
         let ips = status.as_array().into_iter().flatten().filter_map(|ingress| ingress["ip"].as_str());
