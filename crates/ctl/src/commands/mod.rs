@@ -182,6 +182,10 @@ impl Context {
 
 /// The whole command line.
 pub(crate) fn grammar() -> clap::Command {
+    grammar_of(COMMANDS.iter())
+}
+
+fn grammar_of<'a>(commands: impl Iterator<Item = &'a Command>) -> clap::Command {
     let mut root = clap::Command::new("kctl")
         .about("kctl controls a Kubernetes cluster.")
         .subcommand_required(true)
@@ -192,7 +196,7 @@ pub(crate) fn grammar() -> clap::Command {
             "Use \"kctl options\" for a list of global command-line options (applies to all commands).",
         )
         .args(cli::global_flags());
-    for command in COMMANDS {
+    for command in commands {
         root = root.subcommand((command.build)(clap::Command::new(command.name).args_override_self(true)));
     }
     root
@@ -213,19 +217,14 @@ pub(crate) async fn dispatch(
     if arguments.get(1).is_some_and(|word| word == completion::QUESTION) {
         return complete(&arguments[2..], terminal).await;
     }
-    let mut root = grammar();
-    let matches = match root.try_get_matches_from_mut(&arguments) {
+    // A line that is right needs no command that it does not name; to tell of all of them takes longer than most requests.
+    let named = COMMANDS.iter().filter(|command| arguments.iter().any(|word| word == command.name));
+    let matches = match grammar_of(named).try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => {
-            let named = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
-            let command =
-                named.clone().find(|word| COMMANDS.iter().any(|command| command.name == *word)).unwrap_or("");
-            let last = arguments.last().and_then(|argument| argument.to_str()).unwrap_or("");
-            return match cli::report(error, &root, command, last) {
-                Error::Plain(text, 0) => terminal.out(&text),
-                error => Err(error),
-            };
-        }
+        Err(_) => match parse(&arguments) {
+            Err(Error::Plain(text, 0)) => return terminal.out(&text),
+            parsed => parsed?,
+        },
     };
     let (name, matches) = matches.subcommand().expect("the grammar requires a command");
     let command =
@@ -253,6 +252,18 @@ pub(crate) async fn dispatch(
         }
         _ => Ok(()),
     }
+}
+
+/// Parses a command line by all that is known: help is an error that is plain.
+fn parse(arguments: &[OsString]) -> Result<ArgMatches, Error> {
+    let mut root = grammar();
+    root.try_get_matches_from_mut(arguments).map_err(|error| {
+        let mut words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+        let is_command = |word: &&str| COMMANDS.iter().any(|command| command.name == *word);
+        let command = words.find(is_command).unwrap_or("");
+        let last = arguments.last().and_then(|argument| argument.to_str()).unwrap_or("");
+        cli::report(error, &root, command, last)
+    })
 }
 
 /// `help`, and `help COMMAND SUBCOMMAND` as far as the words are commands: what the flag says.
