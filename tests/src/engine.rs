@@ -51,15 +51,23 @@ impl Engine {
             .arg(at("pid"))
             .stdout(Stdio::null())
             .stderr(log);
-        // What a killed one has left stands in the way of the next.
-        let _ = std::fs::remove_file(at("pid"));
-        self.process = Some(command.spawn().expect("dockerd runs"));
+        let mut spawn = || {
+            // What a killed one has left stands in the way of the next.
+            let _ = std::fs::remove_file(at("pid"));
+            command.spawn().expect("dockerd runs")
+        };
+        let mut process = spawn();
         let host = self.host();
         crate::eventually("the engine answers", || {
+            // On a busy machine it may give up waiting for its containerd; a service manager starts it anew.
+            if process.try_wait().is_ok_and(|ended| ended.is_some()) {
+                process = spawn();
+            }
             let said = docker_at(&host, &["version", "--format", "{{.Server.Version}}"]);
             let log = || std::fs::read_to_string(at("log")).unwrap_or_default();
             if said.trim().is_empty() { Err(log()) } else { Ok(()) }
         });
+        self.process = Some(process);
     }
 
     /// Where it listens, for `DOCKER_HOST`.

@@ -135,6 +135,11 @@ fn images_are_handled_without_a_registry() {
     let used = profile.minik(&["image", "rm", &name]);
     assert!(used.code == 1 && used.stderr.contains("is using its referenced image"), "{used:?}");
     profile.kctl(&["delete", "pod", "p"]).ok();
+    // A pod that has ended is gone at once; its containers follow.
+    tests::eventually("its containers are removed", || {
+        let left = profile.containers(true);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
 
     let other = format!("minik-test/other-{}:2", std::process::id());
     profile.minik(&["image", "tag", &name, &other]).ok();

@@ -1,4 +1,4 @@
-//! A developer's first days, step by step: each way is walked with kctl and then with a stock kubectl, on one cluster.
+//! A developer's first days, step by step: each way is walked twice with kctl and twice with a stock kubectl, on one cluster.
 //!
 //! Needs Docker, the images of `tests/images/build`, curl, and kubectls (`tests/kubectl/fetch`).
 

@@ -19,12 +19,15 @@ pub(crate) struct Walk<'a> {
     client: PathBuf,
 }
 
-/// Walks the same way with kctl and then with a stock kubectl, on one cluster: whatever one leaves behind, the next one meets.
+/// Walks the same way twice with kctl and then twice with a stock kubectl, on one cluster: whatever one walk leaves behind, the
+/// next one meets.
 pub(crate) fn with_both(profile: &Profile, walk: impl Fn(&Walk<'_>)) {
     let stock = kubectl::all();
     let stock = stock.iter().find(|one| one.minor == 32).or(stock.first()).expect("a stock kubectl");
     for client in [binary("kctl"), stock.path.clone()] {
-        walk(&Walk { profile, client });
+        let client = Walk { profile, client };
+        walk(&client);
+        walk(&client);
     }
 }
 
