@@ -115,8 +115,11 @@ fn images_are_handled_without_a_registry() {
     fs::write(folder.join("secret/key"), "x").expect("written");
     fs::write(folder.join("hello"), "hello from a folder\n").expect("written");
     fs::write(folder.join(".dockerignore"), "secret\n").expect("written");
-    let dockerfile =
-        "FROM busybox\nARG WHO\nCOPY . /files/\nENV WHO=$WHO\nCMD cat /files/hello; echo $WHO; ls /files\n";
+    // The label makes it an image of this test's own: what another run has built would be taken again, with its names.
+    let dockerfile = format!(
+        "FROM busybox\nLABEL name={name}\nARG WHO\nCOPY . /files/\nENV WHO=$WHO\n\
+         CMD cat /files/hello; echo $WHO; ls /files\n"
+    );
     fs::write(folder.join("Dockerfile"), dockerfile).expect("written");
     let path = folder.to_str().expect("UTF-8");
     let built = profile.minik(&["image", "build", "-t", &name, "--build-arg", "WHO=me", path]).ok();
