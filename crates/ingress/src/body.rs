@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// What can go wrong with a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -166,8 +166,7 @@ pub(crate) async fn within<T>(
     let mut future = std::pin::pin!(future);
     let mut read = lender.read();
     loop {
-        let until = Instant::now() + limit;
-        match tokio::time::timeout_at(until, future.as_mut()).await {
+        match tokio::time::timeout(limit, future.as_mut()).await {
             Ok(value) => return Ok(value),
             Err(_) if lender.read() > read => read = lender.read(),
             Err(_) => return Err(Error::Silent),

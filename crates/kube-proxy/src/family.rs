@@ -1,5 +1,6 @@
 //! The families of IP: what differs between them in the API's words and in nftables'.
 
+use k8s_openapi::api::core::v1::Pod;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A family of addresses.
@@ -26,6 +27,18 @@ impl Family {
     pub fn block(self, cidr: &str) -> Option<&str> {
         let (address, _) = cidr.split_once('/')?;
         self.parse(address).map(|_| cidr)
+    }
+
+    /// The address of a pod that packets of this family come from and go to: none once it has ended, and none where it has the
+    /// machine's.
+    pub fn address_of(self, pod: &Pod) -> Option<IpAddr> {
+        let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if ended || spec.host_network == Some(true) {
+            return None;
+        }
+        let mut addresses = status.pod_ips.iter().flatten().map(|ip| &ip.ip).chain(&status.pod_ip);
+        addresses.find_map(|address| self.parse(address))
     }
 
     /// As EndpointSlices and Services spell it.

@@ -164,15 +164,8 @@ pub(crate) fn table_key(pod: &Key) -> Key {
 
 /// A pod's address of a family in the set of its node.
 fn element(family: Family, pod: &Pod, machine: &Machine) -> Option<Element> {
-    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
-    let node = spec.node_name.as_deref().filter(|node| machine.has(node))?;
-    let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    if ended || spec.host_network == Some(true) {
-        return None;
-    }
-    let mut addresses = status.pod_ips.iter().flatten().map(|ip| &ip.ip).chain(&status.pod_ip);
-    let address = addresses.find_map(|address| family.parse(address))?;
-    Some((set(node).into(), address.to_string()))
+    let node = pod.spec.as_ref()?.node_name.as_deref().filter(|node| machine.has(node))?;
+    Some((set(node).into(), family.address_of(pod)?.to_string()))
 }
 
 #[cfg(test)]

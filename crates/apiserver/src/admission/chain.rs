@@ -93,12 +93,10 @@ impl Chain {
         attributes: &mut Attributes<'_>,
         mut object: Option<&mut Value>,
     ) -> Result<(), Status> {
-        // Plugins leave the record of who owns what alone.
-        let heard = part != Part::Plugins && self.has_outsiders();
-        let owned = object.as_deref().filter(|_| heard).map(|o| o["metadata"]["managedFields"].clone());
-        self.mutate_once(part, attributes, object.as_deref_mut()).await?;
+        let mut owned = None;
+        self.mutate_once(part, attributes, object.as_deref_mut(), &mut owned).await?;
         if attributes.reinvocation.begin_again() {
-            self.mutate_once(part, attributes, object.as_deref_mut()).await?;
+            self.mutate_once(part, attributes, object.as_deref_mut(), &mut owned).await?;
         }
         if let (Some(object), Some(owned)) = (object, owned) {
             keep_owners(attributes, object, owned);
@@ -106,16 +104,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether a webhook or policy is asked.
-    fn has_outsiders(&self) -> bool {
-        self.0.iter().any(|step| matches!(step, Step::Outsider(outsider) if !outsider.is_idle()))
-    }
-
+    /// Asks once. `owned` becomes the record of who owns what as the first webhook or policy found it; plugins leave it alone.
     async fn mutate_once(
         &self,
         part: Part,
         attributes: &mut Attributes<'_>,
         mut object: Option<&mut Value>,
+        owned: &mut Option<Value>,
     ) -> Result<(), Status> {
         for step in &self.0 {
             match step {
@@ -125,6 +120,9 @@ impl Chain {
                     }
                 }
                 Step::Outsider(outsider) if part != Part::Plugins && !outsider.is_idle() => {
+                    if let Some(object) = object.as_deref() {
+                        owned.get_or_insert_with(|| object["metadata"]["managedFields"].clone());
+                    }
                     outsider.mutate(attributes, object.as_deref_mut()).await?;
                 }
                 Step::Plugin(_) | Step::Outsider(_) => {}

@@ -141,16 +141,19 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             _ => Err(message("no matching resources found")),
         };
     }
-    let deadline = tokio::time::Instant::now() + limit;
+    // One limit for all of them.
+    let mut expiry = std::pin::pin!(tokio::time::sleep(limit));
     for target in &waiting {
         let subject = format!("{}/{}", target.resource.name, target.name.as_deref().unwrap_or(""));
         let waited = wait(context, target, &condition, limit.is_zero());
         let result = if limit.is_zero() {
             waited.await
         } else {
-            tokio::time::timeout_at(deadline, waited)
-                .await
-                .unwrap_or_else(|_| Err(message(format!("timed out waiting for the condition on {subject}"))))
+            tokio::select! {
+                biased;
+                result = waited => result,
+                () = &mut expiry => Err(message(format!("timed out waiting for the condition on {subject}"))),
+            }
         };
         match result {
             Ok(Some(mut object)) => change.print_bare(context, &mut object, "condition met")?,

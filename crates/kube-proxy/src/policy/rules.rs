@@ -74,14 +74,8 @@ impl Direction {
 impl PodFacts {
     /// Of a pod that packets of this family can come from or go to.
     pub fn of(family: Family, pod: &Pod) -> Option<Self> {
-        let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
-        if spec.host_network == Some(true) || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
-        {
-            return None;
-        }
-        let addresses =
-            status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).chain(status.pod_ip.as_deref());
-        let address = { addresses }.find_map(|address| family.parse(address))?;
+        let spec = pod.spec.as_ref()?;
+        let address = family.address_of(pod)?;
         let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         let ports = containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
             let number = u16::try_from(port.container_port).ok()?;
