@@ -45,6 +45,7 @@ impl Pump {
     /// Follows until the storage is closed.
     pub(crate) async fn run(mut self, clock: Clock) {
         let mut pause = BACKOFF.0;
+        let mut lost = false;
         loop {
             if let Some(mut watch) = self.watch.take() {
                 self.caches.following.store(true, Ordering::Release);
@@ -53,6 +54,7 @@ impl Pump {
                         Ok(batch) => self.apply(&batch),
                         Err(error) => {
                             tracing::warn!(error = %Chain(&error), "the storage watch broke");
+                            lost = matches!(error, storage::Error::Compacted { .. });
                             break;
                         }
                     }
@@ -60,8 +62,8 @@ impl Pump {
                 }
                 self.caches.following.store(false, Ordering::Release);
             }
-            match self.reopen().await {
-                Ok(()) => {}
+            match if lost { self.resync().await } else { self.reopen().await } {
+                Ok(()) => lost = false,
                 Err(storage::Error::Closed) => return,
                 Err(error) => {
                     tracing::warn!(error = %Chain(&error), "cannot follow the storage");
@@ -103,19 +105,8 @@ impl Pump {
     }
 
     async fn reopen(&mut self) -> Result<(), storage::Error> {
-        let from = self.caches.revision();
-        match self.caches.storage.watch(ROOT, from).await {
-            Ok(mut watch) => {
-                // The loss of history may be told by the stream's first word.
-                match futures::poll!(watch.next()) {
-                    std::task::Poll::Ready(Some(Ok(batch))) => self.apply(&batch),
-                    std::task::Poll::Ready(Some(Err(storage::Error::Compacted { .. }))) => {
-                        return self.resync().await;
-                    }
-                    std::task::Poll::Ready(Some(Err(error))) => return Err(error),
-                    std::task::Poll::Ready(None) => return Err(storage::Error::Closed),
-                    std::task::Poll::Pending => {}
-                }
+        match self.caches.storage.watch(ROOT, self.caches.revision()).await {
+            Ok(watch) => {
                 self.watch = Some(watch);
                 Ok(())
             }

@@ -13,12 +13,20 @@ use tokio::sync::watch::Sender;
 /// Longer than anything takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+#[derive(Clone, Copy)]
+enum Teller {
+    /// The call, as an embedded storage does.
+    Call,
+    /// The stream, some time later, as etcd does.
+    Stream,
+}
+
 /// Memory storage whose watches can be cut.
 struct Faulty {
     inner: Arc<dyn Storage>,
     cut: Sender<u64>,
-    /// What a watch that is asked for next answers with.
-    compacted: Mutex<bool>,
+    /// Who tells that history is gone when a watch is asked for next, if anybody.
+    compacted: Mutex<Option<Teller>>,
 }
 
 #[async_trait]
@@ -36,8 +44,18 @@ impl Storage for Faulty {
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<WatchStream> {
-        if std::mem::take(&mut *self.compacted.lock().unwrap()) {
-            return Err(storage::Error::Compacted { requested: from, compacted: from + 1 });
+        let teller = self.compacted.lock().unwrap().take();
+        let gone = storage::Error::Compacted { requested: from, compacted: from + 1 };
+        match teller {
+            Some(Teller::Call) => return Err(gone),
+            Some(Teller::Stream) => {
+                let later = async move {
+                    tokio::task::yield_now().await;
+                    Err(gone)
+                };
+                return Ok(futures::stream::once(later).boxed());
+            }
+            None => {}
         }
         let mut cut = self.cut.subscribe();
         let watch = self.inner.watch(prefix, from).await?;
@@ -64,7 +82,7 @@ impl Storage for Faulty {
 async fn open() -> (Arc<Registry>, Arc<Faulty>) {
     let context = Context::simulated(1);
     let inner = memory(&context).await;
-    let faulty = Arc::new(Faulty { inner, cut: Sender::new(0), compacted: Mutex::new(false) });
+    let faulty = Arc::new(Faulty { inner, cut: Sender::new(0), compacted: Mutex::default() });
     let registry = Registry::open(Arc::clone(&faulty) as _, &context, strategies()).await.unwrap();
     (registry, faulty)
 }
@@ -94,6 +112,11 @@ async fn a_broken_watch_is_resumed_without_loss() {
 
 #[tokio::test]
 async fn lost_history_is_made_up_for_by_a_new_list() {
+    lose_history(Teller::Call).await;
+    lose_history(Teller::Stream).await;
+}
+
+async fn lose_history(teller: Teller) {
     let (registry, faulty) = open().await;
     let store = registry.store("test.io", "widgets").unwrap();
     create(&registry, "a").await;
@@ -101,7 +124,7 @@ async fn lost_history_is_made_up_for_by_a_new_list() {
     let before = registry.revision();
     let mut subscription = store.subscribe_now(&Selection::default());
     // While the server looks away, somebody else deletes one object and writes another.
-    *faulty.compacted.lock().unwrap() = true;
+    *faulty.compacted.lock().unwrap() = Some(teller);
     let new = faulty.inner.get(&Key::from(store.key("ns", "a"))).await.unwrap().item.unwrap().value;
     faulty.cut.send_modify(|n| *n += 1);
     let txn = Txn::new().delete(store.key("ns", "b"), storage::Expect::Any).put(

@@ -3,8 +3,10 @@
 //! **Contract:** the whole keyspace is watched and foreign keys become progress, because etcd before 3.4.25 may answer
 //! a progress request ahead of the events that it speaks of. A broken connection is made again, from the last
 //! revision that was delivered; the reader does not notice. Only `Compacted` and closing the store end the stream.
+//! etcd sends the changes at the compacted revision itself without the values that they replaced: those count as
+//! compacted, too.
 //!
-//! **Upstream:** etcd issue 15220.
+//! **Upstream:** etcd issue 15220; `k8s.io/apiserver/pkg/storage/etcd3/event.go`, which refuses the same events.
 
 use std::time::Duration;
 
@@ -100,20 +102,30 @@ impl Reader {
             return Err(response.cancel_reason().to_owned());
         }
         let Some(last) = response.events().last().and_then(|event| event.kv()) else { return Ok(None) };
+        let events = match response.events().iter().filter_map(|event| self.event(event).transpose()).collect() {
+            Ok(events) => events,
+            Err(compacted) => return Ok(Some(Err(compacted))),
+        };
         self.from = self.from.max(unsigned(last.mod_revision()));
-        let events = response.events().iter().filter_map(|event| self.event(event)).collect();
         Ok(Some(Ok(Batch { revision: self.from, events })))
     }
 
-    fn event(&self, event: &etcd_client::Event) -> Option<Event> {
-        let kv = event.kv()?;
-        let key = kv.key().strip_prefix(self.root.as_bytes())?;
-        let key = Key::from(std::str::from_utf8(key).ok().filter(|key| key.starts_with(&self.prefix))?);
-        let value = match event.event_type() {
-            EventType::Put => key_value(&self.root, kv),
-            EventType::Delete => None,
+    /// One of our changes; `None` if it is somebody else's.
+    fn event(&self, event: &etcd_client::Event) -> Result<Option<Event>> {
+        let Some(kv) = event.kv() else { return Ok(None) };
+        let Some(key) = kv.key().strip_prefix(self.root.as_bytes()) else { return Ok(None) };
+        let Some(key) = std::str::from_utf8(key).ok().filter(|key| key.starts_with(&self.prefix)) else {
+            return Ok(None);
+        };
+        let revision = unsigned(kv.mod_revision());
+        let (value, made) = match event.event_type() {
+            EventType::Put => (key_value(&self.root, kv), kv.create_revision() == kv.mod_revision()),
+            EventType::Delete => (None, false),
         };
         let prev = event.prev_kv().and_then(|prev| key_value(&self.root, prev));
-        Some(Event { key, revision: unsigned(kv.mod_revision()), value, prev })
+        if prev.is_none() && !made {
+            return Err(Error::Compacted { requested: self.from, compacted: revision });
+        }
+        Ok(Some(Event { key: Key::from(key), revision, value, prev }))
     }
 }
