@@ -3,10 +3,12 @@
 //! **Contract:** the whole keyspace is watched and foreign keys become progress, because etcd before 3.4.25 may answer
 //! a progress request ahead of the events that it speaks of. A broken connection is made again, from the last
 //! revision that was delivered; the reader does not notice. Only `Compacted` and closing the store end the stream.
-//! etcd sends the changes at the compacted revision itself without the values that they replaced: those count as
-//! compacted, too.
+//! etcd watches from the revision after `from`, but promises less of the compacted revision itself: deletions are
+//! left out (before 3.4.36), and changes come without the values that they replaced. So the watch begins one revision
+//! earlier, and a change without its old value counts as compacted.
 //!
-//! **Upstream:** etcd issue 15220; `k8s.io/apiserver/pkg/storage/etcd3/event.go`, which refuses the same events.
+//! **Upstream:** etcd issues 15220 and 19179; `k8s.io/apiserver/pkg/storage/etcd3/event.go`, which refuses the same
+//! events.
 
 use std::time::Duration;
 
@@ -84,7 +86,7 @@ impl Reader {
                 let options = WatchOptions::new()
                     .with_all_keys()
                     .with_prev_key()
-                    .with_start_revision(signed(self.from.saturating_add(1)));
+                    .with_start_revision(signed(self.from.max(1)));
                 let opened = self.client.watch(vec![0], Some(options)).await;
                 none.insert(opened.map_err(|error| failure::error("watch", error))?)
             }
@@ -110,7 +112,7 @@ impl Reader {
         Ok(Some(Ok(Batch { revision: self.from, events })))
     }
 
-    /// One of our changes; `None` if it is somebody else's.
+    /// One of our changes after `from`; `None` if it is another.
     fn event(&self, event: &etcd_client::Event) -> Result<Option<Event>> {
         let Some(kv) = event.kv() else { return Ok(None) };
         let Some(key) = kv.key().strip_prefix(self.root.as_bytes()) else { return Ok(None) };
@@ -118,6 +120,9 @@ impl Reader {
             return Ok(None);
         };
         let revision = unsigned(kv.mod_revision());
+        if revision <= self.from {
+            return Ok(None);
+        }
         let (value, made) = match event.event_type() {
             EventType::Put => (key_value(&self.root, kv), kv.create_revision() == kv.mod_revision()),
             EventType::Delete => (None, false),
