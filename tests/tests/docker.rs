@@ -136,7 +136,7 @@ fn a_crash_of_the_server_leaves_pods_as_they_are() {
     profile.kill();
     profile.start(&[]).ok();
     assert_eq!(profile.containers(false), containers);
-    // The new kubelet has looked at each pod once its server tells the logs.
+    // The new kubelet knows its pods once its server tells the logs.
     profile.kctl(&["logs", "p0"]).ok();
     assert_eq!(running(), pods, "ids, start times and restart counts");
     // Pods that are deleted while nobody looks go with the next start.

@@ -113,6 +113,10 @@ impl Server {
             [kind, ..] => (*kind, None),
             [] => ("", None),
         };
+        if kind != "healthz" {
+            // Nobody is told that a pod is missing of which the API has only not told yet.
+            self.host.pods.synced().await;
+        }
         match (kind, target) {
             ("exec", Some(target)) => self.exec(target, query, request).await,
             ("attach", Some(target)) => self.attach(target, query, request).await,
