@@ -104,10 +104,11 @@ impl Reader {
             return Err(response.cancel_reason().to_owned());
         }
         let Some(last) = response.events().last().and_then(|event| event.kv()) else { return Ok(None) };
-        let events = match response.events().iter().filter_map(|event| self.event(event).transpose()).collect() {
-            Ok(events) => events,
-            Err(compacted) => return Ok(Some(Err(compacted))),
-        };
+        let events =
+            match response.events().iter().filter_map(|event| self.event(event).transpose()).collect() {
+                Ok(events) => events,
+                Err(compacted) => return Ok(Some(Err(compacted))),
+            };
         self.from = self.from.max(unsigned(last.mod_revision()));
         Ok(Some(Ok(Batch { revision: self.from, events })))
     }

@@ -47,7 +47,8 @@ impl Drop for Nginx {
 fn configuration(port: u16, backends: &[String]) -> String {
     let servers: String = backends.iter().map(|backend| format!("server {backend};\n")).collect();
     format!(
-        "worker_processes auto;
+        "user nginx;
+worker_processes auto;
 pid /run/nginx-bench.pid;
 events {{ worker_connections 4096; }}
 http {{
