@@ -49,6 +49,59 @@ pub(crate) fn text(name: &'static str, help: impl Into<StyledStr>) -> Arg {
     Arg::new(name).long(name).help(help.into()).action(ArgAction::Set).num_args(1).allow_hyphen_values(true)
 }
 
+/// A flag with a length of time, as Go writes it.
+pub(crate) fn duration(name: &'static str, help: &'static str) -> Arg {
+    text(name, help).value_parser(parse_duration)
+}
+
+/// Go's `time.ParseDuration`, which may be negative; the text stays as it is.
+fn parse_duration(text: &str) -> Result<String, String> {
+    match crate::duration::parse(text.strip_prefix('-').unwrap_or(text)) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!("time: invalid duration {text:?}")),
+    }
+}
+
+/// `--log-flush-frequency`, whose own type tells less of what is wrong.
+fn parse_flush_frequency(text: &str) -> Result<String, String> {
+    parse_duration(text).map_err(|_| "parse error".to_owned())
+}
+
+/// klog's `--vmodule`: `pattern=N,…`
+fn parse_vmodule(text: &str) -> Result<String, String> {
+    for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+        let level = pair.split_once('=').filter(|(pattern, level)| !pattern.is_empty() && !level.is_empty());
+        match level.and_then(|(_, level)| level.parse::<i32>().ok()) {
+            None => return Err("syntax error: expect comma-separated list of filename=N".to_owned()),
+            Some(..0) => return Err("negative value for vmodule level".to_owned()),
+            Some(_) => {}
+        }
+    }
+    Ok(text.to_owned())
+}
+
+/// The flags without those of these names.
+pub(crate) fn without(flags: impl IntoIterator<Item = Arg>, names: &[&str]) -> Vec<Arg> {
+    flags.into_iter().filter(|flag| !names.contains(&flag.get_id().as_str())).collect()
+}
+
+/// Whether a name fits a pattern in which `*` stands for anything.
+pub(crate) fn fits(name: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let mut rest = rest;
+    let mut last = None;
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+        last = Some(part);
+    }
+    match last {
+        None => rest.is_empty(),
+        Some(last) => last.is_empty() || name.ends_with(last),
+    }
+}
+
 /// A flag with one whole number.
 pub(crate) fn number(name: &'static str, help: &'static str) -> Arg {
     text(name, help).value_parser(parse_number).allow_negative_numbers(true)
@@ -173,6 +226,21 @@ pub(crate) fn value<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
     matches.get_one::<String>(name).map_or("", String::as_str)
 }
 
+/// The text of a flag that not every command has, empty where it was not given.
+pub(crate) fn value_if_any<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
+    matches.try_get_one::<String>(name).ok().flatten().map_or("", String::as_str)
+}
+
+/// Whether a flag is on that not every command has.
+pub(crate) fn is_on(matches: &ArgMatches, name: &str) -> bool {
+    matches.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false)
+}
+
+/// The length of time of a flag that `duration` made; `None` where it is negative.
+pub(crate) fn time(matches: &ArgMatches, name: &str) -> Option<std::time::Duration> {
+    crate::duration::parse(value(matches, name))
+}
+
 /// The texts of a flag or of the positional arguments.
 pub(crate) fn values(matches: &ArgMatches, name: &str) -> Vec<String> {
     matches.get_many::<String>(name).into_iter().flatten().filter(|text| !text.is_empty()).cloned().collect()
@@ -192,7 +260,7 @@ pub(crate) enum DryRun {
 impl DryRun {
     /// Reads `--dry-run`.
     pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        match value(matches, "dry-run") {
+        match value_if_any(matches, "dry-run") {
             "none" | "false" | "" => Ok(Self::None),
             "client" | DRY_RUN_WITHOUT_VALUE => Ok(Self::Client),
             "server" => Ok(Self::Server),
@@ -248,6 +316,36 @@ pub(crate) fn global_flags() -> Vec<Arg> {
         )
         .action(ArgAction::Append),
         text("as-uid", "UID to impersonate for the operation."),
+        text(
+            "as-user-extra",
+            "User extras to impersonate for the operation, this flag can be repeated to specify multiple values for the same key.",
+        )
+        .action(ArgAction::Append),
+        text("username", "Username for basic authentication to the API server"),
+        text("password", "Password for basic authentication to the API server"),
+        flag(
+            "disable-compression",
+            "If true, opt-out of response compression for all requests to the server",
+        ),
+        flag("match-server-version", "Require server version to match client version"),
+        text(
+            "kuberc",
+            "Path to the kuberc file to use for preferences. This can be disabled by exporting KUBECTL_KUBERC=false feature gate or turning off the feature KUBERC=off.",
+        ),
+        text(
+            "profile",
+            "Name of profile to capture. One of (none|cpu|heap|goroutine|threadcreate|block|mutex|trace)",
+        )
+        .default_value("none"),
+        text("profile-output", "Name of the file to write the profile to").default_value("profile.pprof"),
+        text("log-flush-frequency", "Maximum number of seconds between log flushes")
+            .value_parser(parse_flush_frequency)
+            .default_value("5s"),
+        text(
+            "vmodule",
+            "comma-separated list of pattern=N settings for file-filtered logging (only works for the default text log format)",
+        )
+        .value_parser(parse_vmodule),
         text(
             "request-timeout",
             "The length of time to wait before giving up on a single server request. Non-zero values should contain a corresponding time unit (e.g. 1s, 2m, 3h). A value of zero means don't timeout requests.",

@@ -6,6 +6,7 @@
 //! **Not here.** Printing and changing kubeconfig files: `commands::config`.
 //! **Upstream.** `client-go/tools/clientcmd` (behaviour).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 
+use crate::cli;
 use crate::connection::Connection;
 use crate::duration;
 use crate::in_cluster::Account;
+use crate::preferences::plugins::Policy;
 use crate::report::{Error, message};
 use crate::terminal::Terminal;
 use crate::yaml_input;
@@ -57,12 +60,24 @@ pub(crate) struct Globals {
     pub(crate) impersonate_groups: Vec<String>,
     /// `--as-uid`
     pub(crate) impersonate_uid: Option<String>,
+    /// `--as-user-extra`: keys with their values.
+    pub(crate) impersonate_extra: BTreeMap<String, Vec<String>>,
+    /// `--username`
+    pub(crate) username: Option<String>,
+    /// `--password`
+    pub(crate) password: Option<String>,
+    /// `--disable-compression`
+    pub(crate) disable_compression: bool,
+    /// `--match-server-version`
+    pub(crate) match_server_version: bool,
     /// `--request-timeout`
     pub(crate) request_timeout: Option<Duration>,
-    /// `-v`
+    /// `-v`, or what `--vmodule` says of requests if that is more.
     pub(crate) verbosity: u8,
     /// `--warnings-as-errors`
     pub(crate) warnings_as_errors: bool,
+    /// Which programs may be run for credentials.
+    pub(crate) plugin_policy: Policy,
     /// `--cache-dir`
     pub(crate) cache_dir: Option<PathBuf>,
     /// Requests go to the server's root, whatever path its URL has.
@@ -80,6 +95,15 @@ impl Globals {
             })?)
             .filter(|value| !value.is_zero()),
         };
+        without_profile(text("profile").as_deref().unwrap_or("none"))?;
+        let mut impersonate_extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for pair in matches.get_many::<String>("as-user-extra").into_iter().flatten() {
+            if let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) {
+                impersonate_extra.entry(key.to_owned()).or_default().push(value.to_owned());
+            }
+        }
+        let verbosity = matches.get_one::<i64>("v").copied().unwrap_or(0);
+        let verbosity = verbosity.max(requests_verbosity(text("vmodule").as_deref().unwrap_or("")));
         Ok(Self {
             kubeconfig: text("kubeconfig").map(PathBuf::from),
             context: text("context"),
@@ -101,9 +125,15 @@ impl Globals {
                 .cloned()
                 .collect(),
             impersonate_uid: text("as-uid"),
+            impersonate_extra,
+            username: text("username"),
+            password: text("password"),
+            disable_compression: matches.get_flag("disable-compression"),
+            match_server_version: matches.get_flag("match-server-version"),
             request_timeout,
-            verbosity: matches.get_one::<i64>("v").copied().unwrap_or(0).clamp(0, 10) as u8,
+            verbosity: verbosity.clamp(0, 10) as u8,
             warnings_as_errors: matches.get_flag("warnings-as-errors"),
+            plugin_policy: Policy::default(),
             cache_dir: text("cache-dir").map(PathBuf::from),
             drops_server_path: false,
         })
@@ -176,12 +206,21 @@ impl Globals {
         let account = Account::find(terminal);
         let (cluster, user) = self.effective(config, account.as_ref())?;
         let namespace = self.namespace(config, account.as_ref());
-        self.open(from_parts(cluster, user, &namespace).await?, terminal)
+        if let Some(program) = user["exec"]["command"].as_str() {
+            let may = self.plugin_policy.check(program, terminal);
+            may.map_err(|why| Error::Unreachable(format!("getting credentials: {why}")))?;
+        }
+        let connection = self.open(from_parts(cluster, user, &namespace).await?, terminal)?;
+        if self.match_server_version {
+            crate::commands::require_same_version(&connection).await?;
+        }
+        Ok(connection)
     }
 
     fn open(&self, mut config: kube::Config, terminal: &Terminal) -> Result<Connection, Error> {
         config.read_timeout = None;
         config.default_retry = false;
+        config.disable_compression |= self.disable_compression;
         if self.drops_server_path {
             let mut parts = std::mem::take(&mut config.cluster_url).into_parts();
             parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
@@ -228,6 +267,7 @@ impl Globals {
         if self.insecure && self.certificate_authority.is_some() {
             return Err(message("specifying a root certificates file with the insecure flag is not allowed"));
         }
+        check_identity(&user, user_name)?;
         readable(&cluster, "certificate-authority", "certificate-authority", cluster_name)?;
         readable(&user, "client-certificate", "client-cert", user_name)?;
         readable(&user, "client-key", "client-key", user_name)?;
@@ -275,6 +315,16 @@ impl Globals {
             set(user, "client-key", path.as_str().into());
             remove(user, "client-key-data");
         }
+        for (key, text) in [("username", &self.username), ("password", &self.password)] {
+            if let Some(text) = text {
+                set(user, key, text.as_str().into());
+            }
+        }
+        let says = |user: &Value, key: &str| user[key].as_str().is_some_and(|text| !text.is_empty());
+        if says(user, "username") && !says(user, "password") {
+            // Whoever has a name and no password still says the name.
+            set(user, "password", "".into());
+        }
         if let Some(name) = &self.impersonate {
             set(user, "as", name.as_str().into());
         }
@@ -284,7 +334,52 @@ impl Globals {
         if !self.impersonate_groups.is_empty() {
             set(user, "as-groups", json!(self.impersonate_groups));
         }
+        if !self.impersonate_extra.is_empty() {
+            set(user, "as-user-extra", json!(self.impersonate_extra));
+        }
     }
+}
+
+/// Refuses two identities at once, and parts of one that is not named.
+fn check_identity(user: &Value, name: &str) -> Result<(), Error> {
+    let says = |key: &str| user[key].as_str().is_some_and(|text| !text.is_empty());
+    let some = |key: &str| match &user[key] {
+        Value::Array(all) => !all.is_empty(),
+        Value::Object(all) => !all.is_empty(),
+        _ => false,
+    };
+    if says("token") && (says("username") || says("password")) {
+        return Err(message(format!(
+            "more than one authentication method found for {name}; found [token basicAuth], only one is allowed"
+        )));
+    }
+    if !says("as") && (says("as-uid") || some("as-groups") || some("as-user-extra")) {
+        return Err(message(format!(
+            "requesting uid, groups or user-extra for {name} without impersonating a user"
+        )));
+    }
+    Ok(())
+}
+
+/// Go's profiles, which a program without Go's runtime cannot take.
+fn without_profile(name: &str) -> Result<(), Error> {
+    match name {
+        "none" => Ok(()),
+        "cpu" | "heap" | "goroutine" | "threadcreate" | "block" | "mutex" | "trace" => Err(message(format!(
+            "profile '{name}' is one of Go's runtime, which kctl does not have: use perf, or -v for requests"
+        ))),
+        other => Err(message(format!("unknown profile '{other}'"))),
+    }
+}
+
+/// The level that `--vmodule` gives to the lines about requests: by our file's name, and by client-go's.
+fn requests_verbosity(patterns: &str) -> i64 {
+    let of = |pair: &str| {
+        let (pattern, level) = pair.split_once('=')?;
+        let fits = ["connection", "round_trippers"].iter().any(|file| cli::fits(file, pattern));
+        level.parse().ok().filter(|_| fits)
+    };
+    patterns.split(',').filter_map(of).max().unwrap_or(0)
 }
 
 async fn from_parts(cluster: Value, user: Value, namespace: &str) -> Result<kube::Config, Error> {

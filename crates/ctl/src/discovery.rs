@@ -42,6 +42,11 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
+    /// `deployments.apps`, `pods`
+    pub(crate) fn qualified(&self) -> String {
+        crate::output::name::with_group(&self.name, &self.group)
+    }
+
     /// What an object alone tells of its type, where no server is asked: no plural, and nothing about namespaces.
     pub(crate) fn of_object(object: &Value) -> Self {
         let text = |field: &str| object[field].as_str().unwrap_or("").to_owned();

@@ -19,6 +19,7 @@ mod manifests;
 mod output;
 mod overrides;
 mod pairs;
+mod preferences;
 mod report;
 mod resolve;
 mod selection;

@@ -75,6 +75,14 @@ impl Error {
         causes.into_iter().flatten().any(|cause| cause["reason"] == reason)
     }
 
+    /// `field: message` of each cause that the server names.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        let Self::Status { status, .. } = self else { return Vec::new() };
+        let text = |cause: &Value, key: &str| cause[key].as_str().unwrap_or("").to_owned();
+        let causes = status["details"]["causes"].as_array().into_iter().flatten();
+        causes.map(|cause| format!("{}: {}", text(cause, "field"), text(cause, "message"))).collect()
+    }
+
     /// The same error with the place it comes from in front of the server's message.
     pub(crate) fn with_context(self, text: impl Into<String>) -> Self {
         match self {

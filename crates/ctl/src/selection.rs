@@ -6,7 +6,7 @@
 use clap::{Arg, ArgMatches};
 use serde_json::{Value, json};
 
-use crate::cli::{self, DryRun, value, values};
+use crate::cli::{self, DryRun, value, value_if_any, values};
 use crate::commands::Context;
 use crate::connection::{JSON, with_query};
 use crate::discovery::Resource;
@@ -48,7 +48,7 @@ pub(crate) async fn select(
             }
             continue;
         }
-        let (labels, fields) = (value(matches, "selector"), value(matches, "field-selector"));
+        let (labels, fields) = (value_if_any(matches, "selector"), value_if_any(matches, "field-selector"));
         match list(context, &target, labels, fields).await {
             Ok(all) => found.extend(all),
             Err(error) => errors.push(error),
@@ -63,7 +63,7 @@ pub(crate) async fn select_all(
     matches: &ArgMatches,
     arguments: Vec<String>,
 ) -> Result<(Vec<Selected>, Vec<Error>), Error> {
-    let (labels, files) = (value(matches, "selector"), Sources::from_matches(matches)?);
+    let (labels, files) = (value_if_any(matches, "selector"), Sources::from_matches(matches)?);
     let (targets, mut errors) = if files.is_empty() {
         let selector = !labels.is_empty();
         let query = Query { arguments, selector, all_namespaces: false, allow_all: true };
@@ -114,6 +114,9 @@ pub(crate) fn local_flag(command: &str) -> Arg {
 pub(crate) const LOCAL_AND_SERVER: &str =
     "cannot specify --local and --dry-run=server - did you mean --dry-run=client?";
 
+/// What is said where `--local` has no file.
+pub(crate) const LOCAL_WITHOUT_FILES: &str = "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'";
+
 /// What commands for a change of each object say where nothing names one.
 pub(crate) const NOTHING_GIVEN: &str =
     "one or more resources must be specified as <resource> <name> or <resource>/<name>";
@@ -136,6 +139,19 @@ pub(crate) async fn named(
         return Err(message(NOTHING_NAMED));
     }
     Ok((resolve::targets(context, &Query { arguments, ..Query::default() }).await?, Vec::new()))
+}
+
+/// The same where a type without names means all of its objects.
+pub(crate) async fn named_or_all(
+    context: &Context,
+    matches: &ArgMatches,
+) -> Result<(Vec<Target>, Vec<Error>), Error> {
+    let arguments = values(matches, "arguments");
+    if Sources::given(matches) || arguments.is_empty() {
+        return named(context, matches).await;
+    }
+    let query = Query { arguments, allow_all: true, ..Query::default() };
+    Ok((resolve::targets(context, &query).await?, Vec::new()))
 }
 
 /// Names and collections, not yet asked for.
@@ -165,10 +181,10 @@ pub(crate) async fn targets(
     }
     let query = Query {
         arguments,
-        selector: !value(matches, "selector").is_empty()
-            || !value(matches, "field-selector").is_empty()
-            || matches.get_flag("all"),
-        all_namespaces: matches.get_flag("all-namespaces"),
+        selector: !value_if_any(matches, "selector").is_empty()
+            || !value_if_any(matches, "field-selector").is_empty()
+            || cli::is_on(matches, "all"),
+        all_namespaces: cli::is_on(matches, "all-namespaces"),
         allow_all: false,
     };
     Ok((resolve::targets(context, &query).await?, Vec::new()))
@@ -198,11 +214,15 @@ pub(crate) async fn list(
     Ok(selected.collect())
 }
 
+/// The field manager of a command that names none: the program.
+const UNNAMED_MANAGER: &str = "kubectl";
+
 /// How changes are sent and told: `--dry-run`, `--field-manager`, `-o`.
 pub(crate) struct Change {
     /// `--dry-run`
     pub(crate) dry_run: DryRun,
     manager: String,
+    validation: &'static str,
     format: Format,
     show_managed_fields: bool,
 }
@@ -229,7 +249,11 @@ impl Change {
     pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
         Ok(Self {
             dry_run: DryRun::from_matches(matches)?,
-            manager: value(matches, "field-manager").to_owned(),
+            manager: match matches.try_contains_id("field-manager") {
+                Ok(_) => value(matches, "field-manager").to_owned(),
+                Err(_) => UNNAMED_MANAGER.to_owned(),
+            },
+            validation: "",
             format: output::from_matches(matches)?,
             show_managed_fields: matches.get_flag("show-managed-fields"),
         })
@@ -240,9 +264,26 @@ impl Change {
         Ok(Self {
             dry_run: DryRun::None,
             manager: String::new(),
+            validation: "",
             format: output::from_matches(matches)?,
             show_managed_fields: matches.get_flag("show-managed-fields"),
         })
+    }
+
+    /// Reads `--dry-run` alone, for commands that only print lines.
+    pub(crate) fn of_dry_run(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(Self {
+            dry_run: DryRun::from_matches(matches)?,
+            manager: UNNAMED_MANAGER.to_owned(),
+            validation: "",
+            format: Format::Human { wide: false },
+            show_managed_fields: false,
+        })
+    }
+
+    /// The same with the server's `fieldValidation`.
+    pub(crate) fn with_validation(self, validation: &'static str) -> Self {
+        Self { validation, ..self }
     }
 
     /// The same with a dry run.
@@ -252,7 +293,8 @@ impl Change {
 
     /// The query of a write.
     pub(crate) fn query(&self, path: &str) -> String {
-        with_query(path, &[self.dry_run.query(), ("fieldManager", self.manager.clone())])
+        let manager = ("fieldManager", self.manager.clone());
+        with_query(path, &[self.dry_run.query(), manager, ("fieldValidation", self.validation.to_owned())])
     }
 
     /// Sends a patch; with `--dry-run=client` nothing is sent and the object stays as it is.

@@ -2,11 +2,12 @@
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use serde_json::{Value, json};
 
 use super::{Command, Context};
 use crate::cli::{self, value, values};
 use crate::discovery::Resource;
-use crate::output::name::with_group;
+use crate::output::{self, name::with_group};
 use crate::output::tabwriter::TabWriter;
 use crate::report::{Error, message};
 
@@ -24,6 +25,7 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::flag_on("namespaced", "If false, non-namespaced resources will be returned, otherwise returning namespaced resources by default"))
         .arg(cli::flag("no-headers", "When using the default or custom-column output format, don't print headers"))
         .arg(cli::output())
+        .arg(cli::flag("show-managed-fields", "If true, keep the managedFields when printing objects in JSON or YAML format."))
         .arg(cli::text("sort-by", "If non-empty, sort list of resources using specified field. One of (name, kind)"))
         .arg(cli::texts("verbs", "Limit to resources that support the specified verbs"))
 }
@@ -31,10 +33,8 @@ fn build(command: clap::Command) -> clap::Command {
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     cli::no_arguments(matches, "unexpected arguments", "api-resources")?;
     let format = value(matches, "output");
-    if !matches!(format, "" | "wide" | "name") {
-        return Err(message(format!(
-            "unable to match a printer suitable for the output format {format:?}, allowed formats are: name,wide"
-        )));
+    if !matches!(format, "" | "wide" | "name" | "json" | "yaml" | "kyaml") {
+        return Err(output::unknown_format(format, "json,kyaml,name,wide,yaml"));
     }
     let sort_by = value(matches, "sort-by");
     if !matches!(sort_by, "" | "name" | "kind") {
@@ -66,6 +66,15 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             .terminal
             .out(&resources.iter().map(|one| with_group(&one.name, &one.group) + "\n").collect::<String>());
     }
+    if matches!(format, "json" | "yaml" | "kyaml") {
+        let resources: Vec<Value> = resources.into_iter().map(described).collect();
+        let mut list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": resources});
+        let text = match output::parse(format, None)? {
+            output::Format::Json => output::pretty(&list),
+            format => super::print_object(&format, &mut list, matches.get_flag("show-managed-fields"))?,
+        };
+        return context.terminal.out(&text);
+    }
     let wide = format == "wide";
     let mut text = String::new();
     if !matches.get_flag("no-headers") {
@@ -87,4 +96,21 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         text.push('\n');
     }
     context.terminal.out(&TabWriter::table().align(&text))
+}
+
+/// A resource as a server's own list would describe it.
+fn described(one: &Resource) -> Value {
+    let mut out = json!({"name": one.name, "singularName": one.singular, "namespaced": one.namespaced});
+    let mut put = |key: &str, value: Value| {
+        if value != "" && value != json!([]) {
+            out[key] = value;
+        }
+    };
+    put("group", one.group.as_str().into());
+    put("version", one.version.as_str().into());
+    put("kind", one.kind.as_str().into());
+    put("verbs", one.verbs.clone().into());
+    put("shortNames", one.short_names.clone().into());
+    put("categories", one.categories.clone().into());
+    out
 }

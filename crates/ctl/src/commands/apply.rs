@@ -7,7 +7,7 @@
 
 mod apply_set;
 mod last_applied;
-mod prune;
+pub(super) mod prune;
 mod recreate;
 
 use std::collections::BTreeSet;
@@ -57,6 +57,8 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::flag("server-side", "If true, apply runs in the server instead of the client"))
         .arg(cli::flag("force-conflicts", "If true, server-side apply will force the changes against conflicts"))
         .arg(cli::flag_on("overwrite", "Automatically resolve conflicts between the modified and live configuration by using values from the modified configuration"))
+        .arg(cli::flag_on("openapi-patch", "If true, use openapi to calculate diff when the openapi presents and the resource can be found in the openapi spec. Otherwise, fall back to use baked-in types."))
+        .arg(cli::text("subresource", "If specified, apply will operate on the subresource of the requested object.  Only allowed when using --server-side."))
         .args(prune::flags())
         .args(recreate::flags());
     last_applied::subcommands(command)
@@ -68,6 +70,8 @@ struct Options {
     manager: String,
     validation: &'static str,
     force: bool,
+    /// What follows an object's path; empty for the object itself.
+    subresource: String,
     overwrite: bool,
     recreate: Option<Recreate>,
 }
@@ -84,6 +88,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let server_side = matches.get_flag("server-side");
     if matches.get_flag("force-conflicts") && !server_side {
         return Err(message("--force-conflicts only works with --server-side"));
+    }
+    let subresource = value(matches, "subresource");
+    if !subresource.is_empty() && !server_side {
+        return Err(message("--subresource can only be specified for --server-side"));
     }
     let change = Change::from_matches(matches)?;
     let recreate = Recreate::from_matches(matches, server_side, change.dry_run)?;
@@ -102,6 +110,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         manager: manager.to_owned(),
         validation: super::create::validation(value(matches, "validate"))?,
         force: matches.get_flag("force-conflicts"),
+        subresource: if subresource.is_empty() { String::new() } else { format!("/{subresource}") },
         overwrite: matches.get_flag("overwrite"),
         recreate,
     };
@@ -180,7 +189,7 @@ async fn on_server(
     manifest: &Manifest,
     options: &Options,
 ) -> Result<(Value, &'static str), Error> {
-    let path = manifest.resource.object(manifest.namespace.as_deref(), manifest.name());
+    let path = manifest.resource.object(manifest.namespace.as_deref(), manifest.name()) + &options.subresource;
     let answer = context
         .connection()
         .await?

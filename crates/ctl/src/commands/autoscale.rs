@@ -26,7 +26,7 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(create::save_config_flag())
         .arg(cli::number("min", "The lower limit for the number of pods that can be set by the autoscaler. If it's not specified or negative, the server will apply a default value.").default_value("-1"))
         .arg(cli::number("max", "The upper limit for the number of pods that can be set by the autoscaler. Required.").default_value("-1"))
-        .arg(cli::number("cpu-percent", "The target average CPU utilization (represented as a percent of requested CPU) over all the pods. If it's not specified or negative, a default autoscaling policy will be used.").default_value("-1"))
+        .arg(cli::number("cpu-percent", "The target average CPU utilization (represented as a percent of requested CPU) over all the pods. If it's not specified or negative, a default autoscaling policy will be used.").default_value("-1").hide(true))
         .arg(cli::text("cpu", "Target CPU utilization over all the pods: a percentage of what is requested, or a quantity."))
         .arg(cli::text("memory", "Target memory utilization over all the pods: a percentage of what is requested, or a quantity."))
         .arg(cli::text("name", "The name for the newly created object. If not specified, the name of the input resource will be used."))

@@ -18,6 +18,7 @@ use crate::client_config::{entry, read_file};
 use crate::output::tabwriter::TabWriter;
 use crate::output::{self, Format, yaml};
 use crate::report::{Error, message};
+use crate::selection;
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
@@ -57,6 +58,8 @@ fn build(command: clap::Command) -> clap::Command {
                 ))
                 .arg(cli::flag("raw", "Display raw byte data and sensitive data"))
                 .arg(cli::flag("flatten", "Flatten the resulting kubeconfig file into self-contained output"))
+                .arg(cli::flag_on("merge", "Merge the full hierarchy of kubeconfig files"))
+                .args(cli::without(selection::print_flags(), &["output"]))
                 .arg(cli::output().default_value("yaml")),
         );
     change::subcommands(command)
@@ -179,7 +182,7 @@ fn file_to_change(context: &Context) -> Result<PathBuf, Error> {
 }
 
 /// Replaces the file whole: a reader sees the old or the new one.
-fn write(path: &Path, document: &Value) -> Result<(), Error> {
+pub(super) fn write(path: &Path, document: &Value) -> Result<(), Error> {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     // A link stays a link: what it points to is replaced.
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -204,6 +207,9 @@ fn write(path: &Path, document: &Value) -> Result<(), Error> {
 
 fn view(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let flat = matches.get_flag("flatten");
+    if !matches.get_flag("merge") && context.globals.kubeconfig.is_none() {
+        return Err(message("if merge==false a precise file must be specified"));
+    }
     let mut config =
         if flat { context.config().clone() } else { context.globals.load_as_written(&context.terminal)? };
     let minify = matches.get_flag("minify");
@@ -219,20 +225,15 @@ fn view(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if !matches.get_flag("raw") && !flat {
         redact(&mut config);
     }
-    let config = arranged(&config);
-    let text = match output::parse(value(matches, "output"), None)? {
-        Format::Json => pretty(&config),
-        Format::JsonPath { template, as_json, .. } => {
-            if as_json { template.render_json(&config) } else { template.render(&config) }
-                .map_err(|error| message(error.to_string()))?
+    let mut config = arranged(&config);
+    let text = match output::from_matches(matches)? {
+        Format::Json => output::pretty(&config),
+        // Its keys have an order that the printers for objects do not know.
+        Format::Human { wide: false } => yaml::print(&config),
+        Format::Human { wide: true } | Format::CustomColumns(_) => {
+            return Err(output::unknown_format(value(matches, "output"), output::TYPED_FORMATS));
         }
-        Format::Yaml | Format::Human { .. } => yaml::print(&config),
-        _ => {
-            return Err(message(format!(
-                "unable to match a printer suitable for the output format {:?}",
-                value(matches, "output")
-            )));
-        }
+        format => super::print_object(&format, &mut config, matches.get_flag("show-managed-fields"))?,
     };
     context.terminal.out(&text)
 }
@@ -385,14 +386,4 @@ fn ordered(value: &Value, order: &[&str]) -> Value {
         }
     }
     Value::Object(out)
-}
-
-/// Four spaces, keys in the order given.
-fn pretty(value: &Value) -> String {
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    serde::Serialize::serialize(value, &mut serializer).expect("a value can be written to memory");
-    bytes.push(b'\n');
-    String::from_utf8(bytes).expect("JSON is UTF-8")
 }

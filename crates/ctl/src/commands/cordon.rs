@@ -26,8 +26,8 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about(about)
         .arg(cli::arguments("NODE"))
-        .args(selection::flags())
-        .args(selection::change_flags("kubectl-cordon"))
+        .arg(cli::selector())
+        .arg(cli::dry_run())
 }
 
 async fn run(context: &Context, matches: &ArgMatches, unschedulable: bool) -> Result<(), Error> {
@@ -38,7 +38,7 @@ async fn run(context: &Context, matches: &ArgMatches, unschedulable: bool) -> Re
             "USAGE: {verb} NODE [flags]\nSee 'kctl {verb} -h' for help and examples"
         )));
     }
-    let change = Change::from_matches(matches)?;
+    let change = Change::of_dry_run(matches)?;
     let arguments = std::iter::once("nodes".to_owned()).chain(nodes).collect();
     let (found, mut errors) = selection::select(context, matches, arguments).await?;
     for selected in &found {

@@ -5,6 +5,7 @@
 //! **Upstream.** `kubectl/pkg/cmd/create` (behaviour).
 
 mod config;
+mod edited;
 mod generate;
 pub(crate) mod networking;
 pub(crate) mod policy;
@@ -16,7 +17,7 @@ use clap::ArgMatches;
 use http::Method;
 use serde_json::Value;
 
-use super::{Command, Context};
+use super::{Command, Context, edit};
 use crate::cli::{self, DryRun, value};
 use crate::client_config::os_text;
 use crate::connection::{JSON, with_query};
@@ -41,6 +42,8 @@ fn build(command: clap::Command) -> clap::Command {
                 .default_value("")
                 .hide_default_value(true),
         )
+        .arg(cli::flag("edit", "Edit the API resource before creating"))
+        .arg(edit::line_endings_flag())
         .arg(cli::text("raw", "Raw URI to POST to the server"));
     generate::subcommands(command)
 }
@@ -79,6 +82,12 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     let dry_run = DryRun::from_matches(matches)?;
     let validation = validation(value(matches, "validate"))?;
     let raw = value(matches, "raw");
+    if matches.get_flag("edit") {
+        if !raw.is_empty() {
+            return Err(message("--raw and --edit are mutually exclusive"));
+        }
+        return edited::run(context, matches, &files, validation).await;
+    }
     if !raw.is_empty() {
         return send_raw(context, Method::POST, raw, files.files()).await;
     }

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::{Command, Context};
 use crate::cli::{self, DryRun, value, values};
 use crate::connection::{JSON, with_query};
-use crate::duration;
 use crate::manifests::{self, Sources};
 use crate::output::name;
 use crate::report::{Error, message};
@@ -36,21 +35,50 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::dry_run())
         .arg(cli::output())
         .arg(cli::flag("all", "Delete all resources, in the namespace of the specified resource types"))
-        .arg(
-            cli::text("cascade", "Must be \"background\", \"orphan\", or \"foreground\"")
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("background")
-                .default_value("background"),
-        )
-        .arg(cli::flag("force", "If true, immediately remove resources from API and bypass graceful deletion"))
-        .arg(cli::number("grace-period", "Period of time in seconds given to the resource to terminate gracefully").default_value("-1"))
+        .args(cli::without(flags(), &["wait"]))
         .arg(cli::flag("interactive", "If true, delete resource only when user confirms.").short('i'))
         .arg(cli::flag("ignore-not-found", "Treat \"resource not found\" as a successful delete"))
         .arg(cli::flag("now", "If true, resources are signaled for immediate shutdown (same as --grace-period=1)"))
-        .arg(cli::text("timeout", "The length of time to wait before giving up on a delete, zero means determine a timeout from the size of the object").default_value("0s"))
         .arg(cli::flag_on("wait", "If true, wait for resources to be gone before returning"))
         .arg(cli::text("raw", "Raw URI to DELETE to the server"))
+}
+
+/// How something goes, for every command that deletes.
+pub(super) fn flags() -> Vec<clap::Arg> {
+    vec![
+        cli::text("cascade", "Must be \"background\", \"orphan\", or \"foreground\"")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("background")
+            .default_value("background"),
+        cli::flag("force", "If true, immediately remove resources from API and bypass graceful deletion"),
+        cli::number("grace-period", "Period of time in seconds given to the resource to terminate gracefully").default_value("-1"),
+        cli::duration("timeout", "The length of time to wait before giving up on a delete, zero means determine a timeout from the size of the object").default_value("0s"),
+        cli::flag("wait", "If true, wait for resources to be gone before returning. This waits for finalizers."),
+    ]
+}
+
+/// What `flags` say to a command that deletes what it has made.
+pub(super) struct Removal {
+    /// The body of the request.
+    pub(super) options: Value,
+    pub(super) force: bool,
+    pub(super) wait: bool,
+    pub(super) limit: Option<Duration>,
+}
+
+impl Removal {
+    /// Reads the flags.
+    pub(super) fn from_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut options = json!({"propagationPolicy": propagation(value(matches, "cascade"))?});
+        let grace = matches.get_one::<i64>("grace-period").copied().filter(|grace| *grace >= 0);
+        let force = matches.get_flag("force");
+        if let Some(grace) = grace.or(force.then_some(0)) {
+            options["gracePeriodSeconds"] = grace.into();
+        }
+        let limit = cli::time(matches, "timeout").filter(|limit| !limit.is_zero());
+        Ok(Self { options, force, wait: matches.get_flag("wait"), limit })
+    }
 }
 
 /// How to delete.
@@ -137,12 +165,7 @@ fn options(context: &Context, matches: &ArgMatches) -> Result<Options, Error> {
         context.terminal.err(FORCE_WARNING);
     }
     let propagation = propagation(value(matches, "cascade"))?;
-    let timeout = value(matches, "timeout");
-    let timeout = duration::parse(timeout).ok_or_else(|| {
-        Error::Usage(format!(
-            "invalid argument {timeout:?} for \"--timeout\" flag: time: invalid duration {timeout:?}\nSee 'kctl delete --help' for usage."
-        ))
-    })?;
+    let timeout = cli::time(matches, "timeout").unwrap_or_default();
     let name_only = match value(matches, "output") {
         "" => false,
         "name" => true,

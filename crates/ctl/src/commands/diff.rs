@@ -4,6 +4,7 @@
 //! counts: 0 the same, 1 different, more a failure. Values of secrets are masked, unless they are asked for.
 //! **Upstream.** `kubectl/pkg/cmd/diff` (behaviour).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -13,13 +14,15 @@ use futures::StreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Command, Context, apply};
+use super::apply::{self, prune};
+use super::{Command, Context};
 use crate::cli::{self, value};
 use crate::client_config::os_text;
 use crate::connection::{JSON, MERGE_PATCH, STRATEGIC_PATCH, with_query};
 use crate::manifests::{self, Manifest, Sources};
 use crate::output::{without_managed_fields, yaml};
 use crate::report::{Error, message};
+use crate::resolve::Target;
 use crate::three_way;
 
 /// The row of THE LIST.
@@ -41,6 +44,8 @@ fn build(command: clap::Command) -> clap::Command {
             cli::text("field-manager", "Name of the manager used to track field ownership.")
                 .default_value(apply::CLIENT_SIDE),
         )
+        .arg(cli::flag("prune", "Include resources that would be deleted by pruning. Can be used with -l and default shows all resources would be pruned"))
+        .arg(cli::texts("prune-allowlist", "Overwrite the default allowlist with <group/version/kind> for --prune"))
         .arg(cli::flag("show-managed-fields", "If true, include managed fields in the diff."))
         .arg(cli::flag("show-secrets", "If true, show secret values in the diff."))
         .arg(
@@ -76,6 +81,7 @@ async fn diff(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         apply::CLIENT_SIDE if server_side => apply::SERVER_SIDE,
         given => given,
     };
+    let prune = if matches.get_flag("prune") { Some(prune::Prune::of_diff(matches)?) } else { None };
     let (found, mut errors) = manifests::read(context, &files).await?;
     let folders = Folders::make(context)?;
     let selector = api::selector::LabelSelector::parse(value(matches, "selector"))
@@ -102,20 +108,33 @@ async fn diff(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         (manifest, sides)
     });
     let mut answers = futures::stream::iter(asked).buffered(concurrency);
+    let (mut kept, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
     while let Some((manifest, sides)) = answers.next().await {
         match sides {
             Ok(mut sides) => {
+                let live = sides.0.as_ref().unwrap_or(&sides.1);
+                kept.extend(live["metadata"]["uid"].as_str().map(str::to_owned));
+                namespaces.extend(manifest.namespace.clone());
                 let resource = &manifest.resource;
                 let secret = resource.group.is_empty() && resource.kind == "Secret";
                 if secret && !matches.get_flag("show-secrets") {
                     mask(sides.0.as_mut(), &mut sides.1);
                 }
-                folders.write(&manifest, sides, matches.get_flag("show-managed-fields"))?;
+                let (mut live, mut merged) = sides;
+                if !matches.get_flag("show-managed-fields") {
+                    live.iter_mut().chain([&mut merged]).for_each(without_managed_fields);
+                }
+                folders.write(&Target::from(manifest), live.as_ref(), Some(&merged))?;
             }
             Err(error) => errors.push(error),
         }
     }
     Error::from_many(errors)?;
+    if let Some(prune) = prune {
+        for one in prune.find(context, &kept, &namespaces).await? {
+            folders.write(&one.target, Some(&one.object), None)?;
+        }
+    }
     folders.compare(context)
 }
 
@@ -173,20 +192,16 @@ impl Folders {
         Ok(Self { live: folder(&parent, "LIVE")?, merged: folder(&parent, "MERGED")? })
     }
 
-    fn write(&self, manifest: &Manifest, sides: (Option<Value>, Value), managed: bool) -> Result<(), Error> {
-        let (mut live, mut merged) = sides;
-        for object in live.iter_mut().chain([&mut merged]) {
-            if !managed {
-                without_managed_fields(object);
-            }
-        }
-        let resource = &manifest.resource;
+    /// One object as it is and as it would be; a side without it has an empty file, or none where it would be gone.
+    fn write(&self, target: &Target, live: Option<&Value>, merged: Option<&Value>) -> Result<(), Error> {
+        let resource = &target.resource;
         let group = if resource.group.is_empty() { String::new() } else { format!("{}.", resource.group) };
-        let namespace = manifest.namespace.as_deref().unwrap_or("");
-        let name = format!("{group}{}.{}.{namespace}.{}", resource.version, resource.kind, manifest.name());
-        let text = live.as_ref().map_or(String::new(), yaml::print);
-        std::fs::write(self.live.join(&name), text)?;
-        std::fs::write(self.merged.join(&name), yaml::print(&merged))?;
+        let (namespace, name) = (target.namespace.as_deref().unwrap_or(""), target.name.as_deref().unwrap_or(""));
+        let name = format!("{group}{}.{}.{namespace}.{name}", resource.version, resource.kind);
+        std::fs::write(self.live.join(&name), live.map_or(String::new(), yaml::print))?;
+        if let Some(merged) = merged {
+            std::fs::write(self.merged.join(&name), yaml::print(merged))?;
+        }
         Ok(())
     }
 

@@ -1,143 +1,173 @@
 //! `edit`: objects as YAML in the user's editor, and a patch of what was changed.
 //!
-//! **Contract.** One object at a time. What cannot be saved is kept in a file that the message names; the editor opens once.
+//! **Contract.** All objects stand in one file. What the server refuses is shown again, with why, until it is changed or left.
+//! **Not here.** The editor: `edit/sitting.rs`.
 //! **Upstream.** `kubectl/pkg/cmd/edit` (behaviour).
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+pub(super) mod sitting;
 
 use api::schema::Schema;
 use clap::ArgMatches;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::{Command, Context};
-use crate::cli::{self, values};
-use crate::client_config::os_text;
-use crate::connection::{MERGE_PATCH, STRATEGIC_PATCH};
-use crate::output::{name, without_managed_fields, yaml};
+use self::sitting::{OBJECT_HEAD, Outcome, Save, Sitting};
+use super::{Command, Context, apply, create};
+use crate::cli::{self, value};
+use crate::connection::{JSON, MERGE_PATCH, STRATEGIC_PATCH};
+use crate::output::{go_syntax, json, without_managed_fields};
 use crate::report::{Error, message};
 use crate::selection::{self, Change, Selected};
-use crate::{three_way, yaml_input};
+use crate::three_way;
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
     Command { name: "edit", build, run: |context, matches| Box::pin(run(context, matches)) };
 
-const HEAD: &str = "# Please edit the object below. Lines beginning with a '#' will be ignored,\n# and an empty file will abort the edit. If an error occurs while saving this file will be\n# reopened with the relevant failures.\n#\n";
-const CANCELLED: &str = "Edit cancelled, no changes made.\n";
-
 fn build(command: clap::Command) -> clap::Command {
     command
         .about("Edit a resource on the server")
         .arg(cli::arguments("(RESOURCE/NAME | -f FILENAME)"))
-        .args(selection::flags())
-        .args(selection::change_flags("kubectl-edit"))
+        .args(cli::files())
+        .args(cli::without(selection::change_flags("kubectl-edit"), &["dry-run"]))
+        .arg(create::validate_flag())
+        .arg(create::save_config_flag())
+        .arg(line_endings_flag())
+        .arg(cli::flag("output-patch", "Output the patch if the resource is edited."))
+        .arg(cli::text(
+            "subresource",
+            "If specified, edit will operate on the subresource of the requested object.",
+        ))
+}
+
+/// `--windows-line-endings`
+pub(super) fn line_endings_flag() -> clap::Arg {
+    cli::flag("windows-line-endings", "Defaults to the line ending native to your platform.")
+}
+
+/// How changed objects are saved.
+struct Patches<'a> {
+    context: &'a Context,
+    found: &'a [Selected],
+    change: Change,
+    /// What follows an object's path.
+    end: String,
+    keeps_config: bool,
+    shows_patch: bool,
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
-    let change = Change::from_matches(matches)?;
-    let (found, mut errors) = selection::select(context, matches, values(matches, "arguments")).await?;
-    for selected in &found {
-        if let Err(error) = edit(context, &change, selected).await {
-            errors.push(error);
+    let validation = create::validation(value(matches, "validate"))?;
+    let change = Change::from_matches(matches)?.with_validation(validation);
+    let subresource = value(matches, "subresource");
+    let end = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
+    let (targets, errors) = selection::named_or_all(context, matches).await?;
+    let sitting = Sitting::from_matches(matches, OBJECT_HEAD)?;
+    let mut found = Vec::new();
+    let connection = context.connection().await?;
+    let mut errors = errors;
+    for target in targets {
+        if target.name.is_none() {
+            found.extend(selection::list(context, &target, "", "").await?);
+            continue;
+        }
+        match connection.get(&(target.path() + &end), JSON).await {
+            Ok(object) => found.push(Selected { target, object }),
+            Err(error) => errors.push(error),
         }
     }
-    Error::from_many(errors)
-}
-
-/// Has a text edited: the new one without comments, and the file that holds it; `None` where nothing was changed.
-pub(super) fn text(context: &Context, text: &str) -> Result<Option<(String, PathBuf)>, Error> {
-    let before = format!("{HEAD}{text}");
-    let file = write(context, &before)?;
-    open_editor(context, &file)?;
-    let after = std::fs::read_to_string(&file)?;
-    let text: String =
-        after.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
-    if after == before || text.trim().is_empty() {
-        context.terminal.err(CANCELLED);
-        remove(&file)?;
-        return Ok(None);
-    }
-    Ok(Some((text, file)))
-}
-
-async fn edit(context: &Context, change: &Change, selected: &Selected) -> Result<(), Error> {
-    let mut shown = selected.object.clone();
-    without_managed_fields(&mut shown);
-    let Some((text, file)) = text(context, &yaml::print(&shown))? else { return Ok(()) };
-    let keep = |error: Error| {
-        let text = error.report();
-        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-        message(format!(
-            "{text}\nA copy of your changes has been stored to \"{}\"\nerror: Edit cancelled, no valid changes were saved.",
-            file.display()
-        ))
+    Error::from_many(errors)?;
+    let Some(first) = found.first() else { return Err(message("edit cancelled, no objects found")) };
+    let (what, name) = (first.target.resource.qualified(), first.target.name.clone().unwrap_or_default());
+    let mut shown: Vec<Value> = found.iter().map(|one| one.object.clone()).collect();
+    shown.iter_mut().for_each(without_managed_fields);
+    let save = Patches {
+        context,
+        found: &found,
+        change,
+        end,
+        keeps_config: matches.get_flag("save-config"),
+        shows_patch: matches.get_flag("output-patch"),
     };
-    let edited = yaml_input::parse(&text)
-        .map_err(|error| keep(message(format!("The edited file had a syntax error: {error}"))))?;
-    let identity = |object: &Value| {
-        (object["apiVersion"].clone(), object["kind"].clone(), object["metadata"]["name"].clone())
-    };
-    if identity(&edited) != identity(&shown) {
-        context.terminal.err(&format!("A copy of your changes has been stored to \"{}\"\n", file.display()));
-        return Err(message("At least one of apiVersion, kind and name was changed"));
-    }
-    let resource = &selected.target.resource;
-    let ty = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind);
-    // What was shown is what was there: whatever is missing now was taken away.
-    let patch = three_way::patch(&shown, &edited, &shown, ty);
-    if patch == json!({}) {
-        context.terminal.err(CANCELLED);
-        return remove(&file);
-    }
-    let media = if ty.is_some() { STRATEGIC_PATCH } else { MERGE_PATCH };
-    let mut object: Value = change.patch(context, selected, media, &patch).await.map_err(|error| {
-        let what = name::of(&selected.object);
-        keep(error.with_context(format!("{what} could not be patched")))
-    })?;
-    change.print(context, &mut object, "edited")?;
-    remove(&file)
+    sitting.edit(context, &shown, (&what, &name), &save).await
 }
 
-/// A file of a name that no other command uses.
-fn write(context: &Context, text: &str) -> Result<PathBuf, Error> {
-    let folder = context.terminal.variable("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    for number in 0..u32::MAX {
-        let path = folder.join(format!("kctl-edit-{}-{number}.yaml", std::process::id()));
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(&path) {
-            Ok(mut file) => {
-                file.write_all(text.as_bytes())?;
-                return Ok(path);
+impl Save for Patches<'_> {
+    fn save(&self, edited: Vec<Value>) -> BoxFuture<'_, Result<Outcome, Error>> {
+        Box::pin(self.all(edited))
+    }
+}
+
+impl Patches<'_> {
+    async fn all(&self, edited: Vec<Value>) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::default();
+        for object in edited {
+            let uid = |object: &Value| object["metadata"]["uid"].clone();
+            let original = self.found.iter().find(|one| uid(&one.object) == uid(&object));
+            let Some(original) = original else {
+                return Err(message(format!(
+                    "no original object found for &unstructured.Unstructured{{Object:{}}}",
+                    go_syntax(&object)
+                )));
+            };
+            self.one(original, object, &mut outcome).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Sends what differs; what the server says against it goes into the outcome.
+    async fn one(&self, original: &Selected, mut edited: Value, outcome: &mut Outcome) -> Result<(), Error> {
+        let resource = &original.target.resource;
+        if resource.namespaced {
+            same_namespace(self.context, &mut edited)?;
+        }
+        if self.keeps_config {
+            apply::remember(&mut edited);
+        }
+        let mut before = original.object.clone();
+        without_managed_fields(&mut before);
+        if edited == before {
+            return self.change.print(self.context, &mut edited, "skipped");
+        }
+        let identity = |object: &Value| {
+            (object["apiVersion"].clone(), object["kind"].clone(), object["metadata"]["name"].clone())
+        };
+        if identity(&edited) != identity(&before) {
+            return Err(message("At least one of apiVersion, kind and name was changed"));
+        }
+        let ty = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind);
+        // What was shown is what was there: whatever is missing now was taken away.
+        let patch = three_way::patch(&before, &edited, &before, ty);
+        if patch == json!({}) {
+            return self.change.print(self.context, &mut edited, "skipped");
+        }
+        if self.shows_patch {
+            self.context.terminal.out(&format!("Patch: {}\n", json::compact(&patch)))?;
+        }
+        let media = if ty.is_some() { STRATEGIC_PATCH } else { MERGE_PATCH };
+        let path = self.change.query(&(original.target.path() + &self.end));
+        match self.context.connection().await?.patch(&path, media, &patch).await {
+            Ok(mut object) => self.change.print(self.context, &mut object, "edited"),
+            Err(error) => {
+                let name = original.target.name.as_deref().unwrap_or("");
+                outcome.refused(self.context, &resource.qualified(), name, &error);
+                Ok(())
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(message(format!("open {}: {}", path.display(), os_text(&error)))),
         }
     }
-    Err(message("no free name for a temporary file"))
 }
 
-fn remove(file: &Path) -> Result<(), Error> {
-    Ok(std::fs::remove_file(file)?)
-}
-
-/// Runs `$KUBE_EDITOR`, `$EDITOR` or vi on the file, in the user's terminal.
-fn open_editor(context: &Context, file: &Path) -> Result<(), Error> {
-    let variable = |name: &str| context.terminal.variable(name).filter(|text| !text.is_empty());
-    let editor = variable("KUBE_EDITOR").or(variable("EDITOR")).unwrap_or("vi");
-    let shell = variable("SHELL").unwrap_or("/bin/bash");
-    let status = std::process::Command::new(shell)
-        .arg("-c")
-        .arg(format!("{editor} \"$0\""))
-        .arg(file)
-        .status()
-        .map_err(|error| message(format!("unable to launch the editor {editor:?}: {}", os_text(&error))))?;
-    if status.success() {
-        return Ok(());
+/// Puts an edited object into the command's namespace, and refuses another one.
+pub(super) fn same_namespace(context: &Context, edited: &mut Value) -> Result<(), Error> {
+    match edited["metadata"]["namespace"].as_str().unwrap_or("") {
+        "" => edited["metadata"]["namespace"] = context.namespace().into(),
+        given if given != context.namespace() => {
+            return Err(message(format!(
+                "the namespace from the provided object {given:?} does not match the namespace {:?}. You must pass '--namespace={given}' to perform this operation.",
+                context.namespace()
+            )));
+        }
+        _ => {}
     }
-    remove(file)?;
-    Err(message(format!("there was a problem with the editor {editor:?}")))
+    Ok(())
 }

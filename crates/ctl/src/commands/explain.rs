@@ -25,7 +25,7 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about("Get documentation for a resource")
         .arg(cli::arguments("TYPE"))
-        .arg(cli::flag("recursive", "When true, print the name of all the fields recursively. Otherwise, print the available fields with their description."))
+        .arg(cli::flag("recursive", "When true, print the name of all the fields recursively. Otherwise, print the available fields with their description.").short('R'))
         .arg(cli::text("api-version", "Use given api-version (group/version) of the resource."))
         .arg(
             cli::text("output", "Format in which to render the schema. Valid values are: (plaintext, plaintext-openapiv2).")

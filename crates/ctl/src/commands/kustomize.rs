@@ -32,9 +32,36 @@ fn build(command: clap::Command) -> clap::Command {
             cli::text("load-restrictor", "if set to 'LoadRestrictionsNone', local kustomizations may load files from outside their root. This does, however, break the relocatability of the kustomization.")
                 .default_value("LoadRestrictionsRootOnly"),
         )
+        .arg(cli::flag("enable-helm", "Enable use of the Helm chart inflator generator."))
+        .arg(cli::flag("enable-alpha-plugins", "enable kustomize plugins"))
+        .args(WITH_HELM.map(|(name, help)| cli::text(name, help)))
+        .arg(cli::texts("helm-api-versions", "Kubernetes api versions used by Helm for Capabilities.APIVersions"))
+        .arg(cli::flag("helm-debug", "Enable debug output from the Helm chart inflator generator."))
+        .arg(cli::flag("as-current-user", "use the uid and gid of the command executor to run the function in the container"))
+        .arg(cli::texts("env", "a list of environment variables to be used by functions").short('e'))
+        .arg(cli::texts("mount", "a list of storage options read from the filesystem"))
+        .arg(cli::flag("network", "enable network access for functions that declare it"))
+        .arg(cli::text("network-name", "the docker network to run the container in").default_value("bridge"))
+}
+
+/// What Helm would be told.
+const WITH_HELM: [(&str, &str); 2] = [
+    ("helm-command", "helm command (path to executable)"),
+    ("helm-kube-version", "Kubernetes version used by Helm for Capabilities.KubeVersion"),
+];
+
+/// Refuses other programs. Flags that only say how those run say nothing without them, as in kubectl.
+fn without_programs(matches: &ArgMatches) -> Result<(), Error> {
+    for (flag, what) in [("enable-helm", "Helm charts"), ("enable-alpha-plugins", "plugins")] {
+        if matches.get_flag(flag) {
+            return Err(message(format!("--{flag}: {what} are not supported: kctl runs no other programs here")));
+        }
+    }
+    Ok(())
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
+    without_programs(matches)?;
     let folder = match values(matches, "arguments").as_slice() {
         [] => ".".to_owned(),
         [folder] => folder.clone(),

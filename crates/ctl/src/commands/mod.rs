@@ -28,6 +28,7 @@ mod exec;
 mod explain;
 mod expose;
 mod get;
+mod kuberc;
 mod kustomize;
 mod label;
 mod logs;
@@ -52,6 +53,7 @@ mod why;
 use std::ffi::OsString;
 
 pub(crate) use get::{flatten, print_object};
+pub(crate) use version::require_same_version;
 
 use clap::ArgMatches;
 use futures::future::BoxFuture;
@@ -63,6 +65,7 @@ use crate::client_config::Globals;
 use crate::connection::Connection;
 use crate::discovery::{Cache, Discovery};
 use crate::in_cluster::Account;
+use crate::preferences;
 use crate::report::{Error, message};
 use crate::terminal::Terminal;
 
@@ -105,6 +108,7 @@ const COMMANDS: &[Command] = &[
     explain::COMMAND,
     expose::COMMAND,
     get::COMMAND,
+    kuberc::COMMAND,
     kustomize::COMMAND,
     label::COMMAND,
     logs::COMMAND,
@@ -202,12 +206,22 @@ fn grammar_of<'a>(commands: impl Iterator<Item = &'a Command>) -> clap::Command 
     root
 }
 
+/// One command's grammar.
+fn command_named(name: &str) -> Option<clap::Command> {
+    let command = COMMANDS.iter().find(|command| command.name == name)?;
+    Some((command.build)(clap::Command::new(command.name)))
+}
+
 /// Parses a command line and runs its command.
 pub(crate) async fn dispatch(
     arguments: impl IntoIterator<Item = OsString>,
     terminal: &Terminal,
 ) -> Result<(), Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let (arguments, plugin_policy) =
+        preferences::applied(arguments, &command_named, terminal).map_err(|why| {
+            Error::Plain(format!("error occurred while applying preferences {why}\n"), 1)
+        })?;
     if arguments.get(1).is_some_and(|word| word == "help") {
         return help(&arguments[2..], terminal);
     }
@@ -233,11 +247,12 @@ pub(crate) async fn dispatch(
     if names_subjects(name, matches) {
         globals.user = None;
     }
+    globals.plugin_policy = plugin_policy;
     globals.drops_server_path = name == "proxy" && !matches.get_flag("append-server-path");
     // Commands that need no server must work with a broken kubeconfig, too, and `config` makes files.
     let config = match globals.load(terminal) {
         Ok(config) => config,
-        Err(_) if matches!(name, "completion" | "options" | "kustomize" | "man") => {
+        Err(_) if matches!(name, "completion" | "options" | "kuberc" | "kustomize" | "man") => {
             crate::client_config::empty_config()
         }
         Err(_) if name == "config" && globals.names_new_file() => crate::client_config::empty_config(),

@@ -20,7 +20,7 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about("Update fields of a resource")
         .arg(cli::arguments("(-f FILENAME | TYPE NAME) [-p PATCH|--patch-file FILE]"))
-        .args(selection::flags())
+        .args(cli::files())
         .args(selection::change_flags("kubectl-patch"))
         .arg(cli::text("patch", "The patch to be applied to the resource JSON file").short('p'))
         .arg(cli::text("patch-file", "A file containing a patch to be applied to the resource"))

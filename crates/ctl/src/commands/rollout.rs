@@ -22,32 +22,33 @@ pub(crate) const COMMAND: Command =
     Command { name: "rollout", build, run: |context, matches| Box::pin(run(context, matches)) };
 
 fn build(command: clap::Command) -> clap::Command {
-    let sub = |name: &'static str, about: &'static str, manager: &'static str| {
+    let sub = |name: &'static str, about: &'static str, flags: Vec<clap::Arg>| {
         let command = clap::Command::new(name).about(about).args_override_self(true);
         let command = command.arg(cli::arguments("(TYPE NAME | TYPE/NAME)")).args(cli::files());
         let command = command
             .arg(cli::text("selector", "Selector (label query) to filter on").short('l').default_value(""));
-        if manager.is_empty() { command } else { command.args(selection::change_flags(manager)) }
+        command.args(flags)
     };
+    let changing = || cli::without(selection::change_flags("kubectl-rollout"), &["dry-run"]);
     command
         .about("Manage the rollout of a resource")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
-            sub("history", "View rollout history", "kubectl-rollout")
+            sub("history", "View rollout history", selection::print_flags())
                 .arg(cli::number("revision", "See the details, including podTemplate of the revision specified").default_value("0")),
         )
-        .subcommand(sub("pause", "Mark the provided resource as paused", "kubectl-rollout"))
-        .subcommand(sub("restart", "Restart a resource", "kubectl-rollout"))
-        .subcommand(sub("resume", "Resume a paused resource", "kubectl-rollout"))
+        .subcommand(sub("pause", "Mark the provided resource as paused", changing()))
+        .subcommand(sub("restart", "Restart a resource", changing()))
+        .subcommand(sub("resume", "Resume a paused resource", changing()))
         .subcommand(
-            sub("status", "Show the status of the rollout", "")
+            sub("status", "Show the status of the rollout", Vec::new())
                 .arg(cli::flag_on("watch", "Watch the status of the rollout until it's done.").short('w'))
                 .arg(cli::number("revision", "Pin to a specific revision for showing its status. Defaults to 0 (last revision).").default_value("0"))
                 .arg(cli::text("timeout", "The length of time to wait before ending watch, zero means never. Any other values should contain a corresponding time unit (e.g. 1s, 2m, 3h).").default_value("0s")),
         )
         .subcommand(
-            sub("undo", "Undo a previous rollout", "kubectl-rollout")
+            sub("undo", "Undo a previous rollout", cli::without(selection::change_flags(""), &["field-manager"]))
                 .arg(cli::number("to-revision", "The revision to rollback to. Default to 0 (last revision).").default_value("0")),
         )
 }

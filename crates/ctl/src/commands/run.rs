@@ -7,11 +7,14 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::attach::{self, Session};
-use super::{Command, Context};
+use super::delete::{self, Removal};
+use super::{Command, Context, apply, create as create_command};
 use crate::cli::{self, DryRun, value, values};
 use crate::connection::{JSON, encode};
+use crate::manifests::Sources;
 use crate::overrides;
 use crate::report::{Error, message};
+use crate::resolve::{self, Target};
 use crate::selection::{self, Change};
 use crate::streams::pods;
 
@@ -40,6 +43,9 @@ fn build(command: clap::Command) -> clap::Command {
         .arg(cli::flag("rm", "If true, delete the pod after it exits.  Only valid when attaching to the container, e.g. with '--attach' or with '-i/--stdin'."))
         .arg(cli::flag("leave-stdin-open", "If the pod is started in interactive mode or with stdin, leave stdin open after the first attach completes. By default, stdin will be closed after the first attach completes."))
         .arg(cli::flag("expose", "If true, create a ClusterIP service associated with the pod.  Requires `--port`."))
+        .args(delete::flags())
+        .args(cli::files())
+        .arg(create_command::save_config_flag())
         .args(overrides::flags())
         .arg(attach::detach_flag())
         .arg(pods::timeout_flag())
@@ -59,6 +65,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return Err(message(format!("Invalid image name {image:?}: invalid reference format")));
     }
     let change = Change::from_matches(matches)?;
+    if Sources::given(matches) || matches.get_flag("recursive") {
+        return Err(message("-f, -k and -R mean nothing to run: a pod is made from --image"));
+    }
+    let removal = Removal::from_matches(matches)?;
     let interactive = matches.get_flag("stdin");
     let attaches = match matches.value_source("attach") {
         Some(clap::parser::ValueSource::CommandLine) => matches.get_flag("attach"),
@@ -85,7 +95,12 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         ));
     }
     let pod = overrides::apply(matches, pod(&name, image, arguments, matches)?)?;
-    let service = matches.get_flag("expose").then(|| service(&pod));
+    let mut service = matches.get_flag("expose").then(|| service(&pod));
+    let mut pod = pod;
+    if matches.get_flag("save-config") {
+        apply::remember(&mut pod);
+        service.iter_mut().for_each(apply::remember);
+    }
     let mut created = create(context, &change, "pods", pod).await?;
     if let Some(service) = service {
         let mut service = create(context, &change, "services", service).await?;
@@ -97,7 +112,7 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let attached = attached(context, matches, &created).await;
     if matches.get_flag("rm") {
-        remove(context, &created).await?;
+        remove(context, &created, &removal).await?;
     }
     attached
 }
@@ -188,12 +203,24 @@ fn phase(pod: &Value) -> &str {
     pod["status"]["phase"].as_str().unwrap_or("")
 }
 
-async fn remove(context: &Context, pod: &Value) -> Result<(), Error> {
+async fn remove(context: &Context, pod: &Value, removal: &Removal) -> Result<(), Error> {
     let (namespace, name) = place(pod);
     let path = format!("/api/v1/namespaces/{}/pods/{}", encode(namespace), encode(name));
-    let options = json!({"propagationPolicy": "Background"});
-    context.connection().await?.request(Method::DELETE, &path, JSON, Some(&options)).await?;
-    context.terminal.out(&format!("pod {name:?} deleted from {namespace} namespace\n"))
+    let sent = context.connection().await?.request(Method::DELETE, &path, JSON, Some(&removal.options)).await;
+    if let Err(error) = sent {
+        return if error.is_not_found() { Ok(()) } else { Err(error) };
+    }
+    let done = if removal.force { "force deleted" } else { "deleted" };
+    context.terminal.out(&format!("pod {name:?} {done} from {namespace} namespace\n"))?;
+    if !removal.wait {
+        return Ok(());
+    }
+    let discovery = context.discovery().await?;
+    let resource = resolve::resource(discovery, "pods")?.clone();
+    let target =
+        Target { resource, namespace: Some(namespace.to_owned()), name: Some(name.to_owned()), source: None };
+    let uid = pod["metadata"]["uid"].as_str().unwrap_or("");
+    delete::wait(context, &target, uid, removal.limit).await
 }
 
 /// `a=b` pairs as a map.

@@ -2,14 +2,17 @@
 //!
 //! **Upstream.** `kubectl/pkg/cmd/scale` (behaviour).
 
+use std::time::Duration;
+
 use clap::ArgMatches;
+use futures::future::BoxFuture;
 use serde_json::json;
 
-use super::{Command, Context};
+use super::{Command, Context, wait};
 use crate::cli::{self, DryRun, values};
 use crate::connection::{JSON, MERGE_PATCH};
 use crate::report::{Error, message};
-use crate::selection::{self, Change};
+use crate::selection::{self, Change, Selected};
 
 /// The row of THE LIST.
 pub(crate) const COMMAND: Command =
@@ -19,11 +22,12 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about("Set a new size for a deployment, replica set, or replication controller")
         .arg(cli::arguments("[--resource-version=version] [--current-replicas=count] --replicas=COUNT (-f FILENAME | TYPE NAME)"))
-        .args(selection::flags())
-        .args(selection::change_flags("kubectl-scale"))
+        .args(cli::without(selection::flags(), &["field-selector", "all-namespaces"]))
+        .args(cli::without(selection::change_flags(""), &["field-manager"]))
         .arg(cli::number("replicas", "The new desired number of replicas. Required"))
         .arg(cli::number("current-replicas", "Precondition for current size. Requires that the current size of the resource match this value in order to scale").default_value("-1"))
         .arg(cli::text("resource-version", "Precondition for resource version"))
+        .arg(cli::duration("timeout", "The length of time to wait before giving up on a scale operation, zero means don't wait. Any other values should contain a corresponding time unit (e.g. 1s, 2m, 3h).").default_value("0s"))
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
@@ -37,6 +41,8 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let expected = matches.get_one::<i64>("current-replicas").copied().unwrap_or(-1);
     let version = cli::value(matches, "resource-version");
+    let limit = cli::time(matches, "timeout");
+    let waits = limit.is_none_or(|limit| !limit.is_zero());
     let change = Change::from_matches(matches)?;
     let (found, mut errors) = selection::select(context, matches, values(matches, "arguments")).await?;
     if found.is_empty() && errors.is_empty() {
@@ -61,10 +67,38 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
             }
             Ok(())
         };
-        match scaled.await {
+        let scaled = match scaled.await {
+            Ok(()) if waits && change.dry_run == DryRun::None => {
+                settled(context, &selected, replicas, limit).await
+            }
+            scaled => scaled,
+        };
+        match scaled {
             Ok(()) => change.print(context, &mut selected.object.clone(), "scaled")?,
             Err(error) => errors.push(error),
         }
     }
     Error::from_many(errors)
+}
+
+/// Waits until as many replicas are there as are wanted; a limit that is negative is over already.
+async fn settled(
+    context: &Context,
+    selected: &Selected,
+    replicas: i64,
+    limit: Option<Duration>,
+) -> Result<(), Error> {
+    let name = selected.target.name.as_deref().unwrap_or("");
+    let late = || message(format!("timed out waiting for {name:?} to be synced"));
+    let limit = limit.ok_or_else(late)?;
+    let path = selected.target.path() + "/scale";
+    let connection = context.connection().await?;
+    let asked = async || -> Result<bool, Error> {
+        let scale = connection.get(&path, JSON).await?;
+        let (wanted, there) = (scale["spec"]["replicas"].as_i64(), scale["status"]["replicas"].as_i64());
+        // Whoever wants another number by now has the say.
+        Ok(wanted.unwrap_or(0) != replicas || there.unwrap_or(0) == replicas)
+    };
+    let synced = || -> BoxFuture<'_, Result<bool, Error>> { Box::pin(asked()) };
+    tokio::time::timeout(limit, wait::until(context, &selected.target, synced)).await.map_err(|_| late())?
 }

@@ -16,7 +16,7 @@ use clap::{Arg, ArgMatches};
 use serde_json::{Value, json};
 
 use super::{Command, Context};
-use crate::cli::{self, DryRun, value};
+use crate::cli::{self, DryRun, value_if_any};
 use crate::connection::{MERGE_PATCH, STRATEGIC_PATCH};
 use crate::manifests::Sources;
 use crate::report::{Error, message};
@@ -38,9 +38,12 @@ fn build(command: clap::Command) -> clap::Command {
             .about(about)
             .args_override_self(true)
             .arg(cli::arguments(arguments))
-            .args(cli::files())
+            .args(cli::without(cli::files(), if name == "selector" { &["kustomize"] } else { &[] }))
             .args(selection::change_flags("kubectl-set"))
-            .arg(cli::text("selector", "Selector (label query) to filter on").short('l').default_value(""))
+            .args(match name {
+                "selector" | "serviceaccount" => None,
+                _ => Some(cli::selector()),
+            })
             .arg(cli::flag("all", "Select all resources, in the namespace of the specified resource types"))
             .arg(selection::local_flag("the command"))
             .args(flags)
@@ -121,7 +124,7 @@ impl Set<'_> {
         if self.local && self.change.dry_run == DryRun::Server {
             return Err(message(selection::LOCAL_AND_SERVER));
         }
-        if self.matches.get_flag("all") && !value(self.matches, "selector").is_empty() {
+        if self.matches.get_flag("all") && !value_if_any(self.matches, "selector").is_empty() {
             return Err(message("cannot set --all and --selector at the same time"));
         }
         Ok(())
@@ -137,16 +140,14 @@ impl Set<'_> {
             if resources.is_empty() && !self.has_files() {
                 return Err(message(selection::NOTHING_NAMED));
             }
-            let all = self.matches.get_flag("all") || !value(self.matches, "selector").is_empty();
+            let all = self.matches.get_flag("all") || !value_if_any(self.matches, "selector").is_empty();
             if !all && !self.has_files() && resources.len() == 1 && !resources[0].contains('/') {
                 return Err(message("resource(s) were provided, but no name was specified"));
             }
             return selection::select_all(self.context, self.matches, resources).await;
         }
         if !resources.is_empty() {
-            return Err(message(
-                "error: you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
-            ));
+            return Err(message(selection::LOCAL_WITHOUT_FILES));
         }
         selection::local(self.context, self.matches).await
     }

@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use serde_json::{Value, json};
 
 use super::{Command, Context};
-use crate::cli::{self, values};
+use crate::cli::{self, value, values};
 use crate::connection::MERGE_PATCH;
 use crate::report::{Error, message};
 use crate::selection::{self, Change};
@@ -22,8 +22,9 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about("Update the taints on one or more nodes")
         .arg(cli::arguments("NODE NAME KEY_1=VAL_1:TAINT_EFFECT_1 ... KEY_N=VAL_N:TAINT_EFFECT_N"))
-        .args(selection::flags())
+        .args(cli::without(selection::flags(), &["filename", "kustomize", "recursive", "field-selector", "all-namespaces"]))
         .args(selection::change_flags("kubectl-taint"))
+        .arg(super::create::validate_flag())
         .arg(cli::flag("overwrite", "If true, allow taints to be overwritten"))
 }
 
@@ -63,7 +64,8 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         return Err(message("at least one taint update is required"));
     }
     let changes = parse(&given)?;
-    let change = Change::from_matches(matches)?;
+    let change = Change::from_matches(matches)?
+        .with_validation(super::create::validation(value(matches, "validate"))?);
     let (found, mut errors) = selection::select(context, matches, resources).await?;
     for selected in &found {
         if selected.target.resource.kind != "Node" {

@@ -32,6 +32,12 @@ fn build(command: clap::Command) -> clap::Command {
                 "If non-empty, sort list using specified field. The field can be either 'cpu' or 'memory'.",
             ))
             .arg(cli::flag("no-headers", "If present, print output without headers"))
+            .arg(cli::flag("show-swap", if name == "node" {
+                "Print node resources related to swap memory."
+            } else {
+                "Print pod resources related to swap memory."
+            }))
+            .arg(cli::flag_on("use-protocol-buffers", "Enables using protocol-buffers to access Metrics API."))
     };
     command
         .about("Display resource (CPU/memory) usage")
@@ -68,6 +74,8 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if !names.is_empty() && !value(matches, "selector").is_empty() {
         return Err(message("only one of NAME or selector can be provided"));
     }
+    // JSON says the same, and is all that is spoken here; the flag may only be switched as kubectl's.
+    let _ = matches.get_flag("use-protocol-buffers");
     let served = context.discovery().await?.groups.iter().any(|(group, versions)| {
         group == METRICS && versions.iter().any(|(version, _)| matches!(version.as_str(), "v1beta1" | "v1"))
     });
@@ -81,12 +89,13 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
 }
 
-/// Millicores and bytes.
-type Usage = (i64, i64);
+/// Millicores, bytes of memory, bytes of swap.
+type Usage = (i64, i64, i64);
 
 fn usage(value: &Value) -> Usage {
     let amount = |name: &str| value[name].as_str().and_then(|text| text.parse::<Quantity>().ok());
-    (amount("cpu").map_or(0, Quantity::millis), amount("memory").map_or(0, Quantity::value))
+    let bytes = |name: &str| amount(name).map_or(0, Quantity::value);
+    (amount("cpu").map_or(0, Quantity::millis), bytes("memory"), bytes("swap"))
 }
 
 /// One object or the items of a list.
@@ -122,27 +131,36 @@ async fn nodes(context: &Context, matches: &ArgMatches, name: Option<&String>) -
         return Err(message("metrics not available yet"));
     }
     let nodes = metrics(context, "/api/v1/nodes", name, &selector).await?;
+    let swap = matches.get_flag("show-swap");
     let field = if matches.get_flag("show-capacity") { "capacity" } else { "allocatable" };
     let mut rows = Vec::new();
     for node in &nodes {
         let name = node["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let Some(one) = found.iter().find(|one| one["metadata"]["name"] == name.as_str()) else {
-            rows.push((name, (0, 0), "<unknown>\t<unknown>\t<unknown>\t<unknown>\t\n".to_owned()));
+            rows.push((name, (0, 0, 0), "<unknown>\t<unknown>\t".repeat(2 + usize::from(swap)) + "\n"));
             continue;
         };
         let (used, whole) = (usage(&one["usage"]), usage(&node["status"][field]));
         let percent = |part: i64, whole: i64| if whole == 0 { 0 } else { part * 100 / whole };
-        let cells = format!(
-            "{}m\t{}%\t{}Mi\t{}%\t\n",
+        let mut cells = format!(
+            "{}m\t{}%\t{}Mi\t{}%\t",
             used.0,
             percent(used.0, whole.0),
             used.1 / MEBI,
             percent(used.1, whole.1)
         );
-        rows.push((name, used, cells));
+        if swap {
+            cells += &match node["status"]["nodeInfo"]["swap"]["capacity"].as_i64() {
+                Some(whole) => format!("{}Mi\t{}%\t", used.2 / MEBI, percent(used.2, whole)),
+                None => "<unknown>\t<unknown>\t".to_owned(),
+            };
+        }
+        rows.push((name, used, cells + "\n"));
     }
     sort(&mut rows, value(matches, "sort-by"));
-    print(context, matches, "NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)\t\n", &rows, "")
+    let swap = if swap { "SWAP(bytes)\tSWAP(%)\t" } else { "" };
+    let head = format!("NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)\t{swap}\n");
+    print(context, matches, &head, &rows, "")
 }
 
 async fn pods(context: &Context, matches: &ArgMatches, name: Option<&String>) -> Result<(), Error> {
@@ -163,22 +181,27 @@ async fn pods(context: &Context, matches: &ArgMatches, name: Option<&String>) ->
         return Ok(());
     }
     let by_container = matches.get_flag("containers");
-    let (mut rows, mut sum) = (Vec::new(), (0, 0));
+    let swap = matches.get_flag("show-swap");
+    let amounts = |used: Usage| {
+        let swap = if swap { format!("{}Mi\t", used.2 / MEBI) } else { String::new() };
+        format!("{}m\t{}Mi\t{swap}\n", used.0, used.1 / MEBI)
+    };
+    let (mut rows, mut sum) = (Vec::new(), (0, 0, 0));
     for pod in &found {
         let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("");
         let lead = if everywhere { format!("{}\t", text("namespace")) } else { String::new() };
         let key = format!("{}/{}", text("namespace"), text("name"));
-        let cells = |used: Usage, middle: &str| format!("{lead}{middle}{}m\t{}Mi\t\n", used.0, used.1 / MEBI);
-        let mut whole = (0, 0);
+        let cells = |used: Usage, middle: &str| format!("{lead}{middle}{}", amounts(used));
+        let mut whole = (0, 0, 0);
         for container in pod["containers"].as_array().into_iter().flatten() {
             let used = usage(&container["usage"]);
-            whole = (whole.0 + used.0, whole.1 + used.1);
+            whole = (whole.0 + used.0, whole.1 + used.1, whole.2 + used.2);
             if by_container {
                 let middle = format!("{}\t{}\t", text("name"), container["name"].as_str().unwrap_or(""));
                 rows.push((key.clone(), used, cells(used, &middle)));
             }
         }
-        sum = (sum.0 + whole.0, sum.1 + whole.1);
+        sum = (sum.0 + whole.0, sum.1 + whole.1, sum.2 + whole.2);
         if !by_container {
             rows.push((key, whole, cells(whole, &format!("{}\t", text("name")))));
         }
@@ -187,14 +210,17 @@ async fn pods(context: &Context, matches: &ArgMatches, name: Option<&String>) ->
     let space = if everywhere { "NAMESPACE\t" } else { "" };
     let columns = if by_container { "POD\tNAME\t" } else { "NAME\t" };
     let total = if matches.get_flag("sum") {
-        let empty = "\t".repeat(usize::from(everywhere) + usize::from(by_container));
-        format!("{empty}\t________\t________\t\n{empty}\t{}m\t{}Mi\t\n", sum.0, sum.1 / MEBI)
+        // As kubectl counts them: columns without a header do not count, and there are two lines whatever there is.
+        let named = |column: bool| usize::from(column && !matches.get_flag("no-headers"));
+        let width = 3 + usize::from(swap) + named(everywhere) + named(by_container);
+        let before = "\t".repeat(width - 2);
+        format!("{before}________\t________\t\n{before}{}", amounts(sum))
     } else {
         String::new()
     };
     let rows: Vec<(String, Usage, String)> =
         rows.into_iter().map(|(_, used, cells)| (String::new(), used, cells)).collect();
-    print(context, matches, &format!("{space}{columns}CPU(cores)\tMEMORY(bytes)\t\n"), &rows, &total)
+    print(context, matches, &format!("{space}{columns}CPU(cores)\tMEMORY(bytes)\t{}\n", if swap { "SWAP(bytes)\t" } else { "" }), &rows, &total)
 }
 
 fn print(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Command, Context};
 use crate::cli::{self, value};
-use crate::connection::JSON;
+use crate::connection::{Connection, JSON};
 use crate::output::yaml;
 use crate::report::{Error, message};
 
@@ -46,6 +46,45 @@ fn client_version() -> Value {
         "compiler": "rustc",
         "platform": platform,
     })
+}
+
+/// `--match-server-version`: refuses a server that is not of our version.
+pub(crate) async fn require_same_version(connection: &Connection) -> Result<(), Error> {
+    let server = connection.get("/version", JSON).await;
+    let server = server.map_err(|error| message(format!("couldn't read version from server: {error}\n")))?;
+    let ours = client_version();
+    if ["gitVersion", "gitCommit", "gitTreeState"].iter().all(|field| server[*field] == ours[*field]) {
+        return Ok(());
+    }
+    Err(message(format!(
+        "server version (&{}) differs from client version ({})",
+        in_go(&server),
+        in_go(&ours)
+    )))
+}
+
+/// A version as Go writes it out.
+fn in_go(version: &Value) -> String {
+    const FIELDS: [&str; 13] = [
+        "major",
+        "minor",
+        "emulationMajor",
+        "emulationMinor",
+        "minCompatibilityMajor",
+        "minCompatibilityMinor",
+        "gitVersion",
+        "gitCommit",
+        "gitTreeState",
+        "buildDate",
+        "goVersion",
+        "compiler",
+        "platform",
+    ];
+    let field = |name: &&str| {
+        let capital = name[..1].to_uppercase() + &name[1..];
+        format!("{capital}:{:?}", version[*name].as_str().unwrap_or(""))
+    };
+    format!("version.Info{{{}}}", FIELDS.iter().map(field).collect::<Vec<_>>().join(", "))
 }
 
 async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {

@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use clap::ArgMatches;
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::{Command, Context};
 use crate::cli::{self, value, values};
 use crate::connection::{JSON, with_query};
 use crate::duration;
-use crate::output::jsonpath;
+use crate::manifests::Sources;
+use crate::output::{jsonpath, name};
 use crate::report::{Error, message};
 use crate::resolve::Target;
 use crate::selection::{self, Change};
@@ -28,7 +30,8 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about("Wait for a specific condition on one or many resources")
         .arg(cli::arguments("([-f FILENAME] | resource.group/resource.name | resource.group [(-l label | --all)])"))
-        .args(selection::flags())
+        .args(cli::without(selection::flags(), &["kustomize"]))
+        .arg(selection::local_flag("annotation"))
         .args(selection::print_flags())
         .arg(cli::text("for", "The condition to wait on: [create|delete|condition=condition-name[=condition-value]|jsonpath='{JSONPath expression}'=[JSONPath value]]"))
         .arg(cli::text("timeout", "The length of time to wait before giving up. Zero means check once and don't wait, negative means wait for a week").default_value("30s"))
@@ -123,6 +126,9 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         })?,
     };
     let change = Change::of_output(matches)?;
+    if matches.get_flag("local") {
+        return on_file(context, matches, &condition, &change).await;
+    }
     let (targets, mut errors) = selection::targets(context, matches, values(matches, "arguments")).await?;
     let mut waiting = Vec::new();
     for target in targets {
@@ -162,6 +168,57 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
         }
     }
     Error::from_many(errors)
+}
+
+/// The objects of files as they are written: nothing about them will ever change.
+async fn on_file(
+    context: &Context,
+    matches: &ArgMatches,
+    condition: &Condition,
+    change: &Change,
+) -> Result<(), Error> {
+    if !values(matches, "arguments").is_empty() {
+        return Err(message(selection::LOCAL_WITHOUT_FILES));
+    }
+    if !Sources::given(matches) {
+        return Err(message(selection::NOTHING_NAMED));
+    }
+    let (found, mut errors) = selection::local(context, matches).await?;
+    for mut selected in found {
+        if condition.met(Some(&selected.object)) {
+            change.print_bare(context, &mut selected.object, "condition met")?;
+        } else {
+            let kind = name::of(&selected.object);
+            errors.push(message(format!("condition not met for {kind}")));
+        }
+    }
+    Error::from_many(errors)
+}
+
+/// Asks whether something about an object is `done`, now and whenever the object changes, until it is.
+pub(super) async fn until<'a>(
+    context: &Context,
+    target: &Target,
+    done: impl Fn() -> BoxFuture<'a, Result<bool, Error>>,
+) -> Result<(), Error> {
+    let connection = context.connection().await?;
+    let collection = Target { name: None, ..target.clone() }.path();
+    let selector = format!("metadata.name={}", target.name.as_deref().unwrap_or(""));
+    loop {
+        let list = with_query(&collection, &[("fieldSelector", selector.clone())]);
+        let list = connection.get(&list, JSON).await?;
+        if done().await? {
+            return Ok(());
+        }
+        let Some(mut stream) = connection.changes_since(&list, &collection, &selector).await? else {
+            continue;
+        };
+        while let Ok(Some(_)) = stream.event().await {
+            if done().await? {
+                return Ok(());
+            }
+        }
+    }
 }
 
 /// Waits for one object and gives it as it was last seen; none where it never was.

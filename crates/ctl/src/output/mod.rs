@@ -114,10 +114,28 @@ pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error>
         "custom-columns-file" => {
             custom_columns::Columns::parse_file(&read(&needed("custom-columns")?)?).map(Format::CustomColumns)
         }
-        _ => Err(message(format!(
-            "unable to match a printer suitable for the output format {text:?}, allowed formats are: {FORMATS}"
-        ))),
+        _ => Err(unknown_format(text, FORMATS)),
     }
+}
+
+/// Four spaces, keys in the order given.
+pub(crate) fn pretty(value: &Value) -> String {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    serde::Serialize::serialize(value, &mut serializer).expect("a value can be written to memory");
+    bytes.push(b'\n');
+    String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+/// The formats of a command that prints one object of its own type and has no table.
+pub(crate) const TYPED_FORMATS: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
+
+/// What is said of a format that there is not.
+pub(crate) fn unknown_format(format: &str, allowed: &str) -> Error {
+    message(format!(
+        "unable to match a printer suitable for the output format {format:?}, allowed formats are: {allowed}"
+    ))
 }
 
 /// An object without `metadata.managedFields`, as it is shown unless asked for; lists lose their items' too.

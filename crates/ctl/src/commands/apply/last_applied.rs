@@ -3,18 +3,19 @@
 //! **Upstream.** `kubectl/pkg/cmd/apply/apply_{view,set,edit}_last_applied.go` (behaviour).
 
 use clap::ArgMatches;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::LAST_APPLIED;
 use crate::cli::{self, DryRun, value, values};
-use crate::commands::{Context, edit};
+use crate::commands::edit::sitting::{ANNOTATION_HEAD, Outcome, Save, Sitting};
+use crate::commands::{Context, create, edit};
 use crate::connection::{JSON, MERGE_PATCH};
 use crate::manifests::{self, Sources};
-use crate::output::{name, yaml};
+use crate::output::yaml;
 use crate::report::{Error, message};
 use crate::resolve::Target;
 use crate::selection::{self, Change, Selected};
-use crate::yaml_input;
 
 /// The subcommands.
 pub(super) fn subcommands(command: clap::Command) -> clap::Command {
@@ -33,15 +34,17 @@ pub(super) fn subcommands(command: clap::Command) -> clap::Command {
         .subcommand(
             sub("set-last-applied", "Set the latest last-applied-configuration annotations by setting it to match the contents of a file.")
                 .arg(cli::arguments("-f FILENAME"))
-                .args(cli::files())
-                .args(selection::change_flags(""))
+                .args(cli::without(cli::files(), &["kustomize", "recursive"]))
+                .args(cli::without(selection::change_flags(""), &["field-manager"]))
                 .arg(cli::flag("create-annotation", "Will create 'last-applied-configuration' annotations if current objects doesn't have one")),
         )
         .subcommand(
             sub("edit-last-applied", "Edit the latest last-applied-configuration annotations of resources from the default editor.")
                 .arg(cli::arguments("(RESOURCE/NAME | -f FILENAME)"))
                 .args(cli::files())
-                .args(selection::change_flags("kubectl-last-applied")),
+                .args(cli::without(selection::change_flags("kubectl-client-side-apply"), &["dry-run"]))
+                .arg(create::validate_flag())
+                .arg(edit::line_endings_flag()),
         )
 }
 
@@ -151,32 +154,76 @@ async fn set(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
 }
 
 async fn edit_annotation(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
-    let change = Change::from_matches(matches)?;
-    let (targets, mut errors) = selection::named(context, matches).await?;
+    let validation = create::validation(value(matches, "validate"))?;
+    let change = Change::from_matches(matches)?.with_validation(validation);
+    let (targets, errors) = selection::named_or_all(context, matches).await?;
+    Error::from_many(errors)?;
+    let sitting = Sitting::from_matches(matches, ANNOTATION_HEAD)?;
     let connection = context.connection().await?;
+    let mut found = Vec::new();
     for target in targets {
-        let edited = async {
-            let object = connection.get(&target.path(), JSON).await?;
-            let kept = parse(annotation(&object).ok_or_else(|| message(none_found(&object)))?)?;
-            let Some((text, file)) = edit::text(context, &yaml::print(&kept))? else { return Ok(()) };
-            let new = yaml_input::parse(&text)
-                .map_err(|error| message(format!("The edited file had a syntax error: {error}")))?;
-            let identity = |object: &Value| [object["kind"].clone(), object["metadata"]["name"].clone()];
-            if identity(&new) != identity(&kept) {
-                return Err(message("At least one of apiVersion, kind and name was changed"));
+        match target.name {
+            None => found.extend(selection::list(context, &target, "", "").await?),
+            Some(_) => {
+                let object = connection.get(&target.path(), JSON).await?;
+                found.push(Selected { target, object });
             }
-            let text = crate::output::json::compact(&new) + "\n";
-            let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
-            let one = Selected { target: target.clone(), object };
-            let mut object = change.patch(context, &one, MERGE_PATCH, &patch).await.map_err(|error| {
-                error.with_context(format!("{} could not be patched", name::of(&one.object)))
-            })?;
-            std::fs::remove_file(file)?;
-            change.print(context, &mut object, "edited")
-        };
-        if let Err(error) = edited.await {
-            errors.push(error);
         }
     }
-    Error::from_many(errors)
+    let mut kept = Vec::new();
+    for one in found {
+        if let Some(text) = annotation(&one.object) {
+            kept.push((parse(text)?, one.target));
+        }
+    }
+    let Some((_, first)) = kept.first() else {
+        return Err(message(
+            "no last-applied-configuration annotation found on resources, to create the annotation, use command `kctl apply set-last-applied --create-annotation`",
+        ));
+    };
+    let (what, name) = (first.resource.qualified(), first.name.clone().unwrap_or_default());
+    let shown: Vec<Value> = kept.iter().map(|(object, _)| object.clone()).collect();
+    sitting.edit(context, &shown, (&what, &name), &Annotations { context, change, kept: &kept }).await
+}
+
+/// How edited annotations are saved.
+struct Annotations<'a> {
+    context: &'a Context,
+    change: Change,
+    /// What was kept, and of which objects.
+    kept: &'a [(Value, Target)],
+}
+
+impl Save for Annotations<'_> {
+    fn save(&self, edited: Vec<Value>) -> BoxFuture<'_, Result<Outcome, Error>> {
+        Box::pin(async {
+            for object in edited {
+                write_annotation(self.context, &self.change, self.kept, object).await?;
+            }
+            Ok(Outcome::default())
+        })
+    }
+}
+
+/// Keeps an edited object in the annotation of the one that it was applied to.
+async fn write_annotation(
+    context: &Context,
+    change: &Change,
+    kept: &[(Value, Target)],
+    mut object: Value,
+) -> Result<(), Error> {
+    let identity = |object: &Value| [object["kind"].clone(), object["metadata"]["name"].clone()];
+    let Some((before, target)) = kept.iter().find(|(before, _)| identity(before) == identity(&object)) else {
+        return Err(message("At least one of apiVersion, kind and name was changed"));
+    };
+    if target.resource.namespaced {
+        edit::same_namespace(context, &mut object)?;
+    }
+    if object == *before {
+        return change.print(context, &mut object, "skipped");
+    }
+    let text = crate::output::json::compact(&object) + "\n";
+    let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
+    context.connection().await?.patch(&change.query(&target.path()), MERGE_PATCH, &patch).await?;
+    change.print(context, &mut object, "edited")
 }

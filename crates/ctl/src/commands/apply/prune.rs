@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use clap::ArgMatches;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::LAST_APPLIED;
 use crate::cli::{self, DryRun, value, values};
@@ -18,7 +18,7 @@ use crate::connection::{JSON, with_query};
 use crate::discovery::{Discovery, Resource};
 use crate::report::{Error, message};
 use crate::resolve::Target;
-use crate::selection::{self, Change};
+use crate::selection::{self, Change, Selected};
 
 /// Kinds that are pruned where no allowlist is given.
 const NAMESPACED: [&str; 14] = [
@@ -57,7 +57,7 @@ pub(super) fn flags() -> Vec<clap::Arg> {
 }
 
 /// What to prune.
-pub(super) struct Prune {
+pub(in super::super) struct Prune {
     kinds: Vec<String>,
     selector: String,
     propagation: &'static str,
@@ -79,17 +79,7 @@ impl Prune {
         if !selector.is_empty() && matches.get_flag("all") {
             return Err(message("cannot set --all and --selector at the same time"));
         }
-        let mut kinds = values(matches, "prune-allowlist");
-        for kind in &kinds {
-            if kind.split('/').count() != 3 {
-                return Err(message(format!(
-                    "invalid GroupVersionKind format: {kind}, please follow <group/version/kind>"
-                )));
-            }
-        }
-        if kinds.is_empty() {
-            kinds = NAMESPACED.iter().chain(&CLUSTER).map(|kind| (*kind).to_owned()).collect();
-        }
+        let kinds = kinds(matches)?;
         let propagation = match value(matches, "cascade") {
             "" | "true" | "background" => "Background",
             "orphan" | "false" => "Orphan",
@@ -104,6 +94,45 @@ impl Prune {
         Ok(Some(Self { kinds, selector, propagation, grace }))
     }
 
+    /// What `diff --prune` would have pruned: with a selector, or of everything.
+    pub(in super::super) fn of_diff(matches: &ArgMatches) -> Result<Self, Error> {
+        let selector = value(matches, "selector").to_owned();
+        Ok(Self { kinds: kinds(matches)?, selector, propagation: "Background", grace: None })
+    }
+
+    /// What is not among `kept` (uids), in these namespaces.
+    pub(in super::super) async fn find(
+        &self,
+        context: &Context,
+        kept: &BTreeSet<String>,
+        namespaces: &BTreeSet<String>,
+    ) -> Result<Vec<Selected>, Error> {
+        let mut all = Vec::new();
+        for (resource, namespace) in self.places(context, namespaces).await? {
+            all.extend(stale(context, &resource, namespace, &self.selector, kept).await?.into_iter().filter(was_applied));
+        }
+        Ok(all)
+    }
+
+    /// Where to look: the kinds, those with namespaces in each of these.
+    async fn places<'n>(
+        &self,
+        context: &Context,
+        namespaces: &'n BTreeSet<String>,
+    ) -> Result<Vec<(Resource, Option<&'n str>)>, Error> {
+        let discovery = context.discovery().await?;
+        let mut resources = Vec::new();
+        for kind in &self.kinds {
+            resources.push(find(discovery, kind)?);
+        }
+        let (within, cluster): (Vec<&Resource>, Vec<&Resource>) =
+            resources.into_iter().partition(|resource| resource.namespaced);
+        let within = namespaces
+            .iter()
+            .flat_map(|namespace| within.iter().map(|one| ((*one).clone(), Some(namespace.as_str()))));
+        Ok(within.chain(cluster.into_iter().map(|one| (one.clone(), None))).collect())
+    }
+
     /// Deletes what is not among `kept` (uids), in these namespaces.
     pub(super) async fn run(
         &self,
@@ -112,23 +141,48 @@ impl Prune {
         kept: &BTreeSet<String>,
         namespaces: &BTreeSet<String>,
     ) -> Result<(), Error> {
-        let discovery = context.discovery().await?;
-        let mut resources = Vec::new();
-        for kind in &self.kinds {
-            resources.push(find(discovery, kind)?);
-        }
         let sweep = Sweep { context, change, kept, propagation: self.propagation, grace: self.grace };
-        let applied = |object: &Value| object["metadata"]["annotations"][LAST_APPLIED].is_string();
-        for namespace in namespaces {
-            for resource in resources.iter().filter(|resource| resource.namespaced) {
-                sweep.run(resource, Some(namespace), &self.selector, applied).await?;
-            }
-        }
-        for resource in resources.iter().filter(|resource| !resource.namespaced) {
-            sweep.run(resource, None, &self.selector, applied).await?;
+        for (resource, namespace) in self.places(context, namespaces).await? {
+            sweep.run(&resource, namespace, &self.selector, was_applied).await?;
         }
         Ok(())
     }
+}
+
+/// The kinds of `--prune-allowlist`, or those that are meant without it.
+fn kinds(matches: &ArgMatches) -> Result<Vec<String>, Error> {
+    let mut kinds = values(matches, "prune-allowlist");
+    for kind in &kinds {
+        if kind.split('/').count() != 3 {
+            return Err(message(format!(
+                "invalid GroupVersionKind format: {kind}, please follow <group/version/kind>"
+            )));
+        }
+    }
+    if kinds.is_empty() {
+        kinds = NAMESPACED.iter().chain(&CLUSTER).map(|kind| (*kind).to_owned()).collect();
+    }
+    Ok(kinds)
+}
+
+/// Whether an object has the annotation of `apply`.
+fn was_applied(one: &Selected) -> bool {
+    one.object["metadata"]["annotations"][LAST_APPLIED].is_string()
+}
+
+/// What a selector finds in a place and is not kept.
+async fn stale(
+    context: &Context,
+    resource: &Resource,
+    namespace: Option<&str>,
+    selector: &str,
+    kept: &BTreeSet<String>,
+) -> Result<Vec<Selected>, Error> {
+    let namespace = namespace.map(str::to_owned);
+    let target = Target { resource: resource.clone(), namespace, name: None, source: None };
+    let mut found = selection::list(context, &target, selector, "").await?;
+    found.retain(|one| one.object["metadata"]["uid"].as_str().is_none_or(|uid| !kept.contains(uid)));
+    Ok(found)
 }
 
 /// How objects go that are applied no more.
@@ -149,17 +203,10 @@ impl Sweep<'_> {
         resource: &Resource,
         namespace: Option<&str>,
         selector: &str,
-        concerned: impl Fn(&Value) -> bool,
+        concerned: impl Fn(&Selected) -> bool,
     ) -> Result<(), Error> {
-        let target = Target {
-            resource: resource.clone(),
-            namespace: namespace.map(str::to_owned),
-            name: None,
-            source: None,
-        };
-        for mut one in selection::list(self.context, &target, selector, "").await? {
-            let stays = one.object["metadata"]["uid"].as_str().is_some_and(|uid| self.kept.contains(uid));
-            if stays || !concerned(&one.object) {
+        for mut one in stale(self.context, resource, namespace, selector, self.kept).await? {
+            if !concerned(&one) {
                 continue;
             }
             if self.change.dry_run != DryRun::Client {

@@ -8,10 +8,12 @@ use clap::ArgMatches;
 use serde_json::Value;
 
 use crate::cli::{self, value, values};
-use crate::commands::Context;
+use crate::commands::{Context, print_object};
 use crate::connection::{JSON, encode};
-use crate::output::{self, Format, json, yaml};
-use crate::report::{Error, message};
+use crate::output::{self, Format};
+use crate::report::Error;
+use crate::selection;
+use crate::streams::pods;
 
 /// What is dumped of each namespace: the path of the collection and the name of its file.
 const COLLECTIONS: [(&str, &str); 7] = [
@@ -29,7 +31,9 @@ pub(super) fn command() -> clap::Command {
     clap::Command::new("dump")
         .about("Dump relevant information for debugging and diagnosis")
         .args_override_self(true)
+        .args(cli::without(selection::print_flags(), &["output"]))
         .arg(cli::output().default_value("json"))
+        .arg(pods::timeout_flag().default_value("20s"))
         .arg(cli::text("output-directory", "Where to output the files.  If empty or '-' uses stdout, otherwise creates a directory hierarchy in that directory"))
         .arg(cli::texts("namespaces", "A comma separated list of namespaces to dump."))
         .arg(cli::all_namespaces())
@@ -40,6 +44,7 @@ struct Sink<'a> {
     context: &'a Context,
     folder: Option<PathBuf>,
     format: Format,
+    managed_fields: bool,
 }
 
 impl Sink<'_> {
@@ -53,27 +58,30 @@ impl Sink<'_> {
     }
 
     fn object(&self, name: &str, object: &Value) -> Result<(), Error> {
-        match self.format {
-            Format::Yaml => self.write(&format!("{name}.yaml"), &yaml::print(object)),
-            _ => self.write(&format!("{name}.json"), &json::print(object)),
-        }
+        let end = match self.format {
+            Format::Json => ".json",
+            Format::Yaml => ".yaml",
+            Format::Kyaml => ".kyaml",
+            _ => ".txt",
+        };
+        let text = print_object(&self.format, &mut object.clone(), self.managed_fields)?;
+        self.write(&format!("{name}{end}"), &text)
     }
 }
 
 /// Runs it.
 pub(super) async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
-    let format = output::parse(value(matches, "output"), None)?;
-    if !matches!(format, Format::Json | Format::Yaml) {
-        return Err(message(format!(
-            "unable to match a printer suitable for the output format {:?}",
-            value(matches, "output")
-        )));
+    // A log is there as soon as its container runs; nothing else is waited for.
+    pods::timeout(matches, "cluster-info dump")?;
+    let format = output::from_matches(matches)?;
+    if matches!(format, Format::Human { .. } | Format::CustomColumns(_)) {
+        return Err(output::unknown_format(value(matches, "output"), output::TYPED_FORMATS));
     }
     let folder = match value(matches, "output-directory") {
         "" | "-" => None,
         folder => Some(Path::new(folder).to_owned()),
     };
-    let sink = Sink { context, folder, format };
+    let sink = Sink { context, folder, format, managed_fields: matches.get_flag("show-managed-fields") };
     let connection = context.connection().await?;
     let nodes = connection.get("/api/v1/nodes", JSON).await?;
     sink.object("nodes", &nodes)?;

@@ -42,6 +42,8 @@ pub(super) fn subcommands(command: clap::Command) -> clap::Command {
                 .arg(embed())
                 .arg(cli::text("username", "username for the user entry in kubeconfig"))
                 .arg(cli::text("password", "password for the user entry in kubeconfig"))
+                .arg(cli::text("auth-provider", "Auth provider for the user entry in kubeconfig"))
+                .arg(cli::texts("auth-provider-arg", "'key=value' arguments for the auth provider"))
                 .arg(cli::text("exec-command", "Command for the exec credential plugin for the user entry in kubeconfig"))
                 .arg(cli::text("exec-api-version", "API version of the exec credential plugin for the user entry in kubeconfig"))
                 .arg(cli::texts("exec-arg", "New arguments for the exec credential plugin command for the user entry in kubeconfig"))
@@ -241,7 +243,7 @@ fn set_context(context: &Context, matches: &ArgMatches, arguments: &[String]) ->
 fn set_credentials(context: &Context, matches: &ArgMatches, name: &str) -> Result<(), Error> {
     if given(matches, "token").is_some() && given(matches, "username").is_some() {
         return Err(message(
-            "you cannot specify more than one authentication method at the same time: --token, --username",
+            "you cannot specify more than one authentication method at the same time: --token, --username/--password",
         ));
     }
     upsert(context, "users", "user", name, |fields| {
@@ -258,9 +260,43 @@ fn set_credentials(context: &Context, matches: &ArgMatches, name: &str) -> Resul
         } else if given(matches, "username").is_some() {
             fields.shift_remove("token");
         }
+        auth_provider(fields, matches)?;
         exec(fields, matches)
     })?;
     context.terminal.out(&format!("User {name:?} set.\n"))
+}
+
+/// `auth-provider`: its name, and `key=value` for what it is told, or `key-` for what it is told no more.
+fn auth_provider(fields: &mut Map<String, Value>, matches: &ArgMatches) -> Result<(), Error> {
+    let mut pairs = Vec::new();
+    for text in values(matches, "auth-provider-arg") {
+        match (text.split_once('='), text.strip_suffix('-')) {
+            (Some((key, value)), _) => pairs.push((key.to_owned(), Some(value.to_owned()))),
+            (None, Some(key)) => pairs.push((key.to_owned(), None)),
+            (None, None) => return Err(message(format!("invalid auth-provider-arg format: {text}"))),
+        }
+    }
+    if let Some(name) = given(matches, "auth-provider") {
+        let same = fields.get("auth-provider").is_some_and(|old| old["name"] == name);
+        match name {
+            "" => drop(fields.shift_remove("auth-provider")),
+            // Another provider is told nothing of what the old one was.
+            _ if !same => drop(fields.insert("auth-provider".to_owned(), json!({"config": {}, "name": name}))),
+            _ => {}
+        }
+    }
+    let Some(provider) = fields.get_mut("auth-provider") else { return Ok(()) };
+    if !provider["config"].is_object() {
+        provider["config"] = json!({});
+    }
+    for (key, value) in pairs {
+        match (value, provider["config"].as_object_mut()) {
+            (Some(value), _) => provider["config"][key] = value.into(),
+            (None, Some(config)) => drop(config.shift_remove(&key)),
+            (None, None) => {}
+        }
+    }
+    Ok(())
 }
 
 /// A credential plugin.

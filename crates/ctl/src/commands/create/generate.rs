@@ -14,6 +14,7 @@ use crate::commands::{Context, apply, print_object};
 use crate::connection::{JSON, with_query};
 use crate::output::{self, Format, name};
 use crate::report::{Error, message};
+use crate::selection::print_flags;
 
 /// Makes an object of a command line.
 pub(super) type Make = for<'a> fn(&'a Given<'a>) -> BoxFuture<'a, Result<Value, Error>>;
@@ -135,7 +136,8 @@ fn grammar(generator: &Generator) -> clap::Command {
         .about(generator.about)
         .arg(cli::arguments("NAME"))
         .arg(Arg::new("command").value_name("COMMAND").num_args(0..).last(true))
-        .args(super::writing_flags())
+        // A token is no object that is stored.
+        .args(if std::ptr::eq(generator, &token::TOKEN) { print_flags() } else { super::writing_flags() })
         .args((generator.flags)())
 }
 

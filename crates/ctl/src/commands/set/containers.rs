@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::cli::fits;
+
 /// Where an object keeps the pod spec that it makes pods of.
 pub(super) fn pod_spec(object: &mut Value) -> Result<&mut Value, String> {
     let pointer = match object["kind"].as_str().unwrap_or("") {
@@ -36,23 +38,6 @@ pub(super) fn matching<'a>(spec: &'a mut Value, pattern: &str) -> Vec<&'a mut Va
     }
     containers.append(&mut init);
     containers
-}
-
-/// Whether a name fits a pattern in which `*` stands for anything.
-fn fits(name: &str, pattern: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let mut rest = rest;
-    let mut last = None;
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-        last = Some(part);
-    }
-    match last {
-        None => rest.is_empty(),
-        Some(last) => last.is_empty() || name.ends_with(last),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `set env`: environment variables of pod templates, from the command line, standard input, config maps and secrets.
 
+mod resolve;
+
 use clap::{Arg, ArgAction};
 use serde_json::{Value, json};
 
@@ -24,6 +26,7 @@ pub(super) fn flags() -> Vec<Arg> {
             .short('e')
             .action(ArgAction::Append),
         cli::texts("keys", "Comma-separated list of keys to import from specified resource"),
+        cli::flag("resolve", "If true, show secret or configmap references when listing variables"),
         cli::flag("list", "If true, display the environment and any changes in the standard format."),
         cli::flag_on(
             "overwrite",
@@ -36,6 +39,15 @@ pub(super) fn flags() -> Vec<Arg> {
 struct Wanted {
     set: Vec<Value>,
     remove: Vec<String>,
+}
+
+/// The variables of a container, to be shown.
+struct Listed {
+    head: String,
+    /// The object, as far as its fields can be referred to.
+    object: Value,
+    container: Value,
+    variables: Vec<Value>,
 }
 
 pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
@@ -74,13 +86,14 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
     }
     let (pattern, overwrite) = (value(matches, "containers"), matches.get_flag("overwrite"));
     let (found, errors) = set.objects(resources.to_vec()).await?;
-    let mut shown = String::new();
+    let mut listed: Vec<Listed> = Vec::new();
     let update = |object: &mut Value, _: &mut Vec<Error>| {
         let label = format!(
             "{} {}",
             object["kind"].as_str().unwrap_or(""),
             object["metadata"]["name"].as_str().unwrap_or("")
         );
+        let metadata = object["metadata"].clone();
         let mut containers = matching(pod_spec(object)?, pattern);
         if containers.is_empty() {
             let text = format!(
@@ -99,8 +112,13 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
             }
             let next = updated(&now, &wanted);
             if list {
-                shown += &format!("# {label}, container {}\n", container["name"].as_str().unwrap_or(""));
-                next.iter().for_each(|variable| shown += &line(variable));
+                let head = format!("# {label}, container {}\n", container["name"].as_str().unwrap_or(""));
+                listed.push(Listed {
+                    head,
+                    object: json!({"metadata": metadata}),
+                    container: (*container).clone(),
+                    variables: next.clone(),
+                });
             }
             if next != now {
                 container["env"] = next.into();
@@ -111,12 +129,22 @@ pub(super) async fn run(set: &Set<'_>) -> Result<(), Error> {
     if list {
         let (mut update, mut errors) = (update, errors);
         for selected in &found {
-            let result = update(&mut selected.object.clone(), &mut errors);
-            if let Err(why) = result {
+            if let Err(why) = update(&mut selected.object.clone(), &mut errors) {
                 errors.push(message(why));
             }
         }
-        set.context.terminal.out(&shown)?;
+        for Listed { head, object, container, variables } in listed {
+            let mut shown = head;
+            let resolved = match matches.get_flag("resolve") {
+                true => resolve::lines(set.context, &object, &container, &variables, &mut shown).await,
+                false => {
+                    variables.iter().for_each(|variable| shown += &line(variable));
+                    Ok(())
+                }
+            };
+            set.context.terminal.out(&shown)?;
+            errors.extend(resolved.err());
+        }
         return Error::from_many(errors);
     }
     set.apply(found, errors, "env updated", "failed to patch env update to pod template: ", update).await
