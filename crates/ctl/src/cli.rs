@@ -362,20 +362,22 @@ pub(crate) fn global_flags() -> Vec<Arg> {
 }
 
 /// The one-letter form of a command's flag.
-fn short_of(root: &Command, command: &str, flag: &str) -> Option<char> {
-    let command = root.find_subcommand(command).unwrap_or(root);
+fn short_of(root: &Command, command: &Command, flag: &str) -> Option<char> {
     let name = flag.trim_start_matches('-');
     command.get_arguments().chain(root.get_arguments()).find(|arg| arg.get_long() == Some(name))?.get_short()
 }
 
 /// A clap error in kubectl's words; help and version are no errors.
-pub(crate) fn report(error: clap::Error, root: &Command, command: &str, last: &str) -> Error {
+pub(crate) fn report(
+    error: clap::Error,
+    root: &Command,
+    command: &Command,
+    words: &str,
+    last: &str,
+) -> Error {
     let long_given = last.starts_with("--");
-    let path = if command.is_empty() {
-        root.get_name().to_owned()
-    } else {
-        format!("{} {command}", root.get_name())
-    };
+    let path =
+        if words.is_empty() { root.get_name().to_owned() } else { format!("{} {words}", root.get_name()) };
     let context = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
@@ -385,7 +387,7 @@ pub(crate) fn report(error: clap::Error, root: &Command, command: &str, last: &s
     let flag = invalid.split([' ', '=']).next().unwrap_or("").trim_end_matches(['<', '[']).to_owned();
     let usage = |text: String| Error::Usage(format!("{text}\nSee '{path} --help' for usage."));
     match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !command.is_empty() => {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !words.is_empty() => {
             Error::Plain(error.render().to_string(), 1)
         }
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -401,7 +403,7 @@ pub(crate) fn report(error: clap::Error, root: &Command, command: &str, last: &s
             } else {
                 invalid
             };
-            if !command.is_empty() {
+            if !words.is_empty() {
                 let text = format!("unknown command {name:?}\nSee '{path} -h' for help and examples");
                 return Error::Usage(text);
             }

@@ -67,7 +67,10 @@ pub(crate) fn place(explicit: &str, terminal: &Terminal) -> Result<Option<(PathB
     if variable == "off" {
         return match explicit {
             "" => Ok(None),
-            _ => Err("disabling kuberc via KUBERC=off and passing kuberc flag are mutually exclusive".to_owned()),
+            _ => {
+                Err("disabling kuberc via KUBERC=off and passing kuberc flag are mutually exclusive"
+                    .to_owned())
+            }
         };
     }
     let named = if explicit.is_empty() { variable } else { explicit };
@@ -127,7 +130,9 @@ fn load(explicit: &str, terminal: &Terminal) -> Result<Option<Preferences>, Stri
                 let fields: Vec<String> =
                     unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
                 let fields = fields.join(", ");
-                terminal.err(&format!("kuberc: ignoring strict decoding error in {shown}: strict decoding error: {fields}\n"));
+                terminal.err(&format!(
+                    "kuberc: ignoring strict decoding error in {shown}: strict decoding error: {fields}\n"
+                ));
             }
             Ok(Some(preferences))
         }
@@ -158,7 +163,8 @@ pub(crate) fn read(path: &Path) -> Result<Option<(Preferences, Vec<String>)>, Un
     for document in yaml_input::documents(&text) {
         attempted |= !matches!(document, Ok(Value::Null));
         let Ok(document) = document else { continue };
-        let version = document["apiVersion"].as_str().and_then(|text| text.strip_prefix(GROUP)?.strip_prefix('/'));
+        let version =
+            document["apiVersion"].as_str().and_then(|text| text.strip_prefix(GROUP)?.strip_prefix('/'));
         if document["kind"] == "Preference"
             && let Some(names) = version.and_then(Names::of)
             && let Some(found) = Preferences::parse(&document, names)
@@ -213,13 +219,21 @@ impl Preferences {
         let mut unknown = Vec::new();
         note_unknown(
             document,
-            &["apiVersion", "kind", names.defaults, "aliases", "credentialPluginPolicy", "credentialPluginAllowlist"],
+            &[
+                "apiVersion",
+                "kind",
+                names.defaults,
+                "aliases",
+                "credentialPluginPolicy",
+                "credentialPluginAllowlist",
+            ],
             "",
             &mut unknown,
         );
         let mut command = |one: &Value, place: &str, known: &[&str]| {
             note_unknown(one, &[known, &["command", names.options]].concat(), place, &mut unknown);
-            let options = list(&one[names.options], |option| Some((text(&option["name"])?, text(&option["default"])?)));
+            let options =
+                list(&one[names.options], |option| Some((text(&option["name"])?, text(&option["default"])?)));
             Some(Defaults { command: text(&one["command"])?, options: options? })
         };
         let mut at = 0..;
@@ -290,6 +304,9 @@ impl Preferences {
 
 impl Defaults {
     fn options(&self) -> Value {
+        if self.options.is_empty() {
+            return Value::Null;
+        }
         self.options.iter().map(|(name, value)| json!({"name": name, "default": value})).collect()
     }
 
@@ -315,7 +332,9 @@ impl Alias {
 
 fn note_unknown(object: &Value, known: &[&str], place: &str, unknown: &mut Vec<String>) {
     let fields = object.as_object().into_iter().flatten().map(|(field, _)| field);
-    unknown.extend(fields.filter(|field| !known.contains(&field.as_str())).map(|field| format!("{place}{field}")));
+    unknown.extend(
+        fields.filter(|field| !known.contains(&field.as_str())).map(|field| format!("{place}{field}")),
+    );
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod changes;
 mod fake;
 mod flags;
 mod help;
+mod kubectl_flags;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Command, Context};
 use crate::cli::{self, value, values};
 use crate::discovery::Resource;
-use crate::output::{self, name::with_group};
 use crate::output::tabwriter::TabWriter;
+use crate::output::{self, name::with_group};
 use crate::report::{Error, message};
 
 /// The row of THE LIST.
@@ -69,9 +69,10 @@ async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     if matches!(format, "json" | "yaml" | "kyaml") {
         let resources: Vec<Value> = resources.into_iter().map(described).collect();
         let mut list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": resources});
-        let text = match output::parse(format, None)? {
-            output::Format::Json => output::pretty(&list),
-            format => super::print_object(&format, &mut list, matches.get_flag("show-managed-fields"))?,
+        let format = output::parse(format, None)?;
+        let text = match output::print_typed(&format, &list) {
+            Some(text) => text,
+            None => super::print_object(&format, &mut list, matches.get_flag("show-managed-fields"))?,
         };
         return context.terminal.out(&text);
     }

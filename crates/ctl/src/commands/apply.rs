@@ -189,7 +189,8 @@ async fn on_server(
     manifest: &Manifest,
     options: &Options,
 ) -> Result<(Value, &'static str), Error> {
-    let path = manifest.resource.object(manifest.namespace.as_deref(), manifest.name()) + &options.subresource;
+    let path =
+        manifest.resource.object(manifest.namespace.as_deref(), manifest.name()) + &options.subresource;
     let answer = context
         .connection()
         .await?

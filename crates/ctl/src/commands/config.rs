@@ -227,13 +227,15 @@ fn view(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     }
     let mut config = arranged(&config);
     let text = match output::from_matches(matches)? {
-        Format::Json => output::pretty(&config),
         // Its keys have an order that the printers for objects do not know.
         Format::Human { wide: false } => yaml::print(&config),
         Format::Human { wide: true } | Format::CustomColumns(_) => {
             return Err(output::unknown_format(value(matches, "output"), output::TYPED_FORMATS));
         }
-        format => super::print_object(&format, &mut config, matches.get_flag("show-managed-fields"))?,
+        format => match output::print_typed(&format, &config) {
+            Some(text) => text,
+            None => super::print_object(&format, &mut config, matches.get_flag("show-managed-fields"))?,
+        },
     };
     context.terminal.out(&text)
 }
@@ -376,7 +378,11 @@ fn ordered(value: &Value, order: &[&str]) -> Value {
     let mut out = Map::new();
     for key in order {
         if let Some(found) = map.get(*key).filter(|found| **found != "") {
-            let found = if *key == "exec" { ordered(found, EXEC_ORDER) } else { found.clone() };
+            let found = match *key {
+                "exec" => ordered(found, EXEC_ORDER),
+                "auth-provider" => ordered(found, &["name", "config"]),
+                _ => found.clone(),
+            };
             out.insert((*key).to_owned(), found);
         }
     }

@@ -23,11 +23,7 @@ fn build(command: clap::Command) -> clap::Command {
         "cordon" => "Mark node as unschedulable",
         _ => "Mark node as schedulable",
     };
-    command
-        .about(about)
-        .arg(cli::arguments("NODE"))
-        .arg(cli::selector())
-        .arg(cli::dry_run())
+    command.about(about).arg(cli::arguments("NODE")).arg(cli::selector()).arg(cli::dry_run())
 }
 
 async fn run(context: &Context, matches: &ArgMatches, unschedulable: bool) -> Result<(), Error> {

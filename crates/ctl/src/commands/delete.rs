@@ -27,7 +27,9 @@ const FORCE_WARNING: &str = "Warning: Immediate deletion does not wait for confi
 
 fn build(command: clap::Command) -> clap::Command {
     command
-        .about("Delete resources by file names, stdin, resources and names, or by resources and label selector")
+        .about(
+            "Delete resources by file names, stdin, resources and names, or by resources and label selector",
+        )
         .arg(cli::arguments("([-f FILENAME] | TYPE [(NAME | -l label | --all)])"))
         .args(cli::files())
         .args(cli::selectors())
@@ -38,7 +40,10 @@ fn build(command: clap::Command) -> clap::Command {
         .args(cli::without(flags(), &["wait"]))
         .arg(cli::flag("interactive", "If true, delete resource only when user confirms.").short('i'))
         .arg(cli::flag("ignore-not-found", "Treat \"resource not found\" as a successful delete"))
-        .arg(cli::flag("now", "If true, resources are signaled for immediate shutdown (same as --grace-period=1)"))
+        .arg(cli::flag(
+            "now",
+            "If true, resources are signaled for immediate shutdown (same as --grace-period=1)",
+        ))
         .arg(cli::flag_on("wait", "If true, wait for resources to be gone before returning"))
         .arg(cli::text("raw", "Raw URI to DELETE to the server"))
 }

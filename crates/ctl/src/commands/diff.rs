@@ -196,7 +196,8 @@ impl Folders {
     fn write(&self, target: &Target, live: Option<&Value>, merged: Option<&Value>) -> Result<(), Error> {
         let resource = &target.resource;
         let group = if resource.group.is_empty() { String::new() } else { format!("{}.", resource.group) };
-        let (namespace, name) = (target.namespace.as_deref().unwrap_or(""), target.name.as_deref().unwrap_or(""));
+        let (namespace, name) =
+            (target.namespace.as_deref().unwrap_or(""), target.name.as_deref().unwrap_or(""));
         let name = format!("{group}{}.{}.{namespace}.{name}", resource.version, resource.kind);
         std::fs::write(self.live.join(&name), live.map_or(String::new(), yaml::print))?;
         if let Some(merged) = merged {

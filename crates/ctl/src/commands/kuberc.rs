@@ -74,11 +74,13 @@ fn view(context: &Context, matches: &ArgMatches, path: &Path, explicit: bool) ->
         }
     }
     let text = match output::from_matches(matches)? {
-        Format::Json => output::pretty(&document),
         Format::Human { .. } | Format::CustomColumns(_) => {
             return Err(output::unknown_format(value(matches, "output"), output::TYPED_FORMATS));
         }
-        format => print_object(&format, &mut document, matches.get_flag("show-managed-fields"))?,
+        format => match output::print_typed(&format, &document) {
+            Some(text) => text,
+            None => print_object(&format, &mut document, matches.get_flag("show-managed-fields"))?,
+        },
     };
     context.terminal.out(&text)
 }

@@ -54,7 +54,9 @@ const WITH_HELM: [(&str, &str); 2] = [
 fn without_programs(matches: &ArgMatches) -> Result<(), Error> {
     for (flag, what) in [("enable-helm", "Helm charts"), ("enable-alpha-plugins", "plugins")] {
         if matches.get_flag(flag) {
-            return Err(message(format!("--{flag}: {what} are not supported: kctl runs no other programs here")));
+            return Err(message(format!(
+                "--{flag}: {what} are not supported: kctl runs no other programs here"
+            )));
         }
     }
     Ok(())

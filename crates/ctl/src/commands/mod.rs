@@ -2,6 +2,7 @@
 //!
 //! A command is one file here and one row in `COMMANDS`.
 
+mod alpha;
 mod annotate;
 mod api_resources;
 mod api_versions;
@@ -81,6 +82,7 @@ pub(crate) struct Command {
 
 /// THE LIST.
 const COMMANDS: &[Command] = &[
+    alpha::COMMAND,
     annotate::COMMAND,
     api_resources::COMMAND,
     api_versions::COMMAND,
@@ -218,10 +220,8 @@ pub(crate) async fn dispatch(
     terminal: &Terminal,
 ) -> Result<(), Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let (arguments, plugin_policy) =
-        preferences::applied(arguments, &command_named, terminal).map_err(|why| {
-            Error::Plain(format!("error occurred while applying preferences {why}\n"), 1)
-        })?;
+    let (arguments, plugin_policy) = preferences::applied(arguments, &command_named, terminal)
+        .map_err(|why| Error::Plain(format!("error occurred while applying preferences {why}\n"), 1))?;
     if arguments.get(1).is_some_and(|word| word == "help") {
         return help(&arguments[2..], terminal);
     }
@@ -252,7 +252,7 @@ pub(crate) async fn dispatch(
     // Commands that need no server must work with a broken kubeconfig, too, and `config` makes files.
     let config = match globals.load(terminal) {
         Ok(config) => config,
-        Err(_) if matches!(name, "completion" | "options" | "kuberc" | "kustomize" | "man") => {
+        Err(_) if matches!(name, "alpha" | "completion" | "options" | "kuberc" | "kustomize" | "man") => {
             crate::client_config::empty_config()
         }
         Err(_) if name == "config" && globals.names_new_file() => crate::client_config::empty_config(),
@@ -273,11 +273,16 @@ pub(crate) async fn dispatch(
 fn parse(arguments: &[OsString]) -> Result<ArgMatches, Error> {
     let mut root = grammar();
     root.try_get_matches_from_mut(arguments).map_err(|error| {
-        let mut words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
-        let is_command = |word: &&str| COMMANDS.iter().any(|command| command.name == *word);
-        let command = words.find(is_command).unwrap_or("");
+        let words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+        let (mut command, mut path) = (&root, Vec::new());
+        for word in words {
+            if let Some(next) = command.find_subcommand(word) {
+                command = next;
+                path.push(next.get_name());
+            }
+        }
         let last = arguments.last().and_then(|argument| argument.to_str()).unwrap_or("");
-        cli::report(error, &root, command, last)
+        cli::report(error, &root, command, &path.join(" "), last)
     })
 }
 

@@ -21,12 +21,17 @@ async fn run(context: &Context, _: &ArgMatches) -> Result<(), Error> {
     for flag in flags {
         let name = flag.get_id().as_str();
         let short = flag.get_short().map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+        let given = flag.get_default_values().first().and_then(|value| value.to_str()).unwrap_or("");
+        let home = || context.terminal.home().map(|home| home.join(".kube/cache").display().to_string());
         let default = match name {
-            "v" => "0",
-            "request-timeout" => "'0'",
-            "as-group" => "[]",
-            "insecure-skip-tls-verify" | "warnings-as-errors" => "false",
-            _ => "''",
+            "v" => "0".to_owned(),
+            "vmodule" => String::new(),
+            "request-timeout" => "'0'".to_owned(),
+            "as-group" | "as-user-extra" => "[]".to_owned(),
+            "cache-dir" => format!("'{}'", home().unwrap_or_default()),
+            "log-flush-frequency" => given.to_owned(),
+            _ if flag.is_require_equals_set() => given.to_owned(),
+            _ => format!("'{given}'"),
         };
         let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
         text += &format!("\n{short}--{name}={default}:\n\t{help}\n");

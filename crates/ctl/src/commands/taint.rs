@@ -22,7 +22,10 @@ fn build(command: clap::Command) -> clap::Command {
     command
         .about("Update the taints on one or more nodes")
         .arg(cli::arguments("NODE NAME KEY_1=VAL_1:TAINT_EFFECT_1 ... KEY_N=VAL_N:TAINT_EFFECT_N"))
-        .args(cli::without(selection::flags(), &["filename", "kustomize", "recursive", "field-selector", "all-namespaces"]))
+        .args(cli::without(
+            selection::flags(),
+            &["filename", "kustomize", "recursive", "field-selector", "all-namespaces"],
+        ))
         .args(selection::change_flags("kubectl-taint"))
         .arg(super::create::validate_flag())
         .arg(cli::flag("overwrite", "If true, allow taints to be overwritten"))

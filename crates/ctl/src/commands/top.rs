@@ -32,12 +32,18 @@ fn build(command: clap::Command) -> clap::Command {
                 "If non-empty, sort list using specified field. The field can be either 'cpu' or 'memory'.",
             ))
             .arg(cli::flag("no-headers", "If present, print output without headers"))
-            .arg(cli::flag("show-swap", if name == "node" {
-                "Print node resources related to swap memory."
-            } else {
-                "Print pod resources related to swap memory."
-            }))
-            .arg(cli::flag_on("use-protocol-buffers", "Enables using protocol-buffers to access Metrics API."))
+            .arg(cli::flag(
+                "show-swap",
+                if name == "node" {
+                    "Print node resources related to swap memory."
+                } else {
+                    "Print pod resources related to swap memory."
+                },
+            ))
+            .arg(cli::flag_on(
+                "use-protocol-buffers",
+                "Enables using protocol-buffers to access Metrics API.",
+            ))
     };
     command
         .about("Display resource (CPU/memory) usage")
@@ -220,7 +226,13 @@ async fn pods(context: &Context, matches: &ArgMatches, name: Option<&String>) ->
     };
     let rows: Vec<(String, Usage, String)> =
         rows.into_iter().map(|(_, used, cells)| (String::new(), used, cells)).collect();
-    print(context, matches, &format!("{space}{columns}CPU(cores)\tMEMORY(bytes)\t{}\n", if swap { "SWAP(bytes)\t" } else { "" }), &rows, &total)
+    print(
+        context,
+        matches,
+        &format!("{space}{columns}CPU(cores)\tMEMORY(bytes)\t{}\n", if swap { "SWAP(bytes)\t" } else { "" }),
+        &rows,
+        &total,
+    )
 }
 
 fn print(

@@ -4,15 +4,27 @@
 //! for each, behind a backslash where it starts with a blank.
 //! **Upstream.** `sigs.k8s.io/yaml/kyaml` (behaviour).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json::sorted;
 use super::yaml::is_plain_key;
 
 /// An object as a document, with its opening `---`.
 pub(crate) fn print(value: &Value) -> String {
+    document(value, sorted)
+}
+
+/// The same with the keys as they stand: kubectl's own types have an order.
+pub(crate) fn print_as_it_stands(value: &Value) -> String {
+    document(value, |map| map.iter().collect())
+}
+
+/// The keys of a map in the order in which they are printed.
+type Order = fn(&Map<String, Value>) -> Vec<(&String, &Value)>;
+
+fn document(value: &Value, order: Order) -> String {
     let mut out = "---\n".to_owned();
-    write(&mut out, value, 0);
+    write(&mut out, value, 0, order);
     out.push('\n');
     out
 }
@@ -21,12 +33,12 @@ fn indent(out: &mut String, depth: usize) {
     out.extend(std::iter::repeat_n("  ", depth));
 }
 
-fn write(out: &mut String, value: &Value, depth: usize) {
+fn write(out: &mut String, value: &Value, depth: usize, order: Order) {
     match value {
         Value::Object(map) if map.is_empty() => out.push_str("{}"),
         Value::Object(map) => {
             out.push_str("{\n");
-            for (key, value) in sorted(map) {
+            for (key, value) in order(map) {
                 indent(out, depth + 1);
                 if is_plain_key(key) {
                     out.push_str(key);
@@ -34,7 +46,7 @@ fn write(out: &mut String, value: &Value, depth: usize) {
                     out.push_str(&quoted(key));
                 }
                 out.push_str(": ");
-                write(out, value, depth + 1);
+                write(out, value, depth + 1, order);
                 out.push_str(",\n");
             }
             indent(out, depth);
@@ -48,7 +60,7 @@ fn write(out: &mut String, value: &Value, depth: usize) {
                 if index > 0 {
                     out.push_str(", ");
                 }
-                write(out, item, depth);
+                write(out, item, depth, order);
             }
             out.push(']');
         }
@@ -56,7 +68,7 @@ fn write(out: &mut String, value: &Value, depth: usize) {
             out.push_str("[\n");
             for item in items {
                 indent(out, depth + 1);
-                write(out, item, depth + 1);
+                write(out, item, depth + 1, order);
                 out.push_str(",\n");
             }
             indent(out, depth);

@@ -119,13 +119,22 @@ pub(crate) fn parse(text: &str, template: Option<&str>) -> Result<Format, Error>
 }
 
 /// Four spaces, keys in the order given.
-pub(crate) fn pretty(value: &Value) -> String {
+fn pretty(value: &Value) -> String {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
     serde::Serialize::serialize(value, &mut serializer).expect("a value can be written to memory");
     bytes.push(b'\n');
     String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+/// An object of kubectl's own as JSON and its like show it, in the order of its fields; `None` for other formats.
+pub(crate) fn print_typed(format: &Format, object: &Value) -> Option<String> {
+    match format {
+        Format::Json => Some(pretty(object)),
+        Format::Kyaml => Some(kyaml::print_as_it_stands(object)),
+        _ => None,
+    }
 }
 
 /// The formats of a command that prints one object of its own type and has no table.

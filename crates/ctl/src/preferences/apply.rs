@@ -33,7 +33,8 @@ pub(super) fn apply(
         for defaults in &preferences.defaults {
             match command_of(defaults, commands, &globals) {
                 Some(meant) if meant.path == found.path => {
-                    let unknown = |flag: &str| format!("invalid flag {flag} for command {}", defaults.command);
+                    let unknown =
+                        |flag: &str| format!("invalid flag {flag} for command {}", defaults.command);
                     flags.extend(given(defaults, &found.command, &globals, &words[1..], unknown)?);
                 }
                 Some(_) => {}
@@ -56,6 +57,8 @@ pub(super) fn apply(
             parts.join(" ")
         ));
     };
+    let unknown = |flag: &str| format!("invalid alias flag {flag} in alias {}", words[0]);
+    let flags = given(&alias.of, &meant.command, &globals, &words, unknown)?;
     for defaults in &preferences.defaults {
         if defaults.command.split_whitespace().next() == Some(&alias.name) {
             return Err(format!("alias {} can not be overridden", alias.name));
@@ -64,8 +67,6 @@ pub(super) fn apply(
             warn(not_found(defaults));
         }
     }
-    let unknown = |flag: &str| format!("invalid alias flag {flag} in alias {}", words[0]);
-    let flags = given(&alias.of, &meant.command, &globals, &words, unknown)?;
     let mut inserted: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
     inserted.extend(flags);
     inserted.extend(alias.prepended.iter().cloned());

@@ -25,7 +25,7 @@ const FILE: &str = "
 apiVersion: kubectl.config.k8s.io/v1beta1
 kind: Preference
 defaults:
-- {command: get, options: [{name: output, default: name}, {name: namespace, default: n}]}
+- {command: get, options: [{name: output, default: name}, {name: namespace, default: x}]}
 - {command: set env, options: [{name: dry-run, default: client}]}
 - {command: zap}
 aliases:
@@ -53,12 +53,12 @@ fn line(of: &Preferences, line: &str) -> Result<String, String> {
 fn lines_get_defaults_and_aliases() {
     let all = preferences(FILE);
     for (given, wanted) in [
-        ("get pods", Ok("get --output=name --namespace=n pods")),
-        ("get pods -o yaml", Ok("get --namespace=n pods -o yaml")),
+        ("get pods", Ok("get --output=name --namespace=x pods")),
+        ("get pods -o yaml", Ok("get --namespace=x pods -o yaml")),
         ("get pods -oyaml -n x", Ok("get pods -oyaml -n x")),
         ("get pods --output=json -wn x", Ok("get pods --output=json -wn x")),
         ("--namespace x get pods", Ok("--namespace x get --output=name pods")),
-        ("-v 6 get pods", Ok("-v 6 get --output=name --namespace=n pods")),
+        ("-v 6 get pods", Ok("-v 6 get --output=name --namespace=x pods")),
         ("set env deploy/web A=1", Ok("set env --dry-run=client deploy/web A=1")),
         ("set image deploy/web a=b", Ok("set image deploy/web a=b")),
         ("getn", Ok("get --output=wide nodes")),
@@ -82,7 +82,10 @@ fn lines_get_defaults_and_aliases() {
 fn files_are_read_in_both_versions_and_checked() {
     let new = preferences(FILE);
     let old = "apiVersion: kubectl.config.k8s.io/v1alpha1\nkind: Preference\noverrides:\n- {command: get, flags: [{name: output, default: name}]}\n";
-    assert_eq!(preferences(&format!("a: b\n---\n{old}")).defaults[0].options, [new.defaults[0].options[0].clone()]);
+    assert_eq!(
+        preferences(&format!("a: b\n---\n{old}")).defaults[0].options,
+        [new.defaults[0].options[0].clone()]
+    );
     assert_eq!(new.check(), Ok(()));
     for (name, wanted) in [
         ("a-b", "invalid alias name, can only include alphabetical characters"),
@@ -99,8 +102,9 @@ fn files_are_read_in_both_versions_and_checked() {
 
 #[test]
 fn policies_say_which_plugins_run() {
-    let terminal = Terminal::new(std::io::empty(), std::io::sink(), std::io::sink(), || Timestamp::UNIX_EPOCH)
-        .with_environment([("PATH".to_owned(), "/bin".to_owned())]);
+    let terminal =
+        Terminal::new(std::io::empty(), std::io::sink(), std::io::sink(), || Timestamp::UNIX_EPOCH)
+            .with_environment([("PATH".to_owned(), "/bin".to_owned())]);
     let of = |policy: Option<&str>, list: Option<&[&str]>| {
         let allowlist = list.map(|list| list.iter().map(|one| (*one).to_owned()).collect());
         Policy::of(&Preferences { policy: policy.map(str::to_owned), allowlist, ..Preferences::default() })
@@ -127,7 +131,9 @@ fn policies_say_which_plugins_run() {
             Some("AllowAll"),
             Some(&["a"][..]),
             "",
-            Err("misconfigured credential plugin allowlist: plugin policy is \"AllowAll\" but allowlist is non-nil"),
+            Err(
+                "misconfigured credential plugin allowlist: plugin policy is \"AllowAll\" but allowlist is non-nil",
+            ),
         ),
     ] {
         let checked = of(policy, list).and_then(|policy| policy.check(program, &terminal));
@@ -142,7 +148,8 @@ fn the_place_is_told_by_flag_variable_or_home() {
             .with_environment([("HOME", "/h"), ("KUBERC", kuberc)].map(|(a, b)| (a.to_owned(), b.to_owned())))
     };
     let path = |explicit: &str, kuberc: &str| {
-        place(explicit, &with(kuberc)).map(|found| found.map(|(path, named)| (path.display().to_string(), named)))
+        place(explicit, &with(kuberc))
+            .map(|found| found.map(|(path, named)| (path.display().to_string(), named)))
     };
     assert_eq!(path("", ""), Ok(Some(("/h/.kube/kuberc".to_owned(), false))));
     assert_eq!(path("", "/e"), Ok(Some(("/e".to_owned(), true))));

@@ -5,7 +5,11 @@ use std::path::Path;
 
 /// Flags whose names do not stand where they are read, and why.
 const READ_ELSEWHERE: &[(&str, &str, &str)] = &[
-    ("apply", "openapi-patch", "both ways give the same patch: kctl has the types, others have no lists that merge"),
+    (
+        "apply",
+        "openapi-patch",
+        "both ways give the same patch: kctl has the types, others have no lists that merge",
+    ),
     ("apply", "wait", "what is deleted by force is always waited for, as by kubectl"),
     ("create", "docker-email", "its name is put together from parts"),
     ("create", "docker-password", "its name is put together from parts"),
@@ -15,6 +19,7 @@ const READ_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("create", "bound-object-name", "its name is put together from parts"),
     ("create", "bound-object-uid", "its name is put together from parts"),
     ("debug", "filename", "Sources::from_matches reads it"),
+    ("diff", "prune-allowlist", "Prune::of_diff reads it"),
     ("exec", "filename", "Sources::from_matches reads it"),
     ("proxy", "append-server-path", "dispatch reads it, for the connection"),
     ("kustomize", "as-current-user", "says how functions run, which are refused with their flag"),
@@ -88,7 +93,10 @@ fn every_flag_of_a_command_is_read() {
             ("cli::dry_run()", &["DryRun::from_matches", "Change::"]),
             ("cli::output()", &["\"output\"", "Change::"]),
             ("selection::change_flags(", &["Change::from_matches", "DryRun::from_matches", ".filter("]),
-            ("selection::print_flags(", &["output::from_matches", "Change::of_output"]),
+            (
+                "selection::print_flags(",
+                &["output::from_matches", "Change::of_output", "Change::from_matches"],
+            ),
             ("selection::local_flag(", &["\"local\""]),
             ("cli::chunk_size()", &["cli::limit("]),
         ] {

@@ -109,7 +109,12 @@ impl Prune {
     ) -> Result<Vec<Selected>, Error> {
         let mut all = Vec::new();
         for (resource, namespace) in self.places(context, namespaces).await? {
-            all.extend(stale(context, &resource, namespace, &self.selector, kept).await?.into_iter().filter(was_applied));
+            all.extend(
+                stale(context, &resource, namespace, &self.selector, kept)
+                    .await?
+                    .into_iter()
+                    .filter(was_applied),
+            );
         }
         Ok(all)
     }
@@ -230,9 +235,6 @@ fn find<'a>(discovery: &'a Discovery, kind: &str) -> Result<&'a Resource, Error>
     let [group, version, kind] = [(); 3].map(|()| parts.next().unwrap_or(""));
     let group = if group == "core" { "" } else { group };
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    crate::resolve::by_kind(discovery, &api_version, kind).ok_or_else(|| {
-        message(format!(
-            "error retrieving RESTMappings to prune: invalid resource {group}/{version}, Kind={kind}"
-        ))
-    })
+    crate::resolve::by_kind(discovery, &api_version, kind)
+        .ok_or_else(|| message(format!("no matches for kind {kind:?} in version {api_version:?}")))
 }

@@ -11,9 +11,8 @@ use crate::cli::{self, value, values};
 use crate::commands::{Context, print_object};
 use crate::connection::{JSON, encode};
 use crate::output::{self, Format};
-use crate::report::Error;
+use crate::report::{Error, message};
 use crate::selection;
-use crate::streams::pods;
 
 /// What is dumped of each namespace: the path of the collection and the name of its file.
 const COLLECTIONS: [(&str, &str); 7] = [
@@ -26,6 +25,8 @@ const COLLECTIONS: [(&str, &str); 7] = [
     ("api/v1/namespaces/{}/pods", "pods"),
 ];
 
+const TIMEOUT: &str = "pod-running-timeout";
+
 /// The subcommand.
 pub(super) fn command() -> clap::Command {
     clap::Command::new("dump")
@@ -33,7 +34,7 @@ pub(super) fn command() -> clap::Command {
         .args_override_self(true)
         .args(cli::without(selection::print_flags(), &["output"]))
         .arg(cli::output().default_value("json"))
-        .arg(pods::timeout_flag().default_value("20s"))
+        .arg(cli::duration(TIMEOUT, "The length of time (like 5s, 2m, or 3h, higher than zero) to wait until at least one pod is running").default_value("20s"))
         .arg(cli::text("output-directory", "Where to output the files.  If empty or '-' uses stdout, otherwise creates a directory hierarchy in that directory"))
         .arg(cli::texts("namespaces", "A comma separated list of namespaces to dump."))
         .arg(cli::all_namespaces())
@@ -72,10 +73,15 @@ impl Sink<'_> {
 /// Runs it.
 pub(super) async fn run(context: &Context, matches: &ArgMatches) -> Result<(), Error> {
     // A log is there as soon as its container runs; nothing else is waited for.
-    pods::timeout(matches, "cluster-info dump")?;
+    if cli::time(matches, TIMEOUT).is_none_or(|limit| limit.is_zero()) {
+        return Err(message(format!("--{TIMEOUT} must be higher than zero")));
+    }
     let format = output::from_matches(matches)?;
     if matches!(format, Format::Human { .. } | Format::CustomColumns(_)) {
         return Err(output::unknown_format(value(matches, "output"), output::TYPED_FORMATS));
+    }
+    if matches!(format, Format::Name) {
+        return Err(message("list types are not supported by name printing: *v1.NodeList"));
     }
     let folder = match value(matches, "output-directory") {
         "" | "-" => None,

@@ -281,7 +281,9 @@ fn auth_provider(fields: &mut Map<String, Value>, matches: &ArgMatches) -> Resul
         match name {
             "" => drop(fields.shift_remove("auth-provider")),
             // Another provider is told nothing of what the old one was.
-            _ if !same => drop(fields.insert("auth-provider".to_owned(), json!({"config": {}, "name": name}))),
+            _ if !same => {
+                drop(fields.insert("auth-provider".to_owned(), json!({"config": {}, "name": name})))
+            }
             _ => {}
         }
     }

@@ -68,10 +68,8 @@ impl Outcome {
     pub(in super::super) fn refused(&mut self, context: &Context, what: &str, name: &str, error: &Error) {
         let why = match error.reason() {
             Some("Invalid") => {
-                self.reasons.push(Reason {
-                    head: format!("{what} {name:?} was not valid"),
-                    causes: error.causes(),
-                });
+                self.reasons
+                    .push(Reason { head: format!("{what} {name:?} was not valid"), causes: error.causes() });
                 "is invalid".to_owned()
             }
             Some("NotFound") => {
@@ -127,10 +125,13 @@ impl Sitting {
                 }
                 remove(&old)?;
             }
-            if self.validates && !tells_kind(&text) {
+            if self.validates
+                && let Err(why) = valid(&text)
+            {
                 context.terminal.err(&format!("error: {} {:?} is invalid\n", first.0, first.1));
                 let head = format!("{} {:?} was not valid", first.0, first.1);
-                let causes = vec!["<nil>: The edited file failed validation: it is no object with apiVersion and kind".to_owned()];
+                let causes =
+                    vec![format!("<nil>: Invalid value: \"The edited file failed validation\": {why}")];
                 reasons = vec![Reason { head, causes }];
                 before = Some((text, file));
                 continue;
@@ -155,7 +156,9 @@ impl Sitting {
             let outcome = save.save(edited).await.map_err(|error| preserved(context, Some(&file), error))?;
             let kept = file.display();
             if outcome.retryable {
-                context.terminal.err(&format!("You can run `kctl replace -f {kept}` to try this update again.\n"));
+                context
+                    .terminal
+                    .err(&format!("You can run `kctl replace -f {kept}` to try this update again.\n"));
                 return Err(Error::Plain(String::new(), 1));
             }
             if outcome.not_found {
@@ -238,10 +241,22 @@ fn meaning(text: &str) -> Result<Value, String> {
     yaml_input::parse(text).map_err(|_| without_comments(text))
 }
 
-/// Whether a text is an object that names its kind.
-fn tells_kind(text: &str) -> bool {
-    let says = |object: &Value, field: &str| object[field].as_str().is_some_and(|text| !text.is_empty());
-    yaml_input::parse(text).is_ok_and(|object| says(&object, "apiVersion") && says(&object, "kind"))
+/// Whether a text is an object that names its kind; everything else is for the server to say.
+fn valid(text: &str) -> Result<(), String> {
+    let object = yaml_input::parse(text).map_err(|error| format!("yaml: {error}"))?;
+    if !object.is_object() {
+        return Err("invalid object to validate".to_owned());
+    }
+    let missing: Vec<String> = ["apiVersion", "kind"]
+        .iter()
+        .filter(|field| object[**field].as_str().is_none_or(str::is_empty))
+        .map(|field| format!("{field} not set"))
+        .collect();
+    match missing.as_slice() {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        both => Err(format!("[{}]", both.join(", "))),
+    }
 }
 
 /// The objects of an edited file; a list gives its items.

@@ -11,7 +11,8 @@ use crate::preferences::{self, Alias, Defaults, Preferences};
 use crate::report::{Error, message};
 
 pub(super) fn command() -> clap::Command {
-    let several = |name: &'static str, help: &'static str| cli::text(name, help).action(clap::ArgAction::Append);
+    let several =
+        |name: &'static str, help: &'static str| cli::text(name, help).action(clap::ArgAction::Append);
     clap::Command::new("set")
         .about("Set values in the kuberc configuration")
         .after_help(
@@ -112,11 +113,13 @@ impl Wanted<'_> {
             ("", _) => no("--policy is required when --section=credentialplugin".to_owned()),
             ("AllowAll" | "DenyAll", true) | ("Allowlist", false) => Ok(()),
             ("AllowAll" | "DenyAll", false) => no(
-                "--allowlist-entry may only be used when --section=credentialplugin and --policy=Allowlist".to_owned(),
+                "--allowlist-entry may only be used when --section=credentialplugin and --policy=Allowlist"
+                    .to_owned(),
             ),
-            ("Allowlist", true) => no(
-                "--allowlist-entry is required when --section=credentialplugin and --policy=Allowlist".to_owned(),
-            ),
+            ("Allowlist", true) => {
+                no("--allowlist-entry is required when --section=credentialplugin and --policy=Allowlist"
+                    .to_owned())
+            }
             (other, _) => {
                 no(format!(" --policy must be  \"AllowAll\", \"DenyAll\", or \"Allowlist\", got: {other}"))
             }
@@ -127,8 +130,9 @@ impl Wanted<'_> {
 /// `flag=value`, with or without dashes.
 fn options(given: &[String]) -> Result<Vec<(String, String)>, String> {
     let pair = |text: &String| {
-        let (name, value) =
-            text.split_once('=').ok_or_else(|| format!("invalid option format {text:?}, expected flag=value"))?;
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("invalid option format {text:?}, expected flag=value"))?;
         Ok((name.trim_start_matches('-').to_owned(), value.to_owned()))
     };
     given.iter().map(pair).collect()
@@ -139,7 +143,10 @@ fn set_defaults(all: &mut Preferences, wanted: Wanted<'_>) -> Result<(), String>
     match all.defaults.iter_mut().find(|one| one.command == entry.command) {
         None => all.defaults.push(entry),
         Some(_) if !wanted.overwrite => {
-            return Err(format!("defaults for command {:?} already exist, use --overwrite to replace", entry.command));
+            return Err(format!(
+                "defaults for command {:?} already exist, use --overwrite to replace",
+                entry.command
+            ));
         }
         // What is not given stays as it was.
         Some(old) if entry.options.is_empty() => old.command = entry.command,

@@ -69,7 +69,8 @@ async fn value(context: &Context, object: &Value, container: &Value, from: &Valu
         if field == "configMapKeyRef" {
             return Ok(data.to_owned());
         }
-        let bytes = base64::engine::general_purpose::STANDARD.decode(data).map_err(|error| error.to_string())?;
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(data).map_err(|error| error.to_string())?;
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     if from["fieldRef"].is_object() {
@@ -95,8 +96,10 @@ fn field(object: &Value, path: &str) -> Result<String, String> {
     }
     match path {
         "metadata.annotations" | "metadata.labels" => {
-            let map = metadata[path.trim_start_matches("metadata.")].as_object().map(sorted).unwrap_or_default();
-            let pairs = map.into_iter().map(|(key, value)| format!("{key}={:?}", value.as_str().unwrap_or("")));
+            let map =
+                metadata[path.trim_start_matches("metadata.")].as_object().map(sorted).unwrap_or_default();
+            let pairs =
+                map.into_iter().map(|(key, value)| format!("{key}={:?}", value.as_str().unwrap_or("")));
             Ok(pairs.collect::<Vec<_>>().join("\n"))
         }
         "metadata.name" | "metadata.namespace" | "metadata.uid" => {
@@ -110,10 +113,10 @@ fn field(object: &Value, path: &str) -> Result<String, String> {
 /// A limit or a request of the container, in whole divisors, rounded up.
 fn resource(container: &Value, reference: &Value) -> Result<String, String> {
     let name = reference["resource"].as_str().unwrap_or("");
-    let known = |kind: &str| matches!(kind, "cpu" | "memory" | "ephemeral-storage") || kind.starts_with("hugepages-");
-    let Some((list, kind)) = name
-        .split_once('.')
-        .filter(|(list, kind)| matches!(*list, "limits" | "requests") && known(kind))
+    let known =
+        |kind: &str| matches!(kind, "cpu" | "memory" | "ephemeral-storage") || kind.starts_with("hugepages-");
+    let Some((list, kind)) =
+        name.split_once('.').filter(|(list, kind)| matches!(*list, "limits" | "requests") && known(kind))
     else {
         return Err(format!("Unsupported container resource : {name}"));
     };
@@ -149,9 +152,12 @@ mod tests {
             assert_eq!(field(&pod, path), wanted.map(str::to_owned).map_err(str::to_owned), "{path}");
         }
         let container = json!({"resources": {"limits": {"cpu": "1500m", "memory": "1Gi"}}});
-        for (name, divisor, wanted) in
-            [("limits.cpu", "0", "2"), ("limits.cpu", "1m", "1500"), ("limits.memory", "1Mi", "1024"), ("requests.cpu", "", "0")]
-        {
+        for (name, divisor, wanted) in [
+            ("limits.cpu", "0", "2"),
+            ("limits.cpu", "1m", "1500"),
+            ("limits.memory", "1Mi", "1024"),
+            ("requests.cpu", "", "0"),
+        ] {
             let reference = json!({"resource": name, "divisor": divisor});
             assert_eq!(resource(&container, &reference).as_deref(), Ok(wanted), "{name} / {divisor}");
         }
