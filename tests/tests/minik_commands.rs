@@ -108,9 +108,9 @@ fn preferences_and_files_set_what_profiles_start_with() {
     );
     assert_eq!(profile.minik(&["config", "view"]).ok(), "- runtime: simulated\n");
     let file = profile.home().join("cluster.yaml");
-    std::fs::write(&file, "simulatedNodes: 2\nports: []\n").expect("written");
+    std::fs::write(&file, "simulatedNodes: 2\ndisks: []\n").expect("written");
     let file = file.to_str().expect("a path of letters");
-    assert!(profile.start(&["--config", file]).stderr.contains("unknown setting \"ports\""));
+    assert!(profile.start(&["--config", file]).stderr.contains("unknown setting \"disks\""));
     std::fs::write(file, "simulatedNodes: 2\n").expect("written");
     profile.start(&["--config", file]).ok();
     assert_eq!(profile.minik(&["node", "list"]).ok().lines().count(), 3);

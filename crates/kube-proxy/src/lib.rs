@@ -19,7 +19,7 @@ pub mod proxier;
 pub mod rules;
 pub mod services;
 pub mod table;
-mod udp;
+pub mod udp;
 
 pub use dataplane::{Dataplane, Error, Frontend, Nftables, Remote, Userspace};
 pub use family::Family;

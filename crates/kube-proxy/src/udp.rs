@@ -20,7 +20,7 @@ const LONGEST: usize = 65_535;
 type Sessions = Arc<Mutex<HashMap<SocketAddr, (Arc<UdpSocket>, SocketAddr)>>>;
 
 /// Passes packets on for as long as it is polled; `choose` gives the endpoints, the one whose turn it is first.
-pub(crate) async fn pass_on(
+pub async fn pass_on(
     context: Context,
     near: Arc<UdpSocket>,
     choose: impl Fn() -> Vec<SocketAddr> + Send + Sync,

@@ -5,6 +5,7 @@
 //! **Not here**: what a component does.
 
 mod access;
+mod cache;
 pub mod cluster;
 pub mod commands;
 mod companion;
@@ -12,16 +13,21 @@ mod control_plane;
 mod daemon;
 mod etcd;
 mod extra_config;
+mod feature_gates;
 mod memory;
+mod mounts;
 mod nodes;
 pub mod pki;
+mod ports;
 mod preferences;
 mod preflight;
 mod problem;
 pub mod profile;
 mod readiness;
+mod registries;
 mod registry;
 mod server;
+mod template;
 mod terminal;
 
 pub use cluster::{Builder, Cluster, Ingress, IpFamily, NodeRuntime, Runtime};

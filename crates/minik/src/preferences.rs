@@ -110,13 +110,17 @@ pub(crate) fn overlay(settings: Settings, changes: Map<String, Value>) -> Result
                 OPTIONAL.join(", ")
             );
         }
-        all[name] = value;
+        all[&name] = value;
+        // Each by itself, so that a mistake is known by its name.
+        let read: Settings = serde_json::from_value(all.clone()).context(name)?;
+        all = serde_json::to_value(&read).context("read the settings")?;
     }
     Ok(serde_json::from_value(all)?)
 }
 
 /// Settings that are not written where they are empty.
-const OPTIONAL: [&str; 3] = ["extraConfig", "ipFamily", "serviceClusterIpRange"];
+const OPTIONAL: [&str; 7] =
+    ["extraConfig", "featureGates", "ipFamily", "mounts", "ports", "registries", "serviceClusterIpRange"];
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +144,15 @@ mod tests {
         for (key, value) in [("memory", "4g"), ("nodes", "many"), ("runtime", "magic"), ("profile", "A b")] {
             assert!(set(home, key, value).is_err(), "{key}");
         }
-        let wrong = Map::from_iter([("ports".to_owned(), json!([]))]);
-        assert!(overlay(Settings::default(), wrong).expect_err("refused").to_string().contains("\"ports\""));
+        for (name, value, why) in [
+            ("disks", json!([]), "unknown setting \"disks\""),
+            ("ports", json!([{"hostPort": 80, "colour": "red"}]), "ports: unknown field `colour`"),
+            ("mounts", json!({}), "mounts: invalid type: map"),
+            ("registries", json!({"mirror": []}), "registries: unknown field `mirror`"),
+        ] {
+            let error = overlay(Settings::default(), Map::from_iter([(name.to_owned(), value)]));
+            let error = format!("{:#}", error.expect_err("refused"));
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

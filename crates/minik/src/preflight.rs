@@ -3,7 +3,7 @@
 use crate::cluster::IpFamily;
 use crate::problem::Problem;
 use crate::profile::{Profile, RuntimeKind, Settings};
-use crate::{extra_config, registry};
+use crate::{extra_config, feature_gates, mounts, ports, registries, registry};
 use anyhow::{Context as _, Result};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -23,6 +23,14 @@ pub(crate) fn docker_host() -> String {
 /// Everything that can be known before the server starts.
 pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
     extra_config::read(&settings.extra_config)?;
+    feature_gates::check(&settings.feature_gates)?;
+    mounts::check(&settings.mounts)?;
+    if settings.runtime != RuntimeKind::Docker && !settings.ports.is_empty() {
+        return Err(Problem::error(
+            "ports cannot lead to pods on paper: they answer nobody",
+            "choose containers (--runtime docker), or leave out the ports",
+        ));
+    }
     if settings.ip_family == IpFamily::Dual {
         if settings.runtime != RuntimeKind::Docker {
             return Err(Problem::error(
@@ -38,10 +46,12 @@ pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
     disk(profile)?;
     if settings.runtime == RuntimeKind::Docker && settings.nodes > 0 {
         docker(&docker_host())?;
+        registries::check(&settings.registries, &docker_host())?;
     }
     if settings.registry && settings.runtime == RuntimeKind::Docker {
         registry::check(settings, &std::env::var_os("PATH").unwrap_or_default())?;
     }
+    let _mappings = ports::probe(&settings.ports)?;
     port(settings.api_port)
 }
 
@@ -148,7 +158,8 @@ pub(crate) fn port_taken(port: u16, error: &std::io::Error) -> anyhow::Error {
     taken(port, "the API server", "--api-port", error)
 }
 
-fn taken(port: u16, owner: &str, setting: &str, error: &std::io::Error) -> anyhow::Error {
+/// Says that somebody's port cannot be had.
+pub(crate) fn taken(port: u16, owner: &str, setting: &str, error: &std::io::Error) -> anyhow::Error {
     Problem::error(
         format!("port {port} cannot be used for {owner}: {error}"),
         format!("see who has it (ss -ltnp 'sport = :{port}'), or choose another with {setting}"),

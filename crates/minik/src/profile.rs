@@ -3,12 +3,17 @@
 //! ```text
 //! $MINIK_HOME/profiles/NAME/
 //!   profile.json  how it was started (0600)      minik.pid   the server's process id, locked while it runs
+//!   mounts.json   what is mounted for it
 //!   pki/          keys and certificates (0700)   server.log  what the server has to say
 //!   store.redb    the cluster's state            kubelet/    files of pods        etcd/  data of its own etcd
 //!   volumes/      persistent volumes, a folder each       registry/   images that were pushed
 //! ```
 
 use crate::cluster::{IpFamily, ServiceRange};
+pub use crate::feature_gates::FeatureGates;
+pub use crate::mounts::Mount;
+pub use crate::ports::PortMapping;
+pub use crate::registries::Registries;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -88,6 +93,18 @@ pub struct Settings {
     /// Flags of components, `apiserver.audit-policy-file=/path` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
+    /// Ports of this machine that lead to the nodes'.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortMapping>,
+    /// Folders of this machine that have a second path while the cluster runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Where images come from.
+    #[serde(skip_serializing_if = "Registries::is_empty")]
+    pub registries: Registries,
+    /// Feature gates that were asked for; they are what minik does.
+    #[serde(skip_serializing_if = "FeatureGates::is_empty")]
+    pub feature_gates: FeatureGates,
 }
 
 fn is_ipv4(family: &IpFamily) -> bool {
@@ -113,6 +130,10 @@ impl Default for Settings {
             registry_port: DEFAULT_REGISTRY_PORT,
             stopped_nodes: Vec::new(),
             extra_config: Vec::new(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            registries: Registries::default(),
+            feature_gates: FeatureGates::new(),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! **Not here**: how it is put into the background (`daemon`).
 
 use crate::cluster::{Cluster, Ingress, Runtime};
+use crate::mounts::Mounts;
 use crate::pki::Pki;
+use crate::ports::Forwarder;
 use crate::profile::{Profile, RuntimeKind, Settings, StoreKind};
 use crate::readiness::{Part, Wait};
 use crate::{etcd, extra_config, memory, preflight, problem, registry};
@@ -81,6 +83,9 @@ async fn serve(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.api_port))
         .await
         .map_err(|error| preflight::port_taken(settings.api_port, &error))?;
+    let forwarder = Forwarder::bind(&settings.ports).await?;
+    // Gone with the last container.
+    let _mounts = Mounts::mount(profile, &settings.mounts)?;
     let registry = match settings.registry && settings.runtime == RuntimeKind::Docker {
         true => {
             let registry = registry::start(profile, settings, &context).await?;
@@ -133,6 +138,7 @@ async fn serve(
         .ingress((settings.ingress && settings.runtime == RuntimeKind::Docker).then(Ingress::default))
         .gateway_api(settings.gateway_api)
         .network_helper(std::env::current_exe().ok())
+        .registry_mirrors(settings.registries.mirrors.clone())
         .dns(settings.dns)
         .stopped_nodes(settings.stopped_nodes.clone())
         .control_plane(log)
@@ -140,6 +146,7 @@ async fn serve(
         .start()
         .await
         .map_err(|error| preflight::explain(profile, error))?;
+    forwarder.start(&context);
     let nodes = settings.running_nodes();
     let ready = |part: Part| match part {
         // That was told when it came up.

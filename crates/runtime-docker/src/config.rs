@@ -1,5 +1,11 @@
 //! Which engine to use, and what of it.
 
+use std::collections::BTreeMap;
+
+/// Other places that are asked for the images of a registry, in order, by the registry (`docker.io`; `*`: any other):
+/// `http://127.0.0.1:5001`, `https://mirror.example/prefix`.
+pub type Mirrors = BTreeMap<String, Vec<String>>;
+
 /// Which engine to use, and what of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DockerConfig {
@@ -12,6 +18,8 @@ pub struct DockerConfig {
     pub node: String,
     /// The pods' network; none: the engine's default bridge.
     pub network: Option<NetworkConfig>,
+    /// Where images are looked for before their registries are asked.
+    pub mirrors: Mirrors,
 }
 
 impl DockerConfig {

@@ -6,12 +6,58 @@ use bollard::query_parameters::{
 };
 use futures::TryStreamExt;
 use runtime::{AuthConfig, Error, FilesystemUsage, Image, ImageId, Result, reference};
+use std::collections::HashMap;
 
 use crate::client::DockerRuntime;
 use crate::error;
 
 /// How an image's id begins.
 const ID_PREFIX: &str = "sha256:";
+
+/// How far a pull is: bytes of the layers whose size is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are here.
+    pub done: u64,
+    /// Bytes that there are.
+    pub total: u64,
+}
+
+/// Who is told of a pull's progress.
+pub(crate) type OnProgress<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+/// What the engine has said of each layer.
+#[derive(Default)]
+struct Layers(HashMap<String, Progress>);
+
+impl Layers {
+    /// Notes a line of the engine's; the sum, if it is about bytes that are fetched.
+    fn note(
+        &mut self,
+        layer: String,
+        status: &str,
+        current: Option<i64>,
+        total: Option<i64>,
+    ) -> Option<Progress> {
+        let known = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        match (status, known(total)) {
+            ("Downloading", Some(total)) => {
+                let done = known(current).unwrap_or(0).min(total);
+                self.0.insert(layer, Progress { done, total });
+            }
+            ("Download complete" | "Pull complete", _) => {
+                let layer = self.0.get_mut(&layer)?;
+                layer.done = layer.total;
+            }
+            _ => return None,
+        }
+        let sum = |sum: Progress, one: &Progress| Progress {
+            done: sum.done + one.done,
+            total: sum.total + one.total,
+        };
+        Some(self.0.values().fold(Progress::default(), sum))
+    }
+}
 
 impl DockerRuntime {
     pub(crate) async fn find_image(&self, image: &str) -> Result<Option<Image>> {
@@ -56,19 +102,29 @@ impl DockerRuntime {
         Ok(found.into_iter().map(image).collect())
     }
 
-    pub(crate) async fn pull(&self, image: &str, auth: Option<&AuthConfig>) -> Result<ImageId> {
+    /// Pulls from the registry that the image's name says.
+    pub(crate) async fn pull_as_named(
+        &self,
+        image: &str,
+        auth: Option<&AuthConfig>,
+        on_progress: OnProgress<'_>,
+    ) -> Result<()> {
         let name = reference::parse(image)?;
         let tag = name.digest.clone().or(name.tag.clone()).unwrap_or_default();
-        let bare = reference::Reference { tag: None, digest: None, ..name.clone() };
+        let bare = reference::Reference { tag: None, digest: None, ..name };
         let options = CreateImageOptionsBuilder::default().from_image(&bare.familiar()).tag(&tag).build();
-        let progress = self.client.create_image(Some(options), None, auth.map(credentials));
-        let failed = |error| error::pull(image, error);
-        progress.try_for_each(|_| std::future::ready(Ok(()))).await.map_err(failed)?;
-        let pulled = self.find_image(image).await?;
-        pulled.map(|image| image.id).ok_or_else(|| Error::ImageNotFound {
-            image: image.to_owned(),
-            message: format!("the image {image} is missing after its pull"),
-        })
+        let mut told = self.client.create_image(Some(options), None, auth.map(credentials));
+        let mut layers = Layers::default();
+        while let Some(news) = told.try_next().await.map_err(|error| error::pull(image, error))? {
+            let detail = news.progress_detail.as_ref();
+            if let (Some(layer), Some(status)) = (news.id, news.status)
+                && let Some(progress) =
+                    layers.note(layer, &status, detail.and_then(|d| d.current), detail.and_then(|d| d.total))
+            {
+                on_progress(progress);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn delete_image(&self, image: &str) -> Result<()> {
@@ -106,7 +162,7 @@ pub(crate) fn engine_name(image: &str) -> Result<String> {
     Ok(name.familiar())
 }
 
-fn credentials(auth: &AuthConfig) -> DockerCredentials {
+pub(crate) fn credentials(auth: &AuthConfig) -> DockerCredentials {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     DockerCredentials {
         username: given(&auth.username),
@@ -121,6 +177,20 @@ fn credentials(auth: &AuthConfig) -> DockerCredentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_of_all_layers_whose_size_is_known() {
+        let mut layers = Layers::default();
+        let mut note = |layer: &str, status, current, total| {
+            layers.note(layer.to_owned(), status, current, total).map(|sum| (sum.done, sum.total))
+        };
+        assert_eq!(note("a", "Pulling fs layer", None, None), None);
+        assert_eq!(note("a", "Downloading", Some(3), Some(10)), Some((3, 10)));
+        assert_eq!(note("b", "Downloading", Some(1), Some(5)), Some((4, 15)));
+        assert_eq!(note("a", "Extracting", Some(1), Some(10)), None);
+        assert_eq!(note("a", "Download complete", None, None), Some((11, 15)));
+        assert_eq!(note("c", "Pull complete", None, None), None);
+    }
 
     #[test]
     fn asks_for_ids_digests_and_names() {

@@ -1,19 +1,19 @@
-//! What a user does with the engine's images: load, save, tag, build.
+//! What a user does with the engine's images: load, save, tag, build, push.
 //!
 //! **Not here**: what pods need of images (`image`).
 
 use bollard::query_parameters::{
-    BuildImageOptionsBuilder, ImportImageOptionsBuilder, TagImageOptionsBuilder,
+    BuildImageOptionsBuilder, ImportImageOptionsBuilder, PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use futures::{StreamExt, TryStreamExt};
-use runtime::{Error, Result, reference};
+use runtime::{AuthConfig, Error, Result, reference};
 use std::collections::HashMap;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
 use crate::client::DockerRuntime;
 use crate::error;
-use crate::image::engine_name;
+use crate::image::{credentials, engine_name};
 
 /// How an image is built.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +74,17 @@ impl DockerRuntime {
             }
             error::other("tag image")(failed)
         })
+    }
+
+    /// Gives an image to the registry that its name says.
+    pub async fn push_image(&self, image: &str, auth: Option<&AuthConfig>) -> Result<()> {
+        let name = reference::parse(image)?;
+        let tag = name.tag.clone().unwrap_or_default();
+        let bare = reference::Reference { tag: None, digest: None, ..name };
+        let options = PushImageOptionsBuilder::default().tag(&tag).build();
+        let mut told = self.client.push_image(&bare.familiar(), Some(options), auth.map(credentials));
+        while told.try_next().await.map_err(error::other("push image"))?.is_some() {}
+        Ok(())
     }
 
     /// Builds an image from a context (a tar archive), telling what the engine says as it goes.

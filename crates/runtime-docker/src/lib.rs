@@ -24,6 +24,7 @@ mod image_store;
 mod image_unpack;
 mod labels;
 mod logs;
+mod mirrors;
 pub mod naming;
 mod network;
 mod network_helper;
@@ -43,7 +44,8 @@ mod streams;
 mod time;
 
 pub use client::DockerRuntime;
-pub use config::{DockerConfig, NetworkConfig};
+pub use config::{DockerConfig, Mirrors, NetworkConfig};
+pub use image::Progress;
 pub use image_store::BuildOptions;
 pub use labels::{NODE_LABEL, PROFILE_LABEL};
 pub use network_helper::Helper;

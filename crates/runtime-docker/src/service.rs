@@ -135,7 +135,7 @@ impl ImageService for DockerRuntime {
     }
 
     async fn pull_image(&self, image: &str, auth: Option<&AuthConfig>) -> Result<ImageId> {
-        self.pull(image, auth).await
+        self.pull(image, auth, &mut |_| {}).await
     }
 
     async fn remove_image(&self, image: &str) -> Result<()> {

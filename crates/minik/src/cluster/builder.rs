@@ -15,7 +15,7 @@ use apiserver::config::{Config as ServerConfig, Options};
 use component_base::logging::Tail;
 use component_base::{Context, Health};
 use kubelet::{MachineInfo, ShutdownGrace};
-use runtime_docker::{DockerConfig, DockerRuntime};
+use runtime_docker::{DockerConfig, DockerRuntime, Mirrors};
 use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -79,6 +79,7 @@ pub struct Builder {
     control_plane: Option<Tail>,
     dns: bool,
     stopped_nodes: Vec<String>,
+    registry_mirrors: Mirrors,
 }
 
 enum Store {
@@ -114,6 +115,7 @@ impl Builder {
             control_plane: None,
             dns: true,
             stopped_nodes: Vec::new(),
+            registry_mirrors: Mirrors::new(),
         }
     }
 
@@ -297,6 +299,13 @@ impl Builder {
         self
     }
 
+    /// Who is asked for the images of a registry before it, by registry; nobody by default.
+    #[must_use]
+    pub fn registry_mirrors(mut self, mirrors: Mirrors) -> Self {
+        self.registry_mirrors = mirrors;
+        self
+    }
+
     /// Shows the components as pods of the first node, with these lines as their logs; by default there are no such pods.
     #[must_use]
     pub fn control_plane(mut self, log: Tail) -> Self {
@@ -313,7 +322,8 @@ impl Builder {
         let step = self.on_step.unwrap_or_else(|| Arc::new(|_: &str| {}));
         let ranged = self.service_range.map(Range::family);
         let family = if ranged == Some(IpFamily::Dual) { IpFamily::Dual } else { self.ip_family };
-        let docker = connect_docker(&self.name, &self.runtime, self.nodes, family).await?;
+        let docker =
+            connect_docker(&self.name, &self.runtime, self.nodes, family, &self.registry_mirrors).await?;
         let port = self.listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
         let names: Vec<String> = (0..self.nodes).map(|index| node_name(&self.name, index)).collect();
         let helper = self.network_helper.as_deref();
@@ -554,6 +564,7 @@ async fn connect_docker(
     runtime: &Runtime,
     nodes: u32,
     family: IpFamily,
+    mirrors: &Mirrors,
 ) -> Result<Vec<Arc<DockerRuntime>>> {
     let Runtime::Docker { host } = runtime else { return Ok(Vec::new()) };
     let network = &network::pods_network(profile, family)?;
@@ -563,6 +574,7 @@ async fn connect_docker(
             profile: profile.to_owned(),
             node: node_name(profile, index),
             network: network.clone(),
+            mirrors: mirrors.clone(),
         };
         let runtime = DockerRuntime::connect(config).await?;
         Ok::<_, runtime::Error>(Arc::new(runtime))

@@ -47,6 +47,9 @@ enum Command {
     Configure {
         /// Its name
         addon: String,
+        /// The registry's port on this machine
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
     },
 }
 
@@ -123,13 +126,37 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         Command::List { output } => list(cx, *output),
         Command::Enable { addon } => switch(cx, addon, true),
         Command::Disable { addon } => switch(cx, addon, false),
-        Command::Configure { addon } => {
-            let addon = named(addon)?;
-            refuse_missing(addon)?;
-            cx.terminal.line(&format!("{} has no available configuration options", addon.name));
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Configure { addon, port } => configure(cx, named(addon)?, *port),
     }
+}
+
+fn configure(cx: &CommandContext, addon: &Addon, port: Option<u16>) -> Result<ExitCode> {
+    refuse_missing(addon)?;
+    let name = addon.name;
+    match port {
+        None if name == "registry" => {
+            let port = access::settings(cx)?.registry_port;
+            cx.terminal.line(&format!("{name} has one configuration option: --port, which is {port}"));
+        }
+        None => cx.terminal.line(&format!("{name} has no available configuration options")),
+        Some(port) if name == "registry" => {
+            let mut settings = access::settings(cx)?;
+            if !addon.works_with(&settings) {
+                return Err(needs_containers(name));
+            }
+            if settings.registry_port != port {
+                settings.registry_port = port;
+                registry::check(&settings, &std::env::var_os("PATH").unwrap_or_default())?;
+                match cx.profile.running()?.filter(|_| settings.registry) {
+                    Some(pid) => node::replace(cx, &settings, pid)?,
+                    None => cx.profile.save(&settings)?,
+                }
+            }
+            cx.terminal.line(&format!("{name} was successfully configured"));
+        }
+        Some(_) => return Err(Problem::error(format!("{name} has no option --port"), "leave it out")),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(cx: &CommandContext, output: Option<Output>) -> Result<ExitCode> {
@@ -167,6 +194,26 @@ fn refuse_missing(addon: &Addon) -> Result<()> {
     }
 }
 
+/// Settings with an addon, for a start.
+pub(super) fn enable(settings: &mut Settings, name: &str) -> Result<()> {
+    let addon = named(name)?;
+    refuse_missing(addon)?;
+    if !addon.works_with(settings) {
+        return Err(needs_containers(name));
+    }
+    if let Kind::Switch { of, .. } = addon.kind {
+        *of(settings) = true;
+    }
+    Ok(())
+}
+
+fn needs_containers(name: &str) -> anyhow::Error {
+    Problem::error(
+        format!("{name} needs containers: pods on paper ask nobody and answer nobody"),
+        "start a profile with the runtime docker: minik start -p NAME",
+    )
+}
+
 fn switch(cx: &CommandContext, name: &str, on: bool) -> Result<ExitCode> {
     let addon = named(name)?;
     refuse_missing(addon)?;
@@ -175,10 +222,7 @@ fn switch(cx: &CommandContext, name: &str, on: bool) -> Result<ExitCode> {
     match addon.kind {
         Kind::Part if on => {}
         Kind::Switch { .. } if !addon.works_with(&settings) => {
-            return Err(Problem::error(
-                format!("{name} needs containers: pods on paper ask nobody and answer nobody"),
-                "start a profile with the runtime docker: minik start -p NAME",
-            ));
+            return Err(needs_containers(name));
         }
         Kind::Switch { of, .. } => {
             let value = of(&mut settings);

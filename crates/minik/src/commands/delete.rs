@@ -1,12 +1,13 @@
 //! `minik delete`: ends a cluster and removes all that it left: containers, state, context.
 
-use super::{CommandContext, stop};
+use super::{CommandContext, Output, stop};
 use crate::preflight;
 use crate::problem::Problem;
 use crate::profile::{Profile, RuntimeKind};
 use anyhow::{Context as _, Result};
 use client::kubeconfig;
 use runtime_docker::{DockerConfig, DockerRuntime};
+use serde_json::json;
 use std::process::ExitCode;
 
 /// Stop a cluster and delete everything that belongs to it
@@ -18,6 +19,9 @@ pub(super) struct Arguments {
     /// Delete minik's home folder, too: preferences and all
     #[arg(long)]
     purge: bool,
+    /// Print a result that programs can read
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
     /// When standard input is closed
     #[arg(long, hide = true)]
     when_closed: bool,
@@ -39,18 +43,31 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         ));
     }
     let profiles = if arguments.all { Profile::all(&cx.home)? } else { vec![cx.profile.clone()] };
+    let (mut deleted, json) = (Vec::new(), arguments.output == Some(Output::Json));
+    let say = |text: &str| {
+        if !json {
+            cx.terminal.line(text);
+        }
+    };
     for profile in &profiles {
         let existed = profile.exists();
         delete(cx, profile)?;
         let text = if existed { "is deleted." } else { "does not exist." };
-        cx.terminal.line(&format!("Profile {:?} {text}", profile.name));
+        say(&format!("Profile {:?} {text}", profile.name));
+        if existed {
+            deleted.push(&profile.name);
+        }
     }
     if arguments.all && profiles.is_empty() {
-        cx.terminal.line("There are no profiles.");
+        say("There are no profiles.");
     }
-    if arguments.purge && cx.home.exists() {
+    let purged = arguments.purge && cx.home.exists();
+    if purged {
         std::fs::remove_dir_all(&cx.home).with_context(|| format!("remove {}", cx.home.display()))?;
-        cx.terminal.line(&format!("{} is removed.", cx.home.display()));
+        say(&format!("{} is removed.", cx.home.display()));
+    }
+    if json {
+        cx.terminal.line(&json!({"deleted": deleted, "purged": purged}).to_string());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,10 +7,17 @@ use std::process::ExitCode;
 
 /// Show the address of the cluster's node
 #[derive(clap::Args, Debug)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Of this node; all have this machine's [default: the first]
+    #[arg(short, long, value_name = "NAME")]
+    node: Option<String>,
+}
 
-pub(super) fn run(cx: &CommandContext, _: &Arguments) -> Result<ExitCode> {
-    access::settings(cx)?;
+pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
+    let settings = access::settings(cx)?;
+    if let Some(node) = &arguments.node {
+        super::node::find(cx, &settings, node)?;
+    }
     cx.terminal.line(&kubelet::machine_address().to_string());
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Show the server's log
@@ -21,6 +22,9 @@ pub(super) struct Arguments {
     /// Only the last lines
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "follow")]
     length: Option<usize>,
+    /// Write to this file, instead of standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    file: Option<PathBuf>,
 }
 
 /// Whether a line of the log is a warning or an error: the level stands behind the time.
@@ -39,11 +43,16 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         }
         file => file.with_context(|| format!("open {}", path.display()))?,
     };
-    if arguments.problems || arguments.length.is_some() {
+    if arguments.problems || arguments.length.is_some() || arguments.file.is_some() {
         let mut text = String::new();
         file.read_to_string(&mut text).with_context(|| format!("read {}", path.display()))?;
         let lines: Vec<&str> = text.lines().filter(|line| !arguments.problems || is_problem(line)).collect();
         let skipped = lines.len().saturating_sub(arguments.length.unwrap_or(usize::MAX));
+        if let Some(to) = &arguments.file {
+            let text: String = lines[skipped..].iter().map(|line| format!("{line}\n")).collect();
+            std::fs::write(to, text).with_context(|| format!("write {}", to.display()))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         for line in &lines[skipped..] {
             cx.terminal.line(line);
         }

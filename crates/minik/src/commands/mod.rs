@@ -3,12 +3,14 @@
 //! Adding a command is a file with its arguments and `run`, and a row here.
 
 mod addons;
+mod cache;
 mod completion;
 mod config;
 mod cp;
 mod dashboard;
 mod delete;
 mod docker_env;
+mod examples;
 mod expect;
 mod image;
 mod ip;
@@ -65,6 +67,7 @@ pub(crate) enum Output {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    #[command(after_long_help = start::EXAMPLES)]
     Start(start::Arguments),
     Stop(stop::Arguments),
     Delete(delete::Arguments),
@@ -78,6 +81,7 @@ enum Command {
     Tunnel(tunnel::Arguments),
     Ip(ip::Arguments),
     Image(image::Arguments),
+    Cache(cache::Arguments),
     Kubectl(kubectl::Arguments),
     Ssh(ssh::Arguments),
     Cp(cp::Arguments),
@@ -113,6 +117,7 @@ impl Command {
             Self::Tunnel(arguments) => tunnel::run(cx, &arguments),
             Self::Ip(arguments) => ip::run(cx, &arguments),
             Self::Image(arguments) => image::run(cx, &arguments),
+            Self::Cache(arguments) => cache::run(cx, &arguments),
             Self::Kubectl(arguments) => kubectl::run(cx, &arguments),
             Self::Ssh(arguments) => ssh::run(cx, &arguments),
             Self::Cp(arguments) => cp::run(cx, &arguments),
@@ -145,7 +150,7 @@ pub(crate) struct CommandContext {
 
 /// The whole command line.
 fn grammar() -> clap::Command {
-    Cli::command()
+    examples::shown(Cli::command())
 }
 
 /// The kubeconfig's entry of the profile.
@@ -175,7 +180,7 @@ fn exit_code(status: std::process::ExitStatus) -> ExitCode {
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    let cli = Cli::command().get_matches();
+    let cli = grammar().get_matches();
     let cli = match Cli::from_arg_matches(&cli) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

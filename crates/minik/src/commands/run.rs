@@ -5,6 +5,7 @@
 
 use super::{CommandContext, delete, exit_code, start};
 use crate::daemon;
+use crate::problem::Problem;
 use crate::profile::Profile;
 use crate::terminal::Terminal;
 use anyhow::{Context as _, Result};
@@ -29,6 +30,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.start.dry_run {
+        return Err(Problem::error(
+            "--dry-run starts no cluster that a command could have",
+            "see whether one could start: minik start --dry-run",
+        ));
+    }
     let rng = component_base::Context::system().rng;
     let name = format!("run-{}", rng.suffix(8));
     let profile = Profile::new(&cx.home, &name)?;

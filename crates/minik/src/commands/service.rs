@@ -5,6 +5,7 @@
 use super::{CommandContext, Output, table};
 use crate::access;
 use crate::problem::Problem;
+use crate::template;
 use anyhow::{Context as _, Result};
 use api::k8s_openapi::api::core::v1::{Service, ServicePort};
 use api::k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -13,9 +14,12 @@ use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// How an address is written.
+const FORMAT: &str = "http://{{.IP}}:{{.Port}}";
 
 /// Show where a service is reached from this machine
 #[derive(clap::Args, Debug)]
@@ -34,6 +38,9 @@ pub(super) struct Arguments {
     /// Print addresses alone, one a line
     #[arg(long)]
     url: bool,
+    /// How to write an address, with {{.IP}} and {{.Port}}
+    #[arg(long, value_name = "TEMPLATE", default_value = FORMAT)]
+    format: String,
     /// Print https instead of http
     #[arg(long)]
     https: bool,
@@ -92,8 +99,11 @@ async fn show(
         ));
     }
     reached??;
-    let scheme = if arguments.https { "https" } else { "http" };
-    let addresses = addresses(&service, scheme);
+    let format = match arguments.https {
+        true => arguments.format.replacen("http://", "https://", 1),
+        false => arguments.format.clone(),
+    };
+    let addresses = addresses(&service, &format)?;
     if arguments.url {
         for (_, url) in &addresses {
             cx.terminal.line(url);
@@ -138,17 +148,17 @@ async fn list(
         let all: Vec<_> = all
             .iter()
             .map(|service| {
-                let addresses = addresses(service, "http");
+                let addresses = addresses(service, FORMAT)?;
                 let (ports, urls): (Vec<String>, Vec<String>) = addresses.into_iter().unzip();
-                json!({"Namespace": service.namespace(), "Name": service.name_any(), "PortNames": ports, "URLs": urls})
+                Ok(json!({"Namespace": service.namespace(), "Name": service.name_any(), "PortNames": ports, "URLs": urls}))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         cx.terminal.line(&json!(all).to_string());
         return Ok(ExitCode::SUCCESS);
     }
     let mut lines = Vec::new();
     for service in &all {
-        let more = rows(service, &addresses(service, "http"));
+        let more = rows(service, &addresses(service, FORMAT)?);
         lines.extend(more.into_iter().skip(usize::from(!lines.is_empty())));
     }
     table(cx, &lines);
@@ -169,20 +179,24 @@ fn rows(service: &Service, addresses: &[(String, String)]) -> Vec<Vec<String>> {
 }
 
 /// Ports with the addresses at which they answer on this machine: by the node's port, else by the cluster's address.
-fn addresses(service: &Service, scheme: &str) -> Vec<(String, String)> {
-    let Some(spec) = &service.spec else { return Vec::new() };
+fn addresses(service: &Service, format: &str) -> Result<Vec<(String, String)>> {
+    let Some(spec) = &service.spec else { return Ok(Vec::new()) };
     let node = kubelet::machine_address();
     let cluster = spec.cluster_ip.clone().filter(|address| !address.is_empty() && address != "None");
-    let address = |port: &ServicePort| match port.node_port {
-        Some(number) => Some(format!("{scheme}://{node}:{number}")),
-        None => cluster.as_ref().map(|cluster| format!("{scheme}://{cluster}:{}", port.port)),
+    let address = |port: &ServicePort| {
+        let (address, number) = match port.node_port {
+            Some(number) => (node.to_string(), number),
+            None => (cluster.clone()?, port.port),
+        };
+        Some(template::fill(format, &[("IP", &address), ("Port", &number.to_string())]))
     };
     let shown = |port: &ServicePort| match &port.name {
         Some(name) => format!("{name}/{}", port.port),
         None => port.port.to_string(),
     };
     // A port for two protocols has one address.
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     let ports = spec.ports.iter().flatten().filter_map(|port| Some((shown(port), address(port)?)));
-    ports.filter(|(_, url)| seen.insert(url.clone(), ()).is_none()).collect()
+    let ports: Vec<_> = ports.map(|(port, url)| url.map(|url| (port, url))).collect::<Result<_>>()?;
+    Ok(ports.into_iter().filter(|(_, url)| seen.insert(url.clone())).collect())
 }

@@ -2,11 +2,14 @@
 //!
 //! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
 
-use super::{CommandContext, node, status, stop};
+mod flags;
+
+use super::{CommandContext, Output, image, node, status, stop};
+use crate::cache::Cache;
 use crate::cluster::{IpFamily, ServiceRange};
 use crate::pki::Pki;
 use crate::problem::Problem;
-use crate::profile::{self, Profile, RuntimeKind, Settings, StoreKind};
+use crate::profile::{self, Profile, RuntimeKind, Settings};
 use crate::readiness::{self, Parts, Wait};
 use crate::server::{self, Report, Tell};
 use crate::{access, daemon, preferences, preflight};
@@ -14,69 +17,14 @@ use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use client::kubeconfig::{self, Entry};
+use flags::merged;
+pub(super) use flags::{Arguments, EXAMPLES};
 use serde_json::json;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Start a cluster, or make sure that it runs
-#[derive(clap::Args, Debug)]
-pub(super) struct Arguments {
-    /// A file with settings: nodes, simulatedNodes, runtime, store, etcdServers, apiPort, ipFamily, serviceClusterIpRange, ingress, dns, storage, registry, registryPort, extraConfig; flags outweigh it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Number of nodes with the container runtime [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
-    nodes: Option<u32>,
-    /// Number of nodes that only exist on paper [default: 0]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=2000))]
-    simulated_nodes: Option<u32>,
-    /// What runs containers [default: docker]
-    #[arg(long, value_enum)]
-    runtime: Option<RuntimeKind>,
-    /// Where the cluster's state is kept [default: embedded]
-    #[arg(long, value_enum)]
-    store: Option<StoreKind>,
-    /// etcd servers to use, instead of one of the profile's own (implies --store etcd)
-    #[arg(long, value_name = "URLS", value_delimiter = ',')]
-    etcd_servers: Option<Vec<String>>,
-    /// Port of the API server on this machine [default: 6443, or a free one for other profiles]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    api_port: Option<u16>,
-    /// Addresses that pods and services have: of IPv4, or of IPv6 as well, which needs nftables [default: ipv4]
-    #[arg(long, value_enum)]
-    ip_family: Option<IpFamily>,
-    /// Addresses of services; with --ip-family dual one range of each, separated by a comma [default: 10.96.0.0/12 and fd00:10:96::/112, or free ones for other profiles]
-    #[arg(long, value_name = "CIDR")]
-    service_cluster_ip_range: Option<ServiceRange>,
-    /// Install the kinds of the Gateway API, which the ingress controller serves [default: false]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    gateway_api: Option<bool>,
-    /// A flag of a component, as in apiserver.audit-policy-file=/etc/policy.yaml; may be repeated
-    #[arg(long, value_name = "COMPONENT.KEY=VALUE")]
-    extra_config: Option<Vec<String>>,
-    /// What to wait for: some of apiserver, system_pods, default_sa, apps_running, node_ready, kubelet, separated by commas; or one of all, none, true, false. The API server is waited for in any case [default: apiserver,default_sa,node_ready]
-    #[arg(long, value_name = "COMPONENTS")]
-    wait: Option<Parts>,
-    /// How long to wait for it
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
-    wait_timeout: Duration,
-    /// Print a result that programs can read
-    #[arg(short, long, value_enum)]
-    output: Option<Output>,
-    /// Stay in the foreground and log to stderr; stop with Ctrl-C
-    #[arg(long)]
-    foreground: bool,
-    /// What to log: a level, or tracing directives
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "MINIK_LOG", hide_env_values = true)]
-    log: String,
-    /// The server itself, as `start` runs it in the background
-    #[arg(long, hide = true)]
-    server: bool,
-}
 
 /// What a server logs, where no flag says it.
 pub(super) const LOG: &str = "info";
@@ -88,11 +36,6 @@ pub(super) fn default_wait() -> Wait {
 
 /// Between two questions to a server that is starting, or ending.
 const ANSWER_PAUSE: Duration = Duration::from_millis(100);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    Json,
-}
 
 /// `500ms`, `60s`, `2m`, `1h`, `1m30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -117,7 +60,9 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         });
     }
 
-    stop::cancel(profile)?;
+    if !arguments.dry_run {
+        stop::cancel(profile)?;
+    }
     let json = arguments.output == Some(Output::Json);
     if let Some((pid, settings)) = running(cx, wait.limit)? {
         let all = Settings { stopped_nodes: Vec::new(), ..settings.clone() };
@@ -126,6 +71,10 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
                 format!("profile {:?} is running with other settings", profile.name),
                 format!("stop it first: minik stop -p {}", profile.name),
             ));
+        }
+        if arguments.dry_run {
+            cx.terminal.line(&format!("Profile {:?} is already running; nothing is changed.", profile.name));
+            return Ok(ExitCode::SUCCESS);
         }
         if settings == all {
             install_kubeconfig(cx, &settings)?;
@@ -175,8 +124,20 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         settings.api_port =
             if default { profile::DEFAULT_PORT } else { preflight::free_port(profile::DEFAULT_PORT + 1)? };
     }
-    preflight::check(profile, &settings)?;
+    let existed = profile.exists();
+    let checked = preflight::check(profile, &settings);
+    if arguments.dry_run {
+        if !existed && profile.exists() {
+            std::fs::remove_dir(profile.dir())
+                .with_context(|| format!("remove {}", profile.dir().display()))?;
+        }
+        checked?;
+        cx.terminal.line(&format!("Profile {:?} could start; nothing is changed.", profile.name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    checked?;
     profile.save(&settings)?;
+    load_cached(cx, &settings, json)?;
 
     if arguments.foreground {
         let (file, pki, name) = (cx.kubeconfig.clone(), profile.path("pki"), profile.name.clone());
@@ -213,6 +174,24 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         None => bail!("the server ended right after its start; see {}", profile.path("server.log").display()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gives the engine the images of `minik cache` that it has not. What cannot be loaded may still be pulled.
+fn load_cached(cx: &CommandContext, settings: &Settings, quiet: bool) -> Result<()> {
+    let cache = Cache::new(&cx.home);
+    if settings.runtime != RuntimeKind::Docker || cache.list()?.is_empty() {
+        return Ok(());
+    }
+    let loaded = access::block_on(async {
+        let engine = image::engine(cx, settings).await?;
+        cache.load_missing(&engine).await
+    });
+    match loaded {
+        Ok(names) if quiet || names.is_empty() => {}
+        Ok(names) => cx.terminal.line(&format!("Loaded from the cache: {}", names.join(", "))),
+        Err(error) => cx.terminal.warning(&error.context("load the images of the cache")),
+    }
+    Ok(())
 }
 
 /// Starts the server of a profile whose settings are saved, and makes it the kubeconfig's current one.
@@ -301,57 +280,6 @@ fn range(cx: &CommandContext, settings: &Settings) -> Result<ServiceRange> {
     Ok(match settings.ip_family {
         IpFamily::Ipv4 => range,
         IpFamily::Dual => range.with_both(name, preferred, &taken),
-    })
-}
-
-fn merged(arguments: &Arguments, saved: Settings) -> Result<Settings> {
-    let mut settings = match &arguments.config {
-        Some(path) => from_file(path, saved)?,
-        None => saved,
-    };
-    if let Some(nodes) = arguments.nodes {
-        settings.nodes = nodes;
-    }
-    if let Some(nodes) = arguments.simulated_nodes {
-        settings.simulated_nodes = nodes;
-    }
-    if let Some(runtime) = arguments.runtime {
-        settings.runtime = runtime;
-    }
-    if let Some(servers) = &arguments.etcd_servers {
-        settings.etcd_servers.clone_from(servers);
-        settings.store = StoreKind::Etcd;
-    }
-    if let Some(store) = arguments.store {
-        settings.store = store;
-    }
-    if let Some(port) = arguments.api_port {
-        settings.api_port = port;
-    }
-    if let Some(family) = arguments.ip_family {
-        settings.ip_family = family;
-    }
-    if let Some(range) = arguments.service_cluster_ip_range {
-        settings.service_cluster_ip_range = Some(range.to_string());
-    }
-    if let Some(installed) = arguments.gateway_api {
-        settings.gateway_api = installed;
-    }
-    if let Some(config) = &arguments.extra_config {
-        settings.extra_config.clone_from(config);
-    }
-    // A start starts all nodes.
-    settings.stopped_nodes.clear();
-    Ok(settings)
-}
-
-/// Settings with those of a file.
-fn from_file(path: &std::path::Path, settings: Settings) -> Result<Settings> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {shown}"))?;
-    let changes = serde_saphyr::from_str(&text).with_context(|| format!("read {shown}"))?;
-    preferences::overlay(settings, changes).map_err(|error| {
-        Problem::error(format!("{shown}: {error:#}"), "see what may be set: minik start --help")
     })
 }
 

@@ -5,7 +5,7 @@
 use super::{CommandContext, Output};
 use crate::cluster::node_name;
 use crate::profile::Settings;
-use crate::{access, daemon};
+use crate::{access, daemon, template};
 use anyhow::{Context as _, Result};
 use api::k8s_openapi::api::core::v1::Node;
 use kube::Api;
@@ -22,8 +22,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// Print a result that programs can read
-    #[arg(short, long, value_enum)]
+    #[arg(short, long, value_enum, conflicts_with = "format")]
     output: Option<Output>,
+    /// A line with fields in it: {{.Name}}, {{.Host}}, {{.Kubelet}}, {{.APIServer}}, {{.Kubeconfig}}
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +78,17 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         pid,
         nodes: nodes.unwrap_or_default(),
     };
+    if let Some(format) = &arguments.format {
+        let fields = [
+            ("Name", report.name.as_str()),
+            ("Host", report.host),
+            ("Kubelet", report.kubelet),
+            ("APIServer", report.apiserver),
+            ("Kubeconfig", report.kubeconfig),
+        ];
+        cx.terminal.line(&template::fill(format, &fields)?);
+        return Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     match arguments.output {
         Some(Output::Json) => cx.terminal.line(&serde_json::to_string(&report).context("print the status")?),
         None => {

@@ -3,7 +3,7 @@
 use super::CommandContext;
 use crate::problem::Problem;
 use crate::profile::{Profile, write_private};
-use crate::{access, daemon, extra_config};
+use crate::{access, daemon, extra_config, mounts};
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use std::process::{Command, ExitCode, Stdio};
@@ -14,11 +14,16 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Stop a cluster and its workload; its state is kept
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  minik stop --schedule 30m\n  minik stop --cancel-scheduled")]
+#[command(
+    after_help = "Examples:\n  minik stop\n  minik stop --all\n  minik stop --schedule 30m\n  minik stop --cancel-scheduled"
+)]
 pub(super) struct Arguments {
     /// Stop after this time, in the background
     #[arg(long, value_name = "DURATION", value_parser = super::start::duration)]
     schedule: Option<Duration>,
+    /// Stop all profiles
+    #[arg(long, conflicts_with_all = ["profile", "schedule", "cancel_scheduled"])]
+    all: bool,
     /// Cancel a stop that is scheduled
     #[arg(long, conflicts_with = "schedule")]
     cancel_scheduled: bool,
@@ -44,11 +49,15 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             Ok(())
         })?;
         let _ = std::fs::remove_file(cx.profile.path(SCHEDULED));
-    } else {
-        cancel(&cx.profile)?;
     }
-    let text = if stop(&cx.profile)? { "is stopped." } else { "is not running." };
-    cx.terminal.line(&format!("Profile {:?} {text}", cx.profile.name));
+    let profiles = if arguments.all { Profile::all(&cx.home)? } else { vec![cx.profile.clone()] };
+    for profile in &profiles {
+        if arguments.after.is_none() {
+            cancel(profile)?;
+        }
+        let text = if stop(profile)? { "is stopped." } else { "is not running." };
+        cx.terminal.line(&format!("Profile {:?} {text}", profile.name));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,7 +99,11 @@ pub(super) fn cancel(profile: &Profile) -> Result<bool> {
 
 /// Ends the profile's server; `false` if none ran.
 pub(super) fn stop(profile: &Profile) -> Result<bool> {
-    let Some(pid) = profile.running()? else { return Ok(false) };
+    let Some(pid) = profile.running()? else {
+        // A server that was killed could not do it.
+        mounts::sweep(profile)?;
+        return Ok(false);
+    };
     if daemon::is_suspended(pid)
         && let Some(settings) = profile.settings().ok().flatten()
     {
@@ -105,5 +118,7 @@ pub(super) fn stop(profile: &Profile) -> Result<bool> {
             format!("see what it is doing (minik logs -p {}), or end it: kill -9 {pid}", profile.name),
         ));
     }
+    // It may have been killed meanwhile.
+    mounts::sweep(profile)?;
     Ok(true)
 }

@@ -11,6 +11,9 @@ pub(super) struct Arguments {
     /// Print a result that programs can read
     #[arg(short, long, value_enum)]
     output: Option<Output>,
+    /// Print the version alone
+    #[arg(long)]
+    short: bool,
 }
 
 pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode> {
@@ -20,6 +23,7 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             let versions = json!({"minikVersion": format!("v{minik}"), "kubernetesVersion": kubernetes});
             cx.terminal.line(&versions.to_string());
         }
+        None if arguments.short => cx.terminal.line(&format!("v{minik}")),
         None => {
             cx.terminal.line(&format!("minik version: v{minik}"));
             cx.terminal.line(&format!("kubernetes version: {kubernetes}"));

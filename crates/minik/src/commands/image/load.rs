@@ -23,6 +23,8 @@ pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: 
                 .context("load images from standard input")?
         } else if Path::new(what).is_file() {
             let file = tokio::fs::File::open(what).await.with_context(|| format!("open {what}"))?;
+            let size = file.metadata().await.map_or(0, |metadata| metadata.len());
+            let file = cx.terminal.bar(&format!("Loading {what}")).around(file, size);
             engine.load_images(file).await.with_context(|| format!("load images from {what}"))?
         } else {
             // The nodes use the local Docker's images as they are.

@@ -23,6 +23,8 @@ enum Format {
     Table,
     /// Objects as minikube writes them
     Json,
+    /// The same as YAML
+    Yaml,
 }
 
 pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: &Arguments) -> Result<()> {
@@ -33,6 +35,10 @@ pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: 
         Format::Json => {
             let text = serde_json::to_string(&as_json(&images)).context("write the images")?;
             cx.terminal.line(&text);
+        }
+        Format::Yaml => {
+            let text = serde_saphyr::to_string(&as_json(&images)).context("write the images")?;
+            cx.terminal.line(text.trim_end());
         }
     }
     Ok(())

@@ -8,17 +8,20 @@ mod context;
 mod load;
 mod ls;
 mod pull;
+mod push;
 mod rm;
 mod save;
 mod tag;
 
+pub(super) use pull::pull;
+
 use super::CommandContext;
-use crate::preflight;
 use crate::problem::Problem;
-use crate::profile::RuntimeKind;
+use crate::profile::{RuntimeKind, Settings};
+use crate::{access, preflight, registries};
 use anyhow::{Context as _, Result, bail};
 use runtime::ImageService;
-use runtime_docker::{DockerConfig, DockerRuntime};
+use runtime_docker::DockerRuntime;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -36,6 +39,7 @@ enum Command {
     #[command(alias = "list")]
     Ls(ls::Arguments),
     Pull(pull::Arguments),
+    Push(push::Arguments),
     #[command(alias = "remove", alias = "unload")]
     Rm(rm::Arguments),
     Save(save::Arguments),
@@ -52,24 +56,27 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     if settings.runtime != RuntimeKind::Docker {
         bail!("profile {:?} has no images: its nodes only simulate containers", cx.profile.name);
     }
-    let host = preflight::docker_host();
-    preflight::docker(&host)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(async {
-        let engine =
-            DockerRuntime::connect(DockerConfig { host, ..DockerConfig::new(&cx.profile.name) }).await?;
+    access::block_on(async {
+        let engine = engine(cx, &settings).await?;
         match &arguments.command {
             Command::Build(arguments) => build::run(cx, &engine, arguments).await,
             Command::Load(arguments) => load::run(cx, &engine, arguments).await,
             Command::Ls(arguments) => ls::run(cx, &engine, arguments).await,
             Command::Pull(arguments) => pull::run(cx, &engine, arguments).await,
+            Command::Push(arguments) => push::run(cx, &engine, arguments).await,
             Command::Rm(arguments) => rm::run(cx, &engine, arguments).await,
             Command::Save(arguments) => save::run(cx, &engine, arguments).await,
             Command::Tag(arguments) => tag::run(cx, &engine, arguments).await,
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The engine of a profile's nodes.
+pub(super) async fn engine(cx: &CommandContext, settings: &Settings) -> Result<DockerRuntime> {
+    let config = registries::docker_config(&cx.profile.name, &settings.registries);
+    preflight::docker(&config.host)?;
+    Ok(DockerRuntime::connect(config).await?)
 }
 
 /// Fails unless the engine has the image.

@@ -2,8 +2,8 @@
 
 use crate::commands::CommandContext;
 use anyhow::{Context as _, Result};
-use runtime::ImageService;
-use runtime_docker::DockerRuntime;
+use runtime::AuthConfig;
+use runtime_docker::{DockerRuntime, Progress};
 use std::path::PathBuf;
 
 /// Pull images from their registries
@@ -15,13 +15,31 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: &Arguments) -> Result<()> {
-    let logins = docker_config().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
     for image in &arguments.images {
-        let auth = kubelet::registry_credentials(image, &logins).into_iter().next();
-        engine.pull_image(image, auth.as_ref()).await.with_context(|| format!("pull {image}"))?;
+        pull(cx, engine, image).await?;
         cx.terminal.line(&format!("Pulled image: {image}"));
     }
     Ok(())
+}
+
+/// Pulls with what `docker login` knows, and shows how far it is.
+pub(in crate::commands) async fn pull(
+    cx: &CommandContext,
+    engine: &DockerRuntime,
+    image: &str,
+) -> Result<()> {
+    let auth = login(image);
+    let mut bar = cx.terminal.bar(&format!("Pulling {image}"));
+    let mut on_progress = |progress: Progress| bar.set(progress.done, progress.total);
+    let pulled = engine.pull(image, auth.as_ref(), &mut on_progress).await;
+    pulled.with_context(|| format!("pull {image}"))?;
+    Ok(())
+}
+
+/// What `docker login` knows of an image's registry.
+pub(super) fn login(image: &str) -> Option<AuthConfig> {
+    let logins = docker_config().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+    kubelet::registry_credentials(image, &logins).into_iter().next()
 }
 
 /// Where `docker login` keeps what it was told.

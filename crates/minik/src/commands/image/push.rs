@@ -1,0 +1,24 @@
+//! `minik image push`: from the engine to a registry.
+
+use super::{expect, pull};
+use crate::commands::CommandContext;
+use anyhow::{Context as _, Result};
+use runtime_docker::DockerRuntime;
+
+/// Push images to their registries
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// Images by name
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: &Arguments) -> Result<()> {
+    for image in &arguments.images {
+        expect(engine, image).await?;
+        let pushed = engine.push_image(image, pull::login(image).as_ref()).await;
+        pushed.with_context(|| format!("push {image}"))?;
+        cx.terminal.line(&format!("Pushed image: {image}"));
+    }
+    Ok(())
+}
