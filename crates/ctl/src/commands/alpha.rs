@@ -14,5 +14,6 @@ fn build(command: clap::Command) -> clap::Command {
 }
 
 async fn run(context: &Context, _: &ArgMatches) -> Result<(), Error> {
-    context.terminal.out("No alpha commands are available in this version of kubectl\n")
+    context.terminal.err("No alpha commands are available in this version of kubectl\n");
+    Ok(())
 }
