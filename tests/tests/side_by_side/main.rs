@@ -4,6 +4,7 @@
 //! twin finds. Needs kctl (`cargo build -p ctl`) and a kubectl 1.36 (`tests/kubectl/fetch`).
 
 mod normal;
+mod rare;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -78,7 +79,7 @@ async fn kctl_says_what_kubectl_says() {
     let stock = stock.expect("a kubectl 1.36: tests/kubectl/fetch and MINIK_KUBECTLS").path;
     let served = Served::start(1).await;
     served.cluster.nodes_ready(1, tests::DEADLINE).await.expect("its node is Ready");
-    for (name, content) in table::FILES {
+    for (name, content) in table::FILES.iter().chain(rare::FILES) {
         served.file(name, content);
     }
     // Kustomizations: those of the crate's own tests.
@@ -93,9 +94,8 @@ async fn kctl_says_what_kubectl_says() {
         Side { name, program, config }
     });
     let (mut different, mut count) = (Vec::new(), 0);
-    for line in
-        table::COMMANDS.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    let lines = table::COMMANDS.lines().chain(rare::COMMANDS.lines()).map(str::trim);
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(line) = line.strip_prefix("! ") {
             for side in &sides {
                 let said = side.run(&served, &words(line), Some(&stock)).await;

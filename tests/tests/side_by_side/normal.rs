@@ -64,6 +64,8 @@ fn word(word: &str) -> String {
         "ADDRESS".to_owned()
     } else if is_time(core) {
         "TIME".to_owned()
+    } else if core.starts_with('/') && core.contains("-edit-") {
+        "EDITED".to_owned()
     } else if let Some(start) = random_suffix(core) {
         format!("{}-RANDOM", &core[..start])
     } else {
@@ -115,6 +117,7 @@ fn what_changes_is_left_out() {
         ("  uid: abc", "uid: VALUE"),
         ("Error: \"theirs\" is kubectl get", "Error: \"SIDE\" is kctl get"),
         ("my-web", "my-web"),
+        ("stored to \"/tmp/kubectl-edit-123.yaml\"", "stored to \"EDITED\""),
     ] {
         assert_eq!(text(given, "theirs"), wanted);
     }
