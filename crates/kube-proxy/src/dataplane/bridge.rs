@@ -7,7 +7,7 @@
 //! **Contract**: the address that the bridge has is given to it, for good; again is as good as once.
 //! **Upstream**: `ensureBridge` of the CNI plugin `bridge` does the same.
 
-use super::Error;
+use super::{Error, program};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::net::Ipv4Addr;
@@ -33,8 +33,8 @@ fn first(links: &[u8], field: &str) -> Option<String> {
 }
 
 async fn ip(path: &OsStr, arguments: &[&str]) -> Result<Vec<u8>, Error> {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).env("PATH", path).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = Command::new(program(path, PROGRAM));
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|source| Error::Run { program: PROGRAM, source })?;
     match output.status.success() {
         true => Ok(output.stdout),

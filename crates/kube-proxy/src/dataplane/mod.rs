@@ -10,7 +10,9 @@ pub use nftables::Nftables;
 pub use remote::{Remote, serve};
 
 use async_trait::async_trait;
+use std::ffi::OsStr;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 /// Why rules are not in place.
 #[derive(Debug, thiserror::Error)]
@@ -93,4 +95,13 @@ pub async fn tracks_bridges(dataplane: &dyn Dataplane) -> bool {
 pub async fn remove(dataplane: &dyn Dataplane, kind: &str, tables: &[String]) -> Result<(), Error> {
     let removal: String = tables.iter().map(|table| crate::rules::removal(kind, table)).collect();
     dataplane.apply(&removal).await
+}
+
+/// Where a program lies in one of these folders; its name, if it does not.
+///
+/// With the place known, and not looked for by the new process in folders of its own, the system starts a program without
+/// a copy of this process, whose page tables are large: 20 ms of CPU among 10,000 services.
+fn program(folders: &OsStr, name: &str) -> PathBuf {
+    let mut files = std::env::split_paths(folders).map(|folder| folder.join(name));
+    files.find(|file| file.is_file()).unwrap_or_else(|| name.into())
 }

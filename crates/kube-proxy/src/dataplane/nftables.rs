@@ -1,6 +1,6 @@
 //! Rules by the `nft` program: one call a transaction.
 
-use super::{Dataplane, Error, Frontend, bridge, conntrack};
+use super::{Dataplane, Error, Frontend, bridge, conntrack, program};
 use crate::family::Family;
 use async_trait::async_trait;
 use std::ffi::{OsStr, OsString};
@@ -49,10 +49,9 @@ impl Nftables {
 
     async fn run(&self, transaction: &str) -> Result<(), Error> {
         let failed = |source| Error::Run { program: PROGRAM, source };
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program(&self.path, PROGRAM));
         command
             .args(["-f", "-"])
-            .env("PATH", &self.path)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
