@@ -211,6 +211,11 @@ impl<K: Watched> Informer<K> {
         self.shared.count()
     }
 
+    /// A number that grows with each change, so that who has worked something out knows whether it still holds.
+    pub fn changes(&self) -> u64 {
+        self.shared.changes()
+    }
+
     /// Whether the first list has been read.
     pub fn has_synced(&self) -> bool {
         self.shared.has_synced()

@@ -6,6 +6,7 @@
 //! **Upstream**: `kubernetes/dns` `docs/specification.md` 1.1.0; CoreDNS with the configuration that kubeadm gives it.
 
 pub mod corefile;
+mod known;
 mod metrics;
 pub mod objects;
 mod responder;

@@ -21,12 +21,15 @@ pub trait Objects {
     fn services_at(&self, address: IpAddr) -> Vec<Arc<Service>>;
     /// The slices with this address, and whose they are.
     fn slices_with(&self, address: IpAddr) -> Vec<(Arc<Service>, Arc<EndpointSlice>)>;
+    /// A number that is another once anything has changed.
+    fn changes(&self) -> u64;
 }
 
 /// The cluster as it is.
 pub struct Live {
     namespaces: Informer<Namespace>,
     services: Informer<Service>,
+    slices: Informer<EndpointSlice>,
     services_by_address: Index<Service>,
     slices_by_service: Index<EndpointSlice>,
     slices_by_address: Index<EndpointSlice>,
@@ -47,10 +50,11 @@ impl Live {
             }),
             namespaces,
             services,
+            slices,
         };
         this.namespaces.synced().await;
         this.services.synced().await;
-        slices.synced().await;
+        this.slices.synced().await;
         this
     }
 }
@@ -78,6 +82,11 @@ impl Objects for Live {
             .into_iter()
             .filter_map(|slice| Some((self.services.get_key(&service_of(&slice)?)?, slice)));
         with_service.collect()
+    }
+
+    fn changes(&self) -> u64 {
+        // Each only grows.
+        self.namespaces.changes() + self.services.changes() + self.slices.changes()
     }
 }
 

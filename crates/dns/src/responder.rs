@@ -12,6 +12,7 @@ use hickory_resolver::proto::rr::{DNSClass, Name, RecordType};
 use hickory_resolver::proto::serialize::binary::{BinEncodable as _, BinEncoder};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest packet that we send or ask for.
 const UDP_MAX: u16 = 4096;
@@ -29,6 +30,8 @@ pub(crate) struct Responder<O> {
     hosts: HashMap<Name, Vec<IpAddr>>,
     upstream: Upstream,
     custom: ArcSwap<Custom>,
+    /// How often that was changed.
+    configured: AtomicU64,
 }
 
 /// An answer, or the beginning of one.
@@ -54,13 +57,19 @@ impl<O: Objects> Responder<O> {
             Some((name, addresses))
         };
         let hosts = hosts.into_iter().filter_map(named).collect();
-        Self { zone, objects, hosts, upstream, custom: ArcSwap::default() }
+        Self { zone, objects, hosts, upstream, custom: ArcSwap::default(), configured: AtomicU64::new(0) }
     }
 
     /// Answers as people want it, from now on.
     pub(crate) fn configure(&self, custom: Custom) {
         self.upstream.forward(&custom.forwards);
         self.custom.store(custom.into());
+        self.configured.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that is another once anything has changed that answers are made of.
+    pub(crate) fn changes(&self) -> u64 {
+        self.configured.load(Ordering::Acquire) + self.objects.changes()
     }
 
     /// What a packet is to be answered; none for what is no question.
@@ -167,6 +176,14 @@ impl Reply {
     /// Whether it can be sent as it is.
     pub(crate) fn is_complete(&self) -> bool {
         self.ask.is_none()
+    }
+
+    /// Whether the same question is answered the same until something changes: it was not asked elsewhere, and has no
+    /// answers that take turns.
+    pub(crate) fn holds(&self) -> bool {
+        let known =
+            matches!(self.message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+        self.is_complete() && known && self.message.answers.len() <= 1
     }
 
     /// What was asked, and how it was answered.

@@ -1,5 +1,6 @@
 //! Packets and streams.
 
+use crate::known::Known;
 use crate::metrics::{Counted, Exchange};
 use crate::objects::Objects;
 use crate::responder::{Reply, Responder};
@@ -24,7 +25,7 @@ pub(crate) async fn udp<O: Objects + Send + Sync + 'static>(
     responder: Arc<Responder<O>>,
     counted: Arc<Counted>,
 ) {
-    let mut buffer = vec![0; PACKET];
+    let (mut buffer, mut known) = (vec![0; PACKET], Known::default());
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
@@ -37,18 +38,24 @@ pub(crate) async fn udp<O: Objects + Send + Sync + 'static>(
             }
         };
         let began = context.clock.instant();
-        let Some(reply) = responder.begin(&buffer[..length]) else { continue };
         let (counted, clock) = (counted.clone(), context.clock.clone());
-        let count = move |reply: &Reply| {
-            let (kind, code) = reply.told();
+        let count = move |(kind, code)| {
             let took = clock.instant().duration_since(began);
             counted.count(&Exchange { proto: "udp", client: from.ip(), kind, code, took });
         };
+        let question = &buffer[..length];
+        if let Some(answer) = known.find(responder.changes(), question) {
+            let _ = socket.send_to(&answer.packet, from).await;
+            count(answer.told);
+            continue;
+        }
+        let Some(reply) = responder.begin(question) else { continue };
         if reply.is_complete() {
             if let Some(packet) = reply.packet() {
                 let _ = socket.send_to(&packet, from).await;
+                known.keep(question, &reply, &packet);
             }
-            count(&reply);
+            count(reply.told());
             continue;
         }
         let (responder, socket) = (responder.clone(), socket.clone());
@@ -57,7 +64,7 @@ pub(crate) async fn udp<O: Objects + Send + Sync + 'static>(
             if let Some(packet) = reply.packet() {
                 let _ = socket.send_to(&packet, from).await;
             }
-            count(&reply);
+            count(reply.told());
         });
     }
 }

@@ -4,6 +4,7 @@ use super::index::{Entries, Keys};
 use super::kept::Kept;
 use super::{Delta, Interner, Watched};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 
@@ -13,6 +14,8 @@ type Objects<K> = BTreeMap<String, BTreeMap<String, Arc<Kept<K>>>>;
 pub(super) struct Shared<K> {
     interner: Interner,
     state: Mutex<State<K>>,
+    /// Grows with each change of `state`, under its lock.
+    changes: AtomicU64,
     synced: watch::Sender<bool>,
     revision: watch::Sender<u64>,
 }
@@ -37,6 +40,7 @@ impl<K> Shared<K> {
         Self {
             interner,
             state: Mutex::new(state),
+            changes: AtomicU64::new(0),
             synced: watch::Sender::new(false),
             revision: watch::Sender::new(0),
         }
@@ -44,6 +48,17 @@ impl<K> Shared<K> {
 
     fn state(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, to change it. Whoever sees the number of changes grown waits for the end of the change.
+    fn changing(&self) -> MutexGuard<'_, State<K>> {
+        let state = self.state();
+        self.changes.fetch_add(1, Ordering::Release);
+        state
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(super) fn has_synced(&self) -> bool {
@@ -139,7 +154,7 @@ impl<K: Watched> Shared<K> {
 
     /// Takes a whole list: announces what differs from what is known.
     pub(super) fn replace(&self, items: Vec<K>) {
-        let mut state = self.state();
+        let mut state = self.changing();
         let mut gone = std::mem::take(&mut state.objects);
         for object in items {
             let (namespace, name) = key(&object);
@@ -163,13 +178,13 @@ impl<K: Watched> Shared<K> {
 
     /// Takes an added or modified object.
     pub(super) fn apply(&self, object: K) {
-        self.state().apply(&self.interner, object);
+        self.changing().apply(&self.interner, object);
     }
 
     /// Takes a deleted object's last state.
     pub(super) fn delete(&self, mut object: K) {
         object.meta_mut().managed_fields = None;
-        let mut state = self.state();
+        let mut state = self.changing();
         self.interner.forget(&object);
         let (namespace, name) = key(&object);
         let Some(names) = state.objects.get_mut(&namespace) else { return };

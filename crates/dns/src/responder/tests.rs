@@ -1,6 +1,7 @@
 //! Packets and what they are answered.
 
 use super::*;
+use crate::known::Known;
 use crate::upstream::tests::{resolver, server, upstream};
 use crate::zone::tests::{objects, zone};
 use component_base::Context;
@@ -93,6 +94,47 @@ async fn people_have_names_and_resolvers_of_their_own() {
         let answers: Vec<String> = answer.answers.iter().map(|record| record.data.to_string()).collect();
         assert_eq!(answers, data, "{name}");
     }
+}
+
+#[tokio::test]
+async fn answers_hold_until_something_changes() {
+    let (responder, mut known) = (responder().await, Known::default());
+    // Asked with this id; whether the answer was known, and its packet.
+    let mut ask = |name: &str, id: u16| {
+        let mut message = question(name, RecordType::A);
+        message.metadata.id = id;
+        let packet = message.to_vec().unwrap();
+        if let Some(answer) = known.find(responder.changes(), &packet) {
+            return (true, answer.packet.clone());
+        }
+        let reply = responder.begin(&packet).expect("an answer");
+        let answer = reply.packet().unwrap_or_default();
+        known.keep(&packet, &reply, &answer);
+        (false, answer)
+    };
+    for (name, holds) in [
+        ("web.default.svc.cluster.local.", true),
+        ("missing.default.svc.cluster.local.", true),
+        ("host.test.", true),
+        // They take turns.
+        ("db.default.svc.cluster.local.", false),
+        // Somebody else knows.
+        ("example.com.", false),
+        ("circle.default.svc.cluster.local.", false),
+    ] {
+        let (first, answer) = ask(name, 1);
+        assert!(!first, "{name}");
+        let (again, second) = ask(name, 0x0203);
+        assert_eq!(again, holds, "{name}");
+        if holds {
+            assert_eq!((&second[..2], &second[2..]), (&[2, 3][..], &answer[2..]), "{name}");
+        }
+        responder.objects.changes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(!ask(name, 1).0, "{name} after a change");
+        responder.configure(Custom::default());
+        assert!(!ask(name, 1).0, "{name} after another configuration");
+    }
+    assert!(known.find(responder.changes(), b"x").is_none());
 }
 
 #[tokio::test]

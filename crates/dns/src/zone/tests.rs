@@ -2,15 +2,21 @@
 
 use super::*;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Objects as they are in the API.
 #[derive(Default)]
 pub(crate) struct Fixed {
     services: Vec<Arc<Service>>,
     slices: Vec<Arc<EndpointSlice>>,
+    pub(crate) changes: AtomicU64,
 }
 
 impl Objects for Fixed {
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
     fn namespace(&self, name: &str) -> bool {
         ["default", "shop"].contains(&name)
     }
@@ -100,7 +106,7 @@ pub(crate) fn objects() -> Fixed {
         slice("db", "IPv6", json!([{"addresses": ["fd00::1"], "hostname": "db-0"}])),
         slice("none", "IPv4", json!([{"addresses": ["10.1.0.7"], "conditions": {"ready": false}}])),
     ];
-    Fixed { services, slices }
+    Fixed { services, slices, ..Fixed::default() }
 }
 
 pub(crate) fn zone() -> Zone {
