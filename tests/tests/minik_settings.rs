@@ -185,7 +185,7 @@ fn images_come_from_mirrors_under_the_name_that_was_asked_for() {
     profile.minik(&["image", "tag", &asked, &back]).ok();
     assert_eq!(profile.minik(&["image", "push", &back]).ok(), format!("Pushed image: {back}\n"));
     profile.minik(&["delete"]).ok();
-    docker(&["image", "rm", &asked]);
+    docker(&["image", "rm", &asked, &back]);
 }
 
 #[test]

@@ -114,12 +114,25 @@ fn with_etcd_of_its_own() {
     assert!(profile.kctl(&["get", "namespaces"]).ok().contains("kube-system"));
 }
 
+/// The events of a start.
+fn events(said: &str) -> Vec<serde_json::Value> {
+    said.lines().map(|line| serde_json::from_str(line).expect("an event")).collect()
+}
+
 #[test]
 fn memory_forgets_and_json_tells() {
     let profile = Profile::new("memory");
     let said = profile.start(&["--runtime", "simulated", "--store", "memory", "-o", "json"]).ok();
-    let result: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    assert_eq!(result["profile"], profile.name.as_str());
+    let events = events(&said);
+    assert_eq!(events[0]["type"], "io.minik.info");
+    let result = events.last().expect("a result");
+    assert_eq!(result["type"], "io.minik.result");
+    assert_eq!(result["data"]["profile"], profile.name.as_str());
+    let refused = profile.start(&["--api-port", "1", "-o", "json"]);
+    let error = &self::events(&refused.stdout)[0];
+    assert_eq!((refused.code, &error["type"]), (1, &"io.minik.error".into()));
+    let told = error["data"]["message"].as_str().expect("a message");
+    assert!(refused.stderr.contains(told) && error["data"]["advice"].is_string(), "{refused:?}");
     let status = profile.minik(&["status", "-o", "json"]).ok();
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(status["nodes"][0]["ready"], true);
@@ -136,9 +149,12 @@ fn waits_for_what_it_is_told_to() {
     profile.kctl(&["run", "one", "--image=busybox"]).ok();
     let pods = profile.kctl(&["get", "pods", "-n", "kube-system", "--no-headers"]).ok();
     assert!(pods.lines().count() >= 4 && pods.lines().all(|pod| pod.contains("1/1")), "{pods}");
-    let result: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    let steps: Vec<&str> =
-        result["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect();
+    let events = events(&said);
+    let steps: Vec<&str> = events
+        .iter()
+        .filter(|event| event["type"] == "io.minik.step")
+        .filter_map(|step| step["data"]["name"].as_str())
+        .collect();
     for step in
         ["Node Ready", "System pods Ready", "Default service account", "Control plane Running", "Kubelets"]
     {

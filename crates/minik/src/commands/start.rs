@@ -3,6 +3,7 @@
 //! **Contract**: idempotent. Flags that are given change the profile's settings, others keep what the last start had.
 
 mod flags;
+mod progress;
 
 use super::{CommandContext, Output, image, node, status, stop};
 use crate::cache::Cache;
@@ -19,7 +20,8 @@ use base64::engine::general_purpose::STANDARD;
 use client::kubeconfig::{self, Entry};
 use flags::merged;
 pub(super) use flags::{Arguments, EXAMPLES};
-use serde_json::json;
+use progress::Progress;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -60,10 +62,17 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         });
     }
 
+    let is_json = arguments.output == Some(Output::Json);
+    let mut progress = Progress::new(&cx.terminal, &profile.name, is_json);
+    let started = start(cx, arguments, &wait, &mut progress);
+    started.map(|()| ExitCode::SUCCESS).inspect_err(|error| progress.error(error))
+}
+
+fn start(cx: &CommandContext, arguments: &Arguments, wait: &Wait, progress: &mut Progress<'_>) -> Result<()> {
+    let profile = &cx.profile;
     if !arguments.dry_run {
         stop::cancel(profile)?;
     }
-    let json = arguments.output == Some(Output::Json);
     if let Some((pid, settings)) = running(cx, wait.limit)? {
         let all = Settings { stopped_nodes: Vec::new(), ..settings.clone() };
         if merged(arguments, settings.clone())? != all {
@@ -73,8 +82,8 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             ));
         }
         if arguments.dry_run {
-            cx.terminal.line(&format!("Profile {:?} is already running; nothing is changed.", profile.name));
-            return Ok(ExitCode::SUCCESS);
+            progress.info(&format!("Profile {:?} is already running; nothing is changed.", profile.name));
+            return Ok(());
         }
         if settings == all {
             install_kubeconfig(cx, &settings)?;
@@ -83,14 +92,11 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
         }
         let (settings, pid) = (all, profile.running()?.unwrap_or(pid));
         if arguments.wait.is_some() {
-            await_parts(cx, &settings, &wait)?;
+            await_parts(cx, &settings, wait)?;
         }
-        if json {
-            print_json(cx, &settings, pid, &[]);
-        } else {
-            cx.terminal.line(&format!("Profile {:?} is already running.", profile.name));
-        }
-        return Ok(ExitCode::SUCCESS);
+        let told = format!("Profile {:?} is already running.", profile.name);
+        progress.result(&told, &result(cx, &settings, pid));
+        return Ok(());
     }
 
     let saved = read_settings(cx)?;
@@ -132,12 +138,12 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
                 .with_context(|| format!("remove {}", profile.dir().display()))?;
         }
         checked?;
-        cx.terminal.line(&format!("Profile {:?} could start; nothing is changed.", profile.name));
-        return Ok(ExitCode::SUCCESS);
+        progress.info(&format!("Profile {:?} could start; nothing is changed.", profile.name));
+        return Ok(());
     }
     checked?;
     profile.save(&settings)?;
-    load_cached(cx, &settings, json)?;
+    load_cached(cx, &settings, progress)?;
 
     if arguments.foreground {
         let (file, pki, name) = (cx.kubeconfig.clone(), profile.path("pki"), profile.name.clone());
@@ -151,33 +157,23 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
                 }
             }
         });
-        server::run(profile, &settings, &wait, &arguments.log, &tell)?;
-        return Ok(ExitCode::SUCCESS);
+        return server::run(profile, &settings, wait, &arguments.log, &tell);
     }
 
-    if !json {
-        cx.terminal.line(&format!("Starting profile {:?} on {}", profile.name, describe(&settings)));
-    }
-    let mut steps = Vec::new();
-    bring_up(cx, &settings, &wait, &arguments.log, &mut |(name, milliseconds)| {
-        if !json {
-            cx.terminal.step(&name, milliseconds);
-        }
-        steps.push((name, milliseconds));
+    progress.info(&format!("Starting profile {:?} on {}", profile.name, describe(&settings)));
+    bring_up(cx, &settings, wait, &arguments.log, &mut |(name, milliseconds)| {
+        progress.step(&name, milliseconds);
     })?;
-    match profile.running()? {
-        Some(pid) if json => print_json(cx, &settings, pid, &steps),
-        Some(_) => cx.terminal.line(&format!(
-            "Done. kctl and kubectl now use the context {:?} (namespace default).",
-            profile.name
-        )),
-        None => bail!("the server ended right after its start; see {}", profile.path("server.log").display()),
-    }
-    Ok(ExitCode::SUCCESS)
+    let Some(pid) = profile.running()? else {
+        bail!("the server ended right after its start; see {}", profile.path("server.log").display());
+    };
+    let done = format!("Done. kctl and kubectl now use the context {:?} (namespace default).", profile.name);
+    progress.result(&done, &result(cx, &settings, pid));
+    Ok(())
 }
 
 /// Gives the engine the images of `minik cache` that it has not. What cannot be loaded may still be pulled.
-fn load_cached(cx: &CommandContext, settings: &Settings, quiet: bool) -> Result<()> {
+fn load_cached(cx: &CommandContext, settings: &Settings, progress: &mut Progress<'_>) -> Result<()> {
     let cache = Cache::new(&cx.home);
     if settings.runtime != RuntimeKind::Docker || cache.list()?.is_empty() {
         return Ok(());
@@ -187,8 +183,8 @@ fn load_cached(cx: &CommandContext, settings: &Settings, quiet: bool) -> Result<
         cache.load_missing(&engine).await
     });
     match loaded {
-        Ok(names) if quiet || names.is_empty() => {}
-        Ok(names) => cx.terminal.line(&format!("Loaded from the cache: {}", names.join(", "))),
+        Ok(names) if names.is_empty() => {}
+        Ok(names) => progress.info(&format!("Loaded from the cache: {}", names.join(", "))),
         Err(error) => cx.terminal.warning(&error.context("load the images of the cache")),
     }
     Ok(())
@@ -327,21 +323,16 @@ pub(super) fn install_kubeconfig(cx: &CommandContext, settings: &Settings) -> Re
     })
 }
 
-fn print_json(cx: &CommandContext, settings: &Settings, pid: u32, steps: &[(String, u64)]) {
-    let steps: Vec<_> = steps
-        .iter()
-        .map(|(name, milliseconds)| json!({"name": name, "milliseconds": milliseconds}))
-        .collect();
-    let result = json!({
+/// What programs want to know of a cluster that runs.
+fn result(cx: &CommandContext, settings: &Settings, pid: u32) -> Value {
+    json!({
         "profile": cx.profile.name,
         "context": cx.profile.name,
         "kubeconfig": cx.kubeconfig,
         "server": server_url(settings),
         "pid": pid,
         "version": crate::cluster::KUBERNETES_VERSION,
-        "steps": steps,
-    });
-    cx.terminal.line(&format!("{result:#}"));
+    })
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub(in crate::commands) struct Arguments {
     /// How long to wait for it
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::duration)]
     pub(super) wait_timeout: Duration,
-    /// Print a result that programs can read
+    /// Print events that programs can read, one a line
     #[arg(short, long, value_enum)]
     pub(super) output: Option<Output>,
     /// Stay in the foreground and log to stderr; stop with Ctrl-C
