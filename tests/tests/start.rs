@@ -128,7 +128,7 @@ fn memory_forgets_and_json_tells() {
     let result = events.last().expect("a result");
     assert_eq!(result["type"], "io.minik.result");
     assert_eq!(result["data"]["profile"], profile.name.as_str());
-    let refused = profile.start(&["--api-port", "1", "-o", "json"]);
+    let refused = profile.start(&["--store", "embedded", "-o", "json"]);
     let error = &self::events(&refused.stdout)[0];
     assert_eq!((refused.code, &error["type"]), (1, &"io.minik.error".into()));
     let told = error["data"]["message"].as_str().expect("a message");
