@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_example_of_a_file_is_understood() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cluster.yaml");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cluster.yaml");
         let settings = merged(&given(&["--config", path]), Settings::default()).expect("settings");
         assert_eq!((settings.nodes, settings.ports.len()), (2, 2));
         crate::feature_gates::check(&settings.feature_gates).expect("gates");
