@@ -196,6 +196,11 @@ impl<K: Watched> Informer<K> {
         self.get(&key.namespace, &key.name)
     }
 
+    /// Whether there is an object of this name; `namespace` is empty for cluster-scoped kinds.
+    pub fn contains(&self, namespace: &str, name: &str) -> bool {
+        self.shared.contains(namespace, name)
+    }
+
     /// Every object, by namespace and name.
     pub fn list(&self) -> Vec<Arc<K>> {
         self.shared.list(None)

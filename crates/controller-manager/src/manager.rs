@@ -2,8 +2,9 @@
 
 use crate::controllers::CONTROLLERS;
 use crate::{Error, controllers};
-use client::{Informers, Interner};
+use client::{Index, Informers, Interner};
 use component_base::Context;
+use k8s_openapi::api::core::v1::Pod;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -76,6 +77,16 @@ pub struct Manager {
     pub informers: Informers,
     /// Configuration.
     pub config: Config,
+}
+
+impl Manager {
+    /// The pods of a node; those without one are under none.
+    pub fn pods_by_node(&self) -> Index<Pod> {
+        self.informers.of::<Pod>().index("node", |pod| {
+            let node = api::pod::node_name(pod);
+            (!node.is_empty()).then(|| node.to_owned()).into_iter().collect()
+        })
+    }
 }
 
 /// Runs the controllers until the context ends.

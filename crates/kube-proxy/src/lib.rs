@@ -19,6 +19,7 @@ pub mod proxier;
 pub mod rules;
 pub mod services;
 pub mod table;
+pub mod tcp;
 pub mod udp;
 
 pub use dataplane::{Dataplane, Error, Frontend, Nftables, Remote, Userspace};

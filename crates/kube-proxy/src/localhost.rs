@@ -6,7 +6,7 @@
 
 use crate::family::Family;
 use crate::services::{Protocol, ServicePort};
-use crate::udp;
+use crate::{tcp, udp};
 use client::Key;
 use component_base::{Context, Shutdown};
 use std::collections::{BTreeMap, HashMap};
@@ -14,12 +14,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-
-/// Pause after a failed accept (no file descriptors left).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use tokio::net::{TcpListener, UdpSocket};
 
 /// Where sockets stand in for rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,27 +104,16 @@ impl Localhost {
     async fn listen(&self, (family, protocol, number): Number) -> io::Result<Port> {
         let at = (self.reach.address(family), number);
         let (targets, listening) = (Arc::<Targets>::default(), self.context.shutdown.child());
-        let to = targets.clone();
+        let (to, connections) = (targets.clone(), self.context.shutdown.clone());
+        let (within, choose) =
+            (Context { shutdown: listening.clone(), ..self.context.clone() }, move || to.in_turn());
         if protocol == Protocol::Udp {
             let socket = Arc::new(UdpSocket::bind(at).await?);
-            let within = Context { shutdown: listening.clone(), ..self.context.clone() };
-            listening.spawn(udp::pass_on(within, socket, move || to.in_turn()));
-            return Ok(Port { targets, listening });
+            listening.spawn(udp::pass_on(within, socket, choose));
+        } else {
+            let listener = TcpListener::bind(at).await?;
+            listening.spawn(tcp::pass_on(within, listener, connections, choose));
         }
-        let listener = TcpListener::bind(at).await?;
-        let clock = self.context.clock.clone();
-        let connections = self.context.shutdown.clone();
-        listening.spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => connections.spawn(pass_on(stream, to.clone())),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        clock.sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        });
         Ok(Port { targets, listening })
     }
 }
@@ -148,18 +132,10 @@ fn wanted(ports: &[ServicePort]) -> BTreeMap<Number, Vec<SocketAddr>> {
     wanted
 }
 
-async fn pass_on(mut client: TcpStream, targets: Arc<Targets>) {
-    for target in targets.in_turn() {
-        let Ok(mut server) = TcpStream::connect(target).await else { continue };
-        let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let _ = copy_bidirectional(&mut client, &mut server).await;
-        return;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use std::net::Ipv4Addr;
 
     fn port(protocol: Protocol, node_port: Option<u16>, balancer: &[IpAddr]) -> ServicePort {
@@ -176,6 +152,7 @@ mod tests {
             inside: Vec::new(),
             by_node: BTreeMap::new(),
             outside: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            here: BTreeSet::new(),
             elsewhere: true,
         }
     }

@@ -6,7 +6,7 @@
 //! **Upstream**: a kube-proxy a node, which knows its own name and zone.
 
 use crate::family::Family;
-use crate::rules::{Element, Objects, named};
+use crate::rules::{Element, Objects, Value, named};
 use client::{Delta, Informer, Informers, Key, Subscription};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -141,7 +141,7 @@ impl Followed {
     pub(crate) fn objects(&self, family: Family, pod: &Key, machine: &Machine) -> Objects {
         let found = self.pods.get_key(pod).and_then(|pod| element(family, &pod, machine));
         Objects {
-            elements: found.map(|element| (element, String::new())).into_iter().collect(),
+            elements: found.map(|element| (element, Value::Member)).into_iter().collect(),
             ..Objects::default()
         }
     }

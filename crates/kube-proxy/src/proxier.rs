@@ -9,7 +9,7 @@ use crate::health::HealthChecks;
 use crate::localhost::{Localhost, Reach};
 use crate::metrics::Measured;
 use crate::places::{self, Followed, Machine, Moved};
-use crate::rules::{Base, Element, base, objects, removal};
+use crate::rules::{Base, base, objects, removal};
 use crate::services::{SERVICE_NAME, ServicePort, health, service_ports};
 use crate::table::Table;
 use client::events::Type;
@@ -245,14 +245,14 @@ impl Proxier {
                 let of = |pod| (places::table_key(pod), followed.objects(family, pod, &self.machine));
                 wanted.extend(moved.pods.iter().map(of));
             }
-            let change = table.update(name, wanted);
             if full {
+                table.take(wanted);
                 let Stack { services, masqueraded, masquerade_all, .. } = &*stack;
                 let (masqueraded, masquerade_all) = (masqueraded.as_deref(), *masquerade_all);
                 let made = Base { family, services, pods: &pods, masqueraded, masquerade_all };
                 transaction += &(base(name, &made) + &table.whole(name));
             } else {
-                transaction += &change;
+                transaction += &table.update(name, wanted);
             }
         }
         transaction
@@ -317,13 +317,9 @@ impl Proxier {
     }
 
     fn tell_conflicts(&self, key: &Key) {
-        // An endpoint's number is of no use to anybody.
-        let place = |(map, key): &Element| match map.ends_with("-endpoints") || map == "endpoints" {
-            true => key.rsplit_once(" . ").map_or(key.clone(), |(place, _)| place.to_owned()),
-            false => key.clone(),
-        };
         let taken = self.tables.iter().flat_map(|(_, table)| table.taken(key));
-        let places: BTreeSet<String> = taken.map(place).collect();
+        // A place is the key of several maps.
+        let places: BTreeSet<String> = taken.map(|(_, place)| place.clone()).collect();
         for place in places {
             self.warn(
                 key,

@@ -19,7 +19,7 @@ use crate::services::ServicePort;
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 /// The longest name that we give; the kernel takes 255.
@@ -30,6 +30,17 @@ const SPREAD_MOST: usize = 100;
 
 /// A map or set and a key in it.
 pub type Element = (Cow<'static, str>, String);
+
+/// What is under a key of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing: the key is a member of a set.
+    Member,
+    /// What becomes of a packet.
+    Verdict(String),
+    /// Endpoints, each under the key with its number: as many elements, which are one thing.
+    Endpoints(Vec<SocketAddr>),
+}
 
 /// Where connections come in.
 #[derive(Clone, Copy)]
@@ -47,8 +58,8 @@ pub struct Objects {
     pub chains: BTreeMap<String, Vec<String>>,
     /// Sets of clients and how long a client stays in them, in seconds.
     pub sets: BTreeMap<String, u32>,
-    /// Elements of the maps and sets that all services share; the text after the key.
-    pub elements: BTreeMap<Element, String>,
+    /// Elements of the maps and sets that all services share.
+    pub elements: BTreeMap<Element, Value>,
 }
 
 /// What the table of a family is made for.
@@ -138,7 +149,10 @@ pub fn objects<'a>(ports: impl IntoIterator<Item = &'a ServicePort>) -> Objects 
 
 impl Objects {
     fn port(&mut self, port: &ServicePort) {
-        self.elements.insert(("cluster-ips".into(), port.cluster_ip.to_string()), String::new());
+        self.elements.insert(("cluster-ips".into(), port.cluster_ip.to_string()), Value::Member);
+        for pod in &port.here {
+            self.elements.insert(("hairpins".into(), format!("{pod} . {pod}")), Value::Member);
+        }
         let mut inside = self.led("service", port, &port.inside, Front::Address(port.cluster_ip));
         if let Some(verdict) = inside.as_mut().filter(|_| !port.by_node.is_empty()) {
             *verdict = self.by_node(port, verdict);
@@ -157,7 +171,7 @@ impl Objects {
                 Some(verdict) => ("node-ports", verdict),
                 None => ("no-endpoint-node-ports", refusal(port)),
             };
-            self.elements.insert((map.into(), key), verdict);
+            self.elements.insert((map.into(), key), Value::Verdict(verdict));
         }
         for address in &port.balancer_ips {
             let verdict = self.led(purpose, port, &port.outside, Front::Address(*address));
@@ -201,7 +215,6 @@ impl Objects {
         if endpoints.is_empty() || port.affinity.is_some() || endpoints.len() > SPREAD_MOST {
             return self.balanced(purpose, port, endpoints).as_deref().map(goto);
         }
-        self.hairpins(endpoints);
         let protocol = port.protocol.as_str();
         let (map, chain, key) = match at {
             Front::Address(address) => {
@@ -209,18 +222,8 @@ impl Objects {
             }
             Front::Node(number) => ("node-endpoints", "node-spread", format!("{protocol} . {number}")),
         };
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            let target = format!("{} . {}", endpoint.ip(), endpoint.port());
-            self.elements.insert((map.into(), format!("{key} . {index}")), target);
-        }
+        self.elements.insert((map.into(), key), Value::Endpoints(endpoints.to_vec()));
         Some(format!("goto {chain}-{}", endpoints.len()))
-    }
-
-    fn hairpins(&mut self, endpoints: &[SocketAddr]) {
-        for endpoint in endpoints {
-            let pair = format!("{0} . {0}", endpoint.ip());
-            self.elements.insert(("hairpins".into(), pair), String::new());
-        }
     }
 
     /// Where a connection to an address goes, or what becomes of it if there is nowhere to go.
@@ -230,7 +233,7 @@ impl Objects {
             Some(verdict) => ("service-ips", verdict),
             None => ("no-endpoint-services", refusal(port)),
         };
-        self.elements.insert((map.into(), key), verdict);
+        self.elements.insert((map.into(), key), Value::Verdict(verdict));
     }
 
     /// The chain that chooses one of the endpoints; none if there are none.
@@ -238,7 +241,6 @@ impl Objects {
         if endpoints.is_empty() {
             return None;
         }
-        self.hairpins(endpoints);
         let chain = name(purpose, port, None);
         let rules = match port.affinity {
             None => {
@@ -325,9 +327,7 @@ pub fn transition(family: Family, table: &str, old: &Objects, new: &Objects) -> 
         text.push_str(&command);
         text.push('\n');
     };
-    let gone_or_other = |(key, value): &(&Element, &String)| new.elements.get(*key) != Some(value);
-    let gone = old.elements.iter().filter(gone_or_other).map(|((map, key), _)| (map, key.clone()));
-    for (map, keys) in by_map(gone) {
+    for (map, keys) in differences(&old.elements, &new.elements, false) {
         line(format!("delete element {at} {map} {{ {keys} }}"));
     }
     for (set, seconds) in new.sets.iter().filter(|(set, seconds)| old.sets.get(*set) != Some(seconds)) {
@@ -358,12 +358,7 @@ pub fn transition(family: Family, table: &str, old: &Objects, new: &Objects) -> 
     for (chain, rules) in &written {
         rules.iter().for_each(|rule| line(format!("add rule {at} {chain} {rule}")));
     }
-    let come = new.elements.iter().filter(|(key, value)| old.elements.get(*key) != Some(value));
-    let come = come.map(|((map, key), value)| match value.as_str() {
-        "" => (map, key.clone()),
-        value => (map, format!("{key} : {value}")),
-    });
-    for (map, elements) in by_map(come) {
+    for (map, elements) in differences(&new.elements, &old.elements, true) {
         line(format!("add element {at} {map} {{ {elements} }}"));
     }
     let gone: Vec<_> = old.chains.keys().filter(|chain| !new.chains.contains_key(*chain)).collect();
@@ -375,16 +370,43 @@ pub fn transition(family: Family, table: &str, old: &Objects, new: &Objects) -> 
     text
 }
 
-/// The elements of each map together, in their order: one command for many costs little more than for one.
-fn by_map<'a>(elements: impl Iterator<Item = (&'a Cow<'static, str>, String)>) -> BTreeMap<&'a str, String> {
+/// The elements of each map that are so only in the first of two states, with what is under their keys or without: one command
+/// for many costs little more than for one.
+fn differences<'a>(
+    elements: &'a BTreeMap<Element, Value>,
+    others: &BTreeMap<Element, Value>,
+    whole: bool,
+) -> BTreeMap<&'a str, String> {
     let mut maps: BTreeMap<&str, String> = BTreeMap::new();
-    for (map, element) in elements {
-        let all = maps.entry(map).or_default();
-        if !all.is_empty() {
-            all.push_str(", ");
+    for (element @ (map, key), value) in elements {
+        let other = others.get(element);
+        if other == Some(value) {
+            continue;
         }
-        all.push_str(&element);
+        let text = maps.entry(map).or_default();
+        let mut next = |key: fmt::Arguments<'_>, value: Option<fmt::Arguments<'_>>| {
+            let separator = if text.is_empty() { "" } else { ", " };
+            // A text grows without an error.
+            let _ = match value.filter(|_| whole) {
+                Some(value) => write!(text, "{separator}{key} : {value}"),
+                None => write!(text, "{separator}{key}"),
+            };
+        };
+        match (value, other) {
+            (Value::Member, _) => next(format_args!("{key}"), None),
+            (Value::Verdict(verdict), _) => next(format_args!("{key}"), Some(format_args!("{verdict}"))),
+            (Value::Endpoints(endpoints), other) => {
+                let others = if let Some(Value::Endpoints(others)) = other { others.as_slice() } else { &[] };
+                for (number, endpoint) in endpoints.iter().enumerate() {
+                    if others.get(number) != Some(endpoint) {
+                        let (ip, port) = (endpoint.ip(), endpoint.port());
+                        next(format_args!("{key} . {number}"), Some(format_args!("{ip} . {port}")));
+                    }
+                }
+            }
+        }
     }
+    maps.retain(|_, text| !text.is_empty());
     maps
 }
 

@@ -21,6 +21,7 @@ fn port(inside: &[u8]) -> ServicePort {
         inside: endpoints(inside),
         by_node: BTreeMap::new(),
         outside: endpoints(inside),
+        here: endpoints(inside).iter().map(SocketAddr::ip).collect(),
         elsewhere: !inside.is_empty(),
     }
 }
@@ -170,6 +171,7 @@ fn six(port: ServicePort) -> ServicePort {
         external_ips: port.external_ips.into_iter().map(address).collect(),
         inside: endpoints(port.inside),
         outside: endpoints(port.outside),
+        here: port.here.into_iter().map(address).collect(),
         ..port
     }
 }

@@ -80,6 +80,8 @@ pub struct ServicePort {
     pub by_node: BTreeMap<String, Vec<SocketAddr>>,
     /// Where connections to all the others go.
     pub outside: Vec<SocketAddr>,
+    /// Addresses of endpoints on nodes of this machine: a pod there may be led to itself.
+    pub here: BTreeSet<IpAddr>,
     /// Whether there are endpoints elsewhere: then connections for which there is none here are dropped, not refused.
     pub elsewhere: bool,
 }
@@ -173,6 +175,12 @@ fn service_port(
         inside,
         // Who asks from outside asks the machine.
         outside: choose(spec.external_traffic_policy.as_deref(), machine.itself()),
+        here: all
+            .0
+            .iter()
+            .filter(|found| here(found) && found.serves())
+            .map(|found| found.address.ip())
+            .collect(),
         elsewhere: !all.usable(|_| true).is_empty(),
     })
 }
@@ -185,6 +193,12 @@ struct Found {
     /// For whom it is meant; none is for everybody.
     for_nodes: Vec<String>,
     for_zones: Vec<String>,
+}
+
+impl Found {
+    fn serves(&self) -> bool {
+        self.ready || self.ends
+    }
 }
 
 struct Endpoints(Vec<Found>);

@@ -76,6 +76,9 @@ fn chooses_endpoints() {
         let ports = service_ports(Family::V4, &service(spec), &[slice(&endpoints)], &nodes);
         assert_eq!((ends(&ports[0].inside), ends(&ports[0].outside)), (inside, outside), "{what}");
         assert!(ports[0].elsewhere, "{what}");
+        let of_here = endpoints.iter().filter(|(_, node, conditions)| *node == "here" && *conditions != not);
+        let here: BTreeSet<_> = of_here.map(|(number, ..)| IpAddr::from([10, 1, 0, *number])).collect();
+        assert_eq!(ports[0].here, here, "{what}");
         assert!(ports[0].inside.iter().all(|address| address.port() == 8080));
     }
 }

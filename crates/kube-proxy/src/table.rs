@@ -4,7 +4,7 @@
 //! **Contract**: pure. The first to ask has it until it gives it up; then the next has it.
 
 use crate::family::Family;
-use crate::rules::{Element, Objects, transition};
+use crate::rules::{Element, Objects, Value, transition};
 use client::Key;
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 pub struct Table {
     family: Family,
     services: HashMap<Key, Objects>,
-    owners: BTreeMap<Element, Vec<(Key, String)>>,
+    owners: BTreeMap<Element, Vec<(Key, Value)>>,
 }
 
 impl Table {
@@ -24,6 +24,12 @@ impl Table {
 
     /// Takes over what some services need now, and returns the transaction that makes it so.
     pub fn update(&mut self, table: &str, wanted: Vec<(Key, Objects)>) -> String {
+        let (before, after) = self.take(wanted);
+        transition(self.family, table, &before, &after)
+    }
+
+    /// Takes over what some services need now; what was of that, and what is.
+    pub fn take(&mut self, wanted: Vec<(Key, Objects)>) -> (Objects, Objects) {
         let (mut before, mut after) = (Objects::default(), Objects::default());
         for (service, new) in wanted {
             let old = self.services.remove(&service).unwrap_or_default();
@@ -49,7 +55,7 @@ impl Table {
                 self.services.insert(service, new);
             }
         }
-        transition(self.family, table, &before, &after)
+        (before, after)
     }
 
     /// Those of its elements that another service has.
@@ -71,16 +77,17 @@ impl Table {
             all.chains.extend(objects.chains.clone());
             all.sets.extend(objects.sets.clone());
         }
-        all.elements =
-            self.owners.keys().filter_map(|element| Some((element.clone(), self.value(element)?))).collect();
+        for (element, owners) in &self.owners {
+            all.elements.extend(owners.first().map(|(_, value)| (element.clone(), value.clone())));
+        }
         transition(self.family, table, &Objects::default(), &all)
     }
 
-    fn value(&self, element: &Element) -> Option<String> {
+    fn value(&self, element: &Element) -> Option<Value> {
         self.owners.get(element)?.first().map(|(_, value)| value.clone())
     }
 
-    fn change_owner(&mut self, element: &Element, service: &Key, value: Option<&String>) {
+    fn change_owner(&mut self, element: &Element, service: &Key, value: Option<&Value>) {
         let owners = self.owners.entry(element.clone()).or_default();
         let place = owners.iter().position(|(owner, _)| owner == service);
         match (place, value) {
@@ -100,7 +107,8 @@ mod tests {
     use super::*;
 
     fn wants(element: &str, value: &str) -> Objects {
-        let elements = [(("service-ips".into(), element.to_owned()), value.to_owned())].into();
+        let value = if value.is_empty() { Value::Member } else { Value::Verdict(value.to_owned()) };
+        let elements = [(("service-ips".into(), element.to_owned()), value)].into();
         Objects { elements, ..Objects::default() }
     }
 

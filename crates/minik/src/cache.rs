@@ -87,18 +87,10 @@ impl Cached {
 
     /// Writes the archive of what the engine has.
     pub(crate) async fn save(&self, engine: &DockerRuntime) -> Result<()> {
-        let failed = || format!("write {}", self.archive.display());
         let folder = self.archive.parent().context("an archive's folder")?;
-        fs::create_dir_all(folder).with_context(failed)?;
+        fs::create_dir_all(folder).with_context(|| format!("write {}", self.archive.display()))?;
         // No tag begins with a dash.
-        let partial = PathBuf::from(format!("{}:-partial", self.archive.display()));
-        let mut file = tokio::fs::File::create(&partial).await.with_context(failed)?;
-        let saved = engine.save_images(std::slice::from_ref(&self.name), &mut file).await;
-        if let Err(error) = saved {
-            let _ = fs::remove_file(&partial);
-            return Err(error.into());
-        }
-        fs::rename(&partial, &self.archive).with_context(failed)
+        write_archive(engine, std::slice::from_ref(&self.name), &self.archive, ":-partial").await
     }
 
     /// Gives the engine what is in the archive.
@@ -120,6 +112,27 @@ impl Cached {
         }
         Ok(())
     }
+}
+
+/// Writes images into an archive, under its name with this at the end until all of it is there: whoever reads the file finds the
+/// whole of it or none.
+pub(crate) async fn write_archive(
+    engine: &DockerRuntime,
+    images: &[String],
+    archive: &Path,
+    partial: &str,
+) -> Result<()> {
+    let failed = || format!("write {}", archive.display());
+    let unfinished = PathBuf::from(format!("{}{partial}", archive.display()));
+    let mut file = tokio::fs::File::create(&unfinished).await.with_context(failed)?;
+    let moved = match engine.save_images(images, &mut file).await {
+        Ok(()) => tokio::fs::rename(&unfinished, archive).await.with_context(failed),
+        Err(error) => Err(error.into()),
+    };
+    if moved.is_err() {
+        let _ = tokio::fs::remove_file(&unfinished).await;
+    }
+    moved
 }
 
 #[cfg(test)]

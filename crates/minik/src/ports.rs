@@ -8,18 +8,14 @@ use crate::preflight;
 use crate::problem::Problem;
 use anyhow::Result;
 use component_base::Context;
+use kube_proxy::{tcp, udp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-
-/// Pause after a failed accept (no file descriptors left).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use tokio::net::{TcpListener, UdpSocket};
 
 /// What a port speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,36 +159,15 @@ impl Forwarder {
     /// Passes on what comes, until the context ends.
     pub(crate) fn start(self, context: &Context) {
         for (listener, target) in self.listeners {
+            let (shutdown, choose) = (&context.shutdown, move || vec![target]);
             match listener {
-                Listener::Tcp(listener) => context.shutdown.spawn(accept(context.clone(), listener, target)),
-                Listener::Udp(socket) => {
-                    let choose = move || vec![target];
-                    context.shutdown.spawn(kube_proxy::udp::pass_on(context.clone(), socket, choose));
+                Listener::Tcp(listener) => {
+                    let connections = shutdown.clone();
+                    shutdown.spawn(tcp::pass_on(context.clone(), listener, connections, choose));
                 }
+                Listener::Udp(socket) => shutdown.spawn(udp::pass_on(context.clone(), socket, choose)),
             }
         }
-    }
-}
-
-async fn accept(context: Context, listener: TcpListener, target: SocketAddr) {
-    loop {
-        let mut client = match listener.accept().await {
-            Ok((client, _)) => client,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                context.clock.sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        context.shutdown.spawn(async move {
-            match TcpStream::connect(target).await {
-                Ok(mut node) => {
-                    // Either end may go away at any time.
-                    let _ = copy_bidirectional(&mut client, &mut node).await;
-                }
-                Err(error) => tracing::debug!(%error, %target, "nobody answers at a node's port"),
-            }
-        });
     }
 }
 
@@ -200,6 +175,7 @@ async fn accept(context: Context, listener: TcpListener, target: SocketAddr) {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     fn mapping(text: &str) -> PortMapping {
         text.parse().expect("a mapping")

@@ -129,17 +129,16 @@ impl DockerRuntime {
     /// The exit code, when the engine knows it: that can be a moment after the output has ended. A command that has
     /// closed its output and goes on counts as ended well.
     pub(crate) async fn exec_exit_code(&self, exec: &str) -> Result<i32> {
-        let deadline = tokio::time::Instant::now() + EXIT_CODE_TIMEOUT;
-        loop {
-            let found = self.client.inspect_exec(exec).await.map_err(error::other("inspect exec"))?;
-            if found.running != Some(true) {
-                return Ok(found.exit_code.unwrap_or(0).try_into().unwrap_or(-1));
+        let ended = async {
+            loop {
+                let found = self.client.inspect_exec(exec).await.map_err(error::other("inspect exec"))?;
+                if found.running != Some(true) {
+                    return Ok(found.exit_code.unwrap_or(0).try_into().unwrap_or(-1));
+                }
+                tokio::time::sleep(EXIT_CODE_PAUSE).await;
             }
-            if tokio::time::Instant::now() >= deadline {
-                return Ok(0);
-            }
-            tokio::time::sleep(EXIT_CODE_PAUSE).await;
-        }
+        };
+        tokio::time::timeout(EXIT_CODE_TIMEOUT, ended).await.unwrap_or(Ok(0))
     }
 
     /// The terminal exists a moment after the engine has answered the start.

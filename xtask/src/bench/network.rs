@@ -2,7 +2,7 @@
 //! ingress are.
 //!
 //! **Contract**: as `start`; besides, nftables can be changed (root) and `wrk` is installed. What is compared runs in turn
-//! in the same run: a service beside its pods, ingress beside nginx. Rules are in place when a new connection goes where
+//! in the same run: a service beside its pod, ingress beside nginx. Rules are in place when a new connection goes where
 //! they lead: so a change is measured from its PATCH on, the API server included.
 
 mod dns;
@@ -160,11 +160,8 @@ impl<'a> Bench<'a> {
                 }
             });
         }
-        let services: Api<Service> = Api::default_namespaced(self.client.clone());
         let slices: Api<EndpointSlice> = Api::default_namespaced(self.client.clone());
-        let service = json!({"metadata": {"name": "switched"}, "spec": {"ports": [{"port": 80}]}});
-        let made = services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
-        let address = made.spec.and_then(|spec| spec.cluster_ip).context("a cluster address")?;
+        let address = self.service("switched", &Value::Null).await?;
         let slice = json!({
             "metadata": {"name": "switched", "labels": {"kubernetes.io/service-name": "switched"}},
             "addressType": "IPv4", "endpoints": [{"addresses": [self.near]}], "ports": [{"port": ports[0]}],
@@ -196,8 +193,9 @@ impl<'a> Bench<'a> {
         let api: Api<Pod> = Api::default_namespaced(self.client.clone());
         let mut addresses = Vec::new();
         for index in 0..BACKENDS {
+            let name = format!("web{index}");
             let pod = json!({
-                "metadata": {"name": format!("web{index}"), "labels": {"app": "web"}},
+                "metadata": {"name": name, "labels": {"app": "web", "pod": name}},
                 "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
                     "name": "main", "image": self.args.image, "imagePullPolicy": "IfNotPresent",
                 }]},
@@ -205,32 +203,33 @@ impl<'a> Bench<'a> {
             let pod = pods::until_running(&api, &serde_json::from_value(pod)?).await?;
             addresses.push(pod.status.and_then(|status| status.pod_ip).context("a pod's address")?);
         }
-        let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
-        let services: Api<Service> = Api::default_namespaced(self.client.clone());
-        services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+        self.service("web", &json!({"app": "web"})).await?;
         for address in &addresses {
             answers(&format!("{address}:80"), "web").await?;
         }
         Ok(addresses)
     }
 
-    /// By a service's address and by its pods' own.
-    async fn services(&self, pods: &[String]) -> Result<Row> {
+    /// A service of pods with these labels, and its address.
+    async fn service(&self, name: &str, selector: &Value) -> Result<String> {
+        let service =
+            json!({"metadata": {"name": name}, "spec": {"selector": selector, "ports": [{"port": 80}]}});
         let services: Api<Service> = Api::default_namespaced(self.client.clone());
-        let service = services.get("web").await?.spec.and_then(|spec| spec.cluster_ip);
-        let service = service.context("a cluster address")?;
+        let made = services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+        made.spec.and_then(|spec| spec.cluster_ip).context("a cluster address")
+    }
+
+    /// By a service's address and by the own one of its only pod: both have one server behind them.
+    async fn services(&self, pods: &[String]) -> Result<Row> {
+        let pod = pods.first().context("a pod")?;
+        let service = self.service("alone", &json!({"pod": "web0"})).await?;
         answers(&format!("{service}:80"), "web").await?;
-        // The same number of connections to the same pods.
         let load = Load { connections: 64, seconds: self.args.seconds };
         let (mut direct, mut by_service) = (Sample::default(), Sample::default());
         for run in 0..self.args.runs {
-            eprintln!("run {} of {}: a service beside its pods", run + 1, self.args.runs);
-            for pod in pods {
-                direct.push(load.rate(&format!("http://{pod}/"), None)?);
-            }
-            for _ in pods {
-                by_service.push(load.rate(&format!("http://{service}/"), None)?);
-            }
+            eprintln!("run {} of {}: a service beside its pod", run + 1, self.args.runs);
+            direct.push(load.rate(&format!("http://{pod}/"), None)?);
+            by_service.push(load.rate(&format!("http://{service}/"), None)?);
         }
         let percent = 100.0 * by_service.median() / direct.median();
         Ok(Row::reaching("ClusterIP / pod IP, wrk with 64 connections, %", 95.0, &Sample::of(vec![percent])))

@@ -35,6 +35,16 @@ impl<K: Watched> Index<K> {
     pub fn get(&self, value: &str) -> Vec<Arc<K>> {
         self.shared.indexed(self.name, value)
     }
+
+    /// How many objects are under a value.
+    pub fn count(&self, value: &str) -> usize {
+        self.shared.index(self.name, |entries| entries.count(value))
+    }
+
+    /// The values under which there are objects, in no order.
+    pub fn values(&self) -> Vec<String> {
+        self.shared.index(self.name, Entries::values)
+    }
 }
 
 impl<K: Watched> Informer<K> {
@@ -78,5 +88,13 @@ impl<K: Watched> Entries<K> {
 
     pub(super) fn get(&self, value: &str) -> Vec<Arc<Kept<K>>> {
         self.objects.get(value).into_iter().flat_map(|objects| objects.values().cloned()).collect()
+    }
+
+    fn count(&self, value: &str) -> usize {
+        self.objects.get(value).map_or(0, BTreeMap::len)
+    }
+
+    fn values(&self) -> Vec<String> {
+        self.objects.keys().cloned().collect()
     }
 }

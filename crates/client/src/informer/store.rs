@@ -99,6 +99,10 @@ impl<K: Watched> Shared<K> {
         Some(self.interner.get(&kept))
     }
 
+    pub(super) fn contains(&self, namespace: &str, name: &str) -> bool {
+        self.state().objects.get(namespace).is_some_and(|names| names.contains_key(name))
+    }
+
     pub(super) fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
         let kept: Vec<Arc<Kept<K>>> = {
             let state = self.state();
@@ -144,12 +148,14 @@ impl<K: Watched> Shared<K> {
     }
 
     pub(super) fn indexed(&self, name: &str, value: &str) -> Vec<Arc<K>> {
-        let found = {
-            let state = self.state();
-            let index = state.indexes.iter().find(|index| index.name == name);
-            index.map(|index| index.get(value)).unwrap_or_default()
-        };
+        let found = self.index(name, |entries| entries.get(value));
         found.iter().map(|kept| self.interner.get(kept)).collect()
+    }
+
+    /// What an index has to say; nothing if there is none of this name.
+    pub(super) fn index<T: Default>(&self, name: &str, ask: impl FnOnce(&Entries<K>) -> T) -> T {
+        let state = self.state();
+        state.indexes.iter().find(|index| index.name == name).map(ask).unwrap_or_default()
     }
 
     /// Takes a whole list: announces what differs from what is known.

@@ -183,10 +183,13 @@ async fn an_index_follows_the_store_and_waiting_for_a_write_ends_with_its_event(
         found.iter().filter_map(|map| map.metadata.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!((names("a"), names("b")), (vec!["a1".to_owned()], vec!["b1".to_owned()]));
+    assert_eq!((by_letter.count("a"), by_letter.count("c")), (1, 0));
+    assert!(case.informer.contains("ns", "a1") && !case.informer.contains("ns", "a2"));
     let early = tokio::time::timeout(Duration::from_secs(1), case.informer.caught_up("7")).await;
     assert!(early.is_err());
     watch.send(event("ADDED", &object("a2", "u3", 6))).unwrap();
     watch.send(event("DELETED", &object("b1", "u2", 7))).unwrap();
     case.informer.caught_up("7").await;
     assert_eq!((names("a").len(), names("b").len()), (2, 0));
+    assert_eq!((by_letter.count("a"), by_letter.values()), (2, vec!["a".to_owned()]));
 }

@@ -19,7 +19,6 @@ use std::process::ExitCode;
 
 /// Switch what a cluster has beyond Kubernetes: names, ingress, volumes, a registry
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  minik addons list\n  minik addons disable ingress")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,

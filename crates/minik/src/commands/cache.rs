@@ -16,9 +16,6 @@ use std::process::ExitCode;
 
 /// Keep images for engines that lose them: every start loads those that are missing
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Examples:\n  minik cache add nginx:1.27\n  minik cache list -o json\n  minik cache reload\n  minik cache delete nginx:1.27"
-)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,19 +25,14 @@ pub(super) struct Arguments {
 enum Command {
     /// Keep images; those that the engine has not are pulled
     Add {
-        /// Images by name
-        #[arg(required = true, value_name = "IMAGE")]
-        images: Vec<String>,
+        #[command(flatten)]
+        named: image::Images,
         /// For all profiles; they share one engine, so this is what happens in any case
         #[arg(long)]
         all: bool,
     },
     /// Keep images no more; the engine has them still
-    Delete {
-        /// Images by name
-        #[arg(required = true, value_name = "IMAGE")]
-        images: Vec<String>,
-    },
+    Delete(image::Images),
     /// List the images that are kept
     List {
         /// Print a result that programs can read
@@ -60,8 +52,8 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     let cache = Cache::new(&cx.home);
     match &arguments.command {
         Command::List { output, format } => list(cx, &cache, *output, format.as_deref())?,
-        Command::Delete { images } => {
-            for cached in entries(&cache, images)? {
+        Command::Delete(named) => {
+            for cached in entries(&cache, &named.images)? {
                 if !cached.exists() {
                     return Err(Problem::error(
                         format!("{} is not in the cache", cached.name),
@@ -72,15 +64,14 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
                 cx.terminal.line(&format!("Deleted from the cache: {}", cached.name));
             }
         }
-        Command::Add { images, .. } => {
-            let wanted = entries(&cache, images)?;
+        Command::Add { named, .. } => {
+            let wanted = entries(&cache, &named.images)?;
             with_engine(cx, async |engine| {
                 for cached in &wanted {
                     if engine.image_status(&cached.name).await?.is_none() {
                         image::pull(cx, engine, &cached.name).await?;
                     }
-                    cached.save(engine).await?;
-                    cx.terminal.line(&format!("Cached image: {}", cached.name));
+                    keep(cx, engine, cached).await?;
                 }
                 Ok(())
             })?;
@@ -100,14 +91,19 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             with_engine(cx, async |engine| {
                 for cached in &all {
                     image::pull(cx, engine, &cached.name).await?;
-                    cached.save(engine).await?;
-                    cx.terminal.line(&format!("Cached image: {}", cached.name));
+                    keep(cx, engine, cached).await?;
                 }
                 Ok(())
             })?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn keep(cx: &CommandContext, engine: &DockerRuntime, cached: &Cached) -> Result<()> {
+    cached.save(engine).await?;
+    cx.terminal.line(&format!("Cached image: {}", cached.name));
+    Ok(())
 }
 
 fn entries(cache: &Cache, images: &[String]) -> Result<Vec<Cached>> {

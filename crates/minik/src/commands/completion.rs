@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 /// Print a completion script for a shell
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  source <(minik completion bash)")]
 pub(super) struct CompletionArguments {
     /// The shell
     #[arg(value_enum)]
@@ -16,7 +15,6 @@ pub(super) struct CompletionArguments {
 
 /// Write manual pages into a folder
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  minik man /usr/local/share/man/man1")]
 pub(super) struct ManArguments {
     /// The folder
     folder: PathBuf,

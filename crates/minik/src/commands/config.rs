@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 /// Set what new profiles start with
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  minik config set simulated-nodes 3\n  minik config view")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -12,7 +12,6 @@ use std::process::ExitCode;
 
 /// Print what points the docker command at the cluster's engine
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  eval $(minik docker-env)")]
 pub(super) struct Arguments {
     /// For which shell
     #[arg(long, value_enum, default_value = "bash")]

@@ -10,7 +10,6 @@ use std::process::{Command, ExitCode};
 
 /// Run kctl (or kubectl) with the profile's context
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  minik kubectl -- get pods -A")]
 pub(super) struct Arguments {
     /// What to run
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -25,9 +25,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Add, delete, stop, start or list nodes
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Examples:\n  minik node list\n  minik node add\n  minik node stop m02\n  minik node delete minik-m02"
-)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -11,10 +11,7 @@ use std::process::ExitCode;
 
 /// Show or switch the profile that commands act on
 #[derive(clap::Args, Debug)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  minik profile list\n  minik profile staging"
-)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

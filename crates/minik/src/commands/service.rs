@@ -23,10 +23,7 @@ const FORMAT: &str = "http://{{.IP}}:{{.Port}}";
 
 /// Show where a service is reached from this machine
 #[derive(clap::Args, Debug)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  minik service web --url\n  minik service list"
-)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -14,9 +14,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Stop a cluster and its workload; its state is kept
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Examples:\n  minik stop\n  minik stop --all\n  minik stop --schedule 30m\n  minik stop --cancel-scheduled"
-)]
 pub(super) struct Arguments {
     /// Stop after this time, in the background
     #[arg(long, value_name = "DURATION", value_parser = super::start::duration)]

@@ -193,9 +193,9 @@ async fn taint(manager: &Manager, node: &Node, eviction: Eviction) -> Result<Act
 
 /// Services must not wait for a kubelet that cannot speak.
 async fn mark_pods_not_ready(manager: &Manager, node: &str) -> Result<Action, Error> {
-    let pods = manager.informers.of::<Pod>();
-    pods.synced().await;
-    for pod in pods.list().iter().filter(|pod| api::pod::node_name(pod) == node && api::pod::is_ready(pod)) {
+    manager.informers.of::<Pod>().synced().await;
+    let pods = manager.pods_by_node().get(node);
+    for pod in pods.iter().filter(|pod| api::pod::is_ready(pod)) {
         let Key { namespace, name } = Key::of(pod.as_ref());
         let mut conditions =
             pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();

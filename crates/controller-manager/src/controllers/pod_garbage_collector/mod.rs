@@ -1,6 +1,7 @@
 //! Pods that nobody ends or keeps are deleted: finished ones over a threshold, those of nodes that are gone, and
 //! deleted ones that never had a node.
 //!
+//! **Contract**: a round costs what there is to delete, not what there is: pods are looked up by node and by end.
 //! **Upstream**: `pkg/controller/podgc`.
 
 mod plan;
@@ -8,10 +9,11 @@ mod plan;
 use super::disruption;
 use crate::error::code;
 use crate::{Error, Manager};
+use client::{Index, Informer};
 use component_base::logging;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use plan::Quarantine;
+use plan::{End, Quarantine};
 use serde_json::json;
 use std::time::Duration;
 
@@ -26,42 +28,53 @@ pub async fn run(manager: Manager) {
     let context = manager.context.clone();
     context.shutdown.spawn(async move {
         let (pods, nodes) = (manager.informers.of::<Pod>(), manager.informers.of::<Node>());
+        let known = Known {
+            by_node: manager.pods_by_node(),
+            by_end: pods.index("end", |pod| plan::ends_of(pod).map(|end| end.as_str().to_owned()).collect()),
+            nodes: nodes.clone(),
+        };
         pods.synced().await;
         nodes.synced().await;
         let mut quarantine = Quarantine::new();
         loop {
-            round(&manager, &pods.list(), &nodes.list(), &mut quarantine).await;
+            round(&manager, &known, &mut quarantine).await;
             manager.context.clock.sleep(PERIOD).await;
         }
     });
     context.shutdown.requested().await;
 }
 
-async fn round(
-    manager: &Manager,
-    pods: &[std::sync::Arc<Pod>],
-    nodes: &[std::sync::Arc<Node>],
-    quarantine: &mut Quarantine,
-) {
-    let now = manager.context.clock.now();
-    for pod in plan::terminated(pods, manager.config.terminated_pod_threshold) {
-        log(delete(manager, &pod, Why::Finished).await);
+/// What there is.
+struct Known {
+    by_node: Index<Pod>,
+    by_end: Index<Pod>,
+    nodes: Informer<Node>,
+}
+
+async fn round(manager: &Manager, known: &Known, quarantine: &mut Quarantine) {
+    let (finished, threshold) = (End::Finished.as_str(), manager.config.terminated_pod_threshold);
+    let excess = plan::excess(known.by_end.count(finished), threshold);
+    if excess > 0 {
+        for pod in plan::first_to_go(known.by_end.get(finished), excess) {
+            log(delete(manager, &pod, Why::Finished).await);
+        }
     }
-    for node in plan::missing_nodes(pods, nodes, quarantine, now) {
+    let missing = known.by_node.values().into_iter().filter(|node| !known.nodes.contains("", node));
+    for node in plan::out_of_quarantine(missing, quarantine, manager.context.clock.now()) {
         // The cache may lag: only the server knows that it is gone.
         match Api::<Node>::all(manager.client.clone()).get_opt(&node).await {
             Ok(Some(_)) => {
                 quarantine.remove(&node);
             }
             Ok(None) => {
-                for pod in plan::on_node(pods, &node) {
+                for pod in known.by_node.get(&node) {
                     log(delete(manager, &pod, Why::Orphaned).await);
                 }
             }
             Err(error) => log(Err(Error::request("get", format!("node {node}"))(error))),
         }
     }
-    for pod in plan::unscheduled_terminating(pods) {
+    for pod in known.by_end.get(End::Unscheduled.as_str()) {
         log(delete(manager, &pod, Why::Unscheduled).await);
     }
 }

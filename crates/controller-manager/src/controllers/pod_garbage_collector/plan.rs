@@ -3,8 +3,8 @@
 //! **Upstream**: `pkg/controller/podgc/gc_controller.go`.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod};
-use std::collections::{BTreeMap, BTreeSet};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How long a node must be missing before its pods go (`quarantineTime`).
@@ -13,16 +13,42 @@ const QUARANTINE: SignedDuration = SignedDuration::from_secs(40);
 /// Nodes that pods name and that do not exist, since when.
 pub(super) type Quarantine = BTreeMap<String, Timestamp>;
 
-/// The oldest finished pods over the threshold; evicted ones go first. 0 keeps all.
-pub(super) fn terminated(pods: &[Arc<Pod>], threshold: usize) -> Vec<Arc<Pod>> {
-    let mut finished: Vec<_> = pods.iter().filter(|pod| api::pod::is_terminal(pod)).cloned().collect();
-    let excess = finished.len().saturating_sub(threshold);
-    if threshold == 0 || excess == 0 {
-        return Vec::new();
+/// Why a pod may be collected by itself, whatever its node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It has ended: it goes when there are too many of those.
+    Finished,
+    /// It was deleted before it had a node: no kubelet will end it.
+    Unscheduled,
+}
+
+impl End {
+    /// The value in an index.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Unscheduled => "unscheduled",
+        }
     }
+}
+
+/// What a pod has come to.
+pub(super) fn ends_of(pod: &Pod) -> impl Iterator<Item = End> {
+    let finished = api::pod::is_terminal(pod).then_some(End::Finished);
+    let lost = api::pod::is_terminating(pod) && api::pod::node_name(pod).is_empty();
+    finished.into_iter().chain(lost.then_some(End::Unscheduled))
+}
+
+/// How many finished pods are over the threshold; 0 as a threshold keeps all.
+pub(super) fn excess(finished: usize, threshold: usize) -> usize {
+    if threshold == 0 { 0 } else { finished.saturating_sub(threshold) }
+}
+
+/// So many of the finished pods: evicted ones, then the oldest.
+pub(super) fn first_to_go(mut finished: Vec<Arc<Pod>>, count: usize) -> Vec<Arc<Pod>> {
     let age = |pod: &Pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
     finished.sort_by_key(|pod| (!is_evicted(pod), age(pod), pod.metadata.name.clone()));
-    finished.truncate(excess);
+    finished.truncate(count);
     finished
 }
 
@@ -30,33 +56,16 @@ fn is_evicted(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|status| status.reason.as_deref()) == Some("Evicted")
 }
 
-/// Pods that were deleted before they had a node: no kubelet will end them.
-pub(super) fn unscheduled_terminating(pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
-    let lost = |pod: &&Arc<Pod>| api::pod::is_terminating(pod) && api::pod::node_name(pod).is_empty();
-    pods.iter().filter(lost).cloned().collect()
-}
-
 /// Keeps the quarantine up to date; the nodes that are over it, to be looked up before anything is deleted.
-pub(super) fn missing_nodes(
-    pods: &[Arc<Pod>],
-    nodes: &[Arc<Node>],
+pub(super) fn out_of_quarantine(
+    missing: impl Iterator<Item = String>,
     quarantine: &mut Quarantine,
     now: Timestamp,
 ) -> Vec<String> {
-    let known: BTreeSet<&str> = nodes.iter().filter_map(|node| node.metadata.name.as_deref()).collect();
-    let named = pods.iter().map(|pod| api::pod::node_name(pod));
-    let missing: BTreeSet<&str> = named.filter(|node| !node.is_empty() && !known.contains(node)).collect();
-    quarantine.retain(|node, _| missing.contains(node.as_str()));
-    for node in missing {
-        quarantine.entry(node.to_owned()).or_insert(now);
-    }
+    let since = |node: &String| quarantine.get(node).copied().unwrap_or(now);
+    *quarantine = missing.map(|node| (since(&node), node)).map(|(since, node)| (node, since)).collect();
     let over = quarantine.iter().filter(|(_, since)| now.duration_since(**since) >= QUARANTINE);
     over.map(|(node, _)| node.clone()).collect()
-}
-
-/// The pods of a node.
-pub(super) fn on_node(pods: &[Arc<Pod>], node: &str) -> Vec<Arc<Pod>> {
-    pods.iter().filter(|pod| api::pod::node_name(pod) == node).cloned().collect()
 }
 
 #[cfg(test)]
@@ -73,15 +82,16 @@ mod tests {
         let pod = |name: &str, phase: &str, age: i64| build::pod(name).phase(phase).created(at(-age));
         let evicted = pod("evicted", "Failed", 1)
             .with(|pod| pod.status.as_mut().unwrap().reason = Some("Evicted".to_owned()));
-        let pods: Vec<_> = [
+        let pods = [
             pod("young", "Succeeded", 10),
             pod("old", "Failed", 30),
             pod("running", "Running", 99),
             pod("middle", "Succeeded", 20),
             evicted,
         ]
-        .map(|pod| Arc::new(pod.get()))
-        .into();
+        .map(|pod| Arc::new(pod.get()));
+        let finished: Vec<_> =
+            pods.into_iter().filter(|pod| ends_of(pod).any(|end| end == End::Finished)).collect();
         for (threshold, wanted) in [
             (0, vec![]),
             (4, vec![]),
@@ -89,34 +99,37 @@ mod tests {
             (2, vec!["evicted", "old"]),
             (1, vec!["evicted", "old", "middle"]),
         ] {
-            assert_eq!(names(&terminated(&pods, threshold)), wanted, "threshold {threshold}");
+            let excess = excess(finished.len(), threshold);
+            assert_eq!(names(&first_to_go(finished.clone(), excess)), wanted, "threshold {threshold}");
         }
     }
 
     #[test]
-    fn a_deleted_pod_without_a_node_goes() {
-        let pods = [
-            build::pod("waiting"),
-            build::pod("lost").deleted(at(0)),
-            build::pod("kubelet's").on("n").deleted(at(0)),
-        ]
-        .map(|pod| Arc::new(pod.get()));
-        assert_eq!(names(&unscheduled_terminating(&pods)), ["lost"]);
+    fn pods_are_found_by_what_they_have_come_to() {
+        for (pod, wanted) in [
+            (build::pod("waiting"), vec![]),
+            (build::pod("lost").deleted(at(0)), vec![End::Unscheduled]),
+            (build::pod("kubelet's").on("n").deleted(at(0)), vec![]),
+            (build::pod("done").on("n").phase("Succeeded"), vec![End::Finished]),
+            (build::pod("both").phase("Failed").deleted(at(0)), vec![End::Finished, End::Unscheduled]),
+        ] {
+            let pod = pod.get();
+            assert_eq!(ends_of(&pod).collect::<Vec<_>>(), wanted, "{:?}", pod.metadata.name);
+        }
     }
 
     #[test]
     fn pods_of_a_node_go_forty_seconds_after_it() {
-        let pods = [build::pod("a").on("there"), build::pod("b").on("gone"), build::pod("c")]
-            .map(|pod| Arc::new(pod.get()));
-        let nodes = [Arc::new(build::node("there").get())];
         let mut quarantine = Quarantine::new();
-        assert!(missing_nodes(&pods, &nodes, &mut quarantine, at(0)).is_empty());
-        assert!(missing_nodes(&pods, &nodes, &mut quarantine, at(39)).is_empty());
-        assert_eq!(missing_nodes(&pods, &nodes, &mut quarantine, at(40)), ["gone"]);
-        assert_eq!(names(&on_node(&pods, "gone")), ["b"]);
+        let mut over = |missing: &[&str], second| {
+            let missing = missing.iter().map(|node| (*node).to_owned());
+            out_of_quarantine(missing, &mut quarantine, at(second))
+        };
+        assert!(over(&["gone"], 0).is_empty());
+        assert!(over(&["gone", "later"], 39).is_empty());
+        assert_eq!(over(&["gone", "later"], 40), ["gone"]);
         // A node that comes back starts over.
-        let back = [nodes[0].clone(), Arc::new(build::node("gone").get())];
-        assert!(missing_nodes(&pods, &back, &mut quarantine, at(41)).is_empty());
-        assert!(missing_nodes(&pods, &nodes, &mut quarantine, at(60)).is_empty());
+        assert!(over(&["later"], 41).is_empty());
+        assert!(over(&["gone"], 60).is_empty());
     }
 }

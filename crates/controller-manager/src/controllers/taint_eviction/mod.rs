@@ -28,7 +28,7 @@ pub async fn run(manager: Manager) {
     let queue = Queue::new(&manager.context.clock);
     let (pods, nodes) = (manager.informers.of::<Pod>(), manager.informers.of::<Node>());
     pods.feed(&manager.context, &queue, |pod| (!api::pod::node_name(pod).is_empty()).then(|| Key::of(pod)));
-    let (mut changes, known, ready) = (nodes.subscribe(), pods.clone(), queue.clone());
+    let (mut changes, by_node, ready) = (nodes.subscribe(), manager.pods_by_node(), queue.clone());
     manager.context.shutdown.spawn(async move {
         while let Some(delta) = changes.recv().await {
             let node = match &delta {
@@ -37,9 +37,7 @@ pub async fn run(manager: Manager) {
                 _ => continue,
             };
             let name = Key::of(node.as_ref()).name;
-            for pod in known.list().iter().filter(|pod| api::pod::node_name(pod) == name) {
-                ready.add(Key::of(pod.as_ref()));
-            }
+            by_node.get(&name).iter().for_each(|pod| ready.add(Key::of(pod.as_ref())));
         }
     });
     nodes.synced().await;

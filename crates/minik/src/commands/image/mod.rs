@@ -32,16 +32,27 @@ pub(super) struct Arguments {
     command: Command,
 }
 
+/// What several commands are given.
+#[derive(clap::Args, Debug)]
+pub(super) struct Images {
+    /// Images by name
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+}
+
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Build(build::Arguments),
     Load(load::Arguments),
     #[command(alias = "list")]
     Ls(ls::Arguments),
-    Pull(pull::Arguments),
-    Push(push::Arguments),
+    /// Pull images from their registries
+    Pull(Images),
+    /// Push images to their registries
+    Push(Images),
+    /// Remove images
     #[command(alias = "remove", alias = "unload")]
-    Rm(rm::Arguments),
+    Rm(Images),
     Save(save::Arguments),
     Tag(tag::Arguments),
 }
@@ -62,9 +73,9 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
             Command::Build(arguments) => build::run(cx, &engine, arguments).await,
             Command::Load(arguments) => load::run(cx, &engine, arguments).await,
             Command::Ls(arguments) => ls::run(cx, &engine, arguments).await,
-            Command::Pull(arguments) => pull::run(cx, &engine, arguments).await,
-            Command::Push(arguments) => push::run(cx, &engine, arguments).await,
-            Command::Rm(arguments) => rm::run(cx, &engine, arguments).await,
+            Command::Pull(named) => pull::run(cx, &engine, &named.images).await,
+            Command::Push(named) => push::run(cx, &engine, &named.images).await,
+            Command::Rm(named) => rm::run(cx, &engine, &named.images).await,
             Command::Save(arguments) => save::run(cx, &engine, arguments).await,
             Command::Tag(arguments) => tag::run(cx, &engine, arguments).await,
         }

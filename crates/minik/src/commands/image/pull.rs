@@ -6,16 +6,8 @@ use runtime::AuthConfig;
 use runtime_docker::{DockerRuntime, Progress};
 use std::path::PathBuf;
 
-/// Pull images from their registries
-#[derive(clap::Args, Debug)]
-pub(super) struct Arguments {
-    /// Images by name
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
-}
-
-pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: &Arguments) -> Result<()> {
-    for image in &arguments.images {
+pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, images: &[String]) -> Result<()> {
+    for image in images {
         pull(cx, engine, image).await?;
         cx.terminal.line(&format!("Pulled image: {image}"));
     }

@@ -5,16 +5,8 @@ use crate::commands::CommandContext;
 use anyhow::{Context as _, Result};
 use runtime_docker::DockerRuntime;
 
-/// Push images to their registries
-#[derive(clap::Args, Debug)]
-pub(super) struct Arguments {
-    /// Images by name
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
-}
-
-pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, arguments: &Arguments) -> Result<()> {
-    for image in &arguments.images {
+pub(super) async fn run(cx: &CommandContext, engine: &DockerRuntime, images: &[String]) -> Result<()> {
+    for image in images {
         expect(engine, image).await?;
         let pushed = engine.push_image(image, pull::login(image).as_ref()).await;
         pushed.with_context(|| format!("push {image}"))?;

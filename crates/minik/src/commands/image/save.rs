@@ -1,11 +1,13 @@
 //! `minik image save`: images of the engine into an archive.
 
 use super::{expect, standard};
+use crate::cache::write_archive;
 use crate::commands::CommandContext;
 use crate::problem::Problem;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use runtime_docker::DockerRuntime;
 use std::io::IsTerminal;
+use std::path::Path;
 
 /// Save images to an archive
 #[derive(clap::Args, Debug)]
@@ -26,16 +28,5 @@ pub(super) async fn run(_: &CommandContext, engine: &DockerRuntime, arguments: &
         }
         return Ok(engine.save_images(images, &mut standard(std::io::stdout())?).await?);
     }
-    // Whoever reads the file finds all of it or none.
-    let partial = format!("{file}.partial");
-    let mut out = tokio::fs::File::create(&partial).await.with_context(|| format!("create {file}"))?;
-    let saved = engine.save_images(images, &mut out).await;
-    let moved = match saved {
-        Ok(()) => tokio::fs::rename(&partial, file).await.with_context(|| format!("write {file}")),
-        Err(error) => Err(error.into()),
-    };
-    if moved.is_err() {
-        let _ = tokio::fs::remove_file(&partial).await;
-    }
-    moved
+    write_archive(engine, images, Path::new(file), ".partial").await
 }
