@@ -22,8 +22,8 @@ pub(super) fn one(
 ) -> Result<Value, Status> {
     Ok(match form.shape {
         Shape::Object => whole(version, object),
-        Shape::Metadata(meta) => metadata(meta, &object),
-        Shape::Table(meta) => table(version, meta, info, &[object], now)?,
+        Shape::Metadata(meta) => table::metadata_of(&object, meta),
+        Shape::Table(meta) => table(version, meta, info, vec![object], now)?,
     })
 }
 
@@ -40,10 +40,10 @@ pub(super) fn list(
     Ok(match form.shape {
         Shape::Object => listed(&resource.list_kind(), &resource.api_version(), objects),
         Shape::Metadata(meta) => {
-            let items = objects.iter().map(|object| metadata(meta, object)).collect();
+            let items = objects.iter().map(|object| table::metadata_of(object, meta)).collect();
             listed("PartialObjectMetadataList", &format!("meta.k8s.io/{meta}"), items)
         }
-        Shape::Table(meta) => table(version, meta, info, &objects, now)?,
+        Shape::Table(meta) => table(version, meta, info, objects, now)?,
     })
 }
 
@@ -63,38 +63,15 @@ fn whole(version: &Version, object: Value) -> Value {
     whole.into()
 }
 
-fn metadata(meta: &str, object: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": format!("meta.k8s.io/{meta}"),
-        "metadata": object["metadata"],
-    })
-}
-
 fn table(
     version: &Version,
     meta: &str,
     info: &RequestInfo,
-    objects: &[Value],
+    objects: Vec<Value>,
     now: Timestamp,
 ) -> Result<Value, Status> {
     let include = table::Include::parse(info.query.text("includeObject"))?;
-    let strategy = version.strategy();
-    let row = |object: &Value| {
-        let mut row = json!({"cells": strategy.row(object, now)});
-        match include {
-            table::Include::None => {}
-            table::Include::Metadata => row["object"] = metadata(meta, object),
-            table::Include::Object => row["object"] = whole(version, object.clone()),
-        }
-        row
-    };
-    let rows: Vec<Value> = objects.iter().map(row).collect();
-    Ok(json!({
-        "kind": "Table",
-        "apiVersion": format!("meta.k8s.io/{meta}"),
-        "metadata": {},
-        "columnDefinitions": version.columns(),
-        "rows": rows,
-    }))
+    let row = |object: Value| (version.strategy().row(&object, now), whole(version, object));
+    let rows = objects.into_iter().map(row);
+    Ok(table::of_objects((meta, include), &json!({}), version.columns(), rows))
 }

@@ -217,13 +217,16 @@ impl Token {
 }
 
 /// The page as a response.
-pub(super) async fn respond(call: &Call<'_>, page: Page) -> Result<Response, Status> {
+pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response, Status> {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let Some((token, remaining)) = &page.more {
         metadata["continue"] = token.as_str().into();
         if let Some(remaining) = remaining {
             metadata["remainingItemCount"] = (*remaining).into();
         }
+    }
+    if let Shape::Table(_) = call.negotiated.shape {
+        call.version.sort_rows(&mut page.objects);
     }
     let resource = call.version.resource();
     let shown = call.version.show_all(page.objects.clone()).await?;

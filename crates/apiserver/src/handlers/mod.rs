@@ -16,6 +16,8 @@ pub mod options;
 mod patch;
 mod respond;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;
 mod update;
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub use object::Object;
 pub(crate) use object::encode_as;
 pub(crate) use parts::Parts;
 pub use store::{Change, Store, UpdateOptions, Updated, WriteOptions};
-pub use strategy::{Cell, Column, Deletion, Propagation, Reservation, Strategy, WriteContext};
+pub use strategy::{Cell, Column, Deletion, Description, Propagation, Reservation, Strategy, WriteContext};
 pub use version::{Conversion, Version};
 
 use crate::admission::Lookup;

@@ -43,21 +43,44 @@ pub struct Column {
     pub format: &'static str,
     /// 0: always shown; 1: with `-o wide` only.
     pub priority: i32,
+    /// What it shows.
+    pub description: Description,
+}
+
+/// What a table says of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Description {
+    /// Nothing.
+    None,
+    /// These words.
+    Text(&'static str),
+    /// What `explain` says of a field of the kind: `status.podIP`.
+    Field(&'static str),
 }
 
 impl Column {
     /// A column that is always shown.
     pub const fn new(name: &'static str, kind: &'static str) -> Self {
-        Self { name, kind, format: "", priority: 0 }
+        Self { name, kind, format: "", priority: 0, description: Description::None }
     }
 
     /// A column that `-o wide` adds.
     pub const fn wide(name: &'static str, kind: &'static str) -> Self {
-        Self { name, kind, format: "", priority: 1 }
+        Self { priority: 1, ..Self::new(name, kind) }
+    }
+
+    /// This column, described in these words.
+    pub const fn text(self, words: &'static str) -> Self {
+        Self { description: Description::Text(words), ..self }
+    }
+
+    /// This column, described as a field of the kind is: `status.podIP`.
+    pub const fn field(self, path: &'static str) -> Self {
+        Self { description: Description::Field(path), ..self }
     }
 
     /// The first column of every table.
-    pub const NAME: Self = Self { name: "Name", kind: "string", format: "name", priority: 0 };
+    pub const NAME: Self = Self { format: "name", ..Self::new("Name", "string") }.field("metadata.name");
 }
 
 /// One cell of a table: a JSON scalar.
@@ -229,12 +252,22 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Columns of the table, the first being [`Column::NAME`].
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Created At", "date")] }
+        const { &[Column::NAME, Column::new("Created At", "date").field("metadata.creationTimestamp")] }
     }
 
     /// The cells of an object's row, in the order of `columns`.
     fn row(&self, object: &Value, _now: Timestamp) -> Vec<Cell> {
         vec![object["metadata"]["name"].clone(), object["metadata"]["creationTimestamp"].clone()]
+    }
+
+    /// What a row says of its object besides the cells: `Completed`, once a pod will not run again.
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
+
+    /// The number that counts before the name in the order of a list's rows; `None`: the name alone counts.
+    fn row_order(&self) -> Option<fn(&Value) -> i64> {
+        None
     }
 
     /// Whether a PUT to a name that does not exist creates it.

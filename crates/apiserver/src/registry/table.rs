@@ -2,7 +2,10 @@
 //!
 //! **Upstream**: `meta.k8s.io` `Table`, `PartialObjectMetadata`; `handlers/response.go`.
 
-use super::{Object, Version};
+use super::{Cell, Column, Description, Object, Version};
+use api::kind::Resource;
+use api::schema::descriptions::Descriptions;
+use api::schema::{Schema, Type};
 use api::status::Status;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -34,6 +37,30 @@ impl Include {
     }
 }
 
+/// What a table says of a kind's columns. Unpacks every description there is: for whoever asks seldom or keeps the answer.
+pub(crate) fn definitions(resource: &Resource, columns: &[Column]) -> Vec<Value> {
+    let descriptions = Descriptions::load();
+    let ty = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind);
+    let definition = |column: &Column| {
+        let description = match column.description {
+            Description::None => None,
+            Description::Text(words) => Some(words.to_owned()),
+            Description::Field(path) => ty.and_then(|ty| field(&descriptions, ty, path)),
+        };
+        json!({"name": column.name, "type": column.kind, "format": column.format,
+            "description": description.unwrap_or_default(), "priority": column.priority})
+    };
+    columns.iter().map(definition).collect()
+}
+
+/// What upstream says of a field below a type: `spec.replicas`.
+fn field(descriptions: &Descriptions, ty: &Type, path: &str) -> Option<String> {
+    match path.split_once('.') {
+        Some((parent, rest)) => field(descriptions, ty.field(parent)?.ty.named()?, rest),
+        None => descriptions.of(ty.name).field(path).map(Into::into),
+    }
+}
+
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
@@ -55,6 +82,36 @@ pub fn partial_metadata(object: &Object, version: &str) -> Bytes {
     let mut out = Vec::with_capacity(512);
     write_partial(&mut out, object, version);
     out.into()
+}
+
+/// The same of an object that no store has.
+pub(crate) fn metadata_of(object: &Value, version: &str) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": object["metadata"],
+    })
+}
+
+/// A table of objects that no store has, given with their cells.
+pub(crate) fn of_objects(
+    (version, include): (&str, Include),
+    metadata: &Value,
+    columns: Vec<Value>,
+    objects: impl Iterator<Item = (Vec<Cell>, Value)>,
+) -> Value {
+    let row = |(cells, object): (Vec<Cell>, Value)| match include {
+        Include::None => json!({"cells": cells}),
+        Include::Metadata => json!({"cells": cells, "object": metadata_of(&object, version)}),
+        Include::Object => json!({"cells": cells, "object": object}),
+    };
+    json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": objects.map(row).collect::<Vec<_>>(),
+    })
 }
 
 /// Writes tables of one kind.
@@ -110,9 +167,13 @@ impl Writer {
 
     /// One row: the cells of the stored object, which the row carries as its version shows it.
     pub fn row(&self, out: &mut Vec<u8>, stored: &Object, object: &Object) {
-        let cells = self.kind.row(stored, object, self.now);
+        let (cells, conditions) = self.kind.row(stored, object, self.now);
         out.extend_from_slice(b"{\"cells\":");
         out.extend_from_slice(Value::from(cells).to_string().as_bytes());
+        if !conditions.is_empty() {
+            out.extend_from_slice(b",\"conditions\":");
+            out.extend_from_slice(Value::from(conditions).to_string().as_bytes());
+        }
         match self.include {
             Include::None => {}
             Include::Metadata => {

@@ -9,7 +9,7 @@
 
 use super::object::encode_as;
 use super::strategy::Cell;
-use super::{Object, Strategy};
+use super::{Object, Strategy, table};
 use crate::crd;
 use crate::patch::apply::Shape;
 use api::field::ErrorList;
@@ -18,9 +18,9 @@ use api::schema::{Schema, defaults, strict};
 use api::status::Status;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How objects become those of another group-version, and back.
 #[async_trait]
@@ -101,6 +101,8 @@ pub struct Version {
     stored: bool,
     /// `None`: the strategy says it all.
     conversion: Option<Arc<dyn Conversion>>,
+    /// What tables say of the columns, once somebody has asked.
+    columns: Arc<OnceLock<Vec<Value>>>,
 }
 
 impl std::fmt::Debug for Version {
@@ -112,13 +114,22 @@ impl std::fmt::Debug for Version {
 impl Version {
     /// The version that is stored.
     pub fn stored(strategy: &Arc<dyn Strategy>) -> Self {
-        Self { strategy: Arc::clone(strategy), stored: true, conversion: strategy.stored_version() }
+        Self {
+            strategy: Arc::clone(strategy),
+            stored: true,
+            conversion: strategy.stored_version(),
+            columns: Arc::default(),
+        }
     }
 
     /// All versions of a strategy, the stored one first.
     pub(crate) fn all(strategy: &Arc<dyn Strategy>) -> Vec<Self> {
-        let other =
-            |conversion| Self { strategy: Arc::clone(strategy), stored: false, conversion: Some(conversion) };
+        let other = |conversion| Self {
+            strategy: Arc::clone(strategy),
+            stored: false,
+            conversion: Some(conversion),
+            columns: Arc::default(),
+        };
         std::iter::once(Self::stored(strategy)).chain(strategy.versions().into_iter().map(other)).collect()
     }
 
@@ -187,17 +198,25 @@ impl Version {
         if let Some(own) = self.conversion.as_ref().and_then(|conversion| conversion.columns()) {
             return own;
         }
-        let definition = |column: &super::Column| {
-            json!({"name": column.name, "type": column.kind, "format": column.format,
-                "description": "", "priority": column.priority})
-        };
-        self.strategy.columns().iter().map(definition).collect()
+        let definitions = || table::definitions(self.strategy.resource(), self.strategy.columns());
+        self.columns.get_or_init(definitions).clone()
     }
 
-    /// The cells of an object, as it is stored and as this version shows it.
-    pub fn row(&self, stored: &Object, shown: &Object, now: Timestamp) -> Vec<Cell> {
+    /// The cells and the conditions of an object, as it is stored and as this version shows it.
+    pub fn row(&self, stored: &Object, shown: &Object, now: Timestamp) -> (Vec<Cell>, Vec<Value>) {
         let own = self.conversion.as_ref().and_then(|conversion| conversion.row(&|| shown.to_value(), now));
-        own.unwrap_or_else(|| self.strategy.row(&stored.to_value(), now))
+        if let Some(cells) = own {
+            return (cells, Vec::new());
+        }
+        let stored = stored.to_value();
+        (self.strategy.row(&stored, now), self.strategy.row_conditions(&stored))
+    }
+
+    /// Puts a page of objects into the order of a list's rows.
+    pub fn sort_rows(&self, objects: &mut [Arc<Object>]) {
+        if let Some(order) = self.strategy.row_order() {
+            objects.sort_by_cached_key(|object| order(&object.to_value()));
+        }
     }
 
     /// Fills what is defined as default, if that is for this version alone to say; tells whether it is.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The column of ages.
-pub(crate) const AGE: Column = Column::new("Age", "string");
+pub(crate) const AGE: Column = Column::new("Age", "string").field("metadata.creationTimestamp");
 /// What stands where nothing is.
 pub(crate) const NONE: &str = "<none>";
 

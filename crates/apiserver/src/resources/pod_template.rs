@@ -12,9 +12,11 @@ use api::selector::LabelSelector;
 use serde_json::{Value, json};
 
 /// The names of the containers, wide.
-pub(crate) const CONTAINERS: Column = Column::wide("Containers", "string");
+pub(crate) const CONTAINERS: Column =
+    Column::wide("Containers", "string").text("Names of each container in the template.");
 /// Their images, wide.
-pub(crate) const IMAGES: Column = Column::wide("Images", "string");
+pub(crate) const IMAGES: Column =
+    Column::wide("Images", "string").text("Images referenced by each container in the template.");
 /// The selector, wide.
 pub(crate) const SELECTOR: Column = Column::wide("Selector", "string");
 

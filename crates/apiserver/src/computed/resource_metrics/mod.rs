@@ -88,7 +88,7 @@ impl Strategy for Strategies {
     fn columns(&self) -> &'static [Column] {
         const {
             &[
-                Column::NAME,
+                Column::NAME.text("Name of the resource"),
                 Column { format: "quantity", ..Column::new("cpu", "string") },
                 Column { format: "quantity", ..Column::new("memory", "string") },
                 Column { format: "duration", ..Column::new("Window", "string") },

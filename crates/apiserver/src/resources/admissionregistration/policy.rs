@@ -285,8 +285,11 @@ impl Strategy for Policy {
             const {
                 &[
                     Column::NAME,
-                    Column::new("Mutations", "integer"),
-                    Column::new("ParamKind", "string"),
+                    Column::new("Mutations", "integer").text(
+                        "Mutation indicates the number of mutations rules defined in this configuration",
+                    ),
+                    Column::new("ParamKind", "string")
+                        .text("ParamKind specifies the kind of resources used to parameterize this policy"),
                     cells::AGE,
                 ]
             }
@@ -294,8 +297,11 @@ impl Strategy for Policy {
             const {
                 &[
                     Column::NAME,
-                    Column::new("Validations", "integer"),
-                    Column::new("ParamKind", "string"),
+                    Column::new("Validations", "integer").text(
+                        "Validations indicates the number of validation rules defined in this configuration",
+                    ),
+                    Column::new("ParamKind", "string")
+                        .text("ParamKind specifies the kind of resources used to parameterize this policy"),
                     cells::AGE,
                 ]
             }

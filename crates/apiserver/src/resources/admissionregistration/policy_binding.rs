@@ -114,8 +114,10 @@ impl Strategy for PolicyBinding {
         const {
             &[
                 Column::NAME,
-                Column::new("PolicyName", "string"),
-                Column::new("ParamRef", "string"),
+                Column::new("PolicyName", "string")
+                    .text("PolicyName indicates the policy definition which the policy binding binded to"),
+                Column::new("ParamRef", "string")
+                    .text("ParamRef indicates the param resource which sets the configration param"),
                 cells::AGE,
             ]
         }

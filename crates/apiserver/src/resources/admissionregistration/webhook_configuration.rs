@@ -144,7 +144,14 @@ impl Strategy for WebhookConfiguration {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Webhooks", "integer"), cells::AGE] }
+        const {
+            &[
+                Column::NAME,
+                Column::new("Webhooks", "integer")
+                    .text("Webhooks indicates the number of webhooks registered in this configuration"),
+                cells::AGE,
+            ]
+        }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

@@ -134,7 +134,15 @@ impl Strategy for ApiService {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Service", "string"), Column::new("Available", "string"), cells::AGE] }
+        const {
+            &[
+                Column::NAME,
+                Column::new("Service", "string")
+                    .text("The reference to the service that hosts this API endpoint."),
+                Column::new("Available", "string").text("Whether this service is available."),
+                cells::AGE,
+            ]
+        }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

@@ -58,8 +58,9 @@ impl Strategy for ControllerRevision {
         const {
             &[
                 Column::NAME,
-                Column::new("Controller", "string"),
-                Column::new("Revision", "string"),
+                Column::new("Controller", "string").text("Controller of the object"),
+                Column::new("Revision", "string")
+                    .text("revision indicates the revision of the state represented by Data."),
                 cells::AGE,
             ]
         }

@@ -26,6 +26,13 @@ const COUNTS: &[&str] = &[
     "numberUnavailable",
 ];
 
+/// What tables say of `status.numberReady`: the words of its first version.
+const READY: &str = "The number of nodes that should be running the daemon pod and have one or more of the \
+    daemon pod running and ready.";
+/// What tables say of `spec.selector`.
+const SELECTOR: &str = "A label query over pods that are managed by the daemon set. Must match in order to \
+    be controlled. If empty, defaulted to labels on Pod template. More info: \
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors";
 /// The strategy of DaemonSets.
 pub(crate) struct DaemonSet(Resource);
 
@@ -153,16 +160,16 @@ impl Strategy for DaemonSet {
         const {
             &[
                 Column::NAME,
-                Column::new("Desired", "integer"),
-                Column::new("Current", "integer"),
-                Column::new("Ready", "integer"),
-                Column::new("Up-to-date", "integer"),
-                Column::new("Available", "integer"),
-                Column::new("Node Selector", "string"),
+                Column::new("Desired", "integer").field("status.desiredNumberScheduled"),
+                Column::new("Current", "integer").field("status.currentNumberScheduled"),
+                Column::new("Ready", "integer").text(READY),
+                Column::new("Up-to-date", "integer").field("status.updatedNumberScheduled"),
+                Column::new("Available", "integer").field("status.numberAvailable"),
+                Column::new("Node Selector", "string").field("spec.template.spec.nodeSelector"),
                 cells::AGE,
                 pod_template::CONTAINERS,
                 pod_template::IMAGES,
-                pod_template::SELECTOR,
+                pod_template::SELECTOR.text(SELECTOR),
             ]
         }
     }

@@ -19,6 +19,9 @@ const COUNTS: &[&str] = &[
     "unavailableReplicas",
 ];
 
+/// What tables say of `spec.selector`: the words of its first version.
+const SELECTOR: &str = "Label selector for pods. Existing ReplicaSets whose pods are selected by this will \
+    be the ones affected by this deployment.";
 /// The strategy of Deployments.
 pub(crate) struct Deployment(Resource);
 
@@ -136,13 +139,13 @@ impl Strategy for Deployment {
         const {
             &[
                 Column::NAME,
-                Column::new("Ready", "string"),
-                Column::new("Up-to-date", "string"),
-                Column::new("Available", "string"),
+                Column::new("Ready", "string").text("Number of the pod with ready state"),
+                Column::new("Up-to-date", "string").field("status.updatedReplicas"),
+                Column::new("Available", "string").field("status.availableReplicas"),
                 cells::AGE,
                 pod_template::CONTAINERS,
                 pod_template::IMAGES,
-                pod_template::SELECTOR,
+                pod_template::SELECTOR.text(SELECTOR),
             ]
         }
     }

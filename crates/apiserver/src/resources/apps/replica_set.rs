@@ -9,19 +9,26 @@ use api::kind::{Resource, Scope};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// The columns that ReplicaSets and ReplicationControllers share.
-pub(crate) const COLUMNS: &[Column] = &[
-    Column::NAME,
-    Column::new("Desired", "integer"),
-    Column::new("Current", "integer"),
-    Column::new("Ready", "integer"),
-    cells::AGE,
-    pod_template::CONTAINERS,
-    pod_template::IMAGES,
-    pod_template::SELECTOR,
-];
+/// What tables say of a ReplicaSet's `spec.selector`: the words of its first version.
+const SELECTOR: &str = "Selector is a label query over pods that should match the replica count. If the \
+    selector is empty, it is defaulted to the labels present on the pod template. Label keys and values \
+    that must match in order to be controlled by this replica set. More info: \
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors";
+/// The columns of ReplicaSets and ReplicationControllers, which describe their selectors in their own words.
+pub(crate) const fn columns(selector: Column) -> [Column; 8] {
+    [
+        Column::NAME,
+        Column::new("Desired", "integer").field("spec.replicas"),
+        Column::new("Current", "integer").field("status.replicas"),
+        Column::new("Ready", "integer").field("status.readyReplicas"),
+        cells::AGE,
+        pod_template::CONTAINERS,
+        pod_template::IMAGES,
+        selector,
+    ]
+}
 
-/// The cells of [`COLUMNS`].
+/// The cells of [`columns`].
 pub(crate) fn row(object: &Value, now: Timestamp, selector: Cell) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let [containers, images] = pod_template::container_cells(&spec["template"]);
@@ -115,7 +122,7 @@ impl Strategy for ReplicaSet {
     }
 
     fn columns(&self) -> &'static [Column] {
-        COLUMNS
+        const { &columns(pod_template::SELECTOR.text(SELECTOR)) }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

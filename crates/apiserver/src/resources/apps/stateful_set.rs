@@ -206,7 +206,7 @@ impl Strategy for StatefulSet {
         const {
             &[
                 Column::NAME,
-                Column::new("Ready", "string"),
+                Column::new("Ready", "string").text("Number of the pod with ready state"),
                 cells::AGE,
                 pod_template::CONTAINERS,
                 pod_template::IMAGES,

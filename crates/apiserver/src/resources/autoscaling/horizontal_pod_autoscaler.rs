@@ -158,11 +158,11 @@ impl Strategy for HorizontalPodAutoscaler {
         const {
             &[
                 Column::NAME,
-                Column::new("Reference", "string"),
-                Column::new("Targets", "string"),
-                Column::new("MinPods", "string"),
-                Column::new("MaxPods", "string"),
-                Column::new("Replicas", "string"),
+                Column::new("Reference", "string").field("spec.scaleTargetRef"),
+                Column::new("Targets", "string").field("spec.metrics"),
+                Column::new("MinPods", "string").field("spec.minReplicas"),
+                Column::new("MaxPods", "string").field("spec.maxReplicas"),
+                Column::new("Replicas", "string").field("status.currentReplicas"),
                 cells::AGE,
             ]
         }

@@ -119,15 +119,15 @@ impl Strategy for CronJob {
         const {
             &[
                 Column::NAME,
-                Column::new("Schedule", "string"),
-                Column::new("Timezone", "string"),
-                Column::new("Suspend", "boolean"),
-                Column::new("Active", "integer"),
-                Column::new("Last Schedule", "string"),
+                Column::new("Schedule", "string").field("spec.schedule"),
+                Column::new("Timezone", "string").field("spec.timeZone"),
+                Column::new("Suspend", "boolean").field("spec.suspend"),
+                Column::new("Active", "integer").field("status.active"),
+                Column::new("Last Schedule", "string").field("status.lastScheduleTime"),
                 cells::AGE,
                 pod_template::CONTAINERS,
                 pod_template::IMAGES,
-                pod_template::SELECTOR,
+                pod_template::SELECTOR.field("spec.jobTemplate.spec.selector"),
             ]
         }
     }

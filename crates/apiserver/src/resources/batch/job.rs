@@ -211,13 +211,13 @@ impl Strategy for Job {
         const {
             &[
                 Column::NAME,
-                Column::new("Status", "string"),
-                Column::new("Completions", "string"),
-                Column::new("Duration", "string"),
+                Column::new("Status", "string").text("Status of the job."),
+                Column::new("Completions", "string").field("status.succeeded"),
+                Column::new("Duration", "string").text("Time required to complete the job."),
                 cells::AGE,
                 pod_template::CONTAINERS,
                 pod_template::IMAGES,
-                pod_template::SELECTOR,
+                pod_template::SELECTOR.field("spec.selector"),
             ]
         }
     }

@@ -44,6 +44,13 @@ const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----";
 const MIN_SECONDS: i64 = 600;
 const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 
+/// What tables say of `spec.signerName`: the words of its first version.
+const SIGNER_NAME: &str = "Requested signer for the request. It is a qualified name in the form: \
+    `scope-hostname.io/name`. If empty, it will be defaulted:\n 1. If it's a kubelet client certificate, \
+    it is assigned\n    \"kubernetes.io/kube-apiserver-client-kubelet\".\n 2. If it's a kubelet serving \
+    certificate, it is assigned\n    \"kubernetes.io/kubelet-serving\".\n 3. Otherwise, it is assigned \
+    \"kubernetes.io/legacy-unknown\".\nDistribution of trust for signers happens out of band. You can \
+    select on this field using `spec.signerName`.";
 /// The strategy of CertificateSigningRequests.
 pub(crate) struct CertificateSigningRequest(Resource);
 
@@ -205,10 +212,11 @@ impl Strategy for CertificateSigningRequest {
             &[
                 Column::NAME,
                 cells::AGE,
-                Column::new("SignerName", "string"),
-                Column::new("Requestor", "string"),
-                Column::new("RequestedDuration", "string"),
-                Column::new("Condition", "string"),
+                Column::new("SignerName", "string").text(SIGNER_NAME),
+                Column::new("Requestor", "string").text("Base64-encoded PKCS#10 CSR data"),
+                Column::new("RequestedDuration", "string").field("spec.expirationSeconds"),
+                Column::new("Condition", "string")
+                    .text("Conditions applied to the request, such as approval or denial."),
             ]
         }
     }

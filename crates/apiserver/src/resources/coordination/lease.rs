@@ -43,7 +43,7 @@ impl Strategy for Lease {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Holder", "string"), cells::AGE] }
+        const { &[Column::NAME, Column::new("Holder", "string").field("spec.holderIdentity"), cells::AGE] }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

@@ -56,9 +56,9 @@ impl Strategy for ComponentStatus {
         const {
             &[
                 Column::NAME,
-                Column::new("Status", "string"),
-                Column::new("Message", "string"),
-                Column::new("Error", "string"),
+                Column::new("Status", "string").text("Status of the component conditions"),
+                Column::new("Message", "string").text("Message of the component conditions"),
+                Column::new("Error", "string").text("Error of the component conditions"),
             ]
         }
     }

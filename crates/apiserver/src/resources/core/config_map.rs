@@ -81,7 +81,7 @@ impl Strategy for ConfigMap {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Data", "string"), cells::AGE] }
+        const { &[Column::NAME, Column::new("Data", "string").field("data"), cells::AGE] }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

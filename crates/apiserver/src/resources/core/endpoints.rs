@@ -105,7 +105,7 @@ impl Strategy for Endpoints {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Endpoints", "string"), cells::AGE] }
+        const { &[Column::NAME, Column::new("Endpoints", "string").field("subsets"), cells::AGE] }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

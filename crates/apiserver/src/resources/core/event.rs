@@ -145,16 +145,16 @@ impl Strategy for Event {
     fn columns(&self) -> &'static [Column] {
         const {
             &[
-                Column::new("Last Seen", "string"),
-                Column::new("Type", "string"),
-                Column::new("Reason", "string"),
-                Column::new("Object", "string"),
-                Column::wide("Subobject", "string"),
-                Column::wide("Source", "string"),
-                Column::new("Message", "string"),
-                Column::wide("First Seen", "string"),
-                Column::wide("Count", "string"),
-                Column { name: "Name", kind: "string", format: "name", priority: 1 },
+                Column::new("Last Seen", "string").field("lastTimestamp"),
+                Column::new("Type", "string").field("type"),
+                Column::new("Reason", "string").field("reason"),
+                Column::new("Object", "string").field("involvedObject"),
+                Column::wide("Subobject", "string").field("involvedObject.fieldPath"),
+                Column::wide("Source", "string").field("source"),
+                Column::new("Message", "string").field("message"),
+                Column::wide("First Seen", "string").field("firstTimestamp"),
+                Column::wide("Count", "string").field("count"),
+                Column { priority: 1, ..Column::NAME },
             ]
         }
     }

@@ -134,7 +134,7 @@ impl Strategy for Namespace {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Status", "string"), cells::AGE] }
+        const { &[Column::NAME, Column::new("Status", "string").text("The status of the namespace"), cells::AGE] }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

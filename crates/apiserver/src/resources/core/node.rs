@@ -139,15 +139,15 @@ impl Strategy for Node {
         const {
             &[
                 Column::NAME,
-                Column::new("Status", "string"),
-                Column::new("Roles", "string"),
+                Column::new("Status", "string").text("The status of the node"),
+                Column::new("Roles", "string").text("The roles of the node"),
                 cells::AGE,
-                Column::new("Version", "string"),
-                Column::wide("Internal-IP", "string"),
-                Column::wide("External-IP", "string"),
-                Column::wide("OS-Image", "string"),
-                Column::wide("Kernel-Version", "string"),
-                Column::wide("Container-Runtime", "string"),
+                Column::new("Version", "string").field("status.nodeInfo.kubeletVersion"),
+                Column::wide("Internal-IP", "string").field("status.addresses"),
+                Column::wide("External-IP", "string").field("status.addresses"),
+                Column::wide("OS-Image", "string").field("status.nodeInfo.osImage"),
+                Column::wide("Kernel-Version", "string").field("status.nodeInfo.kernelVersion"),
+                Column::wide("Container-Runtime", "string").field("status.nodeInfo.containerRuntimeVersion"),
             ]
         }
     }

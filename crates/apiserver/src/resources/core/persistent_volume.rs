@@ -200,16 +200,16 @@ impl Strategy for PersistentVolume {
         const {
             &[
                 Column::NAME,
-                Column::new("Capacity", "string"),
-                Column::new("Access Modes", "string"),
-                Column::new("Reclaim Policy", "string"),
-                Column::new("Status", "string"),
-                Column::new("Claim", "string"),
-                Column::new("StorageClass", "string"),
-                Column::new("VolumeAttributesClass", "string"),
-                Column::new("Reason", "string"),
+                Column::new("Capacity", "string").field("spec.capacity"),
+                Column::new("Access Modes", "string").field("spec.accessModes"),
+                Column::new("Reclaim Policy", "string").field("spec.persistentVolumeReclaimPolicy"),
+                Column::new("Status", "string").field("status.phase"),
+                Column::new("Claim", "string").field("spec.claimRef"),
+                Column::new("StorageClass", "string").text("StorageClass of the pv"),
+                Column::new("VolumeAttributesClass", "string").text("VolumeAttributesClass of the pv"),
+                Column::new("Reason", "string").field("status.reason"),
                 cells::AGE,
-                Column::wide("VolumeMode", "string"),
+                Column::wide("VolumeMode", "string").field("spec.volumeMode"),
             ]
         }
     }

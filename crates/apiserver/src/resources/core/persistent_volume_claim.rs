@@ -234,14 +234,14 @@ impl Strategy for PersistentVolumeClaim {
         const {
             &[
                 Column::NAME,
-                Column::new("Status", "string"),
-                Column::new("Volume", "string"),
-                Column::new("Capacity", "string"),
-                Column::new("Access Modes", "string"),
-                Column::new("StorageClass", "string"),
-                Column::new("VolumeAttributesClass", "string"),
+                Column::new("Status", "string").field("status.phase"),
+                Column::new("Volume", "string").field("spec.volumeName"),
+                Column::new("Capacity", "string").field("status.capacity"),
+                Column::new("Access Modes", "string").field("status.accessModes"),
+                Column::new("StorageClass", "string").text("StorageClass of the pvc"),
+                Column::new("VolumeAttributesClass", "string").text("VolumeAttributesClass of the pvc"),
                 cells::AGE,
-                Column::wide("VolumeMode", "string"),
+                Column::wide("VolumeMode", "string").field("spec.volumeMode"),
             ]
         }
     }

@@ -45,9 +45,9 @@ impl Strategy for PodTemplate {
         const {
             &[
                 Column::NAME,
-                Column::new("Containers", "string"),
-                Column::new("Images", "string"),
-                Column::new("Pod Labels", "string"),
+                Column::new("Containers", "string").text("Names of each container in the template."),
+                Column::new("Images", "string").text("Images referenced by each container in the template."),
+                Column::new("Pod Labels", "string").text("The labels for the pod template."),
             ]
         }
     }

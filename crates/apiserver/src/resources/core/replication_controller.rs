@@ -89,7 +89,7 @@ impl Strategy for ReplicationController {
     }
 
     fn columns(&self) -> &'static [Column] {
-        replica_set::COLUMNS
+        const { &replica_set::columns(pod_template::SELECTOR.field("spec.selector")) }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

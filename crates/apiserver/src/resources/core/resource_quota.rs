@@ -57,6 +57,11 @@ const SCOPES: [&str; 7] = [
 ];
 const OPERATORS: &[&str] = &["DoesNotExist", "Exists", "In", "NotIn"];
 
+/// What tables say of everything else.
+const REQUEST: &str = "Request represents a minimum amount of cpu/memory that a container may consume.";
+/// What tables say of limits.
+const LIMIT: &str = "Limits control the maximum amount of cpu/memory that a container may use independent \
+    of contention on the node.";
 /// The strategy of ResourceQuotas.
 pub(crate) struct ResourceQuota(Resource);
 
@@ -211,7 +216,14 @@ impl Strategy for ResourceQuota {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Request", "string"), Column::new("Limit", "string"), cells::AGE] }
+        const {
+            &[
+                Column::NAME,
+                Column::new("Request", "string").text(REQUEST),
+                Column::new("Limit", "string").text(LIMIT),
+                cells::AGE,
+            ]
+        }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

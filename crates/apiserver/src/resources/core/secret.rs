@@ -130,7 +130,14 @@ impl Strategy for Secret {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Type", "string"), Column::new("Data", "string"), cells::AGE] }
+        const {
+            &[
+                Column::NAME,
+                Column::new("Type", "string").field("type"),
+                Column::new("Data", "string").field("data"),
+                cells::AGE,
+            ]
+        }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

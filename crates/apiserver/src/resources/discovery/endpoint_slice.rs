@@ -16,6 +16,16 @@ const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
 const MAX_PORTS: usize = 20000;
 
+/// What tables say of `addressType`: the words of its first version.
+const ADDRESS_TYPE: &str = "addressType specifies the type of address carried by this EndpointSlice. All \
+    addresses in this slice must be the same type. This field is immutable after creation. The following \
+    address types are currently supported: * IPv4: Represents an IPv4 Address. * IPv6: Represents an IPv6 \
+    Address. * FQDN: Represents a Fully Qualified Domain Name.";
+/// What tables say of `ports`.
+const PORTS: &str = "ports specifies the list of network ports exposed by each endpoint in this slice. \
+    Each port must have a unique name. When ports is empty, it indicates that there are no defined ports. \
+    When a port is defined with a nil port value, it indicates \"all ports\". Each slice may include a \
+    maximum of 100 ports.";
 /// The strategy of EndpointSlices.
 pub(crate) struct EndpointSlice(Resource);
 
@@ -131,9 +141,9 @@ impl Strategy for EndpointSlice {
         const {
             &[
                 Column::NAME,
-                Column::new("AddressType", "string"),
-                Column::new("Ports", "string"),
-                Column::new("Endpoints", "string"),
+                Column::new("AddressType", "string").text(ADDRESS_TYPE),
+                Column::new("Ports", "string").text(PORTS),
+                Column::new("Endpoints", "string").field("endpoints"),
                 cells::AGE,
             ]
         }

@@ -158,13 +158,18 @@ impl Strategy for FlowSchema {
         const {
             &[
                 Column::NAME,
-                Column::new("PriorityLevel", "string"),
-                Column::new("MatchingPrecedence", "string"),
-                Column::new("DistinguisherMethod", "string"),
+                Column::new("PriorityLevel", "string").field("spec.priorityLevelConfiguration.name"),
+                Column::new("MatchingPrecedence", "string").field("spec.matchingPrecedence"),
+                Column::new("DistinguisherMethod", "string").field("spec.distinguisherMethod"),
                 cells::AGE,
-                Column::new("MissingPL", "string"),
+                Column::new("MissingPL", "string")
+                    .text("references a broken or non-existent PriorityLevelConfiguration"),
             ]
         }
+    }
+
+    fn row_order(&self) -> Option<fn(&Value) -> i64> {
+        Some(|object| object["spec"]["matchingPrecedence"].as_i64().unwrap_or(0))
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

@@ -154,11 +154,13 @@ impl Strategy for PriorityLevelConfiguration {
         const {
             &[
                 Column::NAME,
-                Column::new("Type", "string"),
-                Column::new("NominalConcurrencyShares", "string"),
-                Column::new("Queues", "string"),
-                Column::new("HandSize", "string"),
-                Column::new("QueueLengthLimit", "string"),
+                Column::new("Type", "string").field("spec.type"),
+                Column::new("NominalConcurrencyShares", "string")
+                    .field("spec.limited.nominalConcurrencyShares"),
+                Column::new("Queues", "string").field("spec.limited.limitResponse.queuing.queues"),
+                Column::new("HandSize", "string").field("spec.limited.limitResponse.queuing.handSize"),
+                Column::new("QueueLengthLimit", "string")
+                    .field("spec.limited.limitResponse.queuing.queueLengthLimit"),
                 cells::AGE,
             ]
         }

@@ -171,10 +171,14 @@ impl Strategy for Ingress {
         const {
             &[
                 Column::NAME,
-                Column::new("Class", "string"),
-                Column::new("Hosts", "string"),
-                Column::new("Address", "string"),
-                Column::new("Ports", "string"),
+                Column::new("Class", "string").text(
+                    "The name of the IngressClass resource that should be used for additional configuration",
+                ),
+                Column::new("Hosts", "string")
+                    .text("Hosts that incoming requests are matched against before the ingress rule"),
+                Column::new("Address", "string")
+                    .text("Address is a list containing ingress points for the load-balancer"),
+                Column::new("Ports", "string").text("Ports of TLS configurations that open"),
                 cells::AGE,
             ]
         }

@@ -99,8 +99,10 @@ impl Strategy for IngressClass {
         const {
             &[
                 Column::NAME,
-                Column::new("Controller", "string"),
-                Column::new("Parameters", "string"),
+                Column::new("Controller", "string")
+                    .text("Controller that is responsible for handling this class"),
+                Column::new("Parameters", "string")
+                    .text("A reference to a resource with additional parameters"),
                 cells::AGE,
             ]
         }

@@ -89,7 +89,7 @@ impl Strategy for IpAddress {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("ParentRef", "string")] }
+        const { &[Column::NAME, Column::new("ParentRef", "string").field("spec.parentRef")] }
     }
 
     fn row(&self, object: &Value, _: Timestamp) -> Vec<Cell> {

@@ -15,6 +15,12 @@ use std::net::IpAddr;
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
+/// What tables say of `spec.podSelector`: the words of its first version.
+const POD_SELECTOR: &str = "Selects the pods to which this NetworkPolicy object applies.  The array of \
+    ingress rules is applied to any pods selected by this field. Multiple network policies can select the \
+    same set of pods.  In this case, the ingress rules for each are combined additively. This field is NOT \
+    optional and follows standard label selector semantics. An empty podSelector matches all pods in this \
+    namespace.";
 /// The strategy of NetworkPolicies.
 pub(crate) struct NetworkPolicy(Resource);
 
@@ -159,7 +165,7 @@ impl Strategy for NetworkPolicy {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Pod-Selector", "string"), cells::AGE] }
+        const { &[Column::NAME, Column::new("Pod-Selector", "string").text(POD_SELECTOR), cells::AGE] }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

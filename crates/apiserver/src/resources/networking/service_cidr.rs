@@ -70,7 +70,7 @@ impl Strategy for ServiceCidr {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("CIDRs", "string"), cells::AGE] }
+        const { &[Column::NAME, Column::new("CIDRs", "string").field("spec.cidrs"), cells::AGE] }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

@@ -79,9 +79,12 @@ impl Strategy for PodDisruptionBudget {
         const {
             &[
                 Column::NAME,
-                Column::new("Min Available", "string"),
-                Column::new("Max Unavailable", "string"),
-                Column::new("Allowed Disruptions", "integer"),
+                Column::new("Min Available", "string")
+                    .text("The minimum number of pods that must be available."),
+                Column::new("Max Unavailable", "string")
+                    .text("The maximum number of pods that may be unavailable."),
+                Column::new("Allowed Disruptions", "integer")
+                    .text("Calculated number of pods that may be disrupted at this time."),
                 cells::AGE,
             ]
         }

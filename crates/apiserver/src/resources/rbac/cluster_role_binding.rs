@@ -7,6 +7,16 @@ use api::names;
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// What tables say of `roleRef`: the words of its first version.
+const ROLE: &str = "RoleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot be \
+    resolved, the Authorizer must return an error.";
+/// What they say of the subjects.
+const SUBJECTS: [&str; 3] = [
+    "Users in the clusterRoleBinding",
+    "Groups in the clusterRoleBinding",
+    "ServiceAccounts in the clusterRoleBinding",
+];
+
 /// The strategy of ClusterRoleBindings.
 pub(crate) struct ClusterRoleBinding(Resource);
 
@@ -50,7 +60,7 @@ impl Strategy for ClusterRoleBinding {
     }
 
     fn columns(&self) -> &'static [Column] {
-        super::BINDING_COLUMNS
+        const { &super::binding_columns(ROLE, SUBJECTS) }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

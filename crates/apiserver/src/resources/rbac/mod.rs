@@ -19,15 +19,17 @@ use serde_json::{Value, json};
 
 pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// The columns of both bindings.
-pub(crate) const BINDING_COLUMNS: &[Column] = &[
-    Column::NAME,
-    Column::new("Role", "string"),
-    cells::AGE,
-    Column::wide("Users", "string"),
-    Column::wide("Groups", "string"),
-    Column::wide("ServiceAccounts", "string"),
-];
+/// The columns of a binding, with what is said of its role and of the three sorts of subjects.
+const fn binding_columns(role: &'static str, subjects: [&'static str; 3]) -> [Column; 6] {
+    [
+        Column::NAME,
+        Column::new("Role", "string").text(role),
+        cells::AGE,
+        Column::wide("Users", "string").text(subjects[0]),
+        Column::wide("Groups", "string").text(subjects[1]),
+        Column::wide("ServiceAccounts", "string").text(subjects[2]),
+    ]
+}
 
 fn check_rules(object: &Value, scope: Scope) -> ErrorList {
     let mut errors = ErrorList::new();

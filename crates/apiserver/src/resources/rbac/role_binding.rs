@@ -7,6 +7,13 @@ use api::names;
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// What tables say of `roleRef`: the words of its first version.
+const ROLE: &str = "RoleRef can reference a Role in the current namespace or a ClusterRole in the global namespace. \
+    If the RoleRef cannot be resolved, the Authorizer must return an error.";
+/// What they say of the subjects.
+const SUBJECTS: [&str; 3] =
+    ["Users in the roleBinding", "Groups in the roleBinding", "ServiceAccounts in the roleBinding"];
+
 /// The strategy of RoleBindings.
 pub(crate) struct RoleBinding(Resource);
 
@@ -43,7 +50,7 @@ impl Strategy for RoleBinding {
     }
 
     fn columns(&self) -> &'static [Column] {
-        super::BINDING_COLUMNS
+        const { &super::binding_columns(ROLE, SUBJECTS) }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

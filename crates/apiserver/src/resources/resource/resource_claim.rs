@@ -99,7 +99,14 @@ impl Strategy for ResourceClaim {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("State", "string"), cells::AGE] }
+        const {
+            &[
+                Column::NAME,
+                Column::new("State", "string")
+                    .text("A summary of the current state (allocated, pending, reserved, etc.)."),
+                cells::AGE,
+            ]
+        }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

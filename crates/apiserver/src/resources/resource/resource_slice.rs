@@ -97,9 +97,9 @@ impl Strategy for ResourceSlice {
         const {
             &[
                 Column::NAME,
-                Column::new("Node", "string"),
-                Column::new("Driver", "string"),
-                Column::new("Pool", "string"),
+                Column::new("Node", "string").field("spec.nodeName"),
+                Column::new("Driver", "string").field("spec.driver"),
+                Column::new("Pool", "string").field("spec.pool.name"),
                 cells::AGE,
             ]
         }

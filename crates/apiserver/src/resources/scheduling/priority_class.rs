@@ -85,10 +85,10 @@ impl Strategy for PriorityClass {
         const {
             &[
                 Column::NAME,
-                Column::new("Value", "string"),
-                Column::new("Global-Default", "string"),
+                Column::new("Value", "integer").field("value"),
+                Column::new("Global-Default", "boolean").field("globalDefault"),
                 cells::AGE,
-                Column::new("PreemptionPolicy", "string"),
+                Column::new("PreemptionPolicy", "string").field("preemptionPolicy"),
             ]
         }
     }

@@ -114,12 +114,12 @@ impl Strategy for CsiDriver {
         const {
             &[
                 Column::NAME,
-                Column::new("AttachRequired", "boolean"),
-                Column::new("PodInfoOnMount", "boolean"),
-                Column::new("StorageCapacity", "boolean"),
-                Column::new("TokenRequests", "string"),
-                Column::new("RequiresRepublish", "boolean"),
-                Column::new("Modes", "string"),
+                Column::new("AttachRequired", "boolean").field("spec.attachRequired"),
+                Column::new("PodInfoOnMount", "boolean").field("spec.podInfoOnMount"),
+                Column::new("StorageCapacity", "boolean").field("spec.storageCapacity"),
+                Column::new("TokenRequests", "string").field("spec.tokenRequests"),
+                Column::new("RequiresRepublish", "boolean").field("spec.requiresRepublish"),
+                Column::new("Modes", "string").field("spec.volumeLifecycleModes"),
                 cells::AGE,
             ]
         }

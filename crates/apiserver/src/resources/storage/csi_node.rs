@@ -82,7 +82,14 @@ impl Strategy for CsiNode {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("Drivers", "integer"), cells::AGE] }
+        const {
+            &[
+                Column::NAME,
+                Column::new("Drivers", "integer")
+                    .text("Drivers indicates the number of CSI drivers registered on the node"),
+                cells::AGE,
+            ]
+        }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

@@ -62,7 +62,13 @@ impl Strategy for CsiStorageCapacity {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("StorageClassName", "string"), Column::new("Capacity", "string")] }
+        const {
+            &[
+                Column::NAME,
+                Column::new("StorageClassName", "string").field("storageClassName"),
+                Column::new("Capacity", "string").field("capacity"),
+            ]
+        }
     }
 
     fn row(&self, object: &Value, _: Timestamp) -> Vec<Cell> {

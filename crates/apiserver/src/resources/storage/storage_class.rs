@@ -110,10 +110,10 @@ impl Strategy for StorageClass {
         const {
             &[
                 Column::NAME,
-                Column::new("Provisioner", "string"),
-                Column::new("ReclaimPolicy", "string"),
-                Column::new("VolumeBindingMode", "string"),
-                Column::new("AllowVolumeExpansion", "string"),
+                Column::new("Provisioner", "string").field("provisioner"),
+                Column::new("ReclaimPolicy", "string").field("reclaimPolicy"),
+                Column::new("VolumeBindingMode", "string").field("volumeBindingMode"),
+                Column::new("AllowVolumeExpansion", "string").field("allowVolumeExpansion"),
                 cells::AGE,
             ]
         }

@@ -87,10 +87,10 @@ impl Strategy for VolumeAttachment {
         const {
             &[
                 Column::NAME,
-                Column::new("Attacher", "string"),
-                Column::new("PV", "string"),
-                Column::new("Node", "string"),
-                Column::new("Attached", "boolean"),
+                Column { format: "name", ..Column::new("Attacher", "string") }.field("spec.attacher"),
+                Column::new("PV", "string").field("spec.source.persistentVolumeName"),
+                Column::new("Node", "string").field("spec.nodeName"),
+                Column::new("Attached", "boolean").field("status.attached"),
                 cells::AGE,
             ]
         }

@@ -57,7 +57,7 @@ impl Strategy for VolumeAttributesClass {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[Column::NAME, Column::new("DriverName", "string"), cells::AGE] }
+        const { &[Column::NAME, Column::new("DriverName", "string").field("driverName"), cells::AGE] }
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {

@@ -176,6 +176,10 @@ impl Strategy for Pod {
         table::COLUMNS
     }
 
+    fn row_conditions(&self, object: &Value) -> Vec<Value> {
+        table::conditions(object)
+    }
+
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Cell> {
         table::row(object, now)
     }

@@ -9,17 +9,30 @@ use api::meta;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+/// What is said of restarts.
+const RESTARTS: &str = "The number of times the containers in this pod have been restarted and when the \
+    last container in this pod has restarted.";
 pub(super) const COLUMNS: &[Column] = &[
     Column::NAME,
-    Column::new("Ready", "string"),
-    Column::new("Status", "string"),
-    Column::new("Restarts", "string"),
+    Column::new("Ready", "string").text("The aggregate readiness state of this pod for accepting traffic."),
+    Column::new("Status", "string").text("The aggregate status of the containers in this pod."),
+    Column::new("Restarts", "string").text(RESTARTS),
     cells::AGE,
-    Column::wide("IP", "string"),
-    Column::wide("Node", "string"),
-    Column::wide("Nominated Node", "string"),
-    Column::wide("Readiness Gates", "string"),
+    Column::wide("IP", "string").field("status.podIP"),
+    Column::wide("Node", "string").field("spec.nodeName"),
+    Column::wide("Nominated Node", "string").field("status.nominatedNodeName"),
+    Column::wide("Readiness Gates", "string").field("spec.readinessGates"),
 ];
+
+/// That a pod will not run again.
+pub(super) fn conditions(object: &Value) -> Vec<Value> {
+    let (reason, message) = match text(&object["status"], "phase") {
+        "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+        "Failed" => ("Failed", "The pod failed."),
+        _ => return Vec::new(),
+    };
+    vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
+}
 
 /// Restarts of some containers, and when the last of them was.
 #[derive(Default)]

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 pub(super) const COLUMNS: &[Column] = &[
     Column::NAME,
-    Column::new("Type", "string"),
-    Column::new("Cluster-IP", "string"),
-    Column::new("External-IP", "string"),
-    Column::new("Port(s)", "string"),
+    Column::new("Type", "string").field("spec.type"),
+    Column::new("Cluster-IP", "string").field("spec.clusterIP"),
+    Column::new("External-IP", "string").field("spec.externalIPs"),
+    Column::new("Port(s)", "string").field("spec.ports"),
     cells::AGE,
-    Column::wide("Selector", "string"),
+    Column::wide("Selector", "string").field("spec.selector"),
 ];
 
 fn external_ip(service: &Value) -> Cell {
