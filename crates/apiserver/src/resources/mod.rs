@@ -9,7 +9,7 @@ mod apiregistration;
 mod apps;
 mod autoscaling;
 mod batch;
-mod cells;
+pub(crate) mod cells;
 mod certificates;
 mod check;
 mod coordination;

@@ -8,14 +8,16 @@ use super::{Facts, Subresource};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::crd;
-use crate::registry::UpdateOptions;
+use crate::registry::{Cell, Column, UpdateOptions};
 use crate::request::RequestInfo;
+use crate::resources::cells;
 use crate::server::Server;
 use api::field::{Error, Path};
 use api::kind::GroupVersionKind;
 use api::selector::LabelSelector;
 use api::status::Status;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -90,6 +92,21 @@ fn shown(object: &Value, replicas: Option<i64>, current: Option<i64>, selector: 
     json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status})
 }
 
+/// The columns of a scale.
+const COLUMNS: &[Column] = &[
+    Column { format: "", ..Column::NAME },
+    Column::new("Desired", "integer").field("spec.replicas"),
+    Column::new("Available", "integer").field("status.replicas"),
+    cells::AGE,
+];
+
+/// The cells of [`COLUMNS`].
+fn row(scale: &Value, now: Timestamp) -> Vec<Cell> {
+    let number = |value: &Value| value.as_i64().unwrap_or(0).into();
+    let (desired, available) = (number(&scale["spec"]["replicas"]), number(&scale["status"]["replicas"]));
+    vec![cells::name(scale), desired, available, cells::age(scale, now)]
+}
+
 /// The number of replicas that a client wants, or what is wrong with it.
 fn wanted(object: &Value, view: &Value) -> Result<i64, Status> {
     let replicas = match &view["spec"]["replicas"] {
@@ -160,6 +177,14 @@ impl View for CustomScale {
         Some(configuration)
     }
 
+    fn columns(&self) -> Option<&'static [Column]> {
+        Some(COLUMNS)
+    }
+
+    fn row(&self, view: &Value, now: Timestamp) -> Vec<Cell> {
+        row(view, now)
+    }
+
     fn what(&self) -> UpdateOptions {
         UpdateOptions::Object
     }
@@ -199,6 +224,14 @@ impl View for Scale {
     fn configuration(&self, view: &Value) -> Option<Value> {
         let replicas = view["spec"].get("replicas");
         Some(replicas.map_or_else(|| json!({}), |replicas| json!({"spec": {"replicas": replicas}})))
+    }
+
+    fn columns(&self) -> Option<&'static [Column]> {
+        Some(COLUMNS)
+    }
+
+    fn row(&self, view: &Value, now: Timestamp) -> Vec<Cell> {
+        row(view, now)
     }
 
     fn what(&self) -> UpdateOptions {

@@ -7,17 +7,18 @@ use crate::admission::{Sent, Shown};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
 use crate::decode;
-use crate::handlers::{options, read_body};
-use crate::negotiate;
+use crate::handlers::{self, options, read_body};
+use crate::negotiate::{Negotiated, Protobuf, Shape, Target, negotiate};
 use crate::patch::Patch;
 use crate::patch::apply::{self, Apply};
-use crate::registry::{Tracking, UpdateOptions, WriteOptions};
+use crate::registry::{Cell, Column, Object, Store, Tracking, UpdateOptions, WriteOptions, table};
 use crate::request::RequestInfo;
-use crate::respond;
 use crate::server::Server;
 use api::kind::{GroupVersionKind, Resource, Scope};
 use api::meta;
 use api::status::Status;
+use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -40,6 +41,16 @@ pub(super) trait View: Send + Sync {
     /// What of the object an applied view names; `None` if the view cannot be applied.
     fn configuration(&self, _view: &Value) -> Option<Value> {
         None
+    }
+
+    /// The columns of its own table; `None`: what is shown is the object, and so is its table.
+    fn columns(&self) -> Option<&'static [Column]> {
+        None
+    }
+
+    /// The cells of its own table.
+    fn row(&self, _view: &Value, _now: Timestamp) -> Vec<Cell> {
+        Vec::new()
     }
 
     /// Whether the store looks at what changed as if the object itself had been written.
@@ -74,8 +85,7 @@ enum Wish {
 
 impl Wish {
     async fn of(view: &dyn View, info: &RequestInfo, request: Request) -> Result<Self, Status> {
-        let (group, version, kind) = view.kind();
-        let resource = Resource::new(group, version, kind, "", "", Scope::Namespaced);
+        let resource = resource(view);
         if info.verb == "patch" {
             let applies = view.configuration(&Value::Null).is_some();
             let content_type = match applies {
@@ -90,7 +100,7 @@ impl Wish {
             options::WriteQuery::parse(&info.query, "PatchOptions")?;
             return Ok(Self::Patch(Patch::parse(content_type, &resource, &body)?));
         }
-        let wanted = decode::object_of(request, &resource.api_version(), kind).await?;
+        let wanted = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
         let named = meta::name(&wanted);
         if !named.is_empty() && named != info.name {
             return Err(Status::bad_request(format!(
@@ -122,13 +132,13 @@ pub(super) async fn serve(
     user: &UserInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    let encoding = negotiate::plain(request.headers())?;
+    let pretty = info.query.optional_flag("pretty");
+    let form = negotiate(request.headers(), pretty, Target::Object, Protobuf::Offered)?;
     let store = super::store(server, &info.group, &info.resource)?;
     if info.verb == "get" {
         let object = store.get(&info.namespace, &info.name).await?;
-        let object = object.to_value();
-        view.check(&object)?;
-        return Ok(respond::object(200, &view.show(&object), encoding));
+        view.check(&object.to_value())?;
+        return answer(view, server, info, &store, &form, &object);
     }
     let manager = options::field_manager(&info.query, request.headers(), user);
     let wish = Wish::of(view, info, request).await?;
@@ -166,7 +176,44 @@ pub(super) async fn serve(
         Ok(object)
     };
     let updated = store.update(&mut options, &info.namespace, &info.name, view.what(), &mut change).await?;
-    Ok(respond::object(200, &view.show(&updated.object.to_value()), encoding))
+    answer(view, server, info, &store, &form, &updated.object)
+}
+
+/// An object's view in the form that was agreed on.
+fn answer(
+    view: &dyn View,
+    server: &Server,
+    info: &RequestInfo,
+    store: &Store,
+    form: &Negotiated,
+    object: &Object,
+) -> Result<Response, Status> {
+    let now = server.context.clock.now();
+    let shown = || view.show(&object.to_value());
+    let body = match form.shape {
+        Shape::Object => shown().to_string().into(),
+        Shape::Metadata(version) => table::metadata_of(&shown(), version).to_string().into(),
+        Shape::Table(version) => {
+            let include = table::Include::parse(info.query.text("includeObject"))?;
+            match view.columns() {
+                None => table::Writer::new(&store.versions()[0], version, include, now).whole(object, object),
+                Some(columns) => {
+                    let shown = shown();
+                    let metadata = json!({"resourceVersion": object.revision().to_string()});
+                    let definitions = table::definitions(&resource(view), columns);
+                    let rows = std::iter::once((view.row(&shown, now), shown));
+                    table::of_objects((version, include), &metadata, definitions, rows).to_string().into()
+                }
+            }
+        }
+    };
+    Ok(handlers::encode(form, StatusCode::OK, body))
+}
+
+/// The facts of a view's kind that can be told of any.
+fn resource(view: &dyn View) -> Resource {
+    let (group, version, kind) = view.kind();
+    Resource::new(group, version, kind, "", "", Scope::Namespaced)
 }
 
 /// An applied view as a configuration of the object itself.
@@ -174,15 +221,14 @@ fn configured(
     view: &dyn View,
     server: &Server,
     info: &RequestInfo,
-    resource: &Resource,
+    stored: &Resource,
     manager: &str,
     config: &Value,
 ) -> Result<Apply, Status> {
-    let (group, version, kind) = view.kind();
-    apply::check(&Resource::new(group, version, kind, "", "", Scope::Namespaced), config)?;
+    apply::check(&resource(view), config)?;
     let mut config = view.configuration(config).unwrap_or_default();
-    config["kind"] = (&*resource.kind).into();
-    config["apiVersion"] = resource.api_version().into();
+    config["kind"] = (&*stored.kind).into();
+    config["apiVersion"] = stored.api_version().into();
     config["metadata"] = json!({"name": info.name});
     Ok(Apply {
         config,
@@ -192,3 +238,6 @@ fn configured(
         time: api::time::format(server.context.clock.now()),
     })
 }
+
+#[cfg(test)]
+mod tests;
