@@ -163,7 +163,7 @@ async fn authorized(
     request.headers_mut().remove(header::AUTHORIZATION);
     let impersonated =
         impersonation::apply(Arc::clone(&user), request.headers_mut(), &*server.authorizer).await?;
-    if let Some(record) = trace.record.as_mut().filter(|_| impersonated.name != user.name) {
+    if let Some(record) = trace.record.as_mut().filter(|_| !Arc::ptr_eq(&impersonated, &user)) {
         record.impersonates(&impersonated);
     }
     let user = impersonated;

@@ -94,6 +94,9 @@ async fn refusals_and_those_whom_nobody_knows_are_recorded_too() {
     let headers = [("impersonate-user", "joe")];
     assert_eq!(call(&server, jane.clone(), Method::GET, path, &[], Value::Null).await.code, 403);
     assert_eq!(call(&server, root(), Method::GET, path, &headers, Value::Null).await.code, 403);
+    // The same name with other groups is somebody else.
+    let headers = [("impersonate-user", "root"), ("impersonate-group", "dev")];
+    assert_eq!(call(&server, root(), Method::GET, path, &headers, Value::Null).await.code, 403);
     let bad = [("authorization", "Bearer nonsense")];
     let stream = server.connect(UserInfo::anonymous());
     assert_eq!(exchange(stream, Method::GET, path, &bad, Value::Null).await.code, 401);
@@ -101,7 +104,7 @@ async fn refusals_and_those_whom_nobody_knows_are_recorded_too() {
     assert_eq!(call(&server, quiet, Method::GET, path, &[], Value::Null).await.code, 403);
 
     let records = records(&folder);
-    let [forbidden, impersonated, unknown] = records.as_slice() else { panic!("{records:?}") };
+    let [forbidden, impersonated, regrouped, unknown] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(forbidden["annotations"]["authorization.k8s.io/decision"], "forbid");
     let status = &forbidden["responseStatus"];
     assert_eq!(
@@ -110,6 +113,7 @@ async fn refusals_and_those_whom_nobody_knows_are_recorded_too() {
     );
     assert_eq!(impersonated["user"]["username"], "root");
     assert_eq!(impersonated["impersonatedUser"]["username"], "joe");
+    assert_eq!(regrouped["impersonatedUser"]["groups"], json!(["dev", "system:authenticated"]));
     assert_eq!(unknown["user"], json!({}));
     assert_eq!(unknown["responseStatus"]["code"], 401);
 }
