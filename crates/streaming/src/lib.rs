@@ -1,4 +1,4 @@
-//! The protocols of exec, attach, port-forward and logs over one upgraded connection, for either side.
+//! The protocols of exec, attach, port-forward, logs and watches over one upgraded connection, for either side.
 //!
 //! **Contract**: everything works over any byte stream; memory is bounded whatever the peer sends. The kubelet and
 //! clients get streams and an outcome, the same for every protocol: WebSocket with channels, SPDY/3.1, SPDY within
@@ -12,10 +12,12 @@ mod error;
 pub mod logs;
 #[cfg(test)]
 mod mutation_tests;
+mod one_way;
 pub mod port_forward;
 pub mod remote_command;
 pub mod spdy;
 pub mod upgrade;
+pub mod watch;
 pub mod websocket;
 
 pub use error::{Error, Result};

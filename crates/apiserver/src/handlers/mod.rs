@@ -144,7 +144,7 @@ pub(crate) async fn dispatch(
     let mut response = match info.verb {
         "get" => get::get(&call).await,
         "list" => list::list(&call).await,
-        "watch" => watch::watch(&call).await,
+        "watch" => watch::watch(&call, request).await,
         "create" => Box::pin(create::create(&call, request)).await,
         "update" => Box::pin(update::update(&call, what, request)).await,
         "patch" => Box::pin(patch::patch(&call, what, request)).await,

@@ -1,4 +1,5 @@
-//! watch: a stream of changes, one JSON object a line, or one protobuf message behind its length.
+//! watch: a stream of changes, one JSON object a line, or one protobuf message behind its length; or each in a WebSocket
+//! message.
 //!
 //! **Contract**: every change after the revision asked for, in order, none twice; a bookmark tells a revision that
 //! everything before it was delivered for. A watch that was not followed fast enough ends, and the client resumes.
@@ -7,21 +8,26 @@
 use super::Call;
 use super::options::ListOptions;
 use super::respond::head;
-use crate::body::{self, Response};
+use crate::body::{self, Body, Request, Response};
 use crate::negotiate::{Encoding, Shape};
 use crate::protobuf;
 use crate::registry::{Object, Registry, Version, table};
+use crate::respond;
 use crate::watch_cache::{Change, ChangeType, Selection, Subscription};
 use api::kind::Resource;
 use api::status::Status;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use component_base::Clock;
-use futures::stream::unfold;
+use futures::StreamExt;
+use futures::stream::{iter, unfold};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::BodyDataStream;
 use serde_json::{Value, json};
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
+use streaming::watch::Form;
 use tokio::time::Instant;
 
 /// The least time after which a watch ends if the client did not say. **Upstream**: `--min-request-timeout`.
@@ -33,7 +39,52 @@ const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Bytes after which a block is sent even if more is at hand.
 const BLOCK: usize = 64 << 10;
 
-pub(super) async fn watch(call: &Call<'_>) -> Result<Response, Status> {
+pub(super) async fn watch(call: &Call<'_>, request: Request) -> Result<Response, Status> {
+    let response = changes(call).await?;
+    if streaming::watch::is_requested(request.headers()) {
+        return Ok(over_websocket(call, request, response.into_body()));
+    }
+    Ok(response)
+}
+
+/// The same changes in messages.
+fn over_websocket(call: &Call<'_>, mut request: Request, changes: Body) -> Response {
+    let (response, accepted) = match streaming::watch::accept(&mut request) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            let mut response = respond::text(refusal.status.as_u16(), refusal.message);
+            response.headers_mut().extend(refusal.headers);
+            return response;
+        }
+    };
+    let (form, next): (_, fn(&mut Bytes) -> Option<Bytes>) = match call.negotiated.encoding {
+        Encoding::Protobuf => (Form::Binary, next_message),
+        _ => (Form::Text, next_line),
+    };
+    let blocks = BodyDataStream::new(changes).filter_map(|block| ready(block.ok()));
+    let events = blocks.flat_map(move |mut block| iter(std::iter::from_fn(move || next(&mut block))));
+    call.context.shutdown.spawn(async move {
+        if let Err(error) = streaming::watch::send(accepted, form, events).await {
+            tracing::debug!(%error, "a watch over WebSocket broke off");
+        }
+    });
+    response.map(|()| body::empty())
+}
+
+/// Takes a line of JSON from a block, which has whole ones.
+fn next_line(block: &mut Bytes) -> Option<Bytes> {
+    let end = block.iter().position(|byte| *byte == b'\n')?;
+    Some(block.split_to(end + 1))
+}
+
+/// Takes a message from a block, which has whole ones behind their lengths.
+fn next_message(block: &mut Bytes) -> Option<Bytes> {
+    let length = block.try_get_u32().ok().and_then(|length| usize::try_from(length).ok())?;
+    (length <= block.len()).then(|| block.split_to(length))
+}
+
+/// The response to a watch over plain HTTP.
+async fn changes(call: &Call<'_>) -> Result<Response, Status> {
     let options = ListOptions::parse(&call.info.query, true)?;
     let selection =
         Selection::parse(call.version, call.namespace, &options.label_selector, &options.field_selector)?
@@ -323,3 +374,6 @@ fn frame(out: &mut BytesMut, change: &str, object: &[u8]) {
     out.put_slice(object);
     out.put_slice(b"}\n");
 }
+
+#[cfg(test)]
+mod tests;
