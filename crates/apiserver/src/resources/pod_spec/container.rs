@@ -2,7 +2,7 @@
 //!
 //! **Upstream**: `validateContainers`, `validateInitContainers`, `validateContainerCommon`.
 
-use super::{environment, probe, resources, volume};
+use super::{environment, probe, resources, security, volume};
 use crate::resources::check;
 use crate::resources::edit::{is_empty, items, text};
 use api::field::{Error, ErrorList, Path};
@@ -30,10 +30,9 @@ pub(super) fn check_containers(errors: &mut ErrorList, path: &Path, spec: &Value
                 errors.push(Error::duplicate(&path.child("name"), name));
             }
             check_container(errors, &path, container, spec, volumes);
+            check_restarts(errors, &path, container);
             if init {
                 check_init(errors, &path, container);
-            } else if let Some(policy) = container["restartPolicy"].as_str() {
-                check::one_of_if_set(errors, &path.child("restartPolicy"), &policy.into(), RESTARTS);
             }
             let counts = !init || container["restartPolicy"] == "Always";
             check_host_ports(
@@ -54,6 +53,45 @@ pub(super) fn check_containers(errors: &mut ErrorList, path: &Path, spec: &Value
 }
 
 const RESTARTS: &[&str] = &["Always", "Never", "OnFailure"];
+const RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
+
+/// A container's own restart policy and its rules. **Upstream**: `validateContainerRestartPolicy`.
+fn check_restarts(errors: &mut ErrorList, path: &Path, container: &Value) {
+    let policy = container["restartPolicy"].as_str();
+    if let Some(policy) = policy.filter(|policy| !RESTARTS.contains(policy)) {
+        errors.push(Error::not_supported(&path.child("restartPolicy"), policy, RESTARTS));
+    }
+    let rules = items(container, "restartPolicyRules");
+    if !rules.is_empty() && policy.is_none() {
+        let detail = "must specify restartPolicy when restart rules are used";
+        errors.push(Error::required(&path.child("restartPolicy"), detail));
+    }
+    let path = path.child("restartPolicyRules");
+    if rules.len() > RULES_MAX {
+        errors.push(Error::too_many(&path, rules.len(), RULES_MAX));
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let path = path.index(i);
+        let (action, actions) = (text(rule, "action"), &["Restart", "RestartAllContainers"]);
+        if !actions.contains(&action) {
+            errors.push(Error::not_supported(&path.child("action"), action, actions));
+        }
+        let (codes, path) = (&rule["exitCodes"], path.child("exitCodes"));
+        if !codes.is_object() {
+            errors.push(Error::required(&path, "must be specified"));
+            continue;
+        }
+        let (operator, operators) = (text(codes, "operator"), &["In", "NotIn"]);
+        if !operators.contains(&operator) {
+            errors.push(Error::not_supported(&path.child("operator"), operator, operators));
+        }
+        let values = items(codes, "values").len();
+        if values > EXIT_CODES_MAX {
+            errors.push(Error::too_many(&path.child("values"), values, EXIT_CODES_MAX));
+        }
+    }
+}
 
 fn check_container(
     errors: &mut ErrorList,
@@ -77,8 +115,9 @@ fn check_container(
         MESSAGE_POLICIES,
     );
     check_ports(errors, &path.child("ports"), container, spec["hostNetwork"] == true);
-    environment::check_environment(errors, path, container);
+    environment::check_environment(errors, path, container, spec);
     volume::check_mounts(errors, &path.child("volumeMounts"), container, volumes);
+    volume::check_devices(errors, &path.child("volumeDevices"), container, spec);
     resources::check_resources(errors, &path.child("resources"), &container["resources"]);
     for (field, kind) in [
         ("livenessProbe", probe::Kind::Liveness),
@@ -90,19 +129,18 @@ fn check_container(
     for hook in ["postStart", "preStop"] {
         let handler = &container["lifecycle"][hook];
         if !handler.is_null() {
-            probe::check_handler(errors, &path.child("lifecycle").child(hook), handler);
+            let path = path.child("lifecycle").child(hook);
+            probe::check_handler(errors, &path, handler);
+            probe::check_sleep(errors, &path.child("sleep"), &handler["sleep"], spec);
         }
     }
-    check_security(errors, &path.child("securityContext"), &container["securityContext"]);
+    security::check_container(errors, &path.child("securityContext"), &container["securityContext"], spec);
 }
 
 /// An init container that is no sidecar has nothing to probe.
 fn check_init(errors: &mut ErrorList, path: &Path, container: &Value) {
     if container["restartPolicy"] == "Always" {
         return;
-    }
-    if let Some(policy) = container["restartPolicy"].as_str() {
-        check::one_of_if_set(errors, &path.child("restartPolicy"), &policy.into(), RESTARTS);
     }
     for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
         if !is_empty(&container[field]) {
@@ -139,12 +177,16 @@ fn check_ports(errors: &mut ErrorList, path: &Path, container: &Value, host_netw
         if host != 0 {
             check::invalid(errors, &path.child("hostPort"), &host.into(), names::port_number(host));
         }
-        if host_network && host != port["containerPort"].as_i64().unwrap_or(0) {
-            let detail = "must match `hostPort` when `hostNetwork` is true";
-            let number = port["containerPort"].clone();
-            errors.push(Error::invalid(&path.child("containerPort"), number, detail));
+        // In a template it may be missing: a pod's defaults fill it in.
+        if host_network && host != 0 && host != port["containerPort"].as_i64().unwrap_or(0) {
+            let detail = "must match `containerPort` when `hostNetwork` is true";
+            errors.push(Error::invalid(&path.child("hostPort"), host, detail));
         }
         check::one_of(errors, &path.child("protocol"), &port["protocol"], PROTOCOLS);
+        let ip = text(port, "hostIP");
+        if !ip.is_empty() {
+            check::invalid(errors, &path.child("hostIP"), &ip.into(), names::ip_address(ip));
+        }
     }
 }
 
@@ -164,24 +206,6 @@ fn check_host_ports(
             && !taken.insert(claim.clone())
         {
             errors.push(Error::duplicate(&path.index(i).child("hostPort"), claim));
-        }
-    }
-}
-
-fn check_security(errors: &mut ErrorList, path: &Path, context: &Value) {
-    for field in ["runAsUser", "runAsGroup"] {
-        super::validation::check_id(errors, &path.child(field), &context[field]);
-    }
-    if context["allowPrivilegeEscalation"] == false {
-        if context["privileged"] == true {
-            let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(Error::invalid(path, context.clone(), detail));
-        }
-        let admin = items(&context["capabilities"], "add").iter().any(|c| c == "CAP_SYS_ADMIN");
-        if admin {
-            let detail =
-                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(Error::invalid(path, context.clone(), detail));
         }
     }
 }

@@ -12,6 +12,9 @@ const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralCo
 /// Sources of a volume; a volume without any is an emptyDir.
 const DEFAULT_FILE_MODE: i32 = 0o644;
 
+/// Sources of projected volumes whose feature gates are off: as upstream does, what they ask for is dropped.
+const DISABLED_PROJECTIONS: [&str; 2] = ["clusterTrustBundle", "podCertificate"];
+
 /// Whose PodSpec it is: some defaults are a pod's alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
@@ -208,6 +211,9 @@ fn default_volume(volume: &mut Value) {
     }
     if let Some(projected) = child(volume, "projected") {
         for source in each(projected, "sources") {
+            for field in DISABLED_PROJECTIONS {
+                edit::remove(source, field);
+            }
             if let Some(token) = child(source, "serviceAccountToken") {
                 set_default(token, "expirationSeconds", 3600);
             }

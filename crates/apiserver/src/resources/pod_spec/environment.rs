@@ -30,7 +30,7 @@ const RESOURCES: &[&str] = &[
 ];
 
 /// All errors of `env` and `envFrom`.
-pub(super) fn check_environment(errors: &mut ErrorList, path: &Path, container: &Value) {
+pub(super) fn check_environment(errors: &mut ErrorList, path: &Path, container: &Value, spec: &Value) {
     for (i, variable) in items(container, "env").iter().enumerate() {
         let path = path.child("env").index(i);
         match text(variable, "name") {
@@ -38,7 +38,9 @@ pub(super) fn check_environment(errors: &mut ErrorList, path: &Path, container: 
             name => check::invalid(errors, &path.child("name"), &name.into(), names::env_var_name(name)),
         }
         if variable["valueFrom"].is_object() {
-            check_source(errors, &path.child("valueFrom"), variable);
+            let path = path.child("valueFrom");
+            check_source(errors, &path, variable);
+            check_file_ref(errors, &path.child("fileKeyRef"), &variable["valueFrom"]["fileKeyRef"], spec);
         }
     }
     for (i, source) in items(container, "envFrom").iter().enumerate() {
@@ -92,6 +94,30 @@ fn check_source(errors: &mut ErrorList, path: &Path, variable: &Value) {
             }
             _ => {}
         }
+    }
+}
+
+/// A reference to a variable in a file. **Upstream**: `validateFileKeySelector`, `validateFileKeyRefVolumes`.
+fn check_file_ref(errors: &mut ErrorList, path: &Path, reference: &Value, spec: &Value) {
+    if !reference.is_object() {
+        return;
+    }
+    match text(reference, "key") {
+        "" => errors.push(Error::required(&path.child("key"), "")),
+        key => check::invalid(errors, &path.child("key"), &key.into(), names::env_var_name(key)),
+    }
+    let name_path = path.child("volumeName");
+    check::required(errors, &name_path, &reference["volumeName"]);
+    if check::required(errors, &path.child("path"), &reference["path"]) {
+        super::volume::check_no_back_steps(errors, &path.child("path"), text(reference, "path"));
+    }
+    let name = text(reference, "volumeName");
+    match items(spec, "volumes").iter().find(|volume| text(volume, "name") == name) {
+        None => errors.push(Error::not_found(&name_path, name)),
+        Some(volume) if !volume["emptyDir"].is_object() => {
+            errors.push(Error::invalid(&name_path, name, "referenced volume must be of type emptyDir"));
+        }
+        Some(_) => {}
     }
 }
 

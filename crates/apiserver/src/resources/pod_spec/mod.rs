@@ -8,6 +8,7 @@ mod defaults;
 mod environment;
 mod probe;
 mod resources;
+mod security;
 mod validation;
 mod volume;
 

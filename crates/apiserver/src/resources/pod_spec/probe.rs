@@ -49,6 +49,18 @@ pub(super) fn check_probe(errors: &mut ErrorList, path: &Path, probe: &Value, ki
     }
 }
 
+/// All errors of a hook that sleeps: it ends before its pod's grace does.
+pub(super) fn check_sleep(errors: &mut ErrorList, path: &Path, sleep: &Value, spec: &Value) {
+    let Some(grace) = spec["terminationGracePeriodSeconds"].as_i64().filter(|_| sleep.is_object()) else {
+        return;
+    };
+    let seconds = sleep["seconds"].as_i64().unwrap_or(0);
+    if !(0..=grace).contains(&seconds) {
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        errors.push(Error::invalid(path, seconds, &detail));
+    }
+}
+
 /// All errors of what is done: exactly one handler, and that one in order.
 pub(super) fn check_handler(errors: &mut ErrorList, path: &Path, handler: &Value) {
     let kinds: Vec<&str> = HANDLERS.into_iter().filter(|h| !handler[*h].is_null()).collect();

@@ -69,6 +69,14 @@ fn host_network_publishes_its_ports() {
 }
 
 #[test]
+fn sources_that_are_switched_off_are_dropped() {
+    let spec = defaulted(json!({"containers": [], "volumes": [{"name": "p", "projected": {"sources": [
+        {"clusterTrustBundle": {"name": "a", "path": "ca.pem"}}, {"podCertificate": {"signerName": "a/b"}},
+        {"secret": {"name": "s"}}]}}]}));
+    assert_eq!(spec["volumes"][0]["projected"]["sources"], json!([{}, {}, {"secret": {"name": "s"}}]));
+}
+
+#[test]
 fn accepts_a_rich_spec() {
     let found = errors(json!({
         "containers": [{"name": "c", "image": "i:1", "ports": [{"name": "http", "containerPort": 80}],
@@ -148,6 +156,178 @@ fn refuses_in_upstreams_words() {
         (
             json!({"containers": [{"name": "c", "image": "i"}], "activeDeadlineSeconds": 0}),
             vec!["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"],
+        ),
+    ] {
+        assert_eq!(errors(spec), expected);
+    }
+}
+
+#[test]
+fn a_template_may_leave_its_host_ports_to_its_pods() {
+    let errors_of = |ports: Value| {
+        let mut spec = with_container(json!({"ports": [ports]}));
+        spec["hostNetwork"] = true.into();
+        default_template_spec(&mut spec);
+        let mut errors = ErrorList::new();
+        check_pod_spec(&mut errors, &Path::new("spec"), &spec);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(errors_of(json!({"containerPort": 80})), Vec::<String>::new());
+    assert_eq!(
+        errors_of(json!({"containerPort": 80, "hostPort": 81})),
+        [
+            "spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true"
+        ]
+    );
+}
+
+/// A spec with a container and these fields.
+fn with_fields(fields: Value) -> Value {
+    let mut spec = with_container(json!({}));
+    spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    spec
+}
+
+#[test]
+fn rights_are_refused_that_nobody_can_give() {
+    let own = |context: Value| with_container(json!({"securityContext": context}));
+    let of_pod = |context: Value| with_fields(json!({"securityContext": context}));
+    for (spec, expected) in [
+        (own(json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"}})), vec![]),
+        (
+            own(json!({"seccompProfile": {"type": "Local"}})),
+            vec![
+                "spec.containers[0].securityContext.seccompProfile.type: Unsupported value: \"Local\": supported values: \"Localhost\", \"RuntimeDefault\", \"Unconfined\"",
+            ],
+        ),
+        (
+            of_pod(json!({"seccompProfile": {"type": "Localhost"}, "appArmorProfile": {}})),
+            vec![
+                "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
+                "spec.securityContext.appArmorProfile.type: Required value: type is required when appArmorProfile is set",
+            ],
+        ),
+        (
+            of_pod(json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "../x"}})),
+            vec![
+                "spec.securityContext.seccompProfile.localhostProfile: Invalid value: \"../x\": must not contain '..'",
+            ],
+        ),
+        (
+            own(json!({"appArmorProfile": {"type": "RuntimeDefault", "localhostProfile": "x"}})),
+            vec![
+                "spec.containers[0].securityContext.appArmorProfile.localhostProfile: Invalid value: \"x\": can only be set when AppArmor type is Localhost",
+            ],
+        ),
+        (
+            own(json!({"procMount": "Unmasked"})),
+            vec![
+                "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
+            ],
+        ),
+        (
+            of_pod(json!({"fsGroupChangePolicy": "Sometimes", "supplementalGroupsPolicy": "Loose"})),
+            vec![
+                "spec.securityContext.fsGroupChangePolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnRootMismatch\"",
+                "spec.securityContext.supplementalGroupsPolicy: Unsupported value: \"Loose\": supported values: \"Merge\", \"Strict\"",
+            ],
+        ),
+        (
+            with_fields(json!({"hostNetwork": true, "hostIPC": true, "securityContext": {"sysctls": [
+                {"name": "net.ipv4.tcp_syncookies", "value": "1"}, {"name": "kernel/shm_rmid_forced", "value": "1"}]}})),
+            vec![
+                "spec.securityContext.sysctls[0].name: Invalid value: \"net.ipv4.tcp_syncookies\": may not be specified when 'hostNetwork' is true",
+                "spec.securityContext.sysctls[1].name: Invalid value: \"kernel/shm_rmid_forced\": may not be specified when 'hostIPC' is true",
+            ],
+        ),
+        (
+            with_fields(json!({"hostUsers": false, "hostPID": true})),
+            vec!["spec.HostPID: Forbidden: when `hostUsers` is false"],
+        ),
+    ] {
+        assert_eq!(errors(spec), expected);
+    }
+}
+
+#[test]
+fn wishes_that_contradict_themselves_are_refused() {
+    let rules = |rules: Value| with_container(json!({"restartPolicy": "Never", "restartPolicyRules": rules}));
+    let mount = |fields: Value| {
+        let mut mount = json!({"name": "v", "mountPath": "/v"});
+        mount.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let mut spec = with_container(json!({"volumeMounts": [mount]}));
+        spec["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+        spec
+    };
+    for (spec, expected) in [
+        (
+            rules(
+                json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}},
+                {"action": "Restart", "exitCodes": {"operator": "In", "values": []}}]),
+            ),
+            vec![],
+        ),
+        (
+            rules(
+                json!([{"action": "DoNotRestart", "exitCodes": {"operator": "Equals", "values": [3]}}, {"action": "Restart"}]),
+            ),
+            vec![
+                "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"DoNotRestart\": supported values: \"Restart\", \"RestartAllContainers\"",
+                "spec.containers[0].restartPolicyRules[0].exitCodes.operator: Unsupported value: \"Equals\": supported values: \"In\", \"NotIn\"",
+                "spec.containers[0].restartPolicyRules[1].exitCodes: Required value: must be specified",
+            ],
+        ),
+        (
+            with_container(
+                json!({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}}]}),
+            ),
+            vec![
+                "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+            ],
+        ),
+        (
+            mount(json!({"readOnly": true, "recursiveReadOnly": "Enabled", "mountPropagation": "None"})),
+            vec![],
+        ),
+        (
+            mount(json!({"recursiveReadOnly": "Enabled"})),
+            vec![
+                "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true",
+            ],
+        ),
+        (
+            with_fields(json!({"hostnameOverride": "a.b", "hostNetwork": true})),
+            vec!["spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true"],
+        ),
+        (
+            with_container(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}})),
+            vec![
+                "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+            ],
+        ),
+        (
+            with_container(
+                json!({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "f", "key": "K"}}}]}),
+            ),
+            vec!["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"v\""],
+        ),
+        (
+            with_container(json!({"volumeDevices": [{"name": "v", "devicePath": "/dev/../x"}]})),
+            vec![
+                "spec.containers[0].volumeDevices[0].name: Not found: \"v\"",
+                "spec.containers[0].volumeDevices[0].devicePath: Invalid value: \"/dev/../x\": can not contain backsteps ('..')",
+            ],
+        ),
+        (
+            with_fields(json!({"os": {"name": "plan9"}})),
+            vec!["spec.os.name: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\""],
+        ),
+        (
+            with_fields(json!({"volumes": [{"name": "p", "projected": {"sources": [
+                {"secret": {"name": "a"}, "configMap": {"name": "b"}}]}}]})),
+            vec![
+                "spec.volumes[0].projected.sources[0]: Forbidden: may not specify more than 1 volume type per source",
+            ],
         ),
     ] {
         assert_eq!(errors(spec), expected);

@@ -3,7 +3,7 @@
 //! **Contract**: all errors at once; defaults have been applied.
 //! **Upstream**: `ValidatePodSpec`.
 
-use super::{affinity, container, resources, volume};
+use super::{affinity, container, resources, security, volume};
 use crate::resources::check;
 use crate::resources::edit::{entries, is_empty, items, text};
 use api::field::{Error, ErrorList, Path};
@@ -12,6 +12,10 @@ use serde_json::Value;
 
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
 const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+/// `HOST_NAME_MAX` of Linux.
+const HOSTNAME_MAX: usize = 64;
+const DNS_SEARCHES_MAX: usize = 32;
+const DNS_SEARCH_CHARS_MAX: usize = 2048;
 /// What taints do.
 pub(crate) const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
@@ -51,8 +55,12 @@ pub(crate) fn check_pod_spec(errors: &mut ErrorList, path: &Path, spec: &Value) 
     }
     affinity::check_affinity(errors, &path.child("affinity"), &spec["affinity"]);
     affinity::check_spread(errors, &path.child("topologySpreadConstraints"), spec);
-    check_security(errors, &path.child("securityContext"), spec);
+    security::check_pod(errors, path, spec);
     check_gates(errors, path, spec);
+    check_hostname_override(errors, &path.child("hostnameOverride"), spec);
+    if spec["os"].is_object() {
+        check::one_of(errors, &path.child("os").child("name"), &spec["os"]["name"], &["linux", "windows"]);
+    }
     for (i, alias) in items(spec, "hostAliases").iter().enumerate() {
         let path = path.child("hostAliases").index(i);
         check::invalid(errors, &path.child("ip"), &alias["ip"], names::ip_address(text(alias, "ip")));
@@ -64,6 +72,21 @@ pub(crate) fn check_pod_spec(errors: &mut ErrorList, path: &Path, spec: &Value) 
     for (name, amount) in entries(spec, "overhead") {
         resources::check_amount(errors, &path.child("overhead").key(name), name, amount);
     }
+}
+
+/// **Upstream**: `validatePodHostName`.
+fn check_hostname_override(errors: &mut ErrorList, path: &Path, spec: &Value) {
+    let Some(name) = spec["hostnameOverride"].as_str() else { return };
+    for field in ["setHostnameAsFQDN", "hostNetwork"] {
+        if spec[field] == true {
+            let detail = format!("may not be specified when {field} is true");
+            errors.push(Error::forbidden(path, &detail));
+        }
+    }
+    if name.len() > HOSTNAME_MAX {
+        errors.push(Error::too_long(path, HOSTNAME_MAX));
+    }
+    check::invalid(errors, path, &spec["hostnameOverride"], check::subdomain(name));
 }
 
 fn check_dns(errors: &mut ErrorList, path: &Path, spec: &Value) {
@@ -81,6 +104,18 @@ fn check_dns(errors: &mut ErrorList, path: &Path, spec: &Value) {
     for (i, server) in servers.iter().enumerate() {
         let messages = names::ip_address(server.as_str().unwrap_or(""));
         check::invalid(errors, &path.child("nameservers").index(i), server, messages);
+    }
+    let searches: Vec<&str> = items(config, "searches").iter().filter_map(Value::as_str).collect();
+    let (searches_path, whole) = (path.child("searches"), &config["searches"]);
+    if searches.len() > DNS_SEARCHES_MAX {
+        let detail = format!("must not have more than {DNS_SEARCHES_MAX} search paths");
+        errors.push(Error::invalid(&searches_path, whole.clone(), &detail));
+    }
+    if searches.join(" ").len() > DNS_SEARCH_CHARS_MAX {
+        let detail = format!(
+            "must not have more than {DNS_SEARCH_CHARS_MAX} characters (including spaces) in the search list"
+        );
+        errors.push(Error::invalid(&searches_path, whole.clone(), &detail));
     }
     for (i, option) in items(config, "options").iter().enumerate() {
         if text(option, "name").is_empty() {
@@ -117,53 +152,6 @@ pub(crate) fn check_toleration(errors: &mut ErrorList, path: &Path, toleration: 
         other => errors.push(Error::not_supported(&path.child("operator"), other, &["Equal", "Exists"])),
     }
     check::one_of_if_set(errors, &path.child("effect"), &toleration["effect"], EFFECTS);
-}
-
-fn check_security(errors: &mut ErrorList, path: &Path, spec: &Value) {
-    let context = &spec["securityContext"];
-    let ids = ["runAsUser", "runAsGroup", "fsGroup"];
-    for field in ids {
-        check_id(errors, &path.child(field), &context[field]);
-    }
-    for (i, group) in items(context, "supplementalGroups").iter().enumerate() {
-        check_id(errors, &path.child("supplementalGroups").index(i), group);
-    }
-    if spec["hostPID"] == true && spec["shareProcessNamespace"] == true {
-        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        errors.push(Error::invalid(&path.child("shareProcessNamespace"), true, detail));
-    }
-    let sysctls = items(context, "sysctls");
-    for (i, sysctl) in sysctls.iter().enumerate() {
-        let path = path.child("sysctls").index(i).child("name");
-        let name = &sysctl["name"];
-        check::required(errors, &path, name);
-        if name.as_str().is_some_and(|name| !name.is_empty() && !is_sysctl(name)) {
-            errors.push(Error::invalid(&path, name.clone(), SYSCTL_DETAIL));
-        } else if sysctls[..i].iter().any(|other| other["name"] == *name) {
-            errors.push(Error::duplicate(&path, name.clone()));
-        }
-    }
-}
-
-/// **Upstream**: `SysctlMaxLength`, `SysctlContainSlashFmt`.
-const SYSCTL_DETAIL: &str = "must have at most 253 characters and match regex \
-    ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
-
-/// Whether a kernel parameter may be called so.
-fn is_sysctl(name: &str) -> bool {
-    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    let is_end = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    name.len() <= 253
-        && name.split(['.', '/']).all(|part| {
-            part.bytes().all(is_inner) && is_end(part.bytes().next()) && is_end(part.bytes().next_back())
-        })
-}
-
-/// A user or group id.
-pub(super) fn check_id(errors: &mut ErrorList, path: &Path, id: &Value) {
-    if let Some(number) = id.as_i64() {
-        check::invalid(errors, path, id, names::between(number, 0, i64::from(i32::MAX)));
-    }
 }
 
 fn check_gates(errors: &mut ErrorList, path: &Path, spec: &Value) {

@@ -58,7 +58,7 @@ fn check_source(errors: &mut ErrorList, path: &Path, kind: &str, source: &Value)
         "hostPath" => {
             let host = text(source, "path");
             if check::required(errors, &path.child("path"), &source["path"]) {
-                no_back_steps(errors, &path.child("path"), host);
+                check_no_back_steps(errors, &path.child("path"), host);
             }
             check::one_of_if_set(errors, &path.child("type"), &source["type"], HOST_PATH_TYPES);
         }
@@ -77,16 +77,40 @@ fn check_source(errors: &mut ErrorList, path: &Path, kind: &str, source: &Value)
         "image" => {
             check::required(errors, &path.child("reference"), &source["reference"]);
         }
+        "ephemeral" => {
+            if !source["volumeClaimTemplate"].is_object() {
+                errors.push(Error::required(&path.child("volumeClaimTemplate"), ""));
+            }
+        }
+        "nfs" => {
+            check::required(errors, &path.child("server"), &source["server"]);
+            check::required(errors, &path.child("path"), &source["path"]);
+            let folder = text(source, "path");
+            if !folder.starts_with('/') {
+                errors.push(Error::invalid(&path.child("path"), folder, "must be an absolute path"));
+            }
+        }
+        "csi" => {
+            check::required_name(errors, &path.child("driver"), &source["driver"], driver_name);
+        }
         "projected" => check_projected(errors, path, source),
         _ => {}
     }
+}
+
+fn driver_name(name: &str) -> Vec<String> {
+    check::subdomain(&name.to_lowercase())
 }
 
 fn check_projected(errors: &mut ErrorList, path: &Path, source: &Value) {
     check_mode(errors, &path.child("defaultMode"), &source["defaultMode"]);
     for (i, part) in items(source, "sources").iter().enumerate() {
         let path = path.child("sources").index(i);
-        for (kind, part) in part.as_object().into_iter().flatten() {
+        let kinds = part.as_object().into_iter().flatten().filter(|(_, part)| !part.is_null());
+        if kinds.clone().count() > 1 {
+            errors.push(Error::forbidden(&path, "may not specify more than 1 volume type per source"));
+        }
+        for (kind, part) in kinds {
             let path = path.child(kind);
             match kind.as_str() {
                 "secret" | "configMap" => {
@@ -101,7 +125,7 @@ fn check_projected(errors: &mut ErrorList, path: &Path, source: &Value) {
                         errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
                     }
                     if check::required(errors, &path.child("path"), &part["path"]) {
-                        relative(errors, &path.child("path"), text(part, "path"));
+                        check_relative(errors, &path.child("path"), text(part, "path"));
                     }
                 }
                 _ => {}
@@ -115,7 +139,7 @@ fn check_downward(errors: &mut ErrorList, path: &Path, source: &Value) {
     for (i, item) in items(source, "items").iter().enumerate() {
         let path = path.child("items").index(i);
         if check::required(errors, &path.child("path"), &item["path"]) {
-            relative(errors, &path.child("path"), text(item, "path"));
+            check_relative(errors, &path.child("path"), text(item, "path"));
         }
         if item["fieldRef"].is_object() {
             check_field_ref(errors, &path.child("fieldRef"), &item["fieldRef"], DOWNWARD_PATHS);
@@ -137,28 +161,32 @@ fn check_files(errors: &mut ErrorList, path: &Path, source: &Value) {
         let path = path.child("items").index(i);
         check::required(errors, &path.child("key"), &item["key"]);
         if check::required(errors, &path.child("path"), &item["path"]) {
-            relative(errors, &path.child("path"), text(item, "path"));
+            check_relative(errors, &path.child("path"), text(item, "path"));
         }
         check_mode(errors, &path.child("mode"), &item["mode"]);
     }
 }
 
-fn no_back_steps(errors: &mut ErrorList, path: &Path, value: &str) {
+/// A path that does not go upwards.
+pub(super) fn check_no_back_steps(errors: &mut ErrorList, path: &Path, value: &str) {
     if value.split('/').any(|part| part == "..") {
         errors.push(Error::invalid(path, value, "must not contain '..'"));
     }
 }
 
-fn relative(errors: &mut ErrorList, path: &Path, value: &str) {
+/// A path below a folder: relative, and never upwards.
+pub(super) fn check_relative(errors: &mut ErrorList, path: &Path, value: &str) {
     if value.starts_with('/') {
         errors.push(Error::invalid(path, value, "must be a relative path"));
     }
-    no_back_steps(errors, path, value);
+    check_no_back_steps(errors, path, value);
 }
 
 /// All errors of a container's mounts.
 pub(super) fn check_mounts(errors: &mut ErrorList, path: &Path, container: &Value, volumes: &BTreeSet<&str>) {
     let mut points = BTreeSet::new();
+    // Upstream names some fields as if the list were one mount.
+    let fields = path;
     for (i, mount) in items(container, "volumeMounts").iter().enumerate() {
         let path = path.index(i);
         let (name, point) = (text(mount, "name"), text(mount, "mountPath"));
@@ -172,7 +200,7 @@ pub(super) fn check_mounts(errors: &mut ErrorList, path: &Path, container: &Valu
         }
         for field in ["subPath", "subPathExpr"] {
             if let Some(sub) = mount[field].as_str().filter(|s| !s.is_empty()) {
-                relative(errors, &path.child(field), sub);
+                check_relative(errors, &fields.child(field), sub);
             }
         }
         if !text(mount, "subPath").is_empty() && !text(mount, "subPathExpr").is_empty() {
@@ -181,10 +209,74 @@ pub(super) fn check_mounts(errors: &mut ErrorList, path: &Path, container: &Valu
         }
         let propagation = &["Bidirectional", "HostToContainer", "None"];
         let value = &mount["mountPropagation"];
-        check::one_of_if_set(errors, &path.child("mountPropagation"), value, propagation);
+        check::one_of_if_set(errors, &fields.child("mountPropagation"), value, propagation);
         if *value == "Bidirectional" && container["securityContext"]["privileged"] != true {
             let detail = "Bidirectional mount propagation is available only to privileged containers";
-            errors.push(Error::forbidden(&path.child("mountPropagation"), detail));
+            errors.push(Error::forbidden(&fields.child("mountPropagation"), detail));
+        }
+        check_recursive(errors, &fields.child("recursiveReadOnly"), mount);
+        let devices = || items(container, "volumeDevices").iter();
+        if devices().any(|device| text(device, "name") == name) {
+            errors.push(Error::invalid(&path.child("name"), name, "must not already exist in volumeDevices"));
+        }
+        if devices().any(|device| text(device, "devicePath") == point) {
+            let detail = "must not already exist as a path in volumeDevices";
+            errors.push(Error::invalid(&path.child("mountPath"), point, detail));
+        }
+    }
+}
+
+fn check_recursive(errors: &mut ErrorList, path: &Path, mount: &Value) {
+    match mount["recursiveReadOnly"].as_str() {
+        None | Some("Disabled") => {}
+        Some("Enabled" | "IfPossible") => {
+            if mount["readOnly"] != true {
+                errors.push(Error::forbidden(path, "may only be specified when readOnly is true"));
+            }
+            if !matches!(text(mount, "mountPropagation"), "" | "None") {
+                let detail = "may only be specified when mountPropagation is None or not specified";
+                errors.push(Error::forbidden(path, detail));
+            }
+        }
+        Some(other) => {
+            errors.push(Error::not_supported(path, other, &["Disabled", "Enabled", "IfPossible"]));
+        }
+    }
+}
+
+/// All errors of a container's devices. **Upstream**: `ValidateVolumeDevices`.
+pub(super) fn check_devices(errors: &mut ErrorList, path: &Path, container: &Value, spec: &Value) {
+    let devices = items(container, "volumeDevices");
+    let mounts = || items(container, "volumeMounts").iter();
+    for (i, device) in devices.iter().enumerate() {
+        let (name, point) = (text(device, "name"), text(device, "devicePath"));
+        let (name_path, point_path) = (path.index(i).child("name"), path.index(i).child("devicePath"));
+        check::required(errors, &name_path, &device["name"]);
+        if devices[..i].iter().any(|other| text(other, "name") == name) {
+            errors.push(Error::invalid(&name_path, name, "must be unique"));
+        }
+        match items(spec, "volumes").iter().find(|volume| text(volume, "name") == name) {
+            None => errors.push(Error::not_found(&name_path, name)),
+            Some(volume) if volume["persistentVolumeClaim"].is_null() && volume["ephemeral"].is_null() => {
+                let detail =
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                errors.push(Error::invalid(&name_path, name, detail));
+            }
+            Some(_) => {}
+        }
+        check::required(errors, &point_path, &device["devicePath"]);
+        if devices[..i].iter().any(|other| text(other, "devicePath") == point) {
+            errors.push(Error::invalid(&point_path, point, "must be unique"));
+        }
+        if point.split('/').any(|part| part == "..") {
+            errors.push(Error::invalid(&point_path, point, "can not contain backsteps ('..')"));
+        }
+        if mounts().any(|mount| text(mount, "name") == name) {
+            errors.push(Error::invalid(&name_path, name, "must not already exist in volumeMounts"));
+        }
+        if mounts().any(|mount| text(mount, "mountPath") == point) {
+            let detail = "must not already exist as a path in volumeMounts";
+            errors.push(Error::invalid(&point_path, point, detail));
         }
     }
 }
