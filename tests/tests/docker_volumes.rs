@@ -96,24 +96,30 @@ async fn what_is_missing_holds_a_pod_up_until_it_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_dirs_are_shared_by_containers_on_disk_and_in_memory() {
     let cluster = DockerCluster::start("vol-empty").await;
+    cluster
+        .create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map"}, "data": {"a": "one"}}))
+        .await;
     let spec = json!({
         "securityContext": {"fsGroup": 1234},
-        "volumes": [{"name": "disk", "emptyDir": {}}, {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
+        "volumes": [{"name": "disk", "emptyDir": {}}, {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "map", "configMap": {"name": "map", "defaultMode": 0o400}}],
         "initContainers": [{
             "name": "first", "image": "busybox", "imagePullPolicy": "IfNotPresent",
             "command": ["sh", "-c", "echo shared > /disk/f; echo too > /mem/f"],
             "volumeMounts": [{"name": "disk", "mountPath": "/disk"}, {"name": "mem", "mountPath": "/mem"}],
         }],
     });
-    let text = "cat /disk/f /mem/f; stat -c '%a %g' /disk /mem; stat -f -c %T /mem; id -G; echo x > /disk/mine && stat -c %g /disk/mine; \
+    let text = "cat /disk/f /mem/f; stat -c '%a %g' /disk /mem; stat -L -c '%a %g' /map/a; stat -f -c %T /mem; id -G; echo x > /disk/mine && stat -c %g /disk/mine; \
         head -c 2000000 /dev/zero > /mem/full || echo full; echo no > /ro/f || echo read-only";
-    let mut main = mounts(&["disk", "mem"]);
+    let mut main = mounts(&["disk", "mem", "map"]);
     let list = main["volumeMounts"].as_array_mut().expect("a list");
     list.push(json!({"name": "disk", "mountPath": "/ro", "readOnly": true}));
     main["securityContext"] = json!({"runAsUser": 1000, "runAsGroup": 1000});
     cluster.create(script("p", text, spec, main)).await;
     let log = cluster.output("p").await;
-    for part in ["shared\ntoo\n2777 1234\n2777 1234\ntmpfs\n", "1000 1234\n1234\n", "full\n", "read-only\n"] {
+    for part in
+        ["shared\ntoo\n2777 1234\n2777 1234\n440 1234\ntmpfs\n", "1000 1234\n1234\n", "full\n", "read-only\n"]
+    {
         assert!(log.contains(part), "{part:?}: {log}");
     }
     // Volumes go when nobody can use them any more, the containers stay for their logs.

@@ -27,14 +27,17 @@ impl Plugin for EmptyDirPlugin {
     }
 
     fn takes(&self, volume: &Volume) -> bool {
-        let medium = volume.empty_dir.as_ref().map(|source| source.medium.as_deref().unwrap_or_default());
-        medium.is_some_and(|medium| matches!(medium, "" | "Memory") || medium.starts_with(HUGE_PAGES))
+        volume.empty_dir.is_some()
     }
 
     async fn set_up(&self, at: &mut SetUp<'_>, volume: &Volume) -> Result<Mounted, Error> {
         let source = volume.empty_dir.clone().unwrap_or_default();
-        let in_memory = source.medium.as_deref() == Some("Memory");
-        let page = page_size(source.medium.as_deref().unwrap_or_default(), at.pod).map_err(Error::Refused)?;
+        let medium = source.medium.as_deref().unwrap_or_default();
+        if !matches!(medium, "" | "Memory") && !medium.starts_with(HUGE_PAGES) {
+            return Err(Error::Refused(format!("unknown storage medium {medium:?}")));
+        }
+        let in_memory = medium == "Memory";
+        let page = page_size(medium, at.pod).map_err(Error::Refused)?;
         if page.is_some() && !at.node.may_mount {
             return Err(Error::Refused("huge pages are mounted by root only".to_owned()));
         }

@@ -224,7 +224,9 @@ impl SetUp<'_> {
         // Upstream's `..2006_01_02_15_04_05.` with a random end.
         let time = now.strftime("%Y_%m_%d_%H_%M_%S");
         let stamp = format!("..{time}.{}", self.node.context.rng.below(1 << 32));
-        let (folder, ownership) = (self.folder.clone(), self.ownership.clone());
+        // What comes from the API is nobody's to change: the group may read it, no more.
+        let (folder, ownership) =
+            (self.folder.clone(), Ownership { readonly: true, ..self.ownership.clone() });
         let in_memory = memory == InMemory::Yes && self.node.may_mount;
         blocking("write", &self.folder, move || {
             std::fs::create_dir_all(&folder)?;
@@ -300,7 +302,7 @@ mod tests {
             (json!({"persistentVolumeClaim": {"claimName": "x"}}), Some("kubernetes.io/local-volume")),
             (json!({"nfs": {"path": "/", "server": "s"}}), None),
             (json!({"emptyDir": {"medium": "HugePages-2Mi"}}), Some("kubernetes.io/empty-dir")),
-            (json!({"emptyDir": {"medium": "Paper"}}), None),
+            (json!({"emptyDir": {"medium": "Paper"}}), Some("kubernetes.io/empty-dir")),
         ] {
             let mut volume = source.clone();
             volume["name"] = "v".into();

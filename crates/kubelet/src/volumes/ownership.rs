@@ -21,6 +21,7 @@ pub(crate) struct Ownership {
     pub(crate) group: Option<u32>,
     /// The user of all containers, if they agree: the owner of a token.
     pub(crate) user: Option<u32>,
+    /// The group may read, no more.
     pub(crate) readonly: bool,
     /// Nothing is done where the folder itself is right already.
     pub(crate) on_root_mismatch: bool,
@@ -136,5 +137,12 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o7777;
         assert_eq!(mode(&file), 0o660);
         assert_eq!(mode(dir.path()) & 0o2770, 0o2770);
+
+        for (own_mode, expected) in [(0o400, 0o440), (0o440, 0o440), (0o644, 0o644), (0o600, 0o640)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(own_mode)).expect("set");
+            let to_read = Ownership { readonly: true, ..ownership.clone() };
+            to_read.apply(dir.path()).expect("applied");
+            assert_eq!(mode(&file), expected, "{own_mode:o}");
+        }
     }
 }

@@ -72,6 +72,6 @@ fn files(at: &SetUp<'_>, source: &VolumeProjection, mode: i32) -> Result<Payload
         let items = downward.items.as_deref().unwrap_or_default();
         return downward_api::payload(at.pod, &at.node.facts, items, mode);
     }
-    // Admission has refused every other source.
+    // The API server has dropped, and admission refused, every other source.
     Ok(Payload::new())
 }
