@@ -43,6 +43,8 @@ pub(crate) struct Knowledge {
     pub(crate) stopping: bool,
     /// Every container has stopped, and nothing will start: what did not end by itself has ended now.
     pub(crate) stopped: bool,
+    /// All containers are being removed, to start anew.
+    pub(crate) restarting: bool,
     /// What probes have found out.
     pub(crate) health: Health,
     /// Containers, by name, that have the resources which the pod asks for.
@@ -116,7 +118,8 @@ pub(crate) fn pod_status(pod: &Pod, observed: &Observed, know: &Knowledge, now: 
 
     let init: Vec<_> = spec.init_containers.iter().flatten().collect();
     let has_init = !init.is_empty();
-    let view = View { has_init, observed, know, old: &old_by_name };
+    let restarting = know.restarting || conditions::is_restarting_all(&old);
+    let view = View { has_init, restarting, observed, know, old: &old_by_name };
     let mut init_statuses: Vec<_> = init.iter().map(|c| view.status_of(c, Role::Init)).collect();
     let mut statuses: Vec<_> = spec.containers.iter().map(|c| view.status_of(c, Role::Main)).collect();
     let mut ephemeral: Vec<_> =
@@ -190,6 +193,8 @@ fn pod_ips(spec: &PodSpec, observed: &Observed, know: &Knowledge) -> Vec<String>
 /// What container statuses are made from.
 struct View<'a> {
     has_init: bool,
+    /// What is not there any more was removed, to start anew.
+    restarting: bool,
     observed: &'a Observed,
     know: &'a Knowledge,
     old: &'a BTreeMap<&'a str, &'a ApiContainerStatus>,
@@ -213,7 +218,11 @@ impl View<'_> {
         let Some(latest) = observed.latest(&container.name) else {
             // Known to the API, unknown to the runtime: it ran and its record is lost, or it never ran.
             if let Some(old) = old.filter(|old| old.container_id.is_some()) {
-                return lost(old, know);
+                return if self.restarting && !know.stopping { removed(old) } else { lost(old, know) };
+            }
+            if let Some(old) = old.filter(|old| was_removed(old)) {
+                status.restart_count = old.restart_count;
+                status.last_state.clone_from(&old.last_state);
             }
             status.state = Some(held.unwrap_or_else(|| match (self.has_init, role) {
                 (true, Role::Init | Role::Main) => waiting("PodInitializing", ""),
@@ -230,6 +239,8 @@ impl View<'_> {
         }
         if let Some(previous) = observed.previous(&container.name) {
             status.last_state = Some(terminated(previous, know));
+        } else if let Some(old) = old.filter(|old| was_removed(old)) {
+            status.last_state.clone_from(&old.last_state);
         }
         match latest.state {
             ContainerState::Running => {
@@ -302,6 +313,35 @@ fn mounts(container: &Container, may_mount: bool) -> Option<Vec<VolumeMountStatu
         ..Default::default()
     };
     container.volume_mounts.as_ref().map(|list| list.iter().map(status).collect())
+}
+
+/// The reason of containers that were removed to start anew.
+const RESTARTING: &str = "RestartingAllContainers";
+
+/// A container that was removed, for all to start anew.
+fn removed(old: &ApiContainerStatus) -> ApiContainerStatus {
+    let message = "The container is removed because RestartAllContainers in place";
+    let terminated = ContainerStateTerminated {
+        exit_code: 137,
+        reason: Some(RESTARTING.to_owned()),
+        message: Some(message.to_owned()),
+        ..Default::default()
+    };
+    ApiContainerStatus {
+        container_id: None,
+        ready: false,
+        started: Some(false),
+        restart_count: old.restart_count + 1,
+        state: Some(waiting(RESTARTING, message)),
+        last_state: Some(ApiContainerState { terminated: Some(terminated), ..Default::default() }),
+        ..old.clone()
+    }
+}
+
+/// Whether a container's last attempt was removed, for all to start anew.
+fn was_removed(status: &ApiContainerStatus) -> bool {
+    let ended = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    ended.is_some_and(|end| end.reason.as_deref() == Some(RESTARTING))
 }
 
 /// A container that the API says ran and of which the runtime knows nothing any more.
@@ -379,6 +419,8 @@ fn phase(
                 return "Failed";
             }
             _ if know.stopped => return "Failed",
+            // What initialises it anew does not undo that the pod was initialised.
+            _ if main.iter().any(was_removed) => {}
             _ => return "Pending",
         }
     }

@@ -8,6 +8,7 @@
 
 mod kill;
 mod node;
+mod reset;
 mod start;
 mod termination;
 mod volumes;
@@ -302,6 +303,7 @@ impl PodWorker {
                 backoff: &self.backoff,
                 health: &self.knowledge.health,
                 limits: &self.limits,
+                status: self.published.as_ref().or(pod.status.as_ref()),
                 now: self.now(),
             };
             let mut plan = sync_pod(pod, &self.observed, &given);

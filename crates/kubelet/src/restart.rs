@@ -44,15 +44,36 @@ pub(crate) enum Role {
     Ephemeral,
 }
 
-/// Whether a container runs again after this exit code.
+/// The action of a rule after which all containers of the pod start anew, those that initialise it first.
+const RESTART_ALL: &str = "RestartAllContainers";
+
+/// What the first rule that speaks of this exit code says.
+fn ruled(container: &Container, exit_code: i32) -> Option<&str> {
+    let mut rules = container.restart_policy_rules.iter().flatten();
+    let rule = rules.find(|rule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let listed = codes.values.iter().flatten().any(|code| *code == exit_code);
+            listed == (codes.operator == "In")
+        })
+    });
+    rule.map(|rule| rule.action.as_str())
+}
+
+/// Whether all containers of the pod start anew after this exit code.
+pub(crate) fn restarts_all(container: &Container, exit_code: i32) -> bool {
+    ruled(container, exit_code) == Some(RESTART_ALL)
+}
+
+/// Whether the end of some container may start all of them anew.
+pub(crate) fn may_restart_all(spec: &PodSpec) -> bool {
+    let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    all.any(|c| c.restart_policy_rules.iter().flatten().any(|rule| rule.action == RESTART_ALL))
+}
+
+/// Whether a container runs again after this exit code, alone or with all others.
 pub(crate) fn restarts(spec: &PodSpec, container: &Container, role: Role, exit_code: i32) -> bool {
-    let rules = container.restart_policy_rules.iter().flatten();
-    for rule in rules {
-        let Some(codes) = &rule.exit_codes else { continue };
-        let listed = codes.values.iter().flatten().any(|code| *code == exit_code);
-        if listed == (codes.operator == "In") {
-            return rule.action == "Restart";
-        }
+    if let Some(action) = ruled(container, exit_code) {
+        return matches!(action, "Restart" | RESTART_ALL);
     }
     let own = container.restart_policy.as_deref().map(|policy| RestartPolicy::parse(Some(policy)));
     match (role, own, RestartPolicy::of(spec)) {
@@ -87,6 +108,8 @@ mod tests {
             {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},
             {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0, 1, 42]}},
         ]);
+        let all =
+            json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]);
         for (pod, own, rules, role, code, expected) in [
             ("Always", None, json!([]), Role::Main, 0, true),
             ("Always", None, json!([]), Role::Init, 0, false),
@@ -99,6 +122,7 @@ mod tests {
             ("Never", Some("Never"), rules.clone(), Role::Main, 42, true),
             ("Never", Some("Never"), rules.clone(), Role::Main, 1, false),
             ("Never", Some("Never"), rules.clone(), Role::Main, 7, true),
+            ("Never", Some("Never"), all.clone(), Role::Main, 42, true),
             ("Never", Some("OnFailure"), rules, Role::Main, 1, true),
         ] {
             let spec = json!({"restartPolicy": pod, "containers": []});
@@ -106,6 +130,8 @@ mod tests {
             let container = json!({"name": "c", "restartPolicy": own, "restartPolicyRules": rules});
             let container: Container = serde_json::from_value(container).expect("a container");
             assert_eq!(restarts(&spec, &container, role, code), expected, "{pod} {own:?} {role:?} {code}");
+            let ends_all = container.restart_policy_rules == serde_json::from_value(all.clone()).ok();
+            assert_eq!(restarts_all(&container, code), ends_all && code == 42);
         }
     }
 }

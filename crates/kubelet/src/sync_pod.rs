@@ -11,10 +11,10 @@ use crate::ephemeral;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::observed::Observed;
-use crate::restart::{Role, restarts};
-use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use crate::restart::{Role, restarts, restarts_all};
+use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use api::pod::is_sidecar;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use runtime::{ContainerId, ContainerState, ContainerStatus, Resources, SandboxId};
 
 /// What to do, in this order.
@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) remove: Vec<ContainerId>,
     /// Sandboxes that were replaced and whose containers are all removed.
     pub(crate) remove_sandboxes: Vec<SandboxId>,
+    /// All containers are to go, so that they start anew.
+    pub(crate) reset: Option<Reset>,
     /// The attempt number of a new sandbox.
     pub(crate) create_sandbox: Option<u32>,
     /// Containers whose limits change.
@@ -46,6 +48,7 @@ impl Plan {
         self.stop.is_empty()
             && self.remove.is_empty()
             && self.remove_sandboxes.is_empty()
+            && self.reset.is_none()
             && self.create_sandbox.is_none()
             && self.resize.is_empty()
             && self.start.is_empty()
@@ -61,6 +64,18 @@ pub(crate) struct Stop {
     pub(crate) message: String,
     /// Seconds of grace, where a probe has its own.
     pub(crate) grace: Option<i64>,
+}
+
+/// A container has ended in a way after which all start anew, in the sandbox that is there.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Reset {
+    /// Whose end it was.
+    pub(crate) name: String,
+    /// When that was.
+    pub(crate) failed_at: Timestamp,
+    /// What the runtime has, in the order in which it is removed: whose end it was comes last, so that a try that
+    /// was interrupted is taken up again.
+    pub(crate) remove: Vec<ContainerId>,
 }
 
 /// A container to start.
@@ -95,6 +110,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) backoff: &'a Backoff,
     pub(crate) health: &'a Health,
     pub(crate) limits: &'a Limits,
+    /// What was last said of the pod.
+    pub(crate) status: Option<&'a PodStatus>,
     pub(crate) now: Timestamp,
 }
 
@@ -138,6 +155,9 @@ pub(crate) fn sync_pod(pod: &Pod, observed: &Observed, given: &Circumstances<'_>
         }
     };
     let mut step = Step { pod, spec, observed, given, in_sandbox, plan: &mut plan };
+    if step.reset() {
+        return plan;
+    }
     // Whoever looks into a pod that does not come up comes first.
     for container in ephemeral::containers(spec) {
         if step.here(&container.name).is_none_or(|status| status.state == ContainerState::Created) {
@@ -208,6 +228,43 @@ impl<'a> Step<'a> {
     /// The newest attempt of a container, if it is in the present sandbox.
     fn here(&self, name: &str) -> Option<&'a ContainerStatus> {
         self.observed.latest(name).filter(|c| self.in_sandbox.is_some_and(|id| *id == c.pod_sandbox_id))
+    }
+
+    /// Whether all containers are to start anew now.
+    fn reset(&mut self) -> bool {
+        let all = self.spec.init_containers.iter().flatten().chain(&self.spec.containers);
+        let mut ended = all.filter_map(|container| {
+            let status =
+                self.here(&container.name).filter(|status| status.state == ContainerState::Exited)?;
+            restarts_all(container, status.exit_code).then_some((container, status))
+        });
+        let Some((container, status)) = ended.next() else { return false };
+        let failed_at = status.finished_at.unwrap_or(status.created_at);
+        if let Some((_, until)) = self.held_back(container, failed_at) {
+            // Until then it waits as if it were alone.
+            self.wake_at(until);
+            return false;
+        }
+        let is_source = |status: &&ContainerStatus| status.metadata.name == container.name;
+        let ephemeral = |status: &&ContainerStatus| {
+            ephemeral::containers(self.spec).any(|c| c.name == status.metadata.name)
+        };
+        let attempts = || self.observed.containers.values().flatten().filter(|c| !ephemeral(c));
+        let others = attempts().filter(|status| !is_source(status));
+        let own: Vec<_> = attempts().filter(is_source).collect();
+        let remove = others.chain(own.into_iter().rev()).map(|status| status.id.clone()).collect();
+        self.plan.reset = Some(Reset { name: container.name.clone(), failed_at, remove });
+        true
+    }
+
+    /// The delay in force for a container that ended at this time, and when it is over.
+    fn held_back(&self, container: &Container, at: Timestamp) -> Option<(SignedDuration, Timestamp)> {
+        let key = backoff_key(&container.name, &container_config::hash(container));
+        self.given.backoff.waiting(&key, at, self.given.now)
+    }
+
+    fn wake_at(&mut self, until: Timestamp) {
+        self.plan.wake_at = Some(self.plan.wake_at.map_or(until, |at| at.min(until)));
     }
 
     /// One container that must succeed before the next. Whether it has.
@@ -291,7 +348,7 @@ impl<'a> Step<'a> {
             attempt: match latest {
                 Some(status) if status.state == ContainerState::Created => status.metadata.attempt,
                 Some(status) => status.metadata.attempt + 1,
-                None => next_attempt(self.pod, &container.name),
+                None => next_attempt(self.given.status, &container.name),
             },
             failed_at: None,
             created: created.filter(|_| self.plan.create_sandbox.is_none()).map(|s| s.id.clone()),
@@ -306,8 +363,7 @@ impl<'a> Step<'a> {
     /// Starts a container that has ended again, unless it is held back.
     fn restart(&mut self, container: &Container, role: Role, status: &ContainerStatus) {
         let failed_at = status.finished_at.unwrap_or(status.created_at);
-        let key = backoff_key(&container.name, &container_config::hash(container));
-        if let Some((delay, until)) = self.given.backoff.waiting(&key, failed_at, self.given.now) {
+        if let Some((delay, until)) = self.held_back(container, failed_at) {
             self.plan.waiting.push(Held {
                 name: container.name.clone(),
                 message: format!(
@@ -317,7 +373,7 @@ impl<'a> Step<'a> {
                     full_name(self.pod)
                 ),
             });
-            self.plan.wake_at = Some(self.plan.wake_at.map_or(until, |at| at.min(until)));
+            self.wake_at(until);
             return;
         }
         self.plan.start.push(Start {
@@ -342,15 +398,19 @@ fn replaced(observed: &Observed) -> Vec<SandboxId> {
     observed.sandboxes.iter().skip(1).filter(|s| !needed(&s.id)).map(|s| s.id.clone()).collect()
 }
 
-/// The attempt of a container that the runtime knows nothing of: one more than the API remembers, if it ever ran.
-fn next_attempt(pod: &Pod, name: &str) -> u32 {
-    let statuses = pod.status.iter().flat_map(|s| {
+/// The attempt of a container that the runtime knows nothing of: one more than the API remembers, if it ever ran. One
+/// without an id was counted when it was removed.
+fn next_attempt(status: Option<&PodStatus>, name: &str) -> u32 {
+    let statuses = status.iter().flat_map(|s| {
         let ephemeral = s.ephemeral_container_statuses.iter().flatten();
         let init = s.init_container_statuses.iter().flatten();
         init.chain(s.container_statuses.iter().flatten()).chain(ephemeral)
     });
-    let ran = statuses.filter(|s| s.name == name && s.container_id.is_some()).map(|s| s.restart_count).next();
-    ran.map_or(0, |count| u32::try_from(count).unwrap_or(0) + 1)
+    let known = statuses.filter(|s| s.name == name).map(|s| {
+        let count = u32::try_from(s.restart_count).unwrap_or(0);
+        if s.container_id.is_some() { count + 1 } else { count }
+    });
+    known.take(1).sum()
 }
 
 fn hash_of(status: &ContainerStatus) -> &str {

@@ -17,7 +17,8 @@ const ON: &str = "
     APIResponseCompression AggregatedDiscoveryRemoveBetaType AllowParsingUserUIDFromCertAuth
     AnonymousAuthConfigurableEndpoints AnyVolumeDataSource AtomicFIFO AuthorizeNodeWithSelectors
     AuthorizePodWebsocketUpgradeCreatePermission AuthorizeWithSelectors BtreeWatchCache CRDValidationRatcheting
-    ClearingNominatedNodeNameAfterBinding ConsistentListFromCache CustomResourceFieldSelectors
+    ClearingNominatedNodeNameAfterBinding ConsistentListFromCache ContainerRestartRules
+    CustomResourceFieldSelectors
     DeclarativeValidation DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
     DisableAllocatorDualWrite DisableNodeKubeProxyVersion EnvFiles ExecProbeTimeout GracefulNodeShutdown
     HPAConfigurableTolerance HonorPVReclaimPolicy HostnameOverride ImageMaximumGCAge ImageVolume
@@ -31,7 +32,8 @@ const ON: &str = "
     PodReadyToStartContainersCondition PodSchedulingReadiness PortForwardWebsockets
     PreferSameTrafficDistribution PreventStaticPodAPIReferences RecoverVolumeExpansionFailure
     RecursiveReadOnlyMounts RelaxedDNSSearchValidation RelaxedEnvironmentVariableValidation
-    RelaxedServiceNameValidation RemoteRequestHeaderUID ResilientWatchCacheInitialization RetryGenerateName
+    RelaxedServiceNameValidation RemoteRequestHeaderUID ResilientWatchCacheInitialization
+    RestartAllContainersOnContainerExits RetryGenerateName
     SchedulerAsyncPreemption SchedulerPopFromBackoffQ SchedulerQueueingHints SeparateTaintEvictionController
     ServiceAccountNodeAudienceRestriction ServiceAccountTokenJTI ServiceAccountTokenNodeBinding
     ServiceAccountTokenNodeBindingValidation ServiceAccountTokenPodNodeInfo SidecarContainers
@@ -66,8 +68,8 @@ const OFF: &str = "
     NodeDeclaredFeatures NodeLogQuery NodeSwap PodAndContainerStatsFromCRI PodCertificateRequest
     PodLogsQuerySplitStreams PodTopologyLabelsAdmission ProcMountType QOSReserved
     ReduceDefaultCrashLoopBackOffDecay ReloadKubeletServerCertificateFile ResourceHealthStatus
-    ResourceHealthStatusMessage RestartAllContainersOnContainerExits RotateKubeletServerCertificate
-    RuntimeClassInImageCriApi SELinuxChangePolicy SELinuxMount SELinuxMountReadWriteOncePod
+    ResourceHealthStatusMessage RotateKubeletServerCertificate RuntimeClassInImageCriApi
+    SELinuxChangePolicy SELinuxMount SELinuxMountReadWriteOncePod
     SchedulerAsyncAPICalls SeparateCacheWatchRPC StorageCapacityScoring StorageVersionAPI StorageVersionMigrator
     StrictIPCIDRValidation StructuredAuthenticationConfigurationEgressSelector
     StructuredAuthenticationConfigurationJWKSMetrics SupplementalGroupsPolicy SystemdWatchdog

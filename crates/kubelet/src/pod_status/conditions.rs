@@ -5,18 +5,20 @@
 use super::Knowledge;
 use crate::limits;
 use crate::observed::Observed;
+use crate::restart::may_restart_all;
 use api::k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use api::pod::is_sidecar;
 
 /// The conditions that this kubelet decides; all others are somebody else's.
-pub(super) const OWN: [&str; 6] = [
+pub(super) const OWN: [&str; 7] = [
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
     "ContainersReady",
     "PodResizePending",
     "PodResizeInProgress",
+    "AllContainersRestarting",
 ];
 /// Those of them that are there only while they hold.
 pub(super) const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
@@ -78,6 +80,15 @@ pub(super) fn conditions(
     } else if is_resizing(pod, status, know) {
         add("PodResizeInProgress", "True", None, None);
     }
+    if pod.spec.as_ref().is_some_and(may_restart_all) {
+        let kind = "AllContainersRestarting";
+        if know.restarting && !observed.containers.is_empty() {
+            let reason = Some("RestartAllContainersStarted".to_owned());
+            add(kind, "True", reason, Some("container exited with restart policy rule".to_owned()));
+        } else {
+            add(kind, "False", ended(status).map(|(reason, _)| reason.to_owned()), None);
+        }
+    }
     if let Some(message) = &know.disrupted {
         let reason = Some("TerminationByKubelet".to_owned());
         add("DisruptionTarget", "True", reason, Some(message.clone()));
@@ -87,6 +98,12 @@ pub(super) fn conditions(
     let foreign = foreign.filter(|c| !own.contains(&c.type_) && !PASSING.contains(&c.type_.as_str()));
     list.extend(foreign.cloned());
     list
+}
+
+/// Whether a status says that all containers are being removed, to start anew.
+pub(super) fn is_restarting_all(status: &PodStatus) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|c| c.type_ == "AllContainersRestarting" && c.status == "True")
 }
 
 /// Whether a condition says that this kubelet takes the pod from its node.
@@ -113,7 +130,7 @@ fn containers_ready(pod: &Pod, status: &PodStatus) -> Verdict {
         return Err(end);
     }
     let Some(main) = &status.container_statuses else {
-        return Err(("ContainersNotReady", String::new()));
+        return Err(("UnknownContainerStatuses", String::new()));
     };
     let sidecars = sidecars(pod, status);
     let unready: Vec<&str> = sidecars.chain(main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
@@ -134,7 +151,8 @@ fn initialized(pod: &Pod, status: &PodStatus) -> Verdict {
     let init = status.init_container_statuses.iter().flatten();
     let incomplete: Vec<&str> = init.filter(|s| !is_done(s)).map(|s| s.name.as_str()).collect();
     // Once a main container ran, the beginning is over, whatever sidecars do.
-    let begun = status.container_statuses.iter().flatten().any(|s| s.container_id.is_some());
+    let mut main = status.container_statuses.iter().flatten();
+    let begun = main.any(|s| s.container_id.is_some() || super::was_removed(s));
     if incomplete.is_empty() || begun {
         return Ok(());
     }

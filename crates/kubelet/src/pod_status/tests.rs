@@ -197,3 +197,38 @@ fn a_patch_names_own_conditions_and_replaces_addresses() {
     assert_eq!(kinds, conditions::OWN[..4]);
     assert_eq!(patch["status"]["podIPs"], json!([{"$patch": "replace"}, {"ip": "10.1.2.3"}]));
 }
+
+#[test]
+fn what_was_removed_to_start_anew_says_so_and_is_counted() {
+    let mut pod = pod("Never", &["i"], &["a"]);
+    let spec = pod.spec.as_mut().expect("a spec");
+    spec.containers[0].restart_policy_rules = serde_json::from_value(
+        json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]),
+    )
+    .ok();
+    let told = |pod: &mut Pod, containers, restarting| {
+        let status = pod_status(pod, &observed(containers), &Knowledge { restarting, ..know() }, at(4));
+        pod.status = Some(status.clone());
+        status
+    };
+    let all = |attempt, state, code| vec![ran("i", attempt, Exited, 0), ran("a", attempt, state, code)];
+    let reason = |status: &PodStatus| condition(status, "AllContainersRestarting").reason.clone();
+    told(&mut pod, all(0, Running, 0), false);
+    let begun = told(&mut pod, all(0, Exited, 42), true);
+    assert_eq!(reason(&begun).as_deref(), Some("RestartAllContainersStarted"));
+    assert_eq!(begun.phase.as_deref(), Some("Running"));
+    // Also if somebody else comes to write it down.
+    let empty = told(&mut pod, vec![], false);
+    assert_eq!(condition(&empty, "AllContainersRestarting").status, "False");
+    assert_eq!(condition(&empty, "Initialized").status, "True");
+    assert_eq!(empty.phase.as_deref(), Some("Running"));
+    let main = |status: &PodStatus| status.container_statuses.as_ref().expect("statuses")[0].clone();
+    let waits = main(&empty).state.and_then(|state| state.waiting).expect("it waits");
+    assert_eq!((waits.reason.as_deref(), main(&empty).restart_count), (Some("RestartingAllContainers"), 1));
+    let initialising = told(&mut pod, vec![ran("i", 1, Running, 0)], false);
+    assert_eq!((initialising.phase.as_deref(), main(&initialising).restart_count), (Some("Running"), 1));
+    let runs = main(&told(&mut pod, all(1, Running, 0), false));
+    let last = runs.last_state.and_then(|state| state.terminated).expect("it ended");
+    assert_eq!((last.reason.as_deref(), last.exit_code), (Some("RestartingAllContainers"), 137));
+    assert_eq!(runs.restart_count, 1);
+}

@@ -39,6 +39,9 @@ impl PodWorker {
         for id in &plan.remove_sandboxes {
             removed = removed.and(self.node.runtime.remove_pod_sandbox(id).await);
         }
+        if let Some(reset) = &plan.reset {
+            self.reset(pod, reset).await?;
+        }
         if let Some(attempt) = plan.create_sandbox {
             self.create_sandbox(pod, attempt).await?;
         }

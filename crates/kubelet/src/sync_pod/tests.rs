@@ -78,7 +78,8 @@ fn plan(pod: &Pod, observed: &Observed) -> Plan {
 
 fn plan_with(pod: &Pod, observed: &Observed, backoff: &Backoff, health: &Health) -> Plan {
     let limits = Limits::default();
-    sync_pod(pod, observed, &Circumstances { backoff, health, limits: &limits, now: at(NOW) })
+    let status = pod.status.as_ref();
+    sync_pod(pod, observed, &Circumstances { backoff, health, limits: &limits, status, now: at(NOW) })
 }
 
 fn finished() -> Plan {
@@ -290,4 +291,52 @@ fn an_ephemeral_container_runs_once_beside_the_others() {
     assert_eq!(run(vec![container("s0", "i", 0, Running, 0)]), ["e/0"]);
     let ended = container("s0", "e", 0, Exited, 1);
     assert_eq!(run(vec![container("s0", "i", 0, Running, 0), ended]), Vec::<String>::new());
+}
+
+/// A pod that never restarts, but whose container `t` starts all of it anew when it ends with 42.
+fn with_trigger() -> Pod {
+    let mut pod = pod("Never", &["i"], &["a", "t"]);
+    let spec = pod.spec.as_mut().expect("a spec");
+    spec.containers[1].restart_policy = Some("Never".to_owned());
+    spec.containers[1].restart_policy_rules = serde_json::from_value(
+        json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]),
+    )
+    .ok();
+    pod
+}
+
+#[test]
+fn the_end_of_one_container_may_start_all_anew() {
+    let pod = with_trigger();
+    let run = |code| {
+        let (i, a) = (container("s0", "i", 0, Exited, 0), container("s0", "a", 0, Running, 0));
+        let t = [container("s0", "t", 1, Exited, code), container("s0", "t", 0, Exited, 42)];
+        observed(vec![sandbox(0, Ready)], vec![i, a].into_iter().chain(t).collect())
+    };
+    let reset = plan(&pod, &run(42)).reset.expect("a reset");
+    assert_eq!(reset.name, "t");
+    assert_eq!(reset.remove, ["a0", "i0", "t0", "t1"].map(ContainerId::from));
+    let other = plan(&pod, &run(1));
+    assert!(other.reset.is_none() && other.start.is_empty() && !other.finished);
+
+    // What ends so again and again is held back; its companions go on meanwhile.
+    let mut backoff = Backoff::kubelet();
+    let hash = container_config::hash(&pod.spec.as_ref().expect("a spec").containers[1]);
+    backoff.next(&backoff_key("t", &hash), at(NOW - 2), at(NOW - 2));
+    let held = plan_with(&pod, &run(42), &backoff, &Health::default());
+    assert!(held.reset.is_none() && held.stop.is_empty());
+    assert_eq!((held.waiting[0].name.as_str(), held.wake_at), ("t", Some(at(NOW + 9))));
+}
+
+#[test]
+fn what_starts_anew_begins_with_its_init_containers_and_is_counted() {
+    let mut pod = with_trigger();
+    let status =
+        |name: &str| json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 3});
+    pod.status = serde_json::from_value(json!({"initContainerStatuses": [status("i")],
+        "containerStatuses": [status("a"), status("t")]}))
+    .expect("a status");
+    let with = |containers| observed(vec![sandbox(0, Ready)], containers);
+    assert_eq!(started(&plan(&pod, &with(vec![]))), ["i/3"]);
+    assert_eq!(started(&plan(&pod, &with(vec![container("s0", "i", 3, Exited, 0)]))), ["a/3", "t/3"]);
 }
