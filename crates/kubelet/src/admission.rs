@@ -7,12 +7,21 @@
 use crate::container_config::NodeContext;
 use crate::eviction::{CRITICAL, Pressure};
 use crate::node_status::MAX_PODS;
+use crate::static_pods::is_static;
 use crate::{security, volumes};
-use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeProjection};
-use api::pod::{host_ports, requests};
+use api::k8s_openapi::api::core::v1::{Node as ApiNode, Pod, PodSpec, Volume, VolumeProjection};
+use api::pod::{host_ports, parse_quantity, requests};
+use api::scheduling::{selects_node, untolerated};
+use api::well_known::label;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Upstream's names of predicates, and how reasons of what is lacking begin.
+const NODE_AFFINITY: &str = "NodeAffinity";
+const TAINT_TOLERATION: &str = "TaintToleration";
+const OUT_OF: &str = "OutOf";
+/// What containers run on here.
+const OS: &str = "linux";
 
 /// Why a pod is refused: `status.reason`, and the event's message; the status has [`Rejection::status_message`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +35,16 @@ impl Rejection {
     pub(crate) fn status_message(&self) -> String {
         format!("Pod was rejected: {}", self.message)
     }
+
+    /// Whether it may be due to an older state of the node's object.
+    pub(crate) fn may_be_outdated(&self) -> bool {
+        matches!(&*self.reason, NODE_AFFINITY | TAINT_TOLERATION) || self.reason.starts_with(OUT_OF)
+    }
+
+    /// That one of the scheduler's predicates failed here.
+    fn predicate(name: &'static str, why: &str) -> Self {
+        Self { reason: name.into(), message: format!("Predicate {name} failed: {why}") }
+    }
 }
 
 /// What the node has, besides the pod that asks for a place.
@@ -34,8 +53,8 @@ pub(crate) struct Room<'a> {
     pub(crate) others: &'a [Arc<Pod>],
     pub(crate) node: &'a NodeContext,
     pub(crate) pressure: Pressure,
-    /// The node's labels, if the pod asks for any.
-    pub(crate) labels: BTreeMap<String, String>,
+    /// The node's object; none: nobody has seen it, and what it says is not asked for.
+    pub(crate) object: Option<&'a ApiNode>,
 }
 
 /// A node that ends takes nobody.
@@ -48,9 +67,10 @@ pub(crate) fn shutting_down() -> Rejection {
 pub(crate) fn fits(pod: &Pod, room: &Room<'_>) -> Option<Rejection> {
     let spec = pod.spec.as_ref()?;
     under_pressure(pod, spec, room.pressure)
-        .or_else(|| selector_mismatch(spec, &room.labels))
-        .or_else(|| taken_port(spec, room.others))
         .or_else(|| insufficient(spec, room))
+        .or_else(|| affinity_mismatch(spec, room.object))
+        .or_else(|| taken_port(spec, room.others))
+        .or_else(|| untolerated_taint(pod, spec, room.object))
 }
 
 /// A node that runs short takes only what is sure to need little.
@@ -74,29 +94,31 @@ fn under_pressure(pod: &Pod, spec: &PodSpec, pressure: Pressure) -> Option<Rejec
     Some(Rejection { reason: "Evicted".into(), message })
 }
 
-fn selector_mismatch(spec: &PodSpec, labels: &BTreeMap<String, String>) -> Option<Rejection> {
-    let mut wanted = spec.node_selector.iter().flatten();
-    wanted.any(|(key, value)| labels.get(key) != Some(value)).then(|| Rejection {
-        reason: "NodeAffinity".into(),
-        message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
-            .to_owned(),
-    })
+fn affinity_mismatch(spec: &PodSpec, node: Option<&ApiNode>) -> Option<Rejection> {
+    let selected = node.is_none_or(|node| selects_node(spec, node));
+    (!selected)
+        .then(|| Rejection::predicate(NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector"))
 }
 
 fn taken_port(spec: &PodSpec, others: &[Arc<Pod>]) -> Option<Rejection> {
     let wanted = host_ports(spec);
     let taken = others.iter().filter_map(|other| other.spec.as_ref()).flat_map(host_ports);
     let mut taken = taken.filter(|port| wanted.iter().any(|own| own.conflicts_with(port)));
-    taken.next().map(|_| Rejection {
-        reason: "NodePorts".into(),
-        message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
-            .to_owned(),
-    })
+    let why = "node(s) didn't have free ports for the requested pod ports";
+    taken.next().map(|_| Rejection::predicate("NodePorts", why))
+}
+
+/// A taint that drives pods away keeps them away, too; what the node itself brings along stays.
+fn untolerated_taint(pod: &Pod, spec: &PodSpec, node: Option<&ApiNode>) -> Option<Rejection> {
+    let node = node.filter(|_| !is_static(pod))?;
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    let why = "node(s) had taints that the pod didn't tolerate";
+    untolerated(tolerations, node, &["NoExecute"]).map(|_| Rejection::predicate(TAINT_TOLERATION, why))
 }
 
 fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
     let refuse = |name: &str, requested: i64, used: i64, capacity: i64| Rejection {
-        reason: format!("OutOf{name}").into(),
+        reason: format!("{OUT_OF}{name}").into(),
         message: format!(
             "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
         ),
@@ -120,7 +142,14 @@ fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
     let wanted = requests(spec);
     let huge = wanted.keys().filter(|name| name.starts_with("hugepages-"));
     let huge = huge.map(|name| (name.as_str(), node.huge_pages.get(name).copied().unwrap_or(0)));
-    for (name, capacity) in always.into_iter().chain(huge) {
+    // What others offer on this node, a device plugin for example. What the node knows nothing of is not its to refuse.
+    let offered = room.object.and_then(|node| node.status.as_ref()?.allocatable.as_ref());
+    let extended = wanted.keys().filter(|name| is_extended(name));
+    let extended = extended.filter_map(|name| {
+        let amount = parse_quantity(offered?.get(name)?).value();
+        Some((name.as_str(), u64::try_from(amount).unwrap_or(0)))
+    });
+    for (name, capacity) in always.into_iter().chain(huge).chain(extended) {
         let requested = amount(spec, name);
         let capacity = i64::try_from(capacity).unwrap_or(i64::MAX);
         let used = room.others.iter().filter_map(|other| other.spec.as_ref()).map(|s| amount(s, name)).sum();
@@ -131,9 +160,14 @@ fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
     None
 }
 
+/// A resource that is neither the kubelet's own nor part of Kubernetes: `example.com/gpu`.
+fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/")
+}
+
 /// `None` if the node takes the pod.
 pub(crate) fn admit(pod: &Pod) -> Option<Rejection> {
-    if let Some(rejection) = pod.spec.as_ref().and_then(forbidden) {
+    if let Some(rejection) = pod.spec.as_ref().and_then(|spec| forbidden(pod, spec)) {
         return Some(rejection);
     }
     let fields = unsupported(pod);
@@ -144,9 +178,19 @@ pub(crate) fn admit(pod: &Pod) -> Option<Rejection> {
 }
 
 /// What this machine does not allow, with upstream's reasons.
-fn forbidden(spec: &PodSpec) -> Option<Rejection> {
+fn forbidden(pod: &Pod, spec: &PodSpec) -> Option<Rejection> {
     if let Some(message) = security::forbidden_sysctl(spec) {
         return Some(Rejection { reason: "SysctlForbidden".into(), message });
+    }
+    let labelled = pod.metadata.labels.as_ref().and_then(|labels| labels.get(label::OS));
+    if labelled.is_some_and(|os| os != OS) {
+        let message =
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label".to_owned();
+        return Some(Rejection { reason: "PodOSSelectorNodeLabelDoesNotMatch".into(), message });
+    }
+    if spec.os.as_ref().is_some_and(|os| os.name != OS) {
+        let message = "Failed to admit pod as the OS field doesn't match node OS".to_owned();
+        return Some(Rejection { reason: "PodOSNotSupported".into(), message });
     }
     let security = spec.security_context.as_ref();
     if security.and_then(|s| s.supplemental_groups_policy.as_deref()) == Some("Strict") {
@@ -194,31 +238,6 @@ fn unsupported(pod: &Pod) -> Vec<String> {
         }
     }
     note(spec.resource_claims.iter().flatten().next().is_some(), "spec.resourceClaims");
-    let init = spec.init_containers.iter().flatten().enumerate();
-    for (index, container) in init {
-        let path = format!("spec.initContainers[{index}]");
-        for field in container_fields(container) {
-            note(true, &format!("{path}.{field}"));
-        }
-    }
-    for (index, container) in spec.containers.iter().enumerate() {
-        let path = format!("spec.containers[{index}]");
-        for field in container_fields(container) {
-            note(true, &format!("{path}.{field}"));
-        }
-    }
-    fields
-}
-
-fn container_fields(container: &Container) -> Vec<&'static str> {
-    let mut fields = Vec::new();
-    let mut note = |asked: bool, field: &'static str| {
-        if asked {
-            fields.push(field);
-        }
-    };
-    let rules = container.restart_policy_rules.iter().flatten();
-    note(rules.into_iter().any(|rule| rule.action != "Restart"), "restartPolicyRules[].action");
     fields
 }
 
@@ -258,6 +277,9 @@ mod tests {
             huge_pages: [("hugepages-2Mi".to_owned(), 2 << 20)].into(),
             ..Default::default()
         };
+        let object: ApiNode = serde_json::from_value(json!({"metadata": {"labels": {"disk": "hdd"}},
+            "status": {"allocatable": {"example.com/gpu": "1"}}}))
+        .expect("a node");
         let asks = |resources: serde_json::Value| json!({"containers": [{"name": "c", "resources": {"requests": resources}}]});
         for (spec, pressure, expected) in [
             (asks(json!({"cpu": "500m"})), Pressure::default(), None),
@@ -294,7 +316,25 @@ mod tests {
                 )),
             ),
             (
+                asks(json!({"example.com/gpu": "2"})),
+                Pressure::default(),
+                Some((
+                    "OutOfexample.com/gpu",
+                    "Node didn't have enough resource: example.com/gpu, requested: 2, used: 0, capacity: 1",
+                )),
+            ),
+            (asks(json!({"example.com/gpu": "1", "elsewhere.com/gpu": "1"})), Pressure::default(), None),
+            (
                 json!({"nodeSelector": {"disk": "ssd"}, "containers": []}),
+                Pressure::default(),
+                Some((
+                    "NodeAffinity",
+                    "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+                )),
+            ),
+            (
+                json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "disk", "operator": "NotIn", "values": ["hdd"]}]}]}}}, "containers": []}),
                 Pressure::default(),
                 Some((
                     "NodeAffinity",
@@ -312,10 +352,47 @@ mod tests {
                 None,
             ),
         ] {
-            let room =
-                Room { others: std::slice::from_ref(&other), node: &node, pressure, labels: BTreeMap::new() };
+            let others = std::slice::from_ref(&other);
+            let room = Room { others, node: &node, pressure, object: Some(&object) };
             let got = fits(&pod(spec.clone()), &room);
             assert_eq!(got.as_ref().map(|r| (&*r.reason, r.message.as_str())), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_taint_that_drives_away_keeps_away() {
+        let object: ApiNode = serde_json::from_value(json!({"spec": {"taints": [
+            {"key": "a", "effect": "NoSchedule"}, {"key": "b", "value": "c", "effect": "NoExecute"}]}}))
+        .expect("a node");
+        let node = NodeContext::default();
+        let room = |object| Room { others: &[], node: &node, pressure: Pressure::default(), object };
+        let plain = pod(json!({"containers": []}));
+        let tolerant = pod(json!({"tolerations": [{"key": "b", "operator": "Exists"}], "containers": []}));
+        let mut of_node = plain.clone();
+        of_node.metadata.annotations =
+            Some([("kubernetes.io/config.source".to_owned(), "file".to_owned())].into());
+        for (pod, object, expected) in [
+            (&plain, Some(&object), Some("TaintToleration")),
+            (&plain, None, None),
+            (&tolerant, Some(&object), None),
+            (&of_node, Some(&object), None),
+        ] {
+            let got = fits(pod, &room(object));
+            assert_eq!(got.as_ref().map(|r| &*r.reason), expected);
+            assert!(got.is_none_or(|rejection| rejection.may_be_outdated()));
+        }
+    }
+
+    #[test]
+    fn another_system_is_refused() {
+        let mut labelled = pod(json!({"containers": []}));
+        labelled.metadata.labels = Some([("kubernetes.io/os".to_owned(), "windows".to_owned())].into());
+        for (pod, expected) in [
+            (labelled, Some("PodOSSelectorNodeLabelDoesNotMatch")),
+            (pod(json!({"os": {"name": "windows"}, "containers": []})), Some("PodOSNotSupported")),
+            (pod(json!({"os": {"name": "linux"}, "containers": []})), None),
+        ] {
+            assert_eq!(admit(&pod).as_ref().map(|r| &*r.reason), expected);
         }
     }
 

@@ -114,6 +114,7 @@ pub async fn run(
         volumes: volumes::Registry::default(),
         shutting_down: watch::Sender::new(false),
         admitted: Mutex::default(),
+        object: Mutex::default(),
     });
     let (evict, evictions) = mpsc::channel(1);
     ready(Arc::new(Server::new(Host {

@@ -78,11 +78,11 @@ async fn a_pre_stop_hook_is_part_of_the_grace() {
     for (name, sleep, grace, took) in [("short", 5, 30, 5), ("long", 60, 10, 10)] {
         let mut hooked =
             container_with(name, json!({"lifecycle": {"preStop": {"sleep": {"seconds": sleep}}}}));
-        hooked["spec"]["terminationGracePeriodSeconds"] = grace.into();
+        hooked["spec"]["terminationGracePeriodSeconds"] = 60.into();
         bed.create(hooked).await;
         bed.phase(name, "Running").await;
         let began = bed.now();
-        bed.delete(name, None).await;
+        bed.delete(name, Some(grace)).await;
         bed.gone(name).await;
         assert_eq!(bed.since(began), took, "{name}");
     }
@@ -104,6 +104,45 @@ async fn a_container_may_have_a_restart_policy_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_one_container_may_start_all_of_its_pod_anew() {
+    let bed = Bed::new().await;
+    let mut ruled = container_with(
+        "p",
+        json!({"command": ["sh", "-c", "sleep 1; exit 42"], "restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]}),
+    );
+    let beside = json!({"name": "beside", "image": "busybox"});
+    ruled["spec"]["containers"].as_array_mut().expect("a list").push(beside);
+    ruled["spec"]["initContainers"] =
+        json!([{"name": "first", "image": "busybox", "command": ["sh", "-c", "exit 0"]}]);
+    ruled["spec"]["restartPolicy"] = "Never".into();
+    bed.create(ruled).await;
+    let running = |pod: &Value, count: i64| {
+        let main = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+        let mut all = main.chain(pod["status"]["initContainerStatuses"].as_array().into_iter().flatten());
+        all.all(|status| status["restartCount"] == count)
+            && pod["status"]["containerStatuses"][1]["state"]["running"].is_object()
+    };
+    let before = bed.until("p", move |pod| running(pod, 0)).await;
+    let after = bed.until("p", move |pod| running(pod, 1)).await;
+    assert_eq!(after["status"]["podIP"], before["status"]["podIP"]);
+    for status in after["status"]["containerStatuses"].as_array().expect("a list") {
+        let last = &status["lastState"]["terminated"];
+        assert_eq!(
+            (last["reason"].as_str(), last["exitCode"].as_i64()),
+            (Some("RestartingAllContainers"), Some(137))
+        );
+    }
+    assert_eq!(bed.sandboxes().await.len(), 1);
+    // The next time it is held back, as any crash is.
+    bed.waits("p", "CrashLoopBackOff").await;
+    bed.until("p", move |pod| running(pod, 2)).await;
+    bed.delete("p", None).await;
+    bed.gone("p").await;
+    assert!(bed.is_clean().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_is_full_refuses_what_was_bound_to_it_by_hand() {
     let bed = Bed::new().await;
     let nodes: Api<Node> = Api::all(bed.cluster.client());
@@ -122,6 +161,16 @@ async fn a_node_that_is_full_refuses_what_was_bound_to_it_by_hand() {
     bed.create(with("elsewhere", json!({"nodeName": node, "nodeSelector": {"disk": "none"}}))).await;
     let refused = bed.phase("elsewhere", "Failed").await;
     assert_eq!(refused["status"]["reason"], "NodeAffinity");
+    // What the node says of itself is asked anew before anybody is refused for it.
+    let labels = kube::api::Patch::Merge(json!({"metadata": {"labels": {"disk": "none"}}}));
+    let name = node.clone().expect("a name");
+    nodes.patch(&name, &Default::default(), &labels).await.expect("the API takes it");
+    bed.create(with("here", json!({"nodeName": node, "nodeSelector": {"disk": "none"}}))).await;
+    bed.phase("here", "Running").await;
+    let foreign = json!({"nodeName": node, "os": {"name": "windows"}});
+    bed.create(with("windows", foreign)).await;
+    let refused = bed.phase("windows", "Failed").await;
+    assert_eq!(refused["status"]["reason"], "PodOSNotSupported");
 }
 
 #[tokio::test(start_paused = true)]

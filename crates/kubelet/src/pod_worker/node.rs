@@ -9,7 +9,7 @@ use crate::network_files::ClusterDns;
 use crate::probes::Results;
 use crate::references::References;
 use crate::restart::{self, Role};
-use crate::static_pods::runtime_uid;
+use crate::static_pods::{is_static, runtime_uid};
 use crate::volumes::Registry;
 use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
 use api::pod::is_terminal;
@@ -20,7 +20,7 @@ use component_base::logging::chain;
 use jiff::Timestamp;
 use kube::Api;
 use runtime::RuntimeService;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) shutting_down: watch::Sender<bool>,
     /// UIDs of pods that were given a place and may not show it yet.
     pub(crate) admitted: Mutex<HashSet<String>>,
+    /// The node's object as it was last seen.
+    pub(crate) object: Mutex<Option<Arc<ApiNode>>>,
 }
 
 impl Node {
@@ -76,8 +78,23 @@ impl Node {
         if let Some(rejection) = admission::admit(pod) {
             return Some(rejection);
         }
-        let selects = pod.spec.as_ref().is_some_and(|s| s.node_selector.iter().flatten().next().is_some());
-        let labels = if selects { self.labels().await } else { BTreeMap::new() };
+        let mut seen = self.object.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if seen.is_none() && !is_static(pod) {
+            seen = self.look_up().await;
+        }
+        let rejection = self.place(pod, seen.as_deref())?;
+        if !rejection.may_be_outdated() {
+            return Some(rejection);
+        }
+        // Labels, taints and what others offer may have changed since.
+        match self.look_up().await {
+            Some(node) => self.place(pod, Some(&node)),
+            None => Some(rejection),
+        }
+    }
+
+    /// Gives the pod a place, if there is one.
+    fn place(&self, pod: &Pod, object: Option<&ApiNode>) -> Option<Rejection> {
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         let has_place = |other: &Pod| {
             let started = other.status.as_ref().is_some_and(|s| s.start_time.is_some());
@@ -85,7 +102,7 @@ impl Node {
         };
         let others: Vec<_> = self.pods.list().into_iter().filter(|other| has_place(other)).collect();
         let pressure = self.pressure.read(self.context.clock.now());
-        let room = Room { others: &others, node: &self.facts, pressure, labels };
+        let room = Room { others: &others, node: &self.facts, pressure, object };
         let rejection = admission::fits(pod, &room);
         if rejection.is_none() {
             admitted.insert(uid(pod).to_owned());
@@ -99,14 +116,21 @@ impl Node {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner).remove(uid(pod));
     }
 
-    /// The labels that the node's object has.
-    async fn labels(&self) -> BTreeMap<String, String> {
+    /// Takes note of what the node's object says.
+    pub(crate) fn saw(&self, node: ApiNode) -> Arc<ApiNode> {
+        let node = Arc::new(node);
+        *self.object.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.clone());
+        node
+    }
+
+    /// The node's object as it is now.
+    async fn look_up(&self) -> Option<Arc<ApiNode>> {
         let nodes: Api<ApiNode> = Api::all(self.client.clone());
         match nodes.get(&self.facts.node_name).await {
-            Ok(node) => node.metadata.labels.unwrap_or_default(),
+            Ok(node) => Some(self.saw(node)),
             Err(error) => {
-                tracing::warn!("read the node's labels: {}", chain(&error));
-                BTreeMap::new()
+                tracing::warn!("read the node: {}", chain(&error));
+                None
             }
         }
     }
