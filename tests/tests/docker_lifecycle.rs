@@ -192,6 +192,8 @@ async fn a_running_pod_takes_another_container_and_other_limits() {
         &id,
     ]);
     assert_eq!(limit.trim(), "50331648 30000");
+    cluster.event("p", "ResizeStarted", "Pod resize started: {\"containers\":[{\"name\":\"main\"").await;
+    cluster.event("p", "ResizeCompleted", "\"memory\":\"48Mi\"").await;
     cluster.delete("p", 1).await;
 }
 

@@ -6,7 +6,7 @@
 
 use crate::container_config::{self, NodeContext, RESOURCES_ANNOTATION};
 use api::k8s_openapi::api::core::v1::{Container, Pod, PodStatus, ResourceRequirements};
-use api::pod::{parse_quantity, requests};
+use api::pod::{is_sidecar, parse_quantity, requests};
 use runtime::{ContainerId, ContainerStatus, Resources};
 use std::collections::{BTreeMap, HashMap};
 
@@ -168,6 +168,28 @@ pub(crate) fn is_asked_for(pod: &Pod, status: &PodStatus) -> bool {
     })
 }
 
+/// What a pod asks for, as events about a resize tell it. **Upstream**: `podResourceSummary`, `pkg/kubelet/events`.
+pub(crate) fn summary(pod: &Pod, error: &str) -> String {
+    let of = |container: &Container| {
+        let resources = container.resources.clone().unwrap_or_default();
+        serde_json::json!({ "name": container.name, "resources": resources })
+    };
+    let spec = pod.spec.iter();
+    let sidecars = spec.clone().flat_map(|s| s.init_containers.iter().flatten()).filter(|c| is_sidecar(c));
+    let sidecars: Vec<_> = sidecars.map(of).collect();
+    let main: Vec<_> = spec.flat_map(|s| s.containers.iter()).map(of).collect();
+    let mut all = serde_json::Map::new();
+    if !sidecars.is_empty() {
+        all.insert("initContainers".to_owned(), sidecars.into());
+    }
+    all.insert("containers".to_owned(), main.into());
+    all.insert("generation".to_owned(), pod.metadata.generation.unwrap_or(0).into());
+    if !error.is_empty() {
+        all.insert("error".to_owned(), error.into());
+    }
+    serde_json::Value::from(all).to_string()
+}
+
 fn same(a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
     let amounts = |list: &Option<BTreeMap<_, _>>| -> BTreeMap<String, _> {
         list.iter().flatten().map(|(name, q)| (String::clone(name), parse_quantity(q))).collect()
@@ -184,6 +206,16 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": uid, "uid": uid}, "spec": {"containers": [
             {"name": "c", "resources": {"requests": {"cpu": cpu}}}]}}))
         .expect("a pod")
+    }
+
+    #[test]
+    fn events_tell_what_is_asked_for() {
+        let mut pod = pod("p", "500m");
+        pod.metadata.generation = Some(2);
+        let containers =
+            r#""containers":[{"name":"c","resources":{"requests":{"cpu":"500m"}}}],"generation":2"#;
+        assert_eq!(summary(&pod, ""), format!("{{{containers}}}"));
+        assert_eq!(summary(&pod, "too much"), format!(r#"{{{containers},"error":"too much"}}"#));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod kill;
 mod node;
 mod reset;
+mod resizing;
 mod start;
 mod termination;
 mod volumes;
@@ -135,6 +136,8 @@ pub(crate) struct PodWorker {
     finished: bool,
     /// The handler of the pod's RuntimeClass, once it is known.
     handler: Option<String>,
+    /// The generation of the pod whose resize has begun.
+    resizing: Option<i64>,
     /// Containers whose preStop hook has run.
     hooked: Mutex<HashSet<ContainerId>>,
 }
@@ -163,6 +166,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         grace: None,
         finished: false,
         handler: None,
+        resizing: None,
         hooked: Mutex::default(),
         told: receiver,
         wake: wake.clone(),
@@ -373,13 +377,13 @@ impl PodWorker {
     /// Decides whether the pod gets the resources that it asks for now.
     fn weigh_resources(&mut self, pod: &Pod) {
         let published = self.published.as_ref().or(pod.status.as_ref());
-        self.knowledge.pending = published
-            .is_some_and(|status| limits::is_asked_for(pod, status))
-            .then(|| {
-                let others = self.node.pods.list();
-                limits::pending(pod, others.iter().map(|pod| &**pod), &self.node.facts)
-            })
-            .flatten();
+        let asked = published.is_some_and(|status| limits::is_asked_for(pod, status));
+        let before = self.knowledge.pending.take();
+        if asked {
+            let others = self.node.pods.list();
+            self.knowledge.pending = limits::pending(pod, others.iter().map(|pod| &**pod), &self.node.facts);
+        }
+        self.tell_of_resize(pod, asked, before);
         self.limits.want(pod, &self.node.facts, self.knowledge.pending.is_none());
         let spec = pod.spec.iter();
         let containers = spec.flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
