@@ -104,8 +104,13 @@ fn aliases(list: &[HostAlias]) -> String {
     text
 }
 
-/// The resolvers of a pod; none: the engine's choice, which is the node's.
-pub(crate) fn dns(pod: &Pod, cluster: &ClusterDns, of_node: impl Fn() -> DnsConfig) -> Option<DnsConfig> {
+/// The resolvers of a pod, and what is to be told of those that were left out; none: the engine's choice, which is the
+/// node's.
+pub(crate) fn dns(
+    pod: &Pod,
+    cluster: &ClusterDns,
+    of_node: impl Fn() -> DnsConfig,
+) -> Option<(DnsConfig, Vec<String>)> {
     let spec = pod.spec.as_ref()?;
     let asked = spec.dns_config.as_ref();
     let mut config = match policy(spec, cluster) {
@@ -140,12 +145,26 @@ pub(crate) fn dns(pod: &Pod, cluster: &ClusterDns, of_node: impl Fn() -> DnsConf
     }
     unique(&mut config.servers);
     unique(&mut config.searches);
+    let asked_for = (config.servers.len(), config.searches.len());
     config.servers.truncate(MAX_SERVERS);
     config.searches.truncate(MAX_SEARCHES);
     while config.searches.join(" ").len() > MAX_SEARCH_CHARS {
         config.searches.pop();
     }
-    Some(config)
+    let mut omitted = Vec::new();
+    if config.servers.len() < asked_for.0 {
+        omitted.push(format!(
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}",
+            config.servers.join(" ")
+        ));
+    }
+    if config.searches.len() < asked_for.1 {
+        omitted.push(format!(
+            "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}",
+            config.searches.join(" ")
+        ));
+    }
+    Some((config, omitted))
 }
 
 enum Policy {
@@ -272,9 +291,28 @@ mod tests {
             let mut spec = spec;
             spec["containers"] = json!([]);
             let got = dns(&pod(spec.clone()), &cluster, node);
+            assert!(got.as_ref().is_none_or(|(_, omitted)| omitted.is_empty()), "{spec}");
             let shown = got
+                .map(|(config, _)| config)
                 .map(|c| format!("{}|{}|{}", c.servers.join(","), c.searches.join(" "), c.options.join(" ")));
             assert_eq!(shown, expected, "{spec}");
         }
+    }
+
+    #[test]
+    fn what_is_too_much_for_a_resolver_is_left_out_and_told() {
+        let node = || parse("nameserver 9.9.9.9\nnameserver 8.8.8.8\n");
+        let spec = json!({"dnsPolicy": "Default", "containers": [],
+            "dnsConfig": {"nameservers": ["1.1.1.1", "2.2.2.2"], "searches": ["a".repeat(2000), "b".repeat(60)]}});
+        let (config, omitted) = dns(&pod(spec), &ClusterDns::default(), node).expect("resolvers");
+        assert_eq!((config.servers.len(), config.searches.len()), (3, 1));
+        assert_eq!(
+            omitted[0],
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: \
+             9.9.9.9 8.8.8.8 1.1.1.1"
+        );
+        assert!(
+            omitted[1].starts_with("Search Line limits were exceeded, some search paths have been omitted")
+        );
     }
 }

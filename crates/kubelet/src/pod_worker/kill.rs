@@ -105,7 +105,7 @@ impl PodWorker {
         };
         let node: &Node = &self.node;
         let pod_ip = self.pod_ips(pod).into_iter().next();
-        if let Err(error) = hooks::run(node, handler, &container, &status.id, pod_ip.as_deref()).await {
+        if let Err(error) = hooks::run(node, handler, pod, &container, &status.id, pod_ip.as_deref()).await {
             tracing::info!(pod = pod.metadata.name, container = name, "preStop hook: {error}");
             self.event(pod, Some(name), EventKind::Warning, "FailedPreStopHook", "PreStopHook failed");
         }

@@ -17,7 +17,7 @@ use api::k8s_openapi::api::node::v1::RuntimeClass;
 use component_base::logging::chain;
 use jiff::Timestamp;
 use kube::Api;
-use runtime::{ContainerId, ContainerState, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
+use runtime::{ContainerId, ContainerState, DnsConfig, EnvVar, Error, Mount, PodSandboxConfig, SandboxId};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -113,6 +113,9 @@ impl PodWorker {
                 return Err(self.now() + RETRY);
             }
         };
+        for omitted in self.dns(pod).into_iter().flat_map(|(_, omitted)| omitted) {
+            self.event(pod, None, EventKind::Warning, "DNSConfigForming", &omitted);
+        }
         let node = self.node.clone();
         let mut made = pin!(async {
             let id = node.runtime.run_pod_sandbox(&config).await?;
@@ -255,7 +258,7 @@ impl PodWorker {
         }
         let pod_ip = self.pod_ips(pod).into_iter().next();
         let result = tokio::select! {
-            result = hooks::run(&self.node, handler, container, id, pod_ip.as_deref()) => result,
+            result = hooks::run(&self.node, handler, pod, container, id, pod_ip.as_deref()) => result,
             // Its end stops the container, hook or not.
             () = self.doom() => return Err(self.now()),
         };
@@ -269,7 +272,7 @@ impl PodWorker {
         if let Err(error) = self.node.runtime.stop_container(id, grace).await {
             tracing::warn!(pod = pod.metadata.name, "stop a container: {error}");
         }
-        let waiting = Waiting { reason: "PostStartHookError", message: "PostStartHook failed".to_owned() };
+        let waiting = Waiting { reason: "PostStartHookError", message: error };
         self.knowledge.waiting.insert(container.name.clone(), waiting);
         Err(self.now() + SHOW_ERROR)
     }
@@ -295,11 +298,15 @@ impl PodWorker {
         if let Some(why) = self.user_namespace_refusal(pod) {
             return Err(why);
         }
-        // Pods on paper have no files.
-        let dns = self.node.pods_dir.as_ref();
-        let dns = dns.and_then(|_| network_files::dns(pod, cluster, network_files::dns_of_node));
+        let dns = self.dns(pod).map(|(dns, _)| dns);
         let config = container_config::sandbox(pod, attempt, hostname, dns);
         Ok(PodSandboxConfig { runtime_handler: self.handler.clone().unwrap_or_default(), ..config })
+    }
+
+    /// The pod's resolvers, and what is to be told of those that were left out. Pods on paper have no files.
+    fn dns(&self, pod: &Pod) -> Option<(DnsConfig, Vec<String>)> {
+        self.node.pods_dir.as_ref()?;
+        network_files::dns(pod, &self.node.cluster_dns, network_files::dns_of_node)
     }
 
     /// No engine that is driven here gives a pod a user namespace of its own. The text is upstream's.
