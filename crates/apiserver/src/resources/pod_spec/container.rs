@@ -119,6 +119,7 @@ fn check_container(
     volume::check_mounts(errors, &path.child("volumeMounts"), container, volumes);
     volume::check_devices(errors, &path.child("volumeDevices"), container, spec);
     resources::check_resources(errors, &path.child("resources"), &container["resources"]);
+    resources::check_resize_policy(errors, &path.child("resizePolicy"), container, spec);
     for (field, kind) in [
         ("livenessProbe", probe::Kind::Liveness),
         ("readinessProbe", probe::Kind::Readiness),

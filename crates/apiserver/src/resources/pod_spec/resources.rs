@@ -3,7 +3,7 @@
 //! **Upstream**: `ValidateResourceRequirements`, `validateContainerResourceName`.
 
 use crate::resources::check;
-use crate::resources::edit::entries;
+use crate::resources::edit::{entries, items};
 use api::field::{Error, ErrorList, Path};
 use api::names;
 use api::quantity::Quantity;
@@ -77,6 +77,25 @@ pub(super) fn check_resources(errors: &mut ErrorList, path: &Path, resources: &V
                 errors.push(Error::required(&limits, "Limit must be set for non overcommitable resources"));
             }
             _ => {}
+        }
+    }
+}
+
+const RESIZABLE: &[&str] = &["cpu", "memory"];
+const RESIZE_RESTARTS: &[&str] = &["NotRequired", "RestartContainer"];
+
+/// All errors of what a change of its resources means to a container. **Upstream**: `validateResizePolicy`.
+pub(super) fn check_resize_policy(errors: &mut ErrorList, path: &Path, container: &Value, spec: &Value) {
+    let policies = items(container, "resizePolicy");
+    for (i, policy) in policies.iter().enumerate() {
+        if policies[..i].iter().any(|other| other["resourceName"] == policy["resourceName"]) {
+            errors.push(Error::duplicate(&path.index(i), policy["resourceName"].clone()));
+        }
+        check::one_of(errors, path, &policy["resourceName"], RESIZABLE);
+        check::one_of(errors, path, &policy["restartPolicy"], RESIZE_RESTARTS);
+        if spec["restartPolicy"] == "Never" && policy["restartPolicy"] != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.push(Error::invalid(path, policy["restartPolicy"].clone(), detail));
         }
     }
 }

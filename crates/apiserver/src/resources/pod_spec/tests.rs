@@ -296,6 +296,14 @@ fn wishes_that_contradict_themselves_are_refused() {
             ],
         ),
         (
+            with_container(json!({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "Sometimes"},
+                {"resourceName": "cpu", "restartPolicy": "NotRequired"}]})),
+            vec![
+                "spec.containers[0].resizePolicy: Unsupported value: \"Sometimes\": supported values: \"NotRequired\", \"RestartContainer\"",
+                "spec.containers[0].resizePolicy[1]: Duplicate value: \"cpu\"",
+            ],
+        ),
+        (
             with_fields(json!({"hostnameOverride": "a.b", "hostNetwork": true})),
             vec!["spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true"],
         ),
