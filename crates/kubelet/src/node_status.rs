@@ -191,7 +191,7 @@ impl Reporter {
         match self.api().create(&PostParams::default(), &fresh).await {
             Ok(node) => {
                 self.node_ready_events(None, &node);
-                self.node.saw(node.clone());
+                self.node.saw(&node);
                 return Ok(node);
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -213,7 +213,7 @@ impl Reporter {
         let name = &self.config.node_name;
         let (facts, node) = futures::future::join(self.facts(now), self.api().get(name)).await;
         let node = node.map_err(Error::api("get the node"))?;
-        self.node.saw(node.clone());
+        self.node.saw(&node);
         let old = node.status.clone().unwrap_or_default();
         let status = node_status(&facts, &old, now);
         if same(&old, &status) && now.duration_since(reported) < REPORT {

@@ -11,7 +11,8 @@ use crate::references::References;
 use crate::restart::{self, Role};
 use crate::static_pods::{is_static, runtime_uid};
 use crate::volumes::Registry;
-use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
+use api::k8s_openapi::api::core::v1::{Node as ApiNode, NodeSpec, NodeStatus, ObjectReference, Pod, Service};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use api::pod::is_terminal;
 use client::events::Type as EventType;
 use client::{Informer, Recorder};
@@ -116,9 +117,20 @@ impl Node {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner).remove(uid(pod));
     }
 
-    /// Takes note of what the node's object says.
-    pub(crate) fn saw(&self, node: ApiNode) -> Arc<ApiNode> {
-        let node = Arc::new(node);
+    /// Takes note of what the node's object says, as far as admission asks: there may be a thousand nodes in a process.
+    pub(crate) fn saw(&self, node: &ApiNode) -> Arc<ApiNode> {
+        let metadata = ObjectMeta {
+            name: node.metadata.name.clone(),
+            labels: node.metadata.labels.clone(),
+            ..ObjectMeta::default()
+        };
+        let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone());
+        let allocatable = node.status.as_ref().and_then(|status| status.allocatable.clone());
+        let node = Arc::new(ApiNode {
+            metadata,
+            spec: Some(NodeSpec { taints, ..NodeSpec::default() }),
+            status: Some(NodeStatus { allocatable, ..NodeStatus::default() }),
+        });
         *self.object.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.clone());
         node
     }
@@ -127,7 +139,7 @@ impl Node {
     async fn look_up(&self) -> Option<Arc<ApiNode>> {
         let nodes: Api<ApiNode> = Api::all(self.client.clone());
         match nodes.get(&self.facts.node_name).await {
-            Ok(node) => Some(self.saw(node)),
+            Ok(node) => Some(self.saw(&node)),
             Err(error) => {
                 tracing::warn!("read the node: {}", chain(&error));
                 None
