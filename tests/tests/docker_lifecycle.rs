@@ -105,6 +105,33 @@ async fn sidecars_start_first_stop_last_and_do_not_keep_a_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_one_container_may_start_all_of_its_pod_anew() {
+    let cluster = DockerCluster::start("life-anew").await;
+    let mount = json!([{"name": "v", "mountPath": "/v"}]);
+    let spec = json!({
+        "restartPolicy": "Never", "volumes": [{"name": "v", "emptyDir": {}}],
+        "initContainers": [{"name": "first", "image": "busybox", "imagePullPolicy": "IfNotPresent",
+            "command": ["sh", "-c", "echo first >> /v/log"], "volumeMounts": mount}],
+    });
+    let main = json!({"volumeMounts": mount, "restartPolicy": "Never", "restartPolicyRules": [
+        {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]});
+    let text = "[ -e /v/again ] || { touch /v/again; exit 42; }; cat /v/log; exec sleep 1000";
+    let mut pod = script("p", text, spec, main);
+    let beside = json!({"name": "beside", "image": "busybox", "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", "exec sleep 1000"]});
+    pod["spec"]["containers"].as_array_mut().expect("a list").push(beside);
+    cluster.create(pod).await;
+    let pod = cluster.until("p", |pod| main_status(pod)["restartCount"] == 1 && is_ready(pod)).await;
+    let status = &pod["status"];
+    assert_eq!(status["containerStatuses"][1]["restartCount"], 1);
+    assert_eq!(status["initContainerStatuses"][0]["restartCount"], 1);
+    assert_eq!(main_status(&pod)["lastState"]["terminated"]["reason"], "RestartingAllContainers");
+    cluster.writes("p", "first\nfirst\n").await;
+    cluster.delete("p", 0).await;
+    cluster.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn containers_have_the_identity_the_names_and_the_rights_that_they_ask_for() {
     let cluster = DockerCluster::start("life-identity").await;
     cluster
