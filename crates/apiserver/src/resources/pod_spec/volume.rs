@@ -77,10 +77,8 @@ fn check_source(errors: &mut ErrorList, path: &Path, kind: &str, source: &Value)
         "image" => {
             check::required(errors, &path.child("reference"), &source["reference"]);
         }
-        "ephemeral" => {
-            if !source["volumeClaimTemplate"].is_object() {
-                errors.push(Error::required(&path.child("volumeClaimTemplate"), ""));
-            }
+        "ephemeral" if !source["volumeClaimTemplate"].is_object() => {
+            errors.push(Error::required(&path.child("volumeClaimTemplate"), ""));
         }
         "nfs" => {
             check::required(errors, &path.child("server"), &source["server"]);
