@@ -73,5 +73,5 @@ fn table(
     let include = table::Include::parse(info.query.text("includeObject"))?;
     let row = |object: Value| (version.strategy().row(&object, now), whole(version, object));
     let rows = objects.into_iter().map(row);
-    Ok(table::of_objects((meta, include), &json!({}), version.columns(), rows))
+    Ok(table::of_objects((meta, include), &json!({}), &version.columns(), rows))
 }

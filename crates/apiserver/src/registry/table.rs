@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// What a row carries of its object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub(crate) fn metadata_of(object: &Value, version: &str) -> Value {
 pub(crate) fn of_objects(
     (version, include): (&str, Include),
     metadata: &Value,
-    columns: Vec<Value>,
+    columns: &[Value],
     objects: impl Iterator<Item = (Vec<Cell>, Value)>,
 ) -> Value {
     let row = |(cells, object): (Vec<Cell>, Value)| match include {
@@ -154,13 +155,13 @@ impl Writer {
 
     /// The beginning of a table, up to its rows.
     pub fn begin(&mut self, out: &mut Vec<u8>, metadata: &Value) {
-        let columns = if self.columns_sent { Vec::new() } else { self.kind.columns() };
+        let columns = if self.columns_sent { Cow::default() } else { self.kind.columns() };
+        let columns = serde_json::to_string(&columns).expect("what is JSON can be written as such");
         self.columns_sent = true;
         let version = self.version;
         let head = format!(
             "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata},\
-             \"columnDefinitions\":{},\"rows\":[",
-            Value::from(columns)
+             \"columnDefinitions\":{columns},\"rows\":["
         );
         out.extend_from_slice(head.as_bytes());
     }

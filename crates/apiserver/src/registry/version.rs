@@ -194,12 +194,12 @@ impl Version {
     }
 
     /// What a table says of its columns.
-    pub fn columns(&self) -> Vec<Value> {
+    pub fn columns(&self) -> Cow<'_, [Value]> {
         if let Some(own) = self.conversion.as_ref().and_then(|conversion| conversion.columns()) {
-            return own;
+            return own.into();
         }
         let definitions = || table::definitions(self.strategy.resource(), self.strategy.columns());
-        self.columns.get_or_init(definitions).clone()
+        self.columns.get_or_init(definitions).into()
     }
 
     /// The cells and the conditions of an object, as it is stored and as this version shows it.

@@ -202,7 +202,7 @@ fn answer(
                     let metadata = json!({"resourceVersion": object.revision().to_string()});
                     let definitions = table::definitions(&resource(view), columns);
                     let rows = std::iter::once((view.row(&shown, now), shown));
-                    table::of_objects((version, include), &metadata, definitions, rows).to_string().into()
+                    table::of_objects((version, include), &metadata, &definitions, rows).to_string().into()
                 }
             }
         }
