@@ -1,7 +1,9 @@
 //! Bodies on their way: what a client sends, lent to one backend after the other; and what a backend sends, within time.
 
+use crate::pool::Answer;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,6 +45,14 @@ impl Lender {
         let (hint, is_empty) = (body.size_hint(), body.is_end_stream());
         let (too_large, read) = (AtomicBool::new(false), AtomicU64::new(0));
         Self(Arc::new(Slot { body: Mutex::new(Some(body)), hint, is_empty, limit, too_large, read }))
+    }
+
+    /// No body.
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        let (too_large, read) = (AtomicBool::new(false), AtomicU64::new(0));
+        let hint = SizeHint::with_exact(0);
+        Self(Arc::new(Slot { body: Mutex::new(None), hint, is_empty: true, limit: None, too_large, read }))
     }
 
     /// The body for one backend.
@@ -115,16 +125,53 @@ impl Body for Lent {
     }
 }
 
+/// The body of a response.
+pub(crate) enum ResponseBody {
+    /// Of an answer of our own.
+    Own(Full<Bytes>),
+    /// As a backend sends it.
+    Backend(Timed),
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Backend(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Backend(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Backend(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A response's body that fails when its backend falls silent.
 pub(crate) struct Timed {
-    body: Incoming,
+    body: Answer,
     limit: Duration,
     /// Only while one waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timed {
-    pub(crate) fn new(body: Incoming, limit: Duration) -> Self {
+    pub(crate) fn new(body: Answer, limit: Duration) -> Self {
         Self { body, limit, waiting: None }
     }
 }

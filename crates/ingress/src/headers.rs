@@ -4,6 +4,7 @@
 //! **Contract**: pure.
 //! **Upstream**: RFC 9110, 7.6.1; ingress-nginx' `X-Forwarded-*`, which are not believed but set.
 
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -14,21 +15,35 @@ use std::net::SocketAddr;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-scheme");
+const SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 
-/// Where a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where requests come in, and what backends are told of it.
+#[derive(Clone, Debug)]
 pub(crate) struct Entrance {
-    /// Who asks.
-    pub(crate) peer: SocketAddr,
     /// At which port.
     pub(crate) port: u16,
     /// Over TLS?
     pub(crate) secure: bool,
+    /// Who asks.
+    peer: HeaderValue,
+    port_text: HeaderValue,
 }
 
 impl Entrance {
-    fn scheme(self) -> &'static str {
-        if self.secure { "https" } else { "http" }
+    pub(crate) fn new(peer: SocketAddr, port: u16, secure: bool) -> Self {
+        let peer = peer.ip().to_canonical().to_string();
+        let peer = HeaderValue::from_str(&peer).expect("an address is plain text");
+        Self { port, secure, peer, port_text: port.into() }
+    }
+
+    fn scheme(&self) -> HeaderValue {
+        HeaderValue::from_static(if self.secure { "https" } else { "http" })
     }
 }
 
@@ -72,7 +87,12 @@ pub(crate) fn without_hop(headers: &mut HeaderMap) {
 }
 
 /// Makes a client's headers those that a backend gets.
-pub(crate) fn forward(headers: &mut HeaderMap, host: &str, entrance: Entrance, request_id: &str) {
+pub(crate) fn forward(
+    headers: &mut HeaderMap,
+    host: HeaderValue,
+    entrance: &Entrance,
+    request_id: impl FnOnce() -> String,
+) {
     without_hop(headers);
     // HTTP/2 may send them one by one, HTTP/1.1 may not.
     let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -81,22 +101,16 @@ pub(crate) fn forward(headers: &mut HeaderMap, host: &str, entrance: Entrance, r
     {
         headers.insert(COOKIE, all);
     }
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
-    let (peer, port) = (entrance.peer.ip().to_canonical().to_string(), entrance.port.to_string());
-    set(HOST, host);
-    set(HeaderName::from_static("x-real-ip"), &peer);
-    set(HeaderName::from_static("x-forwarded-for"), &peer);
-    set(HeaderName::from_static("x-forwarded-host"), host);
-    set(HeaderName::from_static("x-forwarded-port"), &port);
-    set(HeaderName::from_static("x-forwarded-proto"), entrance.scheme());
-    set(HeaderName::from_static("x-forwarded-scheme"), entrance.scheme());
-    set(HeaderName::from_static("x-scheme"), entrance.scheme());
+    headers.insert(HOST, host.clone());
+    headers.insert(REAL_IP, entrance.peer.clone());
+    headers.insert(FORWARDED_FOR, entrance.peer.clone());
+    headers.insert(FORWARDED_HOST, host);
+    headers.insert(FORWARDED_PORT, entrance.port_text.clone());
+    headers.insert(FORWARDED_PROTO, entrance.scheme());
+    headers.insert(FORWARDED_SCHEME, entrance.scheme());
+    headers.insert(SCHEME, entrance.scheme());
     if !headers.contains_key(&REQUEST_ID)
-        && let Ok(value) = HeaderValue::from_str(request_id)
+        && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(request_id()))
     {
         headers.insert(REQUEST_ID, value);
     }
@@ -132,14 +146,14 @@ mod tests {
 
     #[test]
     fn backends_are_told_who_asked_and_clients_are_not_believed() {
-        let entrance = Entrance { peer: "[::ffff:10.0.0.9]:5555".parse().unwrap(), port: 443, secure: true };
+        let entrance = Entrance::new("[::ffff:10.0.0.9]:5555".parse().unwrap(), 443, true);
         let mut headers = map(&[
             ("x-forwarded-for", "1.2.3.4"),
             ("x-forwarded-proto", "http"),
             ("cookie", "a=1"),
             ("cookie", "b=2"),
         ]);
-        forward(&mut headers, "a.example", entrance, "id");
+        forward(&mut headers, HeaderValue::from_static("a.example"), &entrance, || "id".to_owned());
         for (name, value) in [
             ("host", "a.example"),
             ("x-forwarded-for", "10.0.0.9"),

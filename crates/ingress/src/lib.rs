@@ -16,9 +16,11 @@ mod follow;
 pub mod gateway;
 mod headers;
 mod listen;
+mod pool;
 mod proxy;
 pub mod routes;
 mod status;
 mod tls;
+mod workers;
 
 pub use controller::{CLASS, CONTROLLER, Config, run};

@@ -4,7 +4,7 @@
 //! the doors are dropped they close; requests under way are finished.
 
 use crate::headers::Entrance;
-use crate::proxy::Shared;
+use crate::proxy::{Shared, Visit};
 use crate::tls::Resolver;
 use component_base::{Context, Shutdown, logging};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -91,13 +91,13 @@ impl Door {
             let (port, tls) = (self.port, tls.map(|tls| TlsAcceptor::from(tls.clone())));
             open.spawn(async move {
                 loop {
-                    match listener.accept().await {
+                    match listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                         Ok((stream, peer)) => {
-                            let secure = tls.is_some();
-                            let entrance = Entrance { peer, port, secure };
-                            let connection =
-                                connection(stream, tls.clone(), proxy.clone(), entrance, ended.clone());
-                            context.shutdown.spawn_graceful(connection);
+                            let entrance = Entrance::new(peer, port, tls.is_some());
+                            let (tls, shared, ended) = (tls.clone(), proxy.clone(), ended.clone());
+                            proxy.workers.serve(move |clients| {
+                                connection(stream, tls, shared, Visit { entrance, clients }, ended)
+                            });
                         }
                         Err(error) => {
                             tracing::warn!(%error, "cannot accept a connection");
@@ -112,21 +112,25 @@ impl Door {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: std::net::TcpStream,
     tls: Option<TlsAcceptor>,
     proxy: Shared,
-    entrance: Entrance,
+    visit: Visit,
     ended: Shutdown,
 ) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return serve(stream, proxy, entrance, ended).await };
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "cannot serve a connection"),
+    };
+    let Some(tls) = tls else { return serve(stream, proxy, visit, ended).await };
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken,
         () = ended.requested() => return,
     };
     match shaken {
-        Ok(Ok(stream)) => serve(stream, proxy, entrance, ended).await,
+        Ok(Ok(stream)) => serve(stream, proxy, visit, ended).await,
         Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
         Err(_) => tracing::debug!("handshake took too long"),
     }
@@ -135,12 +139,13 @@ async fn connection(
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     proxy: Shared,
-    entrance: Entrance,
+    visit: Visit,
     ended: Shutdown,
 ) {
+    let here = Arc::new((proxy, visit));
     let service = hyper::service::service_fn(move |request| {
-        let proxy = proxy.clone();
-        async move { Ok::<_, Infallible>(proxy.answer(entrance, request).await) }
+        let here = here.clone();
+        async move { Ok::<_, Infallible>(here.0.answer(&here.1, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);

@@ -5,22 +5,24 @@
 //! **Upstream**: ingress-nginx (`proxy_next_upstream error timeout`, three tries).
 
 use crate::annotations::Protocol;
-use crate::body::{BoxError, Lender, Timed, within};
-use crate::clients::{Clients, scheme};
+use crate::body::{Lender, Lent, ResponseBody, Timed, within};
+use crate::clients::{Clients, Connectors};
 use crate::gateway::{self, Ports};
 use crate::headers::{self, Entrance};
+use crate::pool::{Answer, Error};
 use crate::routes::{Table, Target};
+use crate::workers::Workers;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use component_base::Context;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, LOCATION, TE, UPGRADE};
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -29,8 +31,6 @@ const TRIES: usize = 3;
 /// Never redirected: certificates are proved by it. **Upstream**: ingress-nginx' exception.
 const ACME: &str = "/.well-known/acme-challenge";
 
-pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
-
 /// What all connections share.
 pub(crate) struct Proxy {
     pub(crate) table: ArcSwap<Table>,
@@ -38,8 +38,15 @@ pub(crate) struct Proxy {
     pub(crate) gateways: ArcSwap<Ports>,
     /// Where TLS is spoken, for redirects.
     pub(crate) https_port: AtomicU16,
-    clients: Clients,
+    /// Who serves connections.
+    pub(crate) workers: Workers,
     context: Context,
+}
+
+/// A client's connection: where it came in, and with what its requests go on.
+pub(crate) struct Visit {
+    pub(crate) entrance: Entrance,
+    pub(crate) clients: Arc<Clients>,
 }
 
 impl Proxy {
@@ -48,19 +55,20 @@ impl Proxy {
             table: ArcSwap::default(),
             gateways: ArcSwap::default(),
             https_port: AtomicU16::new(443),
-            clients: Clients::new()?,
+            workers: Workers::new(context, Connectors::new()?),
             context: context.clone(),
         })
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, entrance: Entrance, request: Request<Incoming>) -> Response<Body> {
-        if self.gateways.load().contains_key(&entrance.port) {
+    pub(crate) async fn answer(&self, visit: &Visit, request: Request<Incoming>) -> Response<ResponseBody> {
+        if self.gateways.load().contains_key(&visit.entrance.port) {
             // Requests may take long: they must not hold on to what only a look needs.
-            return gateway::answer(self, &self.gateways.load_full(), entrance, request).await;
+            let ports = self.gateways.load_full();
+            return Box::pin(gateway::answer(self, &ports, visit, request)).await;
         }
         let authority = authority(&request);
-        let host = host(&authority);
+        let host = host(authority.to_str().unwrap_or_default());
         let found = {
             let table = self.table.load();
             table.find(&host, request.uri().path()).map(|(target, rewritten)| (target.clone(), rewritten))
@@ -69,7 +77,7 @@ impl Proxy {
             return said(StatusCode::NOT_FOUND, "default backend - 404");
         };
         let https_port = self.https_port.load(Ordering::Relaxed);
-        if let Some((status, to)) = redirect(&target, entrance, &host, request.uri(), https_port) {
+        if let Some((status, to)) = redirect(&target, &visit.entrance, &host, request.uri(), https_port) {
             return redirected(status, &to);
         }
         if let Some(limit) = target.settings.body_limit {
@@ -78,7 +86,7 @@ impl Proxy {
                 return said(StatusCode::PAYLOAD_TOO_LARGE, "413 Request Entity Too Large");
             }
         }
-        self.forward(&target, rewritten, &authority, entrance, request).await
+        self.forward(&target, rewritten, authority.clone(), visit, request).await
     }
 
     /// A number below this one, any.
@@ -90,10 +98,10 @@ impl Proxy {
         &self,
         target: &Target,
         rewritten: Option<String>,
-        authority: &str,
-        entrance: Entrance,
+        authority: HeaderValue,
+        visit: &Visit,
         mut request: Request<Incoming>,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let endpoints = target.upstream.endpoints();
         if endpoints.addresses.is_empty() {
             let service = &target.backend.service;
@@ -107,9 +115,9 @@ impl Proxy {
         let upgraded = wanted.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, body) = request.into_parts();
         let id =
-            format!("{:016x}{:016x}", self.context.rng.below(u64::MAX), self.context.rng.below(u64::MAX));
-        let host = target.settings.virtual_host.as_deref().unwrap_or(authority);
-        headers::forward(&mut head.headers, host, entrance, &id);
+            || format!("{:016x}{:016x}", self.context.rng.below(u64::MAX), self.context.rng.below(u64::MAX));
+        let host = target.settings.virtual_host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
+        headers::forward(&mut head.headers, host.unwrap_or(authority), &visit.entrance, id);
         if is_http2 {
             // There it is a part of the URI.
             head.headers.remove(HOST);
@@ -122,18 +130,18 @@ impl Proxy {
             Some(path) => with_query(&path, head.uri.query()),
             None => head.uri.path_and_query().cloned(),
         };
-        let Some(path) = path else { return said(StatusCode::BAD_REQUEST, "400 Bad Request") };
+        // A tunnel of its own is nobody's request.
+        let Some(path) = path.filter(|_| head.method != Method::CONNECT) else {
+            return said(StatusCode::BAD_REQUEST, "400 Bad Request");
+        };
 
         let lender = Lender::new(body, target.settings.body_limit);
         let (turn, count) = (target.upstream.turn(), endpoints.addresses.len());
-        let client = self.clients.of(protocol);
         let mut why = String::new();
         for attempt in 0..TRIES {
             let address = &endpoints.addresses[(turn + attempt) % count];
-            let Some(outgoing) = outgoing(&head, protocol, address, &path) else {
-                return said(StatusCode::BAD_REQUEST, "400 Bad Request");
-            };
-            let asked = client.request(outgoing.map(|()| lender.lend()));
+            let outgoing = outgoing(&head, protocol, &path, lender.lend());
+            let asked = visit.clients.ask(protocol, address, outgoing);
             let error = match within(target.settings.read_timeout, &lender, asked).await {
                 Ok(Ok(response)) => return self.back(response, upgraded, target),
                 Ok(Err(error)) => error,
@@ -143,8 +151,9 @@ impl Proxy {
                 return said(StatusCode::PAYLOAD_TOO_LARGE, "413 Request Entity Too Large");
             }
             why = component_base::logging::chain(&error);
-            let refused = error.is_connect() && lender.is_whole() && count > 1;
-            let harmless = !error.is_connect() && lender.is_empty() && head.method.is_idempotent();
+            let is_connect = matches!(error, Error::Connect(_));
+            let refused = is_connect && lender.is_whole() && count > 1;
+            let harmless = !is_connect && lender.is_empty() && head.method.is_idempotent();
             tracing::debug!(%address, attempt, "cannot ask an endpoint: {why}");
             if !refused && !harmless {
                 break;
@@ -157,14 +166,14 @@ impl Proxy {
     /// The backend's answer, as the client gets it.
     fn back(
         &self,
-        mut response: Response<Incoming>,
+        mut response: Response<Answer>,
         client: Option<OnUpgrade>,
         target: &Target,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             headers::without_hop(response.headers_mut());
             let limit = target.settings.read_timeout;
-            return response.map(|body| Timed::new(body, limit).boxed_unsync());
+            return response.map(|body| ResponseBody::Backend(Timed::new(body, limit)));
         }
         let Some(client) = client else { return said(StatusCode::BAD_GATEWAY, "502 Bad Gateway") };
         let backend = hyper::upgrade::on(&mut response);
@@ -176,7 +185,7 @@ impl Proxy {
             let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
             let _ = tokio::io::copy_bidirectional(&mut client, &mut backend).await;
         });
-        let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        let mut answer = Response::new(ResponseBody::Own(Full::default()));
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *answer.headers_mut() = std::mem::take(response.headers_mut());
         answer
@@ -184,52 +193,43 @@ impl Proxy {
 }
 
 /// The request for one endpoint.
-fn outgoing(
-    head: &request::Parts,
-    protocol: Protocol,
-    address: &Authority,
-    path: &PathAndQuery,
-) -> Option<Request<()>> {
-    let mut outgoing = Request::new(());
-    *outgoing.uri_mut() = Uri::builder()
-        .scheme(scheme(protocol))
-        .authority(address.clone())
-        .path_and_query(path.clone())
-        .build()
-        .ok()?;
+fn outgoing(head: &request::Parts, protocol: Protocol, path: &PathAndQuery, body: Lent) -> Request<Lent> {
+    let mut outgoing = Request::new(body);
+    *outgoing.uri_mut() = Uri::from(path.clone());
     *outgoing.method_mut() = head.method.clone();
     *outgoing.headers_mut() = head.headers.clone();
     *outgoing.version_mut() = match protocol {
         Protocol::Http | Protocol::Https => Version::HTTP_11,
         Protocol::Grpc | Protocol::Grpcs => Version::HTTP_2,
     };
-    // A tunnel of its own is nobody's request.
-    (head.method != Method::CONNECT).then_some(outgoing)
+    outgoing
 }
 
 /// Host and port as the client asked for them.
-pub(crate) fn authority<B>(request: &Request<B>) -> String {
-    let of_header = || request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    request
-        .uri()
-        .authority()
-        .map_or_else(|| of_header().to_owned(), |authority| authority.as_str().to_owned())
+pub(crate) fn authority<B>(request: &Request<B>) -> HeaderValue {
+    let of_uri =
+        request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    of_uri.or_else(|| request.headers().get(HOST).cloned()).unwrap_or_else(|| HeaderValue::from_static(""))
 }
 
 /// The host alone, in small letters.
-pub(crate) fn host(authority: &str) -> String {
+pub(crate) fn host(authority: &str) -> Cow<'_, str> {
     let after_user = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
     let host = match after_user.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => after_user,
     };
-    host.trim_end_matches('.').to_ascii_lowercase()
+    let host = host.trim_end_matches('.');
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    }
 }
 
 /// Where a request is sent instead, if it is.
 fn redirect(
     target: &Target,
-    entrance: Entrance,
+    entrance: &Entrance,
     host: &str,
     uri: &Uri,
     https_port: u16,
@@ -255,7 +255,7 @@ fn with_query(path: &str, query: Option<&str>) -> Option<PathAndQuery> {
     }
 }
 
-pub(crate) fn redirected(status: StatusCode, to: &str) -> Response<Body> {
+pub(crate) fn redirected(status: StatusCode, to: &str) -> Response<ResponseBody> {
     let Ok(location) = HeaderValue::from_str(to) else {
         return said(StatusCode::BAD_REQUEST, "400 Bad Request");
     };
@@ -265,9 +265,9 @@ pub(crate) fn redirected(status: StatusCode, to: &str) -> Response<Body> {
 }
 
 /// An answer of our own.
-pub(crate) fn said(status: StatusCode, text: &str) -> Response<Body> {
-    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {});
-    let mut response = Response::new(body.boxed_unsync());
+pub(crate) fn said(status: StatusCode, text: &str) -> Response<ResponseBody> {
+    let body = Full::new(Bytes::from(format!("{text}\n")));
+    let mut response = Response::new(ResponseBody::Own(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
@@ -348,8 +348,8 @@ mod tests {
         for (what, settings, certified, secure, uri, port, expected) in table {
             let backend = BackendKey { service: Key::new("n", "s"), port: PortRef::Number(80) };
             let target = Target { backend, upstream: Arc::default(), settings, secure: certified };
-            let entrance = Entrance { peer: ([127, 0, 0, 1], 1).into(), port: 80, secure };
-            let got = redirect(&target, entrance, "h", &uri.parse().unwrap(), port);
+            let entrance = Entrance::new(([127, 0, 0, 1], 1).into(), 80, secure);
+            let got = redirect(&target, &entrance, "h", &uri.parse().unwrap(), port);
             let got = got.as_ref().map(|(status, to)| (status.as_u16(), to.as_str()));
             assert_eq!(got, expected, "{what}");
         }

@@ -20,8 +20,8 @@ pub(crate) use controller::run;
 pub use controller::{CLASS, CONTROLLER};
 pub use definitions::definitions;
 
-use crate::headers::Entrance;
-use crate::proxy::{Body, Proxy, authority, host, redirected, said};
+use crate::body::ResponseBody;
+use crate::proxy::{Proxy, Visit, authority, host, redirected, said};
 use filters::Filters;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -94,11 +94,12 @@ impl Rule {
 pub(crate) async fn answer(
     proxy: &Proxy,
     ports: &Ports,
-    entrance: Entrance,
+    visit: &Visit,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let authority = authority(&request);
-    let host = host(&authority);
+    let entrance = &visit.entrance;
+    let host = host(authority.to_str().unwrap_or_default());
     let (mut head, body) = request.into_parts();
     let found = ports.get(&entrance.port).and_then(|port| port.find(&host, &head));
     let Some(route) = found else { return said(StatusCode::NOT_FOUND, "404 Not Found") };
@@ -118,7 +119,7 @@ pub(crate) async fn answer(
         );
     };
     let mut response =
-        proxy.forward(target, rewritten, &authority, entrance, Request::from_parts(head, body)).await;
+        proxy.forward(target, rewritten, authority.clone(), visit, Request::from_parts(head, body)).await;
     rule.filters.response.apply(response.headers_mut());
     response
 }
