@@ -39,6 +39,8 @@ pub struct Config {
     pub service_cidr: (IpAddr, u8),
     /// The range of the other family, if Services may have both.
     pub secondary_service_cidr: Option<(IpAddr, u8)>,
+    /// The name of the machine that it runs on, as its Lease tells it.
+    pub hostname: String,
     /// The address that pods and others reach this server at.
     pub advertise_address: IpAddr,
     /// The port that belongs to it.

@@ -29,6 +29,7 @@ mod flowcontrol;
 mod guard;
 pub mod handlers;
 mod health;
+mod identity;
 mod limits;
 mod metrics;
 pub mod negotiate;

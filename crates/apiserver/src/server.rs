@@ -23,7 +23,7 @@ use crate::resources;
 use crate::reviews::{self, ReviewKind};
 use crate::service_dialer::ServiceDialer;
 use crate::subresources::{self, NodeDialer, Subresource};
-use crate::{aggregation, bootstrap, crd, serve, service_addresses};
+use crate::{aggregation, bootstrap, crd, identity, serve, service_addresses};
 use component_base::Context;
 use std::sync::Arc;
 use storage::Storage;
@@ -138,6 +138,7 @@ impl Server {
         bootstrap::follow(&server);
         admission::policies::status::follow(&server.registry, &server.context);
         service_addresses::follow(&server);
+        identity::follow(&server);
         if let Some(aggregator) = &server.aggregator {
             aggregation::follow(&server, aggregator);
             aggregation::registration::follow(&server);

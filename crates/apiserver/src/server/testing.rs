@@ -115,6 +115,7 @@ pub(crate) fn config(pki: &Pki, listener: Option<TcpListener>) -> Config {
         options: Options::default(),
         service_cidr: (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16),
         secondary_service_cidr: None,
+        hostname: "machine".to_owned(),
         advertise_address: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 1)),
         advertise_port: 6443,
         nodes: Arc::new(EchoNode),

@@ -339,7 +339,12 @@ impl Builder {
         .await?;
         let Network { range, claim, for_pods, proxy, forwarding, policies, dns, both } = network;
         let dns = dns.filter(|_| self.dns);
-        let listeners = self.listener.into_iter().chain(for_pods).collect();
+        let serving = Serving {
+            listeners: self.listener.into_iter().chain(for_pods).collect(),
+            // As a static pod of the first node would have it.
+            hostname: node_name(&self.name, 0),
+            range,
+        };
         let prepare = async {
             match docker.first() {
                 Some(first) => Ok(first.prepare().await?),
@@ -351,7 +356,7 @@ impl Builder {
             Store::Open(_) => "store",
         };
         let (server, ()) = tokio::try_join!(
-            start_server(&context, self.store, self.pki, listeners, self.options, range, &step),
+            start_server(&context, self.store, self.pki, serving, self.options, &step),
             prepare,
         )?;
         if !docker.is_empty() {
@@ -485,15 +490,22 @@ fn simulated(context: &Context, name: String, index: u32) -> kubelet::Config {
     kubelet::Config { pod_cidrs: vec![format!("{base}/24")], ..node }
 }
 
+/// Where the API server is, and what it hands out.
+struct Serving {
+    listeners: Vec<TcpListener>,
+    hostname: String,
+    range: Range,
+}
+
 async fn start_server(
     context: &Context,
     store: Store,
     pki: Option<Pki>,
-    listeners: Vec<TcpListener>,
+    serving: Serving,
     options: Options,
-    range: Range,
     step: &OnStep,
 ) -> Result<RunningServer> {
+    let Serving { listeners, hostname, range } = serving;
     let storage = match store {
         Store::Open(storage) => storage,
         Store::At(location) => {
@@ -532,6 +544,7 @@ async fn start_server(
         options,
         service_cidr: range.cidr(),
         secondary_service_cidr: range.secondary_cidr(),
+        hostname,
         advertise_address,
         advertise_port: port,
         nodes: nodes.clone(),
