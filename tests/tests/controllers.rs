@@ -1,6 +1,8 @@
 //! The controllers at work in a whole cluster: what a silent node, a lost node and a held namespace lead to.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, NodeCondition, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Node, NodeCondition, Pod, Secret, ServiceAccount,
+};
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use minik::Cluster;
@@ -238,4 +240,35 @@ async fn ordered_namespace_deletion_should_delete_pod_first() {
     eventually(DEADLINE, async || namespaces.get_opt("team").await.expect("an answer").is_none()).await;
     assert!(maps.list(&ListParams::default()).await.expect("a list").items.is_empty());
     cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_made_for_an_account_goes_when_nobody_uses_it() {
+    /// More than a year, and the day on which the tracking began.
+    const UNUSED: Duration = Duration::from_hours(24 * 367);
+    const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+    let context = component_base::Context::simulated(1);
+    let cluster = Cluster::builder().context(context).nodes(0).start().await.expect("it starts");
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), "default");
+    let secrets: Api<Secret> = Api::namespaced(cluster.client(), "default");
+    let account = object(json!({"metadata": {"name": "robot"}, "secrets": [{"name": "made"}]}));
+    accounts.create(&PostParams::default(), &account).await.expect("created");
+    let get = async |name: &str| secrets.get_opt(name).await.expect("an answer");
+    for name in ["made", "asked-for"] {
+        let secret = object(json!({
+            "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": "robot"}},
+            "type": "kubernetes.io/service-account-token",
+        }));
+        secrets.create(&PostParams::default(), &secret).await.expect("created");
+        let has_token = async || get(name).await.and_then(|secret| secret.data?.remove("token")).is_some();
+        eventually(DEADLINE, has_token).await;
+    }
+    let invalid_since = async |name: &str| get(name).await?.metadata.labels?.remove(INVALID_SINCE);
+
+    tokio::time::advance(UNUSED).await;
+    eventually(DEADLINE, async || invalid_since("made").await.as_deref() == Some("2027-01-03")).await;
+    assert_eq!(invalid_since("asked-for").await, None);
+    tokio::time::advance(UNUSED).await;
+    eventually(DEADLINE, async || get("made").await.is_none()).await;
+    assert!(get("asked-for").await.is_some());
 }

@@ -44,6 +44,8 @@ struct Trace {
     flow: Option<Flow>,
     /// What is to be written down about it, if anything.
     record: Option<Record>,
+    /// Texts for `Warning:` headers, besides those of who answers.
+    warnings: Vec<String>,
 }
 
 /// Serves one request; the story of this file.
@@ -141,7 +143,7 @@ async fn authorized(
     trace: &mut Trace,
 ) -> Result<Response, Status> {
     let annotations = server.audit.as_ref().map(|_| Annotations::default());
-    let who = server.authenticator.authenticate(peer, request.headers_mut(), &info.path);
+    let who = server.authenticator.authenticate(peer, request.headers_mut(), &info.path, &mut trace.warnings);
     let who = audit::annotating(annotations.as_ref(), who).await;
     let nobody = UserInfo::default();
     if let (Some(audit), Some(annotations)) = (&server.audit, &annotations) {
@@ -249,6 +251,7 @@ fn finished(
     inflight: crate::metrics::InflightGuard,
 ) -> Response {
     let headers = response.headers_mut();
+    respond::add_warnings(headers, &trace.warnings);
     let mut set = |name: HeaderName, value: HeaderValue| {
         headers.entry(name).or_insert(value);
     };

@@ -4,7 +4,7 @@ use crate::body::{Response, full};
 use crate::negotiate::Encoding;
 use api::status::Status;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 /// A response of this media type.
@@ -54,4 +54,15 @@ pub(crate) fn status(status: &Status, encoding: Encoding) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Adds `Warning: 299 - "text"` headers.
+pub(crate) fn add_warnings(headers: &mut HeaderMap, warnings: &[String]) {
+    for warning in warnings {
+        let text: String = warning.chars().filter(|c| !c.is_control()).collect();
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
+            headers.append(HeaderName::from_static("warning"), value);
+        }
+    }
 }

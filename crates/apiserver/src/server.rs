@@ -9,7 +9,7 @@ use crate::aggregation::Aggregator;
 use crate::audit::Audit;
 use crate::auth::configuration::{self, Authentication};
 use crate::auth::token::Tokens;
-use crate::auth::{Authenticator, Authorizer, Objects, UserInfo};
+use crate::auth::{Authenticator, Authorizer, Objects, UserInfo, token_tracking};
 use crate::computed::resource_metrics::Scraper;
 use crate::computed::{self, Computed};
 use crate::config::Config;
@@ -78,7 +78,9 @@ impl Server {
         context: Context,
         mut config: Config,
     ) -> Result<Arc<Self>, Error> {
-        let tokens = Tokens::new(&config.token_issuer, &config.token_key_pem).map_err(Error::Tokens)?;
+        let tokens = Tokens::new(&config.token_issuer, &config.token_key_pem)
+            .map_err(Error::Tokens)?
+            .counted(&context.metrics);
         let tls = (!config.listeners.is_empty()).then(|| serve::Tls::new(&config)).transpose()?;
         let listeners = std::mem::take(&mut config.listeners);
         if let Some(file) = &config.options.admission_config {
@@ -139,6 +141,7 @@ impl Server {
         admission::policies::status::follow(&server.registry, &server.context);
         service_addresses::follow(&server);
         identity::follow(&server);
+        token_tracking::follow(&server);
         if let Some(aggregator) = &server.aggregator {
             aggregation::follow(&server, aggregator);
             aggregation::registration::follow(&server);

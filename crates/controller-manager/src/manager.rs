@@ -29,6 +29,9 @@ pub struct Config {
     pub node_monitor_grace_period: Duration,
     /// How long a starting node may be silent (`--node-startup-grace-period`).
     pub node_startup_grace_period: Duration,
+    /// How long nobody has to use a token that was made for a service account until it is marked as invalid, and then
+    /// until it goes (`--legacy-service-account-token-clean-up-period`).
+    pub legacy_token_clean_up_period: Duration,
 }
 
 /// A private key, PEM; never printed.
@@ -62,6 +65,7 @@ impl Config {
             node_monitor_period: Duration::from_secs(5),
             node_monitor_grace_period: Duration::from_secs(50),
             node_startup_grace_period: Duration::from_secs(60),
+            legacy_token_clean_up_period: Duration::from_hours(8760),
         }
     }
 }

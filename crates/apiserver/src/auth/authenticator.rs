@@ -6,7 +6,7 @@
 
 use super::configuration::Authentication;
 use super::objects::Objects;
-use super::{UserInfo, bootstrap_token, token::Tokens};
+use super::{UserInfo, bootstrap_token, legacy_token, token::Tokens};
 use crate::serve::Peer;
 use api::status::Status;
 use base64::Engine;
@@ -47,12 +47,13 @@ impl Authenticator {
     }
 
     /// Who sends a request for this path with these headers over a connection with this peer. Takes out of the headers
-    /// what only a proxy may say.
+    /// what only a proxy may say, and adds to the warnings of the response.
     pub(crate) async fn authenticate(
         &self,
         peer: &Peer,
         headers: &mut HeaderMap,
         path: &str,
+        warnings: &mut Vec<String>,
     ) -> Result<Arc<UserInfo>, Status> {
         if let Some(user) = self.configuration.request_header.take(headers, peer.is_proxy) {
             return Ok(user.into());
@@ -65,7 +66,7 @@ impl Authenticator {
             return if open { Ok(UserInfo::anonymous().into()) } else { Err(Status::unauthorized()) };
         };
         let audience = [self.tokens.issuer().to_owned()];
-        match self.identify(&token, &audience).await {
+        match self.identify(&token, &audience, warnings).await {
             Ok(Some((user, _))) => Ok(user.into()),
             Ok(None) => Err(Status::unauthorized()),
             Err(why) => {
@@ -77,12 +78,26 @@ impl Authenticator {
 
     /// Who presents this token to one of these audiences, and which of them it is for. `None`: nobody knows; an error is
     /// why somebody who should know refuses it.
-    pub async fn identify(&self, token: &str, audiences: &[String]) -> Result<Option<Identified>, String> {
+    pub async fn identify(
+        &self,
+        token: &str,
+        audiences: &[String],
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Identified>, String> {
         let now = self.clock.now();
         let for_us = audiences.iter().any(|audience| audience == self.tokens.issuer());
         let ours = || vec![self.tokens.issuer().to_owned()];
         if for_us && let Some(user) = self.configuration.static_tokens.identity(token) {
             return Ok(Some((user, ours())));
+        }
+        if self.tokens.is_legacy(token) {
+            // It says no audience: it is for this server.
+            if !for_us {
+                return Err("token is for another audience".to_owned());
+            }
+            let (tokens, objects) = (&self.tokens, &*self.objects);
+            let found = legacy_token::identify(tokens, objects, &self.clock, token, warnings).await;
+            return found.map(|user| Some((user, ours()))).map_err(|error| Chain(&error).to_string());
         }
         if self.tokens.is_ours(token) {
             let found = self.tokens.verify(token, audiences, now, &*self.objects);

@@ -9,6 +9,7 @@ pub mod cert;
 pub(crate) mod configuration;
 mod forbidden;
 pub mod impersonation;
+mod legacy_token;
 pub mod node;
 mod objects;
 mod oidc;
@@ -22,6 +23,8 @@ mod static_token;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod token_metrics;
+pub(crate) mod token_tracking;
 mod token_webhook;
 mod user;
 pub(crate) mod webhook;

@@ -337,6 +337,7 @@ mod tests {
         }
     }
 
+    #[async_trait::async_trait]
     impl Objects for Fake {
         fn revision_of(&self, _: &str, _: &str, _: &str, _: &str) -> Option<u64> {
             None
@@ -344,6 +345,15 @@ mod tests {
         fn pods_on(&self, node: &str, namespace: &str) -> Vec<Arc<Value>> {
             let pods = self.list("", "pods", namespace).into_iter();
             pods.filter(|pod| pod["spec"]["nodeName"] == node).collect()
+        }
+        async fn label(
+            &self,
+            _: &str,
+            _: &str,
+            _: &crate::auth::token::Reference,
+            _: (&str, &str),
+        ) -> Result<(), api::status::Status> {
+            Ok(())
         }
     }
 

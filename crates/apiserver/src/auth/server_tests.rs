@@ -1,7 +1,7 @@
 //! Who is who and may what, asked of a whole server.
 
 use super::UserInfo;
-use super::token::Claims;
+use super::token::{Claims, Reference};
 use crate::server::Server;
 use crate::server::testing::{Pki, call, config, exchange, memory, root, start};
 use component_base::Context;
@@ -72,6 +72,57 @@ async fn a_pods_token_lives_longer_than_it_says_and_ends_with_the_pod() {
     let path = "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0";
     assert_eq!(call(&server, root(), Method::DELETE, path, &[], Value::Null).await.code, 200);
     assert_eq!(who().await.code, 401);
+}
+
+#[tokio::test]
+async fn the_use_of_a_token_of_a_secret_is_written_down() {
+    let server = start().await;
+    pod(&server).await;
+    let account = server.registry.get("", "serviceaccounts", "default", "robot").unwrap();
+    let uid = account["metadata"]["uid"].as_str().unwrap().to_owned();
+    let account = Reference { name: "robot".to_owned(), uid };
+    let token = server.authenticator.tokens().sign_legacy("default", &account, "kept").unwrap();
+    let secret = json!({
+        "kind": "Secret", "apiVersion": "v1", "type": "kubernetes.io/service-account-token",
+        "metadata": { "name": "kept", "annotations": { "kubernetes.io/service-account.name": "robot" } },
+        "stringData": { "token": token },
+    });
+    create(&server, "/api/v1/namespaces/default/secrets", secret).await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let who = || exchange(server.connect(UserInfo::anonymous()), Method::POST, WHOAMI, &headers, json!({}));
+    let answer = who().await;
+    assert_eq!(answer.code, 201, "{}", answer.text);
+    assert!(!answer.headers.contains_key("warning"));
+    let labels =
+        || server.registry.get("", "secrets", "default", "kept").unwrap()["metadata"]["labels"].clone();
+    let today = server.context.clock.now().strftime("%Y-%m-%d").to_string();
+    assert_eq!(labels()["kubernetes.io/legacy-token-last-used"], today.as_str());
+
+    let merge = [("content-type", "application/merge-patch+json")];
+    let patch = async |path: &str, change: Value| {
+        assert_eq!(call(&server, root(), Method::PATCH, path, &merge, change).await.code, 200, "{path}");
+    };
+    let referred = json!({ "secrets": [{ "name": "kept" }] });
+    patch("/api/v1/namespaces/default/serviceaccounts/robot", referred).await;
+    let warning = who().await.headers["warning"].to_str().unwrap().to_owned();
+    assert!(warning.starts_with("299 - \"Use tokens from the TokenRequest API"), "{warning}");
+
+    let marked = json!({ "metadata": { "labels": {
+        "kubernetes.io/legacy-token-invalid-since": "2020-01-01", "kubernetes.io/legacy-token-last-used": null,
+    }}});
+    patch("/api/v1/namespaces/default/secrets/kept", marked).await;
+    assert_eq!(who().await.code, 401);
+    assert_eq!(labels()["kubernetes.io/legacy-token-last-used"], today.as_str());
+    let metrics = server.context.metrics.encode_text();
+    for (name, count) in [
+        ("legacy_tokens", 3),
+        ("legacy_manual_token_uses", 1),
+        ("legacy_auto_token_uses", 1),
+        ("invalid_legacy_auto_token_uses", 1),
+    ] {
+        assert!(metrics.contains(&format!("serviceaccount_{name}_total {count}\n")), "{name}: {metrics}");
+    }
 }
 
 #[tokio::test]

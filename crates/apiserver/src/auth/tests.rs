@@ -5,6 +5,8 @@ use super::token::{Claims, Private, Reference, Tokens, user_name};
 use super::*;
 use crate::admission::Lookup;
 use crate::serve::Peer;
+use api::status::Status;
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use component_base::Clock;
@@ -29,12 +31,16 @@ impl Lookup for Fake {
     }
 }
 
+#[async_trait]
 impl Objects for Fake {
     fn revision_of(&self, _: &str, _: &str, _: &str, _: &str) -> Option<u64> {
         None
     }
     fn pods_on(&self, _: &str, _: &str) -> Vec<Arc<Value>> {
         Vec::new()
+    }
+    async fn label(&self, _: &str, _: &str, _: &Reference, _: (&str, &str)) -> Result<(), Status> {
+        Ok(())
     }
 }
 
@@ -156,7 +162,7 @@ fn bootstrap_secret(expiration: &str) -> Value {
 async fn with_bearer(authenticator: &Authenticator, token: &str) -> Result<Arc<UserInfo>, u16> {
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
-    let who = authenticator.authenticate(&Peer::default(), &mut headers, "/api").await;
+    let who = authenticator.authenticate(&Peer::default(), &mut headers, "/api", &mut Vec::new()).await;
     who.map_err(|status| status.code)
 }
 
@@ -190,8 +196,9 @@ async fn a_connections_identity_comes_first_and_no_credential_is_nobody() {
         Authentication::default(),
     );
     let jane = UserInfo::authenticated("jane", []);
-    let who =
-        async |peer: &Peer| authenticator.authenticate(peer, &mut HeaderMap::new(), "/api").await.unwrap();
+    let who = async |peer: &Peer| {
+        authenticator.authenticate(peer, &mut HeaderMap::new(), "/api", &mut Vec::new()).await.unwrap()
+    };
     assert_eq!(who(&Peer { identity: Some(jane.clone().into()), ..Peer::default() }).await, jane.into());
     assert_eq!(who(&Peer::default()).await, UserInfo::anonymous().into());
 }
@@ -242,28 +249,56 @@ async fn acting_as_somebody_needs_the_right_to() {
     assert_eq!(act("root", &[("impersonate-group", "dev")]).await.unwrap_err().code, 500);
 }
 
-#[test]
-fn a_token_kept_in_a_secret_ends_with_the_secret() {
-    let tokens = tokens();
+#[tokio::test]
+async fn a_token_kept_in_a_secret_ends_with_the_secret() {
+    let tokens = Arc::new(tokens());
     let account = Reference { name: "s".to_owned(), uid: "u1".to_owned() };
     let token = tokens.sign_legacy("n", &account, "kept").unwrap();
     let secret = |token: &str, labels: Value| json!({ "metadata": { "name": "kept", "labels": labels }, "data": { "token": STANDARD.encode(token) } });
-    let check = |objects: Vec<(&'static str, Value)>, audience: &str| {
-        tokens.verify(&token, &[audience.to_owned()], at(10), &Fake(objects)).map(|(user, _)| user.name)
+    let check = async |objects: Vec<(&'static str, Value)>, audience: &str| {
+        let (tokens, objects) = (Arc::clone(&tokens), Arc::new(Fake(objects)));
+        let authenticator =
+            Authenticator::new(tokens, objects, Clock::simulated(), Authentication::default());
+        let mut warnings = Vec::new();
+        let found = authenticator.identify(&token, &[audience.to_owned()], &mut warnings).await;
+        found.map(|found| (found.unwrap().0.name, warnings))
     };
     let accounts = || ("serviceaccounts", named("s", "u1"));
-    let good = vec![accounts(), ("secrets", secret(&token, json!({})))];
+    let good = ("secrets", secret(&token, json!({})));
     assert!(tokens.is_ours(&token));
-    assert_eq!(check(good.clone(), ISSUER).unwrap(), "system:serviceaccount:n:s");
-    assert!(check(good, "another").is_err());
+    let (name, warnings) = check(vec![accounts(), good.clone()], ISSUER).await.unwrap();
+    assert_eq!((name.as_str(), warnings), ("system:serviceaccount:n:s", vec![]));
+    let mut owner = named("s", "u1");
+    owner["secrets"] = json!([{ "name": "another" }, { "name": "kept" }]);
+    let (_, warnings) = check(vec![("serviceaccounts", owner), good.clone()], ISSUER).await.unwrap();
+    assert_eq!(
+        warnings,
+        [
+            "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated \
+          secret-based tokens."
+        ]
+    );
+    assert!(check(vec![accounts(), good.clone()], "another").await.is_err());
     let invalid = json!({ "kubernetes.io/legacy-token-invalid-since": "2026-01-01" });
-    for bad in [
-        vec![accounts()],
-        vec![accounts(), ("secrets", secret("other", json!({})))],
-        vec![accounts(), ("secrets", secret(&token, invalid))],
-        vec![("serviceaccounts", named("s", "u9")), ("secrets", secret(&token, json!({})))],
+    let mut going = named("s", "u1");
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    for (bad, why) in [
+        (vec![accounts()], "Token has been invalidated"),
+        (vec![accounts(), ("secrets", secret("other", json!({})))], "Token does not match server's copy"),
+        (
+            vec![accounts(), ("secrets", secret(&token, invalid))],
+            "the token in secret n/kept for service account n/s has been marked invalid. Use tokens from the \
+             TokenRequest API or manually created secret-based tokens, or remove the \
+             'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token",
+        ),
+        (vec![good.clone()], "serviceaccounts \"s\" not found"),
+        (vec![("serviceaccounts", going), good.clone()], "ServiceAccount n/s has been deleted"),
+        (
+            vec![("serviceaccounts", named("s", "u9")), good.clone()],
+            "ServiceAccount UID (u9) does not match claim (u1)",
+        ),
     ] {
-        assert!(check(bad, ISSUER).is_err());
+        assert_eq!(check(bad, ISSUER).await.unwrap_err(), why);
     }
 }
 
@@ -279,12 +314,16 @@ fn a_token_that_was_good_ends_with_what_it_is_bound_to() {
             Vec::new()
         }
     }
+    #[async_trait]
     impl Objects for Changing {
         fn revision_of(&self, _: &str, plural: &str, _: &str, name: &str) -> Option<u64> {
             self.0.get("", plural, "", name).map(|_| self.1)
         }
         fn pods_on(&self, _: &str, _: &str) -> Vec<Arc<Value>> {
             Vec::new()
+        }
+        async fn label(&self, _: &str, _: &str, _: &Reference, _: (&str, &str)) -> Result<(), Status> {
+            Ok(())
         }
     }
     let tokens = tokens();

@@ -2,14 +2,14 @@
 //!
 //! **Contract**: a token is good while its signature, issuer, audience and dates are, *and* its service account (and
 //! pod, node or secret, if bound to one) still exists with the same uid.
-//! **Not here**: who may ask for a token (`subresources::token`).
+//! **Not here**: who may ask for a token (`subresources::token`); tokens that are kept in Secrets (`legacy_token`).
 //! **Upstream**: `pkg/serviceaccount` (`claims.go`, `jwt.go`).
 
-use super::UserInfo;
 use super::objects::Objects;
+use super::token_metrics::TokenMetrics;
+use super::{UserInfo, legacy_token};
 use crate::audit::annotate;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use component_base::Metrics;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyOperations, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -23,10 +23,6 @@ const PREFIX: &str = "system:serviceaccount:";
 const GROUP_ALL: &str = "system:serviceaccounts";
 /// How long a token outlives the deletion of what it is bound to (upstream's leeway).
 const DELETION_LEEWAY_SECONDS: i64 = 60;
-/// The issuer of tokens that are kept in Secrets.
-const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
-/// A label of a Secret whose token nobody has used for long.
-const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 /// Kinds of objects that a token can be bound to.
 const BOUND: usize = 4;
 /// Tokens that are remembered as checked.
@@ -47,6 +43,9 @@ pub enum TokenError {
     /// Issuer, audience, dates or what it is bound to do not fit.
     #[error("{0}")]
     Rejected(&'static str),
+    /// The same, with names.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// An object that a token names.
@@ -78,21 +77,6 @@ pub struct Private {
     /// longer for the sake of clients that do not read it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
-}
-
-/// What a token that is kept in a Secret says: it ends with the Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct LegacyClaims {
-    iss: String,
-    sub: String,
-    #[serde(rename = "kubernetes.io/serviceaccount/namespace")]
-    namespace: String,
-    #[serde(rename = "kubernetes.io/serviceaccount/secret.name")]
-    secret: String,
-    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name")]
-    account: String,
-    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid")]
-    uid: String,
 }
 
 /// A token whose signature was checked before, and the revisions at which what it is bound to was looked at.
@@ -133,6 +117,7 @@ pub struct Tokens {
     validation: Validation,
     keys: JwkSet,
     known: Mutex<HashMap<[u8; 32], Arc<Known>>>,
+    metrics: TokenMetrics,
 }
 
 impl Tokens {
@@ -161,7 +146,14 @@ impl Tokens {
             validation,
             keys: JwkSet { keys: vec![jwk] },
             known: Mutex::default(),
+            metrics: TokenMetrics::default(),
         })
+    }
+
+    /// The same, counting in these metrics.
+    #[must_use]
+    pub fn counted(self, metrics: &Metrics) -> Self {
+        Self { metrics: TokenMetrics::register(metrics), ..self }
     }
 
     /// The issuer, which is also the audience of tokens for this server.
@@ -187,20 +179,13 @@ impl Tokens {
         account: &Reference,
         secret: &str,
     ) -> Result<String, TokenError> {
-        let claims = LegacyClaims {
-            iss: LEGACY_ISSUER.to_owned(),
-            sub: user_name(namespace, &account.name),
-            namespace: namespace.to_owned(),
-            secret: secret.to_owned(),
-            account: account.name.clone(),
-            uid: account.uid.clone(),
-        };
+        let claims = legacy_token::Claims::new(namespace, account, secret);
         jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(TokenError::Sign)
     }
 
     /// Whether the token was signed by somebody who calls himself us; others' tokens are none of our business.
     pub fn is_ours(&self, token: &str) -> bool {
-        issuer_of(token).is_some_and(|issuer| issuer == self.issuer || issuer == LEGACY_ISSUER)
+        issuer_of(token).is_some_and(|issuer| issuer == self.issuer || issuer == legacy_token::ISSUER)
     }
 
     /// The claims of a token that we have signed.
@@ -220,35 +205,20 @@ impl Tokens {
         Ok(known)
     }
 
-    fn verify_legacy(
-        &self,
-        token: &str,
-        now: Timestamp,
-        objects: &dyn Objects,
-    ) -> Result<UserInfo, TokenError> {
-        let data = jsonwebtoken::decode::<LegacyClaims>(token, &self.checking, &self.validation);
-        let claims = data.map_err(TokenError::Signature)?.claims;
-        if claims.sub != user_name(&claims.namespace, &claims.account) {
-            return Err(TokenError::Rejected("subject and private claims differ"));
-        }
-        let secret = objects.get("", "secrets", &claims.namespace, &claims.secret);
-        let secret = secret.ok_or(TokenError::Rejected("service account token has been invalidated"))?;
-        let kept = secret["data"]["token"].as_str().and_then(|text| STANDARD.decode(text).ok());
-        if !secret["metadata"]["deletionTimestamp"].is_null()
-            || kept.is_none_or(|kept| kept != token.as_bytes())
-        {
-            return Err(TokenError::Rejected("service account token has been invalidated"));
-        }
-        if !secret["metadata"]["labels"][INVALID_SINCE].is_null() {
-            return Err(TokenError::Rejected("the token in the secret has been marked as invalid"));
-        }
-        let account = Reference { name: claims.account.clone(), uid: claims.uid.clone() };
-        let object = objects.get("", "serviceaccounts", &claims.namespace, &claims.account);
-        if !exists(&account, object.as_deref(), now) {
-            return Err(TokenError::Rejected("what the token is bound to is gone"));
-        }
-        annotate("authentication.k8s.io/legacy-token", claims.sub.clone());
-        Ok(UserInfo { uid: claims.uid, ..UserInfo::authenticated(claims.sub, groups(&claims.namespace)) })
+    /// Whether it is one that is kept in a Secret (`legacy_token`).
+    pub(super) fn is_legacy(&self, token: &str) -> bool {
+        issuer_of(token).is_some_and(|issuer| issuer == legacy_token::ISSUER)
+    }
+
+    /// What a token of a Secret says, if we have signed it.
+    pub(super) fn legacy_claims(&self, token: &str) -> Result<legacy_token::Claims, TokenError> {
+        let data = jsonwebtoken::decode::<legacy_token::Claims>(token, &self.checking, &self.validation);
+        Ok(data.map_err(TokenError::Signature)?.claims)
+    }
+
+    /// What is counted of tokens.
+    pub(super) fn metrics(&self) -> &TokenMetrics {
+        &self.metrics
     }
 
     /// Checks a token for one of these audiences; returns who it is and the audiences that fit.
@@ -259,13 +229,6 @@ impl Tokens {
         now: Timestamp,
         objects: &dyn Objects,
     ) -> Result<(UserInfo, Vec<String>), TokenError> {
-        if issuer_of(token).is_some_and(|issuer| issuer == LEGACY_ISSUER) {
-            // It says no audience: it is for this server.
-            if !audiences.contains(&self.issuer) {
-                return Err(TokenError::Rejected("token is for another audience"));
-            }
-            return Ok((self.verify_legacy(token, now, objects)?, vec![self.issuer.clone()]));
-        }
         let known = self.known(token)?;
         let claims = &known.claims;
         if claims.iss != self.issuer {
@@ -286,10 +249,15 @@ impl Tokens {
             return Err(TokenError::Rejected("subject and private claims differ"));
         }
         known.check_bound(now, objects)?;
-        if let Some(warn) = private.warnafter.filter(|warn| *warn < now.as_second()) {
+        if let Some(warn) = private.warnafter {
             let late = now.as_second() - warn;
-            let told = format!("subject: {}, seconds after warning threshold: {late}", claims.sub);
-            annotate("authentication.k8s.io/stale-token", told);
+            if late > 0 {
+                let told = format!("subject: {}, seconds after warning threshold: {late}", claims.sub);
+                annotate("authentication.k8s.io/stale-token", told);
+                self.metrics.stale.inc();
+            } else {
+                self.metrics.valid.inc();
+            }
         }
         Ok((user(claims), fitting))
     }

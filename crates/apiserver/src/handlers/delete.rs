@@ -60,7 +60,7 @@ pub(super) async fn delete_collection(call: &Call<'_>, request: Request) -> Resu
     }
     let warnings = options.warnings;
     let mut response = list::respond(call, page).await?;
-    super::respond::add_warnings(response.headers_mut(), &warnings);
+    crate::respond::add_warnings(response.headers_mut(), &warnings);
     Ok(response)
 }
 

@@ -153,7 +153,7 @@ pub(crate) async fn dispatch(
         _ => Err(crate::dispatch::method_not_allowed()),
     }?;
     let deprecation = version.deprecation().map(str::to_owned);
-    respond::add_warnings(response.headers_mut(), deprecation.as_slice());
+    crate::respond::add_warnings(response.headers_mut(), deprecation.as_slice());
     Ok(response)
 }
 

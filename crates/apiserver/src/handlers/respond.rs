@@ -7,12 +7,13 @@ use crate::body::{self, Body, Response};
 use crate::negotiate::{Encoding, Negotiated, Shape, plain};
 use crate::protobuf;
 use crate::registry::{Object, table};
+use crate::respond::add_warnings;
 use api::status::Status;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use std::io::Write;
 use std::sync::Arc;
@@ -198,15 +199,4 @@ pub(super) fn head(
         headers.insert(http::header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     response
-}
-
-/// Adds `Warning: 299 - "text"` headers.
-pub(super) fn add_warnings(headers: &mut HeaderMap, warnings: &[String]) {
-    for warning in warnings {
-        let text: String = warning.chars().filter(|c| !c.is_control()).collect();
-        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
-            headers.append(HeaderName::from_static("warning"), value);
-        }
-    }
 }

@@ -40,6 +40,7 @@ impl ReviewKind for SelfSubjectAccessReview {
         user: &UserInfo,
         _: &str,
         review: Value,
+        _: &mut Vec<String>,
     ) -> Result<Value, Status> {
         answered(&self.0, server, user, ErrorList::new(), review).await
     }
@@ -67,7 +68,14 @@ impl ReviewKind for SubjectAccessReview {
         &self.0
     }
 
-    async fn answer(&self, server: &Server, _: &UserInfo, _: &str, review: Value) -> Result<Value, Status> {
+    async fn answer(
+        &self,
+        server: &Server,
+        _: &UserInfo,
+        _: &str,
+        review: Value,
+        _: &mut Vec<String>,
+    ) -> Result<Value, Status> {
         let (subject, errors) = subject(&review["spec"]);
         answered(&self.0, server, &subject, errors, review).await
     }
@@ -101,6 +109,7 @@ impl ReviewKind for LocalSubjectAccessReview {
         _: &UserInfo,
         namespace: &str,
         mut review: Value,
+        _: &mut Vec<String>,
     ) -> Result<Value, Status> {
         let asked = text(&review["spec"]["resourceAttributes"]["namespace"]);
         if !asked.is_empty() && asked != namespace {

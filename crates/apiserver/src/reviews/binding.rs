@@ -38,7 +38,14 @@ impl ReviewKind for Binding {
         binding::bind(server, user, (namespace, meta::name(question)), question, dry_run).await
     }
 
-    async fn answer(&self, _: &Server, _: &UserInfo, _: &str, _: Value) -> Result<Value, Status> {
+    async fn answer(
+        &self,
+        _: &Server,
+        _: &UserInfo,
+        _: &str,
+        _: Value,
+        _: &mut Vec<String>,
+    ) -> Result<Value, Status> {
         Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
     }
 }

@@ -34,6 +34,7 @@ impl ReviewKind for SelfSubjectReview {
         user: &UserInfo,
         _: &str,
         mut review: Value,
+        _: &mut Vec<String>,
     ) -> Result<Value, Status> {
         review = with_metadata(review);
         review["metadata"]["creationTimestamp"] = json!(api::time::format(server.context.clock.now()));
@@ -63,6 +64,7 @@ impl ReviewKind for TokenReview {
         _: &UserInfo,
         _: &str,
         mut review: Value,
+        warnings: &mut Vec<String>,
     ) -> Result<Value, Status> {
         let token = text(&review["spec"]["token"]);
         if token.is_empty() {
@@ -72,7 +74,7 @@ impl ReviewKind for TokenReview {
         if audiences.is_empty() {
             audiences.push(server.authenticator.tokens().issuer().to_owned());
         }
-        review["status"] = match server.authenticator.identify(token, &audiences).await {
+        review["status"] = match server.authenticator.identify(token, &audiences, warnings).await {
             Ok(Some((user, fitting))) => {
                 json!({ "authenticated": true, "user": user_json(&user), "audiences": fitting })
             }

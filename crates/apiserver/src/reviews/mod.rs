@@ -40,13 +40,15 @@ pub trait ReviewKind: Send + Sync {
         Ok(())
     }
 
-    /// Fills in the answer, `status`. `namespace` is that of the request's path.
+    /// Fills in the answer, `status`, and adds to the warnings of the response. `namespace` is that of the request's
+    /// path.
     async fn answer(
         &self,
         server: &Server,
         user: &UserInfo,
         namespace: &str,
         question: Value,
+        warnings: &mut Vec<String>,
     ) -> Result<Value, Status>;
 }
 
@@ -85,6 +87,9 @@ pub(crate) async fn serve(
     let what = (Operation::Create, Part::Outsiders);
     subresources::admit_as(server, info, user, what, resource, dry_run, &mut question).await?;
     review.carry_out(server, user, &info.namespace, &question, dry_run).await?;
-    let answer = review.answer(server, user, &info.namespace, question).await?;
-    Ok(respond::object(201, &answer, encoding))
+    let mut warnings = Vec::new();
+    let answer = review.answer(server, user, &info.namespace, question, &mut warnings).await?;
+    let mut response = respond::object(201, &answer, encoding);
+    respond::add_warnings(response.headers_mut(), &warnings);
+    Ok(response)
 }

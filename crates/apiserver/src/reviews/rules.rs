@@ -38,6 +38,7 @@ impl ReviewKind for SelfSubjectRulesReview {
         user: &UserInfo,
         _: &str,
         mut review: Value,
+        _: &mut Vec<String>,
     ) -> Result<Value, Status> {
         let namespace = text(&review["spec"]["namespace"]).to_owned();
         if namespace.is_empty() {

@@ -16,6 +16,7 @@ pub mod ephemeral_volume;
 pub mod garbage_collector;
 pub mod horizontal_pod_autoscaler;
 pub mod job;
+pub mod legacy_service_account_token_cleaner;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod persistent_volume;
@@ -118,6 +119,10 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         name: service_load_balancer::NAME,
         start: |manager| Box::pin(service_load_balancer::run(manager)),
+    },
+    Controller {
+        name: legacy_service_account_token_cleaner::NAME,
+        start: |manager| Box::pin(legacy_service_account_token_cleaner::run(manager)),
     },
     Controller { name: taint_eviction::NAME, start: |manager| Box::pin(taint_eviction::run(manager)) },
 ];

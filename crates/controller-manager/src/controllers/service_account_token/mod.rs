@@ -13,6 +13,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use plan::Step;
+pub(super) use plan::{TYPE, account_of};
 use std::sync::Arc;
 
 /// As upstream calls it.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The type of such Secrets.
-pub(super) const TYPE: &str = "kubernetes.io/service-account-token";
+pub(in crate::controllers) const TYPE: &str = "kubernetes.io/service-account-token";
 const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 /// Who says to have signed tokens of this kind.
@@ -41,7 +41,7 @@ pub(super) struct Claims {
 }
 
 /// The account that a Secret names.
-pub(super) fn account_of(secret: &Secret) -> Option<&str> {
+pub(in crate::controllers) fn account_of(secret: &Secret) -> Option<&str> {
     let annotations = secret.metadata.annotations.as_ref()?;
     annotations.get(ACCOUNT_NAME).map(String::as_str).filter(|name| !name.is_empty())
 }
