@@ -63,7 +63,7 @@ where
     let (body, rest) = Drained::new(body.map_err(Into::into).boxed_unsync());
     let mut request = Request::from_parts(head, body.boxed_unsync());
     request.extensions_mut().insert(Arc::clone(&peer));
-    let info = RequestInfo::new(request.method(), request.uri());
+    let info = Arc::new(RequestInfo::new(request.method(), request.uri()));
     let kind = kind(&info);
     let mut trace = Trace { audit_id: audit_id(&server, &request), ..Trace::default() };
     let encoding = failures(&info, request.headers());
@@ -111,7 +111,7 @@ where
 /// Gives up after a minute, unless the request is meant to run long.
 async fn limited(
     server: &Arc<Server>,
-    info: &RequestInfo,
+    info: &Arc<RequestInfo>,
     kind: RequestKind,
     peer: &Peer,
     request: Request,
@@ -136,7 +136,7 @@ async fn limited(
 /// Finds out who asks and whether they may, then lets them in their turn.
 async fn authorized(
     server: &Arc<Server>,
-    info: &RequestInfo,
+    info: &Arc<RequestInfo>,
     kind: RequestKind,
     peer: &Peer,
     mut request: Request,
@@ -174,7 +174,8 @@ async fn authorized(
     // Held until the head of the response is there. Streams take none, but a watch does while it begins.
     let _seat = match &server.flow {
         Some(flow) if kind != RequestKind::LongRunning || info.verb == "watch" => {
-            flow.take(&action, flowcontrol::seats(&server.registry, info), &mut trace.flow).await?
+            let seats = flowcontrol::seats(&server.registry, info);
+            flow.take(&action, (&user, info), seats, &mut trace.flow).await?
         }
         _ => None,
     };

@@ -94,6 +94,12 @@ pub(crate) async fn dispatch(
         }
         _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),
         ["healthz" | "livez" | "readyz", ..] => health::serve(server, info),
+        ["debug", "api_priority_and_fairness", page] => {
+            let with_details = !info.query.text("includeRequestDetails").is_empty();
+            let flow = server.flow.as_ref();
+            let text = flow.and_then(|flow| flow.debug_page(page, with_details));
+            text.map(|text| respond::text(200, text)).ok_or_else(Status::no_such_path)
+        }
         ["debug", page @ ..] => {
             let found = server.context.pages.read(page);
             found.map(|page| respond::json(200, &page)).ok_or_else(Status::no_such_path)

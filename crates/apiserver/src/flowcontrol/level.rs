@@ -6,18 +6,22 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/util/flowcontrol/fairqueuing/queueset`; the assumed length of a request and the
 //! correction when it ends are upstream's, time is counted in seat-seconds a queue has had.
 
+use super::schema::Distinguisher;
+use crate::auth::UserInfo;
+use crate::request::RequestInfo;
 use component_base::Clock;
 use http::HeaderValue;
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// What a request is assumed to take until it has ended. **Upstream**: `estimatedServiceDuration`.
-const ASSUMED: Duration = Duration::from_millis(3);
+pub(super) const ASSUMED: Duration = Duration::from_millis(3);
 
 /// The queues of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,57 @@ impl Refusal {
     }
 }
 
+/// A request that wants seats.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// What it has in common with others of its flow, and with no other flow's.
+    pub(super) flow: u64,
+    pub(super) seats: u32,
+    /// The FlowSchema's name.
+    pub(super) schema: Arc<str>,
+    pub(super) distinguisher: Distinguisher,
+    pub(super) user: Arc<UserInfo>,
+    pub(super) info: Arc<RequestInfo>,
+}
+
+/// A request as the debugging pages show it.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) asked: Asked,
+    pub(super) arrived: Timestamp,
+    /// `None`: it waits.
+    pub(super) started: Option<Timestamp>,
+    queue: Option<usize>,
+}
+
+/// How often what happened to requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) dispatched: u64,
+    pub(super) rejected: u64,
+    pub(super) timed_out: u64,
+    pub(super) cancelled: u64,
+}
+
+/// A queue as the debugging pages show it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct QueueDump {
+    pub(super) waiting: Vec<Shown>,
+    pub(super) executing: Vec<Shown>,
+    pub(super) seats_in_use: u32,
+    /// Seat-seconds at which its next request begins.
+    pub(super) next: f64,
+}
+
+/// A level as the debugging pages show it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dump {
+    pub(super) queues: Vec<QueueDump>,
+    /// What is served without having been in a queue.
+    pub(super) queueless: Vec<Shown>,
+    pub(super) tally: Tally,
+}
+
 /// What a level counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
@@ -83,6 +138,9 @@ struct State {
     waiting: u32,
     peak: u32,
     queues: Vec<Queue>,
+    /// What is served, in the order of arrival.
+    running: BTreeMap<u64, Shown>,
+    tally: Tally,
     /// The seat-seconds at which the last request was dispatched: where a queue that was idle begins.
     virtual_now: f64,
     last_id: u64,
@@ -101,12 +159,14 @@ struct Queue {
 struct Waiter {
     id: u64,
     seats: u32,
+    shown: Shown,
     tell: oneshot::Sender<Seat>,
 }
 
 /// What a request holds while it is served.
 pub(crate) struct Seat {
     level: Arc<Level>,
+    id: u64,
     seats: u32,
     queue: Option<usize>,
     since: Instant,
@@ -118,6 +178,7 @@ struct Place<'a> {
     level: &'a Level,
     queue: usize,
     id: u64,
+    timed_out: bool,
 }
 
 impl Level {
@@ -129,6 +190,8 @@ impl Level {
             waiting: 0,
             peak: 0,
             queues: Vec::new(),
+            running: BTreeMap::new(),
+            tally: Tally::default(),
             virtual_now: 0.0,
             last_id: 0,
             turn: 0,
@@ -173,43 +236,45 @@ impl Level {
         std::mem::replace(&mut state.peak, now)
     }
 
-    /// Waits for seats for a request of this flow, at most so long.
-    pub(super) async fn take(
-        self: &Arc<Self>,
-        flow: u64,
-        seats: u32,
-        patience: Duration,
-    ) -> Result<Seat, Refusal> {
-        let (receiver, place) = {
+    /// Waits for seats for a request, at most so long.
+    pub(super) async fn take(self: &Arc<Self>, asked: Asked, patience: Duration) -> Result<Seat, Refusal> {
+        let flow = asked.flow;
+        let mut shown = Shown { asked, arrived: self.clock.now(), started: None, queue: None };
+        let (receiver, mut place) = {
             let mut state = self.lock();
-            let seats = seats.clamp(1, state.limit.max(1));
+            let seats = shown.asked.seats.clamp(1, state.limit.max(1));
+            shown.asked.seats = seats;
+            state.last_id += 1;
+            let id = state.last_id;
             state.peak = state.peak.max(state.executing + state.waiting + seats);
             let Treatment::Limited(queuing) = state.treatment else {
-                return Ok(self.seat(&mut state, seats, None));
+                return Ok(self.seat(&mut state, id, shown));
             };
             let Some(queuing) = queuing else {
                 if !state.has_room(seats) {
+                    state.tally.rejected += 1;
                     return Err(Refusal::Limit);
                 }
-                return Ok(self.seat(&mut state, seats, None));
+                return Ok(self.seat(&mut state, id, shown));
             };
             let queue = state.choose(flow, queuing);
+            shown.queue = Some(queue);
             if state.waiting == 0 && state.has_room(seats) {
                 state.charge(queue, seats);
-                return Ok(self.seat(&mut state, seats, Some(queue)));
+                return Ok(self.seat(&mut state, id, shown));
             }
             if state.queues[queue].waiting.len() >= queuing.length_limit {
+                state.tally.rejected += 1;
                 return Err(Refusal::QueueFull);
             }
             let (tell, receiver) = oneshot::channel();
-            state.last_id += 1;
-            let id = state.last_id;
             state.waiting += seats;
             self.counts.waiting.inc();
-            state.queues[queue].waiting.push_back(Waiter { id, seats, tell });
-            (receiver, Place { level: self, queue, id })
+            state.queues[queue].waiting.push_back(Waiter { id, seats, shown, tell });
+            (receiver, Place { level: self, queue, id, timed_out: false })
         };
         let seat = tokio::time::timeout(patience, receiver).await;
+        place.timed_out = seat.is_err();
         drop(place);
         match seat {
             Ok(Ok(seat)) => Ok(seat),
@@ -218,19 +283,25 @@ impl Level {
     }
 
     /// Counts seats as taken. The caller has made sure that they are free.
-    fn seat(self: &Arc<Self>, state: &mut State, seats: u32, queue: Option<usize>) -> Seat {
+    fn seat(self: &Arc<Self>, state: &mut State, id: u64, mut shown: Shown) -> Seat {
+        let (seats, queue) = (shown.asked.seats, shown.queue);
+        shown.started = Some(self.clock.now());
+        state.running.insert(id, shown);
+        state.tally.dispatched += 1;
         state.executing += seats;
         if let Some(queue) = queue {
             state.queues[queue].executing += seats;
         }
         self.counts.dispatched.inc();
         self.counts.executing.inc_by(i64::from(seats));
-        Seat { level: Arc::clone(self), seats, queue, since: self.clock.instant(), held: true }
+        Seat { level: Arc::clone(self), id, seats, queue, since: self.clock.instant(), held: true }
     }
 
-    fn release(&self, seats: u32, queue: Option<usize>, took: Duration) {
+    fn release(&self, seat: &Seat, took: Duration) {
+        let (seats, queue) = (seat.seats, seat.queue);
         self.counts.executing.dec_by(i64::from(seats));
         let mut state = self.lock();
+        state.running.remove(&seat.id);
         state.executing -= seats;
         if let Some(queue) = queue {
             let queue = &mut state.queues[queue];
@@ -248,14 +319,35 @@ impl Level {
             state.waiting -= waiter.seats;
             self.counts.waiting.dec();
             state.charge(queue, waiter.seats);
-            let seat = self.seat(&mut state, waiter.seats, Some(queue));
+            let seat = self.seat(&mut state, waiter.id, waiter.shown);
             drop(state);
             if let Err(mut seat) = waiter.tell.send(seat) {
                 // It went away at this very moment.
                 seat.held = false;
-                self.release(seat.seats, seat.queue, Duration::ZERO);
+                self.release(&seat, Duration::ZERO);
             }
         }
+    }
+
+    /// What there is at the moment.
+    pub(super) fn dump(&self) -> Dump {
+        let state = self.lock();
+        let mut dump = Dump { tally: state.tally, ..Dump::default() };
+        if matches!(state.treatment, Treatment::Limited(Some(_))) {
+            dump.queues.extend(state.queues.iter().map(|queue| QueueDump {
+                waiting: queue.waiting.iter().map(|waiter| waiter.shown.clone()).collect(),
+                executing: Vec::new(),
+                seats_in_use: queue.executing,
+                next: queue.served,
+            }));
+        }
+        for shown in state.running.values() {
+            match shown.queue.and_then(|queue| dump.queues.get_mut(queue)) {
+                Some(queue) => queue.executing.push(shown.clone()),
+                None => dump.queueless.push(shown.clone()),
+            }
+        }
+        dump
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -348,7 +440,7 @@ impl Drop for Seat {
             return;
         }
         let took = self.level.clock.instant() - self.since;
-        self.level.release(self.seats, self.queue, took);
+        self.level.release(self, took);
         self.level.dispatch();
     }
 }
@@ -360,6 +452,11 @@ impl Drop for Place<'_> {
         if let Some(at) = queue.iter().position(|waiter| waiter.id == self.id) {
             let left = queue.remove(at);
             state.waiting -= left.map_or(0, |waiter| waiter.seats);
+            if self.timed_out {
+                state.tally.timed_out += 1;
+            } else {
+                state.tally.cancelled += 1;
+            }
             self.level.counts.waiting.dec();
         }
     }
@@ -380,6 +477,10 @@ mod tests {
         level
     }
 
+    fn asked(flow: u64, seats: u32) -> Asked {
+        Asked { flow, seats, ..Asked::default() }
+    }
+
     const PATIENCE: Duration = Duration::from_secs(15);
 
     #[test]
@@ -396,27 +497,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_queues_what_is_beyond_the_limit_is_refused() {
         let level = level(1, Treatment::Limited(None));
-        let seat = level.take(1, 1, PATIENCE).await.unwrap_or_else(|_| panic!("a seat"));
-        assert_eq!(level.take(1, 1, PATIENCE).await.err(), Some(Refusal::Limit));
+        let seat = level.take(asked(1, 1), PATIENCE).await.unwrap_or_else(|_| panic!("a seat"));
+        assert_eq!(level.take(asked(1, 1), PATIENCE).await.err(), Some(Refusal::Limit));
         drop(seat);
-        assert!(level.take(1, 1, PATIENCE).await.is_ok());
+        assert!(level.take(asked(1, 1), PATIENCE).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_gets_the_next_seat_and_who_waits_too_long_none() {
         let level = level(1, Treatment::Limited(Some(QUEUING)));
-        let seat = level.take(1, 1, PATIENCE).await.ok();
+        let seat = level.take(asked(1, 1), PATIENCE).await.ok();
         let waiting = tokio::spawn({
             let level = Arc::clone(&level);
-            async move { level.take(1, 1, PATIENCE).await.map(|_| ()) }
+            async move { level.take(asked(1, 1), PATIENCE).await.map(|_| ()) }
         });
         tokio::task::yield_now().await;
         drop(seat);
         assert_eq!(waiting.await.unwrap(), Ok(()));
 
-        let seat = level.take(1, 1, PATIENCE).await.ok();
-        assert_eq!(level.take(1, 1, PATIENCE).await.err(), Some(Refusal::TimeOut));
+        let seat = level.take(asked(1, 1), PATIENCE).await.ok();
+        assert_eq!(level.take(asked(1, 1), PATIENCE).await.err(), Some(Refusal::TimeOut));
         assert_eq!(level.lock().waiting, 0);
+        let tally = level.dump().tally;
+        assert_eq!(tally, Tally { dispatched: 3, timed_out: 1, ..Tally::default() });
         drop(seat);
         assert_eq!(level.lock().executing, 0);
     }
@@ -424,12 +527,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_one_flow_fills_its_own_queues_and_delays_no_other() {
         let level = level(2, Treatment::Limited(Some(QUEUING)));
-        let held = [level.take(1, 1, PATIENCE).await.ok(), level.take(1, 1, PATIENCE).await.ok()];
+        let held =
+            [level.take(asked(1, 1), PATIENCE).await.ok(), level.take(asked(1, 1), PATIENCE).await.ok()];
         let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
         let ask = |flow: u64| {
             let (level, served) = (Arc::clone(&level), served.clone());
             tokio::spawn(async move {
-                let seat = level.take(flow, 1, PATIENCE).await;
+                let seat = level.take(asked(flow, 1), PATIENCE).await;
                 if seat.is_ok() {
                     let _ = served.send(flow);
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -465,11 +569,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wide_requests_take_several_seats() {
         let level = level(10, Treatment::Limited(Some(QUEUING)));
-        let wide = level.take(1, 9, PATIENCE).await.ok();
-        let narrow = level.take(2, 1, PATIENCE).await.ok();
-        assert_eq!(level.take(3, 1, Duration::from_millis(1)).await.err(), Some(Refusal::TimeOut));
+        let wide = level.take(asked(1, 9), PATIENCE).await.ok();
+        let narrow = level.take(asked(2, 1), PATIENCE).await.ok();
+        assert_eq!(level.take(asked(3, 1), Duration::from_millis(1)).await.err(), Some(Refusal::TimeOut));
         drop((wide, narrow));
         // Wider than the level: as wide as the level.
-        assert!(level.take(1, 100, PATIENCE).await.is_ok());
+        assert!(level.take(asked(1, 100), PATIENCE).await.is_ok());
     }
 }

@@ -7,6 +7,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/util/flowcontrol`, `pkg/server/filters/priority-and-fairness.go`.
 
 pub(crate) mod bootstrap;
+mod dump;
 pub(crate) mod keeper;
 mod level;
 mod schema;
@@ -15,7 +16,7 @@ mod shares;
 mod tests;
 
 use crate::admission::Lookup;
-use crate::auth::Action;
+use crate::auth::{Action, UserInfo};
 use crate::registry::Registry;
 use crate::request::RequestInfo;
 use api::k8s_openapi::api::flowcontrol::v1 as flow;
@@ -24,7 +25,7 @@ use arc_swap::ArcSwap;
 use component_base::{Clock, Metrics};
 use http::HeaderValue;
 pub(crate) use level::Seat;
-use level::{Counts, Level, Queuing, Treatment};
+use level::{Asked, Counts, Level, Queuing, Treatment};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -142,27 +143,46 @@ impl FlowControl {
     pub(crate) async fn take(
         &self,
         action: &Action<'_>,
+        (user, info): (&Arc<UserInfo>, &Arc<RequestInfo>),
         seats: u32,
         told: &mut Option<Flow>,
     ) -> Result<Option<Seat>, Status> {
-        let (level, flow, name) = {
+        let (level, asked) = {
             let table = self.table.load();
             let found = table.schemas.iter().find(|schema| schema.matches(action));
-            let found = found.or_else(|| table.schemas.iter().find(|schema| schema.name == CATCH_ALL));
+            let found = found.or_else(|| table.schemas.iter().find(|schema| &*schema.name == CATCH_ALL));
             // Only before the first objects are read.
             let Some(schema) = found else { return Ok(None) };
             *told = Some(Flow { schema: schema.uid.clone(), level: schema.level.uid.clone() });
-            (Arc::clone(&schema.level), schema.flow(action), schema.name.clone())
+            let asked = Asked {
+                flow: schema.flow(action),
+                seats,
+                schema: Arc::clone(&schema.name),
+                distinguisher: schema.distinguisher,
+                user: Arc::clone(user),
+                info: Arc::clone(info),
+            };
+            (Arc::clone(&schema.level), asked)
         };
-        level.take(flow, seats, self.patience).await.map(Some).map_err(|refusal| {
+        let name = Arc::clone(&asked.schema);
+        level.take(asked, self.patience).await.map(Some).map_err(|refusal| {
             let labels = RejectedLabels {
-                flow_schema: name,
+                flow_schema: name.to_string(),
                 priority_level: level.name.clone(),
                 reason: refusal.label(),
             };
             self.metrics.rejected.get_or_create(&labels).inc();
             Status::too_many_requests("Too many requests, please try again later.", 1)
         })
+    }
+
+    /// A page for whoever looks for what is slow; `None`: there is no page of this name.
+    pub(crate) fn debug_page(&self, name: &str, with_details: bool) -> Option<String> {
+        let shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let levels: Vec<(String, level::Dump)> =
+            shares.iter().map(|(name, share)| (name.clone(), share.level.dump())).collect();
+        drop(shares);
+        dump::page(name, &levels, with_details)
     }
 
     /// Reads the objects anew.

@@ -14,21 +14,33 @@ const ALL: &str = "*";
 
 /// One FlowSchema whose priority level exists.
 pub(super) struct Schema {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// For `X-Kubernetes-PF-FlowSchema-UID`.
     pub(super) uid: HeaderValue,
     pub(super) precedence: i32,
-    distinguisher: Distinguisher,
+    pub(super) distinguisher: Distinguisher,
     rules: Vec<flow::PolicyRulesWithSubjects>,
     pub(super) level: Arc<Level>,
 }
 
 /// What tells the flows of a schema apart.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Distinguisher {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Distinguisher {
+    #[default]
     Nothing,
     User,
     Namespace,
+}
+
+impl Distinguisher {
+    /// What tells a request's flow from the schema's others.
+    pub(super) fn of<'a>(self, user: &'a str, namespace: &'a str) -> &'a str {
+        match self {
+            Self::Nothing => "",
+            Self::User => user,
+            Self::Namespace => namespace,
+        }
+    }
 }
 
 impl Schema {
@@ -40,7 +52,7 @@ impl Schema {
             _ => Distinguisher::Nothing,
         };
         Some(Self {
-            name: object.metadata.name.unwrap_or_default(),
+            name: object.metadata.name.unwrap_or_default().into(),
             uid: super::header(object.metadata.uid.as_deref()),
             precedence: spec.matching_precedence.unwrap_or(1000),
             distinguisher,
@@ -60,11 +72,7 @@ impl Schema {
     pub(super) fn flow(&self, action: &Action<'_>) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.name.hash(&mut hasher);
-        match self.distinguisher {
-            Distinguisher::Nothing => {}
-            Distinguisher::User => action.user.name.hash(&mut hasher),
-            Distinguisher::Namespace => action.namespace.hash(&mut hasher),
-        }
+        self.distinguisher.of(&action.user.name, action.namespace).hash(&mut hasher);
         hasher.finish()
     }
 }

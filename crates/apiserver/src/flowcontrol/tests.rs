@@ -149,6 +149,20 @@ async fn what_is_beyond_a_levels_limit_is_told_to_come_again() {
     let answer = tokio::time::timeout(SOON, refused).await.unwrap();
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(answer.message(), "Too many requests, please try again later.");
+    let page = async |name: &str| {
+        let path = format!("/debug/api_priority_and_fairness/{name}");
+        let answer = call(&server, root(), Method::GET, &path, &[], Value::Null).await;
+        assert_eq!(answer.code, 200, "{name}");
+        let line = answer.text.lines().find(|line| line.starts_with("narrow,")).unwrap_or_default();
+        line.split(',').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let level = page("dump_priority_levels").await;
+    assert_eq!(level[..6], ["narrow", "0", "false", "false", "0", "1"]);
+    assert_ne!(level[7], "0", "{level:?}");
+    let request = page("dump_requests?includeRequestDetails=1").await;
+    assert_eq!(request[..5], ["narrow", "jane", "-1", "-1", ""]);
+    assert_eq!(request[10..12], ["jane", "create"]);
+    assert_eq!(request[15..17], ["authorization.k8s.io/v1", "selfsubjectaccessreviews"]);
     assert!(
         server
             .context
