@@ -97,13 +97,13 @@ fn custom(
         Media::Json => strict::decode_untyped(body)
             .map(|decoded| (decoded.warnings().collect(), decoded.value))
             .map(|(duplicates, value): (Vec<String>, Value)| (value, duplicates))
-            .map_err(|error| unrecognized(resource, &error.to_string()))?,
+            .map_err(|error| unrecognized(&resource.kind, &error.to_string(), body))?,
         Media::Yaml => yaml(body)
             .map(|(value, duplicate)| (value, duplicate.into_iter().collect()))
-            .map_err(|error| unrecognized(resource, &error))?,
+            .map_err(|error| unrecognized(&resource.kind, &error, body))?,
         Media::Protobuf => return Err(Status::unsupported_media_type(&MEDIA_TYPES_WITHOUT_PROTOBUF)),
     };
-    let mut value = check_kind(resource, value)?;
+    let mut value = check_kind(resource, value, body)?;
     let unknown =
         crd::conform(&mut value, schema).map_err(|error| cannot_be_handled(resource, &value, &error))?;
     Ok((value, Problems::of(duplicates, &unknown)))
@@ -118,25 +118,26 @@ fn built_in(resource: &Resource, media: Media, body: &[u8]) -> Result<(Value, Pr
         },
         // What it does not know is skipped, not told: field validation is about texts.
         (Media::Protobuf, Some(ty)) => {
-            let value = protobuf::object_of(body, ty).map_err(|e| unrecognized(resource, &e.to_string()))?;
+            let value = protobuf::object_of(body, ty)
+                .map_err(|e| unrecognized(&resource.kind, &e.to_string(), body))?;
             (value, Problems::default())
         }
         (Media::Protobuf, None) => {
             return Err(Status::unsupported_media_type(&MEDIA_TYPES_WITHOUT_PROTOBUF));
         }
         (Media::Yaml, _) => {
-            let (value, duplicate) = yaml(body).map_err(|e| unrecognized(resource, &e))?;
+            let (value, duplicate) = yaml(body).map_err(|e| unrecognized(&resource.kind, &e, body))?;
             let (value, mut problems) = match_strictly(resource, value)
                 .map_err(|error| undecodable(resource, body, media, &error))?;
             problems.add(duplicate);
             (value, problems)
         }
         (Media::Json, None) => {
-            let value = any(media, body).map_err(|e| unrecognized(resource, &e))?;
+            let value = any(media, body).map_err(|e| unrecognized(&resource.kind, &e, body))?;
             match_strictly(resource, value).map_err(|error| undecodable(resource, body, media, &error))?
         }
     };
-    Ok((check_kind(resource, value)?, problems))
+    Ok((check_kind(resource, value, body)?, problems))
 }
 
 /// Checks an object that a patch made, whose own text has these problems.
@@ -276,9 +277,9 @@ fn drop_nulls(value: &mut Value) {
 }
 
 /// The kind must be the expected one; where it is missing, it is.
-fn check_kind(resource: &Resource, mut value: Value) -> Result<Value, Status> {
+fn check_kind(resource: &Resource, mut value: Value, body: &[u8]) -> Result<Value, Status> {
     let Some(fields) = value.as_object_mut() else {
-        return Err(unrecognized(resource, "the body is not an object"));
+        return Err(unrecognized(&resource.kind, "the body is not an object", body));
     };
     let text = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
     let (kind, api_version) = (text("kind"), text("apiVersion"));
@@ -309,11 +310,11 @@ fn cannot_be_handled(resource: &Resource, value: &Value, error: &dyn std::fmt::D
 
 fn undecodable(resource: &Resource, body: &[u8], media: Media, error: &strict::Error) -> Status {
     match error {
-        strict::Error::Syntax(_) => unrecognized(resource, &error.to_string()),
+        strict::Error::Syntax(_) => unrecognized(&resource.kind, &error.to_string(), body),
         strict::Error::Type(_) => {
             let value = any(media, body).unwrap_or_default();
             // A wrong kind is a better explanation than a field that it does not have.
-            match check_kind(resource, value) {
+            match check_kind(resource, value, body) {
                 Err(status) => status,
                 Ok(value) => cannot_be_handled(resource, &value, error),
             }
@@ -321,9 +322,22 @@ fn undecodable(resource: &Resource, body: &[u8], media: Media, error: &strict::E
     }
 }
 
-fn unrecognized(resource: &Resource, error: &str) -> Status {
+/// 400 for a body that is no object of any kind, with its beginning.
+pub(super) fn unrecognized(kind: &str, error: &str, body: &[u8]) -> Status {
     Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {}): {error}",
-        resource.kind
+        "the object provided is unrecognized (must be of type {kind}): {error} ({})",
+        summary(body)
     ))
+}
+
+/// The beginning of a body; in hexadecimal figures if it is no JSON.
+fn summary(body: &[u8]) -> String {
+    const MOST: usize = 30;
+    let (shown, rest) = body.split_at(body.len().min(MOST));
+    let text = match shown.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(shown).into_owned(),
+        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if rest.is_empty() { text } else { format!("{text} ...") }
 }

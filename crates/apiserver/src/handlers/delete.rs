@@ -83,11 +83,7 @@ async fn read_options(call: &Call<'_>, request: Request) -> Result<(DeleteOption
         (Media::Protobuf, Some(ty)) => protobuf::object_of(&body, ty).map_err(|e| e.to_string()),
         _ => decode::any(media, &body),
     };
-    let value = value.map_err(|error| {
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type DeleteOptions): {error}"
-        ))
-    })?;
+    let value = value.map_err(|error| decode::unrecognized("DeleteOptions", &error, &body))?;
     let kind = value["kind"].as_str().unwrap_or("");
     if !value.is_object() || !matches!(kind, "" | "DeleteOptions") {
         return Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"));

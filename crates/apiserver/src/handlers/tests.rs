@@ -130,11 +130,21 @@ async fn refuses_in_upstreams_words() {
     let widget_b = widget("b").to_string();
     /// Method, path, headers, body, code, part of the message.
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
-    let table: [Case<'_>; 14] = [
+    let table: [Case<'_>; 17] = [
         ("GET", "widgets/x", &[], "", 404, "widgets.test.io \"x\" not found"),
         ("GET", "gizmos", &[], "", 404, "the server could not find the requested resource"),
         ("GET", "widgets/a/nope", &[], "", 404, "the server could not find the requested resource"),
         ("POST", "widgets", &[], "{", 400, "the object provided is unrecognized (must be of type Widget)"),
+        (
+            "POST",
+            "widgets",
+            &[],
+            "{\"kind\": \"Widget\", \"metadata\": ",
+            400,
+            "({\"kind\": \"Widget\", \"metadata\": ...)",
+        ),
+        ("POST", "widgets", &[], "", 400, "(<empty>)"),
+        ("POST", "widgets", &[], "abc", 400, "(616263)"),
         (
             "POST",
             "widgets",
