@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
 
+/// What a 404 says about a path that nothing serves.
+const NO_SUCH_PATH: &str = "the server could not find the requested resource";
+
 /// One cause of a failure: a field, or an aspect of the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
@@ -145,9 +148,14 @@ impl Status {
 
     /// 404 for a path that nothing serves.
     pub fn no_such_path() -> Self {
-        let mut status = Self::new(404, "NotFound", "the server could not find the requested resource");
+        let mut status = Self::new(404, "NotFound", NO_SUCH_PATH);
         status.details = Some(Box::default());
         status
+    }
+
+    /// Whether it says that nothing serves a path.
+    pub fn is_no_such_path(&self) -> bool {
+        self.code == 404 && self.message == NO_SUCH_PATH
     }
 
     /// 409 `AlreadyExists`: `pods "x" already exists`.

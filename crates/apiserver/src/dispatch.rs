@@ -15,29 +15,50 @@ use api::status::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The paths that `/` lists, besides those of the API groups.
-const INDEX: [&str; 17] = [
+/// The paths that `/` lists, besides those of API groups and of health.
+const INDEX: [&str; 12] = [
     "/.well-known/openid-configuration",
     "/api",
     "/api/v1",
     "/apis",
     "/apis/",
-    "/healthz",
-    "/healthz/etcd",
-    "/healthz/ping",
-    "/livez",
-    "/livez/ping",
     "/metrics",
+    "/metrics/slis",
     "/openapi/v2",
     "/openapi/v3",
     "/openapi/v3/",
     "/openid/v1/jwks",
-    "/readyz",
     "/version",
 ];
 
 /// Serves an authorized request.
 pub(crate) async fn dispatch(
+    server: &Arc<Server>,
+    info: &RequestInfo,
+    user: &UserInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    match answer(server, info, user, request).await {
+        // Outside of the built-in group-versions upstream answers in HTTP's own words.
+        Err(status) if status.is_no_such_path() && !is_below_built_in(server, &info.path) => {
+            Ok(respond::text(404, "404 page not found\n"))
+        }
+        answer => answer,
+    }
+}
+
+/// Whether a path begins with one of the built-in group-versions that are served.
+fn is_below_built_in(server: &Server, path: &str) -> bool {
+    let (group, version) = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
+        ["api", version, ..] => ("", *version),
+        ["apis", group, version, ..] if discovery::is_built_in(group) => (*group, *version),
+        _ => return false,
+    };
+    let catalog = catalog::of(server);
+    catalog.facts().iter().any(|facts| facts.resource.group == group && facts.resource.version == version)
+}
+
+async fn answer(
     server: &Arc<Server>,
     info: &RequestInfo,
     user: &UserInfo,
@@ -105,6 +126,7 @@ pub(crate) async fn dispatch(
             found.map(|page| respond::json(200, &page)).ok_or_else(Status::no_such_path)
         }
         ["version"] => Ok(respond::json(200, &version::version())),
+        ["metrics", "slis"] => Ok(metrics::respond(server.indicators.metrics(), request.headers())),
         ["metrics"] => Ok(metrics::respond(&server.context.metrics, request.headers())),
         ["openid", "v1", "jwks"] => openid::keys(server),
         [".well-known", "openid-configuration"] => Ok(openid::configuration(server)),
@@ -183,6 +205,7 @@ fn index(server: &Server) -> Response {
             paths.push(format!("/apis/{}/{}", resource.group, resource.version));
         }
     }
+    paths.extend(health::paths(server));
     paths.sort();
     paths.dedup();
     respond::json(200, &json!({ "paths": paths }))

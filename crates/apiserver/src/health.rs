@@ -1,15 +1,107 @@
-//! `/healthz`, `/livez`, `/readyz` and a path for each of their checks.
+//! `/healthz`, `/livez`, `/readyz` and a path for each of their checks; `/metrics/slis`, which counts what they found.
 //!
 //! **Contract**: `ok`, or 500 with a line a check; reasons are logged, not told.
-//! **Upstream**: `k8s.io/apiserver/pkg/server/healthz`.
+//! **Upstream**: `k8s.io/apiserver/pkg/server/healthz`, `k8s.io/component-base/metrics/prometheus/slis`.
 
 use crate::body::Response;
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Server;
 use api::status::Status;
+use component_base::Metrics;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+
+/// `name`, `type`
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CheckLabels {
+    name: String,
+    r#type: &'static str,
+}
+
+/// `name`, `status`, `type`
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    name: String,
+    status: &'static str,
+    r#type: &'static str,
+}
+
+/// What the checks found; apart from the other metrics, as it is read more often.
+pub(crate) struct Indicators {
+    metrics: Metrics,
+    last: Family<CheckLabels, Gauge>,
+    total: Family<ResultLabels, Counter>,
+}
+
+impl Default for Indicators {
+    fn default() -> Self {
+        let metrics = Metrics::default();
+        let last = "This metric records the result of a single healthcheck.";
+        let total = "This metric records the results of all healthcheck.";
+        Self {
+            last: metrics.register("kubernetes_healthcheck", last, Family::default()),
+            total: metrics.register("kubernetes_healthchecks", total, Family::default()),
+            metrics,
+        }
+    }
+}
+
+impl Indicators {
+    /// For `/metrics/slis`.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn observe(&self, endpoint: &'static str, name: &str, is_healthy: bool) {
+        let status = if is_healthy { "success" } else { "error" };
+        let name = || name.to_owned();
+        self.last.get_or_create(&CheckLabels { name: name(), r#type: endpoint }).set(i64::from(is_healthy));
+        self.total.get_or_create(&ResultLabels { name: name(), status, r#type: endpoint }).inc();
+    }
+}
+
+const ENDPOINTS: [&str; 3] = ["healthz", "livez", "readyz"];
+
+/// What a post-start hook belongs to.
+enum Part {
+    Always,
+    Flow,
+    Aggregator,
+}
+
+/// Upstream's post-start hooks whose work is done here, in their order.
+const HOOKS: [(&str, Part); 16] = [
+    ("start-apiserver-admission-initializer", Part::Always),
+    ("priority-and-fairness-config-consumer", Part::Flow),
+    ("priority-and-fairness-filter", Part::Flow),
+    ("start-apiextensions-controllers", Part::Always),
+    ("crd-informer-synced", Part::Always),
+    ("start-system-namespaces-controller", Part::Always),
+    ("start-cluster-authentication-info-controller", Part::Always),
+    ("start-kube-apiserver-identity-lease-controller", Part::Always),
+    ("start-kube-apiserver-identity-lease-garbage-collector", Part::Always),
+    ("start-legacy-token-tracking-controller", Part::Always),
+    ("start-service-ip-repair-controllers", Part::Always),
+    ("rbac/bootstrap-roles", Part::Always),
+    ("scheduling/bootstrap-system-priority-classes", Part::Always),
+    ("priority-and-fairness-config-producer", Part::Flow),
+    ("bootstrap-controller", Part::Always),
+    ("apiservice-registration-controller", Part::Aggregator),
+];
+
+/// The paths of all endpoints and their checks.
+pub(crate) fn paths(server: &Server) -> Vec<String> {
+    let of = |endpoint: &&str| {
+        let checks = checks(server, endpoint).into_iter().map(move |(name, _)| format!("/{endpoint}/{name}"));
+        std::iter::once(format!("/{endpoint}")).chain(checks).collect::<Vec<_>>()
+    };
+    ENDPOINTS.iter().flat_map(of).collect()
+}
 
 /// The checks of a server by name, in upstream's order; `Err` is the reason.
 fn checks(server: &Server, endpoint: &str) -> Vec<(String, Result<(), String>)> {
@@ -22,10 +114,13 @@ fn checks(server: &Server, endpoint: &str) -> Vec<(String, Result<(), String>)> 
         checks.push(("etcd-readiness".to_owned(), following()));
         checks.push(("informer-sync".to_owned(), following()));
     }
-    // Both have run before the first connection was accepted.
-    for hook in ["rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes"] {
-        checks.push((format!("poststarthook/{hook}"), Ok(())));
-    }
+    // All have run, or what they start has, before the first connection was accepted.
+    let hooks = HOOKS.iter().filter(|(_, part)| match part {
+        Part::Always => true,
+        Part::Flow => server.flow.is_some(),
+        Part::Aggregator => server.aggregator.is_some(),
+    });
+    checks.extend(hooks.map(|(hook, _)| (format!("poststarthook/{hook}"), Ok(()))));
     checks.extend(server.context.health.results());
     if endpoint == "readyz" {
         let running = !server.context.shutdown.is_requested();
@@ -39,6 +134,9 @@ fn checks(server: &Server, endpoint: &str) -> Vec<(String, Result<(), String>)> 
 pub(crate) fn serve(server: &Server, info: &RequestInfo) -> Result<Response, Status> {
     let path = info.path.trim_matches('/');
     let (endpoint, wanted) = path.split_once('/').unwrap_or((path, ""));
+    let Some(endpoint) = ENDPOINTS.into_iter().find(|known| *known == endpoint) else {
+        return Err(Status::no_such_path());
+    };
     let checks = checks(server, endpoint);
     if !wanted.is_empty() {
         let (name, result) =
@@ -52,6 +150,10 @@ pub(crate) fn serve(server: &Server, info: &RequestInfo) -> Result<Response, Sta
         });
     }
     let exclude: BTreeSet<&str> = info.query.all("exclude").collect();
+    let observed = checks.iter().filter(|(name, _)| !exclude.contains(&**name));
+    for (name, result) in observed {
+        server.indicators.observe(endpoint, name, result.is_ok());
+    }
     Ok(report(endpoint, &checks, &exclude, info.query.get("verbose").is_some()))
 }
 

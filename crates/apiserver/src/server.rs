@@ -23,7 +23,7 @@ use crate::resources;
 use crate::reviews::{self, ReviewKind};
 use crate::service_dialer::ServiceDialer;
 use crate::subresources::{self, NodeDialer, Subresource};
-use crate::{aggregation, bootstrap, crd, identity, serve, service_addresses};
+use crate::{aggregation, bootstrap, crd, health, identity, serve, service_addresses};
 use component_base::Context;
 use std::sync::Arc;
 use storage::Storage;
@@ -61,6 +61,8 @@ pub struct Server {
     pub(crate) flow: Option<Arc<FlowControl>>,
     pub(crate) limits: Limits,
     pub(crate) metrics: ServerMetrics,
+    /// What health checks found.
+    pub(crate) indicators: health::Indicators,
     /// What is served.
     pub(crate) catalog: crate::catalog::Kept,
 }
@@ -131,6 +133,7 @@ impl Server {
             flow,
             limits,
             metrics: ServerMetrics::register(&context.metrics),
+            indicators: health::Indicators::default(),
             catalog: crate::catalog::Kept::default(),
             registry,
             context,
