@@ -2,6 +2,7 @@
 
 use super::UserInfo;
 use super::token::{Claims, Reference};
+use crate::admission::Lookup;
 use crate::server::Server;
 use crate::server::testing::{Pki, call, config, exchange, memory, root, start};
 use component_base::Context;
