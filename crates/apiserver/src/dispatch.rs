@@ -210,3 +210,43 @@ fn index(server: &Server) -> Response {
     paths.dedup();
     respond::json(200, &json!({ "paths": paths }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::server::testing::{call, root, start};
+    use http::Method;
+    use serde_json::Value;
+
+    #[tokio::test]
+    async fn a_path_that_nothing_serves_is_told_so_in_the_words_of_its_part() {
+        let server = start().await;
+        for path in
+            ["/nonsense", "/healthz/nonsense", "/api/v2", "/apis/no.such/v1", "/apis/no.such/v1/things"]
+        {
+            let answer = call(&server, root(), Method::GET, path, &[], Value::Null).await;
+            assert_eq!((answer.code, answer.text.as_str()), (404, "404 page not found\n"), "{path}");
+            assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+        }
+        for path in ["/api/v1/things", "/apis/apps/v1/things", "/api/v1/namespaces/default/pods/p/nonsense"] {
+            let answer = call(&server, root(), Method::GET, path, &[], Value::Null).await;
+            let expected = (404, "the server could not find the requested resource");
+            assert_eq!((answer.code, answer.message().as_str()), expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_path_of_the_index_is_served() {
+        let server = start().await;
+        let index = call(&server, root(), Method::GET, "/", &[], Value::Null).await.json();
+        let paths: Vec<&str> =
+            index["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+        for expected in
+            ["/apis/apps/v1", "/healthz/ping", "/livez/etcd", "/readyz/shutdown", "/openid/v1/jwks"]
+        {
+            assert!(paths.contains(&expected), "{expected}");
+        }
+        for path in paths {
+            assert_eq!(call(&server, root(), Method::GET, path, &[], Value::Null).await.code, 200, "{path}");
+        }
+    }
+}

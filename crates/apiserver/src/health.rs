@@ -200,7 +200,10 @@ fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::testing::{call, root, start};
+    use http::Method;
     use http_body_util::BodyExt;
+    use serde_json::Value;
 
     async fn read(response: Response) -> (u16, String) {
         let code = response.status().as_u16();
@@ -223,5 +226,19 @@ mod tests {
             (500, "[+]ping ok\n[-]etcd failed: reason withheld\nlivez check failed\n".to_owned())
         );
         assert_eq!(read(report("livez", &bad, &BTreeSet::from(["etcd"]), false)).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn what_health_checks_found_is_counted() {
+        let server = start().await;
+        let get = async |path: &str| call(&server, root(), Method::GET, path, &[], Value::Null).await.text;
+        for _ in 0..2 {
+            assert_eq!(get("/readyz?exclude=ping").await, "ok");
+        }
+        let found = get("/metrics/slis").await;
+        assert!(found.contains("kubernetes_healthcheck{name=\"etcd\",type=\"readyz\"} 1\n"), "{found}");
+        let total = "kubernetes_healthchecks_total{name=\"etcd\",status=\"success\",type=\"readyz\"} 2\n";
+        assert!(found.contains(total), "{found}");
+        assert!(!found.contains("ping"), "{found}");
     }
 }
