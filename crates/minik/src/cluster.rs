@@ -23,6 +23,7 @@ mod dns;
 mod forwarding;
 mod network;
 mod network_helper;
+mod role;
 mod service_range;
 
 use crate::control_plane::{Check, Component, Supervised};
@@ -258,6 +259,14 @@ impl Cluster {
             }
             storage_provisioner::run(running, client, config).await;
         });
+        self.components.push(context);
+    }
+
+    /// Labels the node on which the control plane is.
+    fn mark_control_plane(&mut self, node: String) {
+        let context = self.context.child();
+        let mark = role::mark(context.clone(), self.client(), self.interner.clone(), node);
+        context.shutdown.spawn(mark);
         self.components.push(context);
     }
 

@@ -9,7 +9,6 @@ use crate::control_plane;
 use crate::nodes::Nodes;
 use crate::pki::{Identity, Pki};
 use anyhow::{Context as _, Result};
-use api::well_known::label;
 use apiserver::Server;
 use apiserver::config::{Config as ServerConfig, Options};
 use component_base::logging::Tail;
@@ -382,9 +381,7 @@ impl Builder {
                 (None, None) => simulated(&context, name, index),
             });
         }
-        if let Some(first) = nodes.first_mut() {
-            first.labels.insert(label::NODE_ROLE_CONTROL_PLANE.to_owned(), String::new());
-        }
+        let first = nodes.first().map(|first| first.node_name.clone());
         for index in 0..self.simulated_nodes {
             let name = format!("{}-sim-{:03}", self.name, index + 1);
             nodes.push(simulated(&context, name, self.nodes + index));
@@ -429,6 +426,9 @@ impl Builder {
         }
         if let Some(ingress) = self.ingress {
             cluster.start_ingress(ingress)?;
+        }
+        if let Some(first) = first {
+            cluster.mark_control_plane(first);
         }
         let mut log = self.control_plane;
         let turns = Arc::new(Semaphore::new(super::PAPER_EVENTS));

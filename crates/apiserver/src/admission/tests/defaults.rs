@@ -244,3 +244,122 @@ fn what_is_off_by_default_works_when_it_is_asked_for() {
         "services \"s\" is forbidden: Use of external IPs is denied by admission control"
     );
 }
+
+/// What a node may do; `""`: it may.
+#[test]
+fn a_kubelet_changes_nothing_that_would_draw_pods_to_it() {
+    let node = |metadata: Value, spec: Value| {
+        let mut node = json!({ "metadata": metadata, "spec": spec });
+        node["metadata"]["name"] = json!("w");
+        node
+    };
+    let plain = || node(json!({}), json!({}));
+    let labelled = |key: &str| node(json!({ "labels": { key: "x" } }), json!({}));
+    let case = |operation: Operation, subresource: &'static str, old: Option<Value>| {
+        let mut case = Case::create("Node", "nodes", "");
+        case.user = UserInfo::authenticated("system:node:w", ["system:nodes".to_owned()]);
+        (case.operation, case.subresource, case.old, case.name) = (operation, subresource, old, "w");
+        case
+    };
+    let asked = |case: Case<'_>, object: Value| match case.run(Some(object)) {
+        Ok(_) => String::new(),
+        Err(status) => {
+            assert_eq!(status.code, 403);
+            status.message.trim_start_matches("nodes \"w\" is forbidden: ").to_owned()
+        }
+    };
+    for (key, allowed) in [
+        ("mine", true),
+        ("example.com/mine", true),
+        ("kubernetes.io/hostname", true),
+        ("topology.kubernetes.io/zone", true),
+        ("node.kubernetes.io/anything", true),
+        ("a.kubelet.kubernetes.io/anything", true),
+        ("node-role.kubernetes.io/control-plane", false),
+        ("node-restriction.kubernetes.io/x", false),
+        ("a.node-restriction.kubernetes.io/x", false),
+        ("other.k8s.io/x", false),
+        ("notkubernetes.io/x", true),
+    ] {
+        let created = asked(case(Operation::Create, "", None), labelled(key));
+        let refusal = format!("node \"w\" is not allowed to set the following labels: {key}");
+        assert_eq!(created, if allowed { "" } else { &refusal }, "{key}");
+        let refusal = format!("is not allowed to modify labels: {key}");
+        let refusal = if allowed { "" } else { &refusal };
+        assert_eq!(asked(case(Operation::Update, "", Some(plain())), labelled(key)), refusal, "{key}");
+        assert_eq!(asked(case(Operation::Update, "status", Some(labelled(key))), plain()), refusal, "{key}");
+        assert_eq!(asked(case(Operation::Update, "", Some(labelled(key))), labelled(key)), "", "{key}");
+    }
+    let tainted = node(json!({}), json!({ "taints": [{ "key": "a", "effect": "NoSchedule" }] }));
+    let owned = node(json!({ "ownerReferences": [{ "name": "o" }] }), json!({}));
+    for (old, new, refusal) in [
+        (plain(), node(json!({}), json!({ "taints": [], "unschedulable": true })), ""),
+        (tainted.clone(), plain(), "node \"w\" is not allowed to modify taints"),
+        (plain(), tainted, "node \"w\" is not allowed to modify taints"),
+        (plain(), owned, "node \"w\" is not allowed to modify ownerReferences"),
+    ] {
+        assert_eq!(asked(case(Operation::Update, "", Some(old)), new), refusal);
+    }
+}
+
+#[test]
+fn a_kubelet_makes_mirror_pods_that_refer_to_nothing() {
+    let owner = json!({ "apiVersion": "v1", "kind": "Node", "name": "w", "uid": "u1", "controller": true });
+    let mut case = Case::create("Pod", "pods", "n");
+    case.user = UserInfo::authenticated("system:node:w", ["system:nodes".to_owned()]);
+    case.lookup = Fake::namespace().with("nodes", json!({ "metadata": { "name": "w", "uid": "u1" } }));
+    let refusal = |change: &dyn Fn(&mut Value)| {
+        let mut pod = json!({
+            "metadata": {
+                "name": "p", "namespace": "n", "annotations": { "kubernetes.io/config.mirror": "x" },
+                "ownerReferences": [owner],
+            },
+            "spec": { "nodeName": "w", "containers": [{ "name": "c", "image": "i" }] },
+        });
+        change(&mut pod);
+        let refused = case.run(Some(pod)).err();
+        let text = refused.map(|status| status.message).unwrap_or_default();
+        text.trim_start_matches("pods \"p\" is forbidden: ").to_owned()
+    };
+    assert_eq!(refusal(&|_| {}), "");
+    let changes: [(&dyn Fn(&mut Value), &str); 8] = [
+        (
+            &|pod| pod["metadata"]["ownerReferences"] = json!([]),
+            "node \"w\" can only create pods with an owner reference set to itself",
+        ),
+        (
+            &|pod| pod["metadata"]["ownerReferences"][0]["name"] = json!("v"),
+            "node \"w\" can only create pods with an owner reference set to itself",
+        ),
+        (
+            &|pod| pod["metadata"]["ownerReferences"][0]["controller"] = json!(false),
+            "node \"w\" can only create pods with a controller owner reference set to itself",
+        ),
+        (
+            &|pod| pod["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = json!(true),
+            "node \"w\" must not set blockOwnerDeletion on an owner reference",
+        ),
+        (
+            &|pod| pod["metadata"]["ownerReferences"][0]["uid"] = json!("u2"),
+            "node w UID mismatch: expected u2 got u1",
+        ),
+        (
+            &|pod| pod["spec"]["volumes"] = json!([{ "name": "v", "secret": { "secretName": "s" } }]),
+            "node \"w\" can not create pods that reference secrets",
+        ),
+        (
+            &|pod| pod["spec"]["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": "m" } }]),
+            "node \"w\" can not create pods that reference configmaps",
+        ),
+        (
+            &|pod| {
+                pod["spec"]["volumes"] =
+                    json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }])
+            },
+            "node \"w\" can not create pods that reference persistentvolumeclaims",
+        ),
+    ];
+    for (change, expected) in changes {
+        assert_eq!(refusal(change), expected);
+    }
+}
