@@ -304,6 +304,8 @@ fn a_kubelet_changes_nothing_that_would_draw_pods_to_it() {
 
 #[test]
 fn a_kubelet_makes_mirror_pods_that_refer_to_nothing() {
+    /// Of the pod, and what is said to it.
+    type Change<'a> = (&'a dyn Fn(&mut Value), &'a str);
     let owner = json!({ "apiVersion": "v1", "kind": "Node", "name": "w", "uid": "u1", "controller": true });
     let mut case = Case::create("Pod", "pods", "n");
     case.user = UserInfo::authenticated("system:node:w", ["system:nodes".to_owned()]);
@@ -322,7 +324,7 @@ fn a_kubelet_makes_mirror_pods_that_refer_to_nothing() {
         text.trim_start_matches("pods \"p\" is forbidden: ").to_owned()
     };
     assert_eq!(refusal(&|_| {}), "");
-    let changes: [(&dyn Fn(&mut Value), &str); 8] = [
+    let changes: [Change<'_>; 8] = [
         (
             &|pod| pod["metadata"]["ownerReferences"] = json!([]),
             "node \"w\" can only create pods with an owner reference set to itself",
