@@ -457,6 +457,7 @@ impl Store {
         let generated = prepare::identify(strategy, object, namespace, &self.context.rng, now);
         prepare::default_in(strategy, options.version, object);
         let context = WriteContext { now, rng: &self.context.rng, user: options.user };
+        options.warnings.extend(strategy.deprecations(object));
         strategy.prepare_for_create(&context, object);
         let mut errors = metadata::validate(strategy, object);
         if !options.version.is_some_and(Version::rules_alone) {

@@ -215,6 +215,11 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
 
+    /// Texts for `Warning:` headers about what a new object says in a form that `prepare_for_create` replaces.
+    fn deprecations(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Texts for `Warning:` headers about an accepted object.
     fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()

@@ -3,7 +3,7 @@
 //! **Contract**: a template's PodSpec has the defaults of templates, which are fewer than a pod's.
 //! **Upstream**: `ValidatePodTemplateSpec`, `ValidatePodTemplateSpecForReplicaSet`, `layoutContainerCells`.
 
-use super::pod_spec::{check_pod_spec, default_template_spec};
+use super::pod_spec::{check_annotations, check_apparmor_agrees, check_pod_spec, default_template_spec};
 use super::{check, edit};
 use crate::registry::{Cell, Column, metadata};
 use crate::resources::edit::{items, text};
@@ -36,7 +36,9 @@ pub(crate) fn check_template(errors: &mut ErrorList, path: &Path, template: &Val
     errors.extend(metadata::validate_labels(&template["metadata"]["labels"], &meta.child("labels")));
     let annotations = &template["metadata"]["annotations"];
     errors.extend(metadata::validate_annotations(annotations, &meta.child("annotations")));
+    check_annotations(errors, &path.child("annotations"), annotations, &template["spec"]);
     check_pod_spec(errors, &path.child("spec"), &template["spec"]);
+    check_apparmor_agrees(errors, &path.child("spec"), annotations, &template["spec"]);
     if !edit::is_empty(&template["spec"]["ephemeralContainers"]) {
         let path = path.child("spec").child("ephemeralContainers");
         errors.push(Error::forbidden(&path, "ephemeral containers not allowed in pod template"));

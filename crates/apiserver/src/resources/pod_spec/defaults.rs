@@ -90,10 +90,15 @@ fn default_container(container: &mut Value, owner: Owner, host_ports: bool) {
         }
     }
     if let Some(lifecycle) = child(container, "lifecycle") {
+        // `ContainerStopSignals` is off: as upstream does, what it asks for is dropped.
+        let dropped = edit::remove(lifecycle, "stopSignal").is_some_and(|signal| !signal.is_null());
         for hook in ["postStart", "preStop"] {
             if let Some(hook) = child(lifecycle, hook) {
                 default_http_get(hook);
             }
+        }
+        if dropped && edit::is_empty(lifecycle) {
+            edit::remove(container, "lifecycle");
         }
     }
 }

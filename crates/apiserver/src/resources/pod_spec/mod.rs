@@ -3,6 +3,7 @@
 //! **Upstream**: `pkg/apis/core/v1/defaults.go`, `pkg/apis/core/validation`.
 
 mod affinity;
+mod annotations;
 mod container;
 mod defaults;
 mod environment;
@@ -13,6 +14,7 @@ mod validation;
 mod volume;
 
 pub(crate) use affinity::{apply_label_keys, check_node_selector};
+pub(crate) use annotations::{check_annotations, check_apparmor_agrees, deprecated_apparmor, sync_apparmor};
 pub(crate) use defaults::{canonical_amounts, default_pod_spec, default_template_spec, sync_service_account};
 pub(crate) use resources::{check_amount, parse_amount};
 pub(crate) use validation::{EFFECTS, check_pod_spec, check_toleration};

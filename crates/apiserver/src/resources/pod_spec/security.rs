@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const PROFILES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 /// `PATH_MAX` of Linux, without the byte that ends a path.
-const APPARMOR_NAME_MAX: usize = 4095;
+pub(super) const APPARMOR_NAME_MAX: usize = 4095;
 /// Kernel parameters of the IPC namespace, besides those below `fs.mqueue.`; those of the network are below `net.`.
 const IPC_SYSCTLS: [&str; 10] = [
     "kernel.msg",

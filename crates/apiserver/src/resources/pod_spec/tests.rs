@@ -22,6 +22,22 @@ fn with_container(container: Value) -> Value {
 }
 
 #[test]
+fn a_stop_signal_is_dropped() {
+    for (lifecycle, expected) in [
+        (json!({"stopSignal": "SIGUSR1"}), Value::Null),
+        (
+            json!({"stopSignal": "SIGUSR1", "preStop": {"sleep": {"seconds": 1}}}),
+            json!({"preStop": {"sleep": {"seconds": 1}}}),
+        ),
+        (json!({}), json!({})),
+    ] {
+        let mut spec = json!({"containers": [{"name": "c", "image": "i", "lifecycle": lifecycle}]});
+        default_pod_spec(&mut spec);
+        assert_eq!(spec["containers"][0]["lifecycle"], expected);
+    }
+}
+
+#[test]
 fn fills_upstreams_defaults() {
     let spec = defaulted(json!({"containers": [{"name": "c", "image": "nginx",
         "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}, "requests": {"cpu": "100m"}},

@@ -9,7 +9,10 @@ mod update;
 use crate::registry::{Cell, Column, Deletion, Strategy, WriteContext};
 use crate::resources::edit;
 use crate::resources::edit::{items, text};
-use crate::resources::pod_spec::{apply_label_keys, check_pod_spec, default_pod_spec, sync_service_account};
+use crate::resources::pod_spec::{
+    apply_label_keys, check_annotations, check_apparmor_agrees, check_pod_spec, default_pod_spec,
+    deprecated_apparmor, sync_apparmor, sync_service_account,
+};
 use api::field::{Error, ErrorList, Path};
 use api::k8s_openapi::api::core::v1::PodSpec;
 use api::kind::{Resource, Scope};
@@ -68,6 +71,7 @@ impl Strategy for Pod {
             default_pod_spec(spec);
         }
         apply_label_keys(object);
+        sync_apparmor(object);
         let mut status = json!({"phase": "Pending", "qosClass": qos_class(object).as_str()});
         if !items(&object["spec"], "schedulingGates").is_empty() {
             status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
@@ -79,8 +83,11 @@ impl Strategy for Pod {
 
     fn validate(&self, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let spec = Path::new("spec");
+        let (metadata, spec) = (Path::new("metadata"), Path::new("spec"));
+        let annotations = &object["metadata"]["annotations"];
+        check_annotations(&mut errors, &metadata.child("annotations"), annotations, &object["spec"]);
         check_pod_spec(&mut errors, &spec, &object["spec"]);
+        check_apparmor_agrees(&mut errors, &spec, annotations, &object["spec"]);
         if !edit::is_empty(&object["spec"]["ephemeralContainers"]) {
             errors.push(Error::forbidden(&spec.child("ephemeralContainers"), "cannot be set on create"));
         }
@@ -115,6 +122,10 @@ impl Strategy for Pod {
             errors.push(Error::not_supported(&Path::new("status").child("phase"), new, phases));
         }
         errors
+    }
+
+    fn deprecations(&self, object: &Value) -> Vec<String> {
+        deprecated_apparmor(object)
     }
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {

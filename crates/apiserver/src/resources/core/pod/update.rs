@@ -4,7 +4,7 @@
 
 use crate::resources::edit;
 use crate::resources::edit::{each, items, same, text};
-use crate::resources::pod_spec::{check_pod_spec, check_toleration};
+use crate::resources::pod_spec::{check_annotations, check_pod_spec, check_toleration};
 use api::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ pub(super) fn validate(pod: &Value, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::new("spec");
     let (spec, before) = (&pod["spec"], &old["spec"]);
+    let annotations = Path::new("metadata").child("annotations");
+    check_annotations(&mut errors, &annotations, &pod["metadata"]["annotations"], spec);
     check_pod_spec(&mut errors, &path, spec);
     for list in ["containers", "initContainers"] {
         if items(spec, list).len() != items(before, list).len() {
