@@ -73,10 +73,17 @@ async fn hooks_run_after_the_start_and_before_the_stop() {
     let log = std::fs::read_to_string(host.join("log")).expect("written");
     assert_eq!(log, "started\nstopping\nterm\n");
 
-    let failing = json!({"lifecycle": {"postStart": {"exec": {"command": ["false"]}}}});
-    cluster.create(service("bad", "exec sleep 1000", json!({}), failing)).await;
+    // What was begun is taken back before the container is killed.
+    let failing = json!({"volumeMounts": [{"name": "s", "mountPath": "/s"}], "lifecycle": {
+        "postStart": {"exec": {"command": ["false"]}},
+        "preStop": {"exec": {"command": ["sh", "-c", "echo undone >> /s/bad"]}}}});
+    let volume = json!({"volumes": [{"name": "s", "hostPath": {"path": host, "type": "Directory"}}]});
+    let text = "trap 'echo term >> /s/bad; exit 0' TERM; while true; do sleep 0.1; done";
+    cluster.create(service("bad", text, volume, failing)).await;
     cluster.event("bad", "FailedPostStartHook", "PostStartHook failed").await;
     cluster.until("bad", |pod| main_status(pod)["restartCount"].as_i64() >= Some(1)).await;
+    let log = std::fs::read_to_string(host.join("bad")).expect("written");
+    assert!(log.starts_with("undone\nterm\n"), "{log}");
     cluster.delete("bad", 1).await;
 }
 

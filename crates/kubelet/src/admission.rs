@@ -5,8 +5,9 @@
 //! **Upstream**: `canAdmitPod` and the lifecycle handlers of `pkg/kubelet`.
 
 use crate::container_config::NodeContext;
-use crate::eviction::{CRITICAL, Pressure};
+use crate::eviction::{Pressure, is_critical};
 use crate::node_status::MAX_PODS;
+use crate::preemption::{Requirement, request};
 use crate::static_pods::is_static;
 use crate::{security, volumes};
 use api::k8s_openapi::api::core::v1::{Node as ApiNode, Pod, PodSpec, Volume, VolumeProjection};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 const NODE_AFFINITY: &str = "NodeAffinity";
 const TAINT_TOLERATION: &str = "TaintToleration";
 const OUT_OF: &str = "OutOf";
+const UNEXPECTED: &str = "UnexpectedAdmissionError";
 /// What containers run on here.
 const OS: &str = "linux";
 
@@ -47,6 +49,15 @@ impl Rejection {
     }
 }
 
+/// Why a pod does not fit.
+#[derive(Debug)]
+pub(crate) enum Misfit {
+    /// It is refused.
+    Refused(Rejection),
+    /// It would fit, if others went.
+    Needs(Vec<Requirement>),
+}
+
 /// What the node has, besides the pod that asks for a place.
 pub(crate) struct Room<'a> {
     /// The other pods that have a place.
@@ -63,19 +74,38 @@ pub(crate) fn shutting_down() -> Rejection {
     Rejection { reason: "NodeShutdown".into(), message }
 }
 
-/// `None` if there is room for the pod.
-pub(crate) fn fits(pod: &Pod, room: &Room<'_>) -> Option<Rejection> {
-    let spec = pod.spec.as_ref()?;
-    under_pressure(pod, spec, room.pressure)
-        .or_else(|| insufficient(spec, room))
-        .or_else(|| affinity_mismatch(spec, room.object))
-        .or_else(|| taken_port(spec, room.others))
-        .or_else(|| untolerated_taint(pod, spec, room.object))
+/// That there is no room even if others go, in upstream's words.
+pub(crate) fn nobody_to_preempt(why: &str) -> Rejection {
+    let message = format!(
+        "Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to preempt: {why}"
+    );
+    Rejection { reason: UNEXPECTED.into(), message }
+}
+
+/// Whether there is room for the pod.
+pub(crate) fn fits(pod: &Pod, room: &Room<'_>) -> Result<(), Misfit> {
+    let Some(spec) = &pod.spec else { return Ok(()) };
+    let refuse = |rejection: Option<Rejection>| rejection.map_or(Ok(()), |why| Err(Misfit::Refused(why)));
+    refuse(under_pressure(pod, spec, room.pressure))?;
+    let short = shortages(pod, spec, room);
+    if !is_critical(pod) {
+        refuse(short.first().map(Shortage::rejection))?;
+    }
+    refuse(
+        affinity_mismatch(spec, room.object)
+            .or_else(|| taken_port(spec, room.others))
+            .or_else(|| untolerated_taint(pod, spec, room.object)),
+    )?;
+    if short.is_empty() {
+        Ok(())
+    } else {
+        Err(Misfit::Needs(short.iter().map(Shortage::requirement).collect()))
+    }
 }
 
 /// A node that runs short takes only what is sure to need little.
 fn under_pressure(pod: &Pod, spec: &PodSpec, pressure: Pressure) -> Option<Rejection> {
-    if !(pressure.memory || pressure.disk || pressure.pid) || spec.priority.unwrap_or(0) >= CRITICAL {
+    if !(pressure.memory || pressure.disk || pressure.pid) || is_critical(pod) {
         return None;
     }
     let class = pod.status.as_ref().and_then(|s| s.qos_class.as_deref()).unwrap_or("BestEffort");
@@ -116,24 +146,35 @@ fn untolerated_taint(pod: &Pod, spec: &PodSpec, node: Option<&ApiNode>) -> Optio
     untolerated(tolerations, node, &["NoExecute"]).map(|_| Rejection::predicate(TAINT_TOLERATION, why))
 }
 
-fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
-    let refuse = |name: &str, requested: i64, used: i64, capacity: i64| Rejection {
-        reason: format!("{OUT_OF}{name}").into(),
-        message: format!(
-            "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
-        ),
-    };
-    let count = i64::try_from(room.others.len()).unwrap_or(i64::MAX);
-    let places = i64::try_from(MAX_PODS).unwrap_or(i64::MAX);
-    if count >= places {
-        return Some(refuse("pods", 1, count, places));
+/// A resource of which the node has too little.
+struct Shortage {
+    resource: String,
+    requested: i64,
+    used: i64,
+    capacity: i64,
+}
+
+impl Shortage {
+    fn rejection(&self) -> Rejection {
+        let Self { resource, requested, used, capacity } = self;
+        Rejection {
+            reason: format!("{OUT_OF}{resource}").into(),
+            message: format!(
+                "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+            ),
+        }
     }
-    let amount = |spec: &PodSpec, name: &str| {
-        let quantity = requests(spec).get(name).copied().unwrap_or_default();
-        if name == "cpu" { quantity.millis() } else { quantity.value() }
-    };
+
+    fn requirement(&self) -> Requirement {
+        let free = self.capacity.saturating_sub(self.used);
+        Requirement { resource: self.resource.clone(), amount: self.requested.saturating_sub(free) }
+    }
+}
+
+fn shortages(pod: &Pod, spec: &PodSpec, room: &Room<'_>) -> Vec<Shortage> {
     let node = room.node;
     let always = [
+        ("pods", MAX_PODS),
         ("cpu", node.cpu_millis),
         ("memory", node.memory_capacity),
         ("ephemeral-storage", node.disk_capacity),
@@ -149,15 +190,13 @@ fn insufficient(spec: &PodSpec, room: &Room<'_>) -> Option<Rejection> {
         let amount = parse_quantity(offered?.get(name)?).value();
         Some((name.as_str(), u64::try_from(amount).unwrap_or(0)))
     });
-    for (name, capacity) in always.into_iter().chain(huge).chain(extended) {
-        let requested = amount(spec, name);
-        let capacity = i64::try_from(capacity).unwrap_or(i64::MAX);
-        let used = room.others.iter().filter_map(|other| other.spec.as_ref()).map(|s| amount(s, name)).sum();
-        if requested > 0 && requested.saturating_add(used) > capacity {
-            return Some(refuse(name, requested, used, capacity));
-        }
-    }
-    None
+    let all = always.into_iter().chain(huge).chain(extended).map(|(name, capacity)| Shortage {
+        resource: name.to_owned(),
+        requested: request(pod, name),
+        used: room.others.iter().map(|other| request(other, name)).sum(),
+        capacity: i64::try_from(capacity).unwrap_or(i64::MAX),
+    });
+    all.filter(|s| s.requested > 0 && s.requested.saturating_add(s.used) > s.capacity).collect()
 }
 
 /// A resource that is neither the kubelet's own nor part of Kubernetes: `example.com/gpu`.
@@ -197,7 +236,7 @@ fn forbidden(pod: &Pod, spec: &PodSpec) -> Option<Rejection> {
         let message = "SupplementalGroupsPolicy=Strict is not supported in this node".to_owned();
         return Some(Rejection { reason: "SupplementalGroupsPolicyNotSupported".into(), message });
     }
-    security::wants_missing_apparmor(spec).then(|| Rejection {
+    security::wants_missing_apparmor(pod).then(|| Rejection {
         reason: "AppArmor".into(),
         message: "Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned(),
     })
@@ -248,6 +287,14 @@ mod tests {
 
     fn pod(spec: serde_json::Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).expect("a pod")
+    }
+
+    fn refused(pod: &Pod, room: &Room<'_>) -> Option<Rejection> {
+        match fits(pod, room) {
+            Ok(()) => None,
+            Err(Misfit::Refused(rejection)) => Some(rejection),
+            Err(Misfit::Needs(required)) => panic!("others are to go: {required:?}"),
+        }
     }
 
     #[test]
@@ -354,9 +401,34 @@ mod tests {
         ] {
             let others = std::slice::from_ref(&other);
             let room = Room { others, node: &node, pressure, object: Some(&object) };
-            let got = fits(&pod(spec.clone()), &room);
+            let got = refused(&pod(spec.clone()), &room);
             assert_eq!(got.as_ref().map(|r| (&*r.reason, r.message.as_str())), expected, "{spec}");
         }
+    }
+
+    #[test]
+    fn a_critical_pod_needs_room_but_is_refused_for_all_else() {
+        let other = Arc::new(pod(
+            json!({"containers": [{"name": "o", "resources": {"requests": {"cpu": "1500m"}}}]}),
+        ));
+        let node = NodeContext { cpu_millis: 2000, memory_capacity: 1 << 30, ..Default::default() };
+        let object: ApiNode =
+            serde_json::from_value(json!({"metadata": {"labels": {"disk": "hdd"}}})).expect("a node");
+        let asks = |disk: &str| {
+            pod(json!({"priority": 2_000_000_000, "nodeSelector": {"disk": disk}, "containers": [
+                {"name": "c", "resources": {"requests": {"cpu": "1", "memory": "2Gi"}}}]}))
+        };
+        let others = std::slice::from_ref(&other);
+        let pressure = Pressure { memory: true, ..Pressure::default() };
+        let room = Room { others, node: &node, pressure, object: Some(&object) };
+        match fits(&asks("hdd"), &room) {
+            Err(Misfit::Needs(required)) => assert_eq!(
+                required.iter().map(|r| (r.resource.as_str(), r.amount)).collect::<Vec<_>>(),
+                [("cpu", 500), ("memory", 1 << 30)]
+            ),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(refused(&asks("ssd"), &room).map(|r| r.reason), Some(NODE_AFFINITY.into()));
     }
 
     #[test]
@@ -377,7 +449,7 @@ mod tests {
             (&tolerant, Some(&object), None),
             (&of_node, Some(&object), None),
         ] {
-            let got = fits(pod, &room(object));
+            let got = refused(pod, &room(object));
             assert_eq!(got.as_ref().map(|r| &*r.reason), expected);
             assert!(got.is_none_or(|rejection| rejection.may_be_outdated()));
         }

@@ -164,7 +164,6 @@ pub(crate) fn container(
         tty: container.tty.unwrap_or_default(),
         resources,
         security,
-        stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()).unwrap_or_default(),
         env,
         ..Default::default()
     }

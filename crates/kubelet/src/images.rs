@@ -162,7 +162,9 @@ impl Images {
         };
         match need(policy, present.is_some()) {
             Need::Nothing => {
-                let message = format!("Container image {image:?} already present on machine");
+                let message = format!(
+                    "Container image {image:?} already present on machine and can be accessed by the pod"
+                );
                 tell(EventKind::Normal, "Pulled", &message);
                 Ok(present.map(|i| i.id.to_string()).unwrap_or_default())
             }
@@ -207,7 +209,8 @@ impl Images {
                     Ok(Some(image)) => image.size,
                     _ => 0,
                 };
-                let took = go_duration(SignedDuration::try_from(started.elapsed()).unwrap_or_default());
+                let took = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+                let took = go_duration(SignedDuration::from_millis(took));
                 let message = format!(
                     "Successfully pulled image {image:?} in {took} ({took} including waiting). \
                      Image size: {size} bytes."

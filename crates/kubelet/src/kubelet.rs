@@ -12,6 +12,7 @@ use crate::images::Images;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
 use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
+use crate::own_node::OwnNode;
 use crate::pod_worker::{Handle, Node, Told, spawn};
 use crate::probes::Results;
 use crate::references::References;
@@ -84,6 +85,11 @@ pub async fn run(
     let root_dir = config.root_dir.as_ref().map(|root| root.join(&config.node_name));
     let ledger = root_dir.as_ref().map(|root| Ledger::load(root.join("images.json"))).unwrap_or_default();
     let pressure = PressureGauge::default();
+    let object = match &root_dir {
+        Some(_) => OwnNode::watched(&informers, &config.node_name),
+        None => OwnNode::remembered(),
+    };
+    let (evict, evictions) = mpsc::channel(1);
     let probe_metrics = Metrics::default();
     let node = Arc::new(Node {
         probe_results: Results::new(&probe_metrics),
@@ -114,9 +120,9 @@ pub async fn run(
         volumes: volumes::Registry::default(),
         shutting_down: watch::Sender::new(false),
         admitted: Mutex::default(),
-        object: Mutex::default(),
+        object,
+        evict,
     });
-    let (evict, evictions) = mpsc::channel(1);
     ready(Arc::new(Server::new(Host {
         context: context.clone(),
         node_name: config.node_name.clone(),
@@ -129,7 +135,7 @@ pub async fn run(
         probes: probe_metrics,
         volumes: node.volumes.clone(),
         shutdown_grace: config.shutdown_grace,
-        shutdown: NodeShutdown::new(node.clone(), config.shutdown_grace, evict.clone()),
+        shutdown: NodeShutdown::new(node.clone(), config.shutdown_grace),
     })));
 
     let (found, statics) = mpsc::channel(1);
@@ -140,7 +146,7 @@ pub async fn run(
         let engine = PathBuf::from(engine);
         let (clock, images) = (context.clock.clone(), node.images.clone());
         context.shutdown.spawn(image_gc::run(clock, config.runtime.clone(), images, engine.clone()));
-        let watch = eviction::run(node.clone(), pressure.clone(), root, engine, evict);
+        let watch = eviction::run(node.clone(), pressure.clone(), root, engine);
         context.shutdown.spawn(watch);
     } else {
         // Nobody will tell of files.

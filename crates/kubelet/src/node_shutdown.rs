@@ -14,7 +14,6 @@ use api::pod::is_terminal;
 use client::events::Type;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// What a pod says that ended so.
 const MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
@@ -69,12 +68,11 @@ fn seconds(period: Duration) -> String {
 pub(crate) struct NodeShutdown {
     node: Arc<Node>,
     grace: ShutdownGrace,
-    orders: mpsc::Sender<Eviction>,
 }
 
 impl NodeShutdown {
-    pub(crate) fn new(node: Arc<Node>, grace: ShutdownGrace, orders: mpsc::Sender<Eviction>) -> Self {
-        Self { node, grace, orders }
+    pub(crate) fn new(node: Arc<Node>, grace: ShutdownGrace) -> Self {
+        Self { node, grace }
     }
 
     /// Ends all pods of the node, within the grace.
@@ -90,31 +88,15 @@ impl NodeShutdown {
                 continue;
             }
             for pod in &pods {
-                if self.orders.send(order(pod, period)).await.is_err() {
+                if self.node.evict.send(order(pod, period)).await.is_err() {
                     return;
                 }
             }
             tokio::select! {
-                () = self.ended(&pods) => {}
+                () = self.node.ended(&pods) => {}
                 () = self.node.context.clock.sleep(period) => {
                     tracing::warn!(?period, "pods did not end in time");
                 }
-            }
-        }
-    }
-
-    /// Waits until none of these pods runs any more.
-    async fn ended(&self, pods: &[Arc<Pod>]) {
-        let mut changes = self.node.pods.subscribe();
-        let runs = |pod: &Arc<Pod>| {
-            let (meta, now) = (&pod.metadata, &self.node.pods);
-            let namespace = meta.namespace.as_deref().unwrap_or_default();
-            let known = now.get(namespace, meta.name.as_deref().unwrap_or_default());
-            known.is_some_and(|known| known.metadata.uid == meta.uid && !is_terminal(&known))
-        };
-        while pods.iter().any(runs) {
-            if changes.recv().await.is_none() {
-                return;
             }
         }
     }

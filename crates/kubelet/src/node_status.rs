@@ -191,7 +191,7 @@ impl Reporter {
         match self.api().create(&PostParams::default(), &fresh).await {
             Ok(node) => {
                 self.node_ready_events(None, &node);
-                self.node.saw(&node);
+                self.node.object.saw(&node);
                 return Ok(node);
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -207,13 +207,12 @@ impl Reporter {
         Ok(node)
     }
 
-    /// Writes the status if it changed, or if it was written too long ago; tells whether it did. The node is read
-    /// anew each time: others write to it too, and what they say of its readiness is to be set right.
+    /// Writes the status if it changed, or if it was written too long ago; tells whether it did. It goes by what the node
+    /// says now: others write to it too, and what they say of its readiness is to be set right.
     async fn report(&self, reported: Timestamp, now: Timestamp) -> Result<bool, Error> {
         let name = &self.config.node_name;
-        let (facts, node) = futures::future::join(self.facts(now), self.api().get(name)).await;
-        let node = node.map_err(Error::api("get the node"))?;
-        self.node.saw(&node);
+        let (facts, node) = futures::future::join(self.facts(now), self.object()).await;
+        let node = node?;
         let old = node.status.clone().unwrap_or_default();
         let status = node_status(&facts, &old, now);
         if same(&old, &status) && now.duration_since(reported) < REPORT {
@@ -224,6 +223,16 @@ impl Reporter {
         let written = written.map_err(Error::api("update the node's status"))?;
         self.node_ready_events(Some(&node), &written);
         Ok(true)
+    }
+
+    /// The node's object as it is.
+    async fn object(&self) -> Result<Arc<ApiNode>, Error> {
+        if let Some(node) = self.node.object.current() {
+            return Ok(node);
+        }
+        let node = self.api().get(&self.config.node_name).await.map_err(Error::api("get the node"))?;
+        self.node.object.saw(&node);
+        Ok(Arc::new(node))
     }
 
     fn node_ready_events(&self, before: Option<&ApiNode>, after: &ApiNode) {

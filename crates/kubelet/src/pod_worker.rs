@@ -216,10 +216,11 @@ impl PodWorker {
         let order = self.evicted.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(order) = order.filter(|_| !self.has_ended(pod)) else { return };
         let (reason, message) = (order.cause.reason(), order.message);
-        if order.cause == Cause::Resources {
+        if order.cause != Cause::NodeShutdown {
             self.event(pod, None, EventKind::Warning, reason, &message);
         }
-        self.knowledge.disrupted = Some(message.clone());
+        let disruption = order.cause.disruption().map(str::to_owned);
+        self.knowledge.disrupted = Some(disruption.unwrap_or_else(|| message.clone()));
         self.knowledge.failed = Some((reason.to_owned(), message));
         self.grace = Some(order.grace);
     }
@@ -272,14 +273,19 @@ impl PodWorker {
 
     /// Goes from plan to plan until nothing is left to do now.
     async fn sync(&mut self, pod: &Arc<Pod>) -> Next {
-        if !std::mem::replace(&mut self.admitted, true)
-            && pod_is_new(pod)
-            && let Some(rejection) = self.node.admit(pod).await
-        {
-            self.event(pod, None, EventKind::Warning, &rejection.reason, &rejection.message);
-            let message = rejection.status_message();
-            self.knowledge.failed = Some((rejection.reason.into_owned(), message));
-            return Next::Wait(Some(self.now()));
+        if !std::mem::replace(&mut self.admitted, true) && pod_is_new(pod) {
+            let node = self.node.clone();
+            let rejection = tokio::select! {
+                rejection = node.admit(pod) => rejection,
+                // Others may have to go first.
+                () = self.doom() => return Next::Wait(Some(self.now())),
+            };
+            if let Some(rejection) = rejection {
+                self.event(pod, None, EventKind::Warning, &rejection.reason, &rejection.message);
+                let message = rejection.status_message();
+                self.knowledge.failed = Some((rejection.reason.into_owned(), message));
+                return Next::Wait(Some(self.now()));
+            }
         }
         loop {
             if self.is_doomed() {

@@ -4,7 +4,7 @@
 //! **Upstream**: `pkg/kubelet/kuberuntime/security_context.go`, `pkg/securitycontext`, `pkg/kubelet/sysctl`.
 
 use crate::container_config::namespaces;
-use api::k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SELinuxOptions};
+use api::k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSpec, SELinuxOptions};
 use runtime::{Image, SeccompProfile, SecurityContext};
 use std::path::Path;
 
@@ -25,24 +25,32 @@ const SAFE_SYSCTLS: [&str; 12] = [
 ];
 /// Where the kernel says whether it enforces AppArmor.
 const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+/// The former way to ask for a profile, by container.
+const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// The rights of a container. `profiles` is the folder of the node's seccomp profiles.
 pub(crate) fn context(
-    spec: &PodSpec,
+    pod: &Pod,
     container: &Container,
     profiles: Option<&Path>,
 ) -> Result<SecurityContext, String> {
-    let pod = spec.security_context.clone().unwrap_or_default();
+    let spec = pod.spec.clone().unwrap_or_default();
+    let of_pod = spec.security_context.clone().unwrap_or_default();
     let own = container.security_context.clone().unwrap_or_default();
     let capabilities = own.capabilities.unwrap_or_default();
     let unmasked = own.proc_mount.as_deref() == Some("Unmasked");
-    let seccomp = own.seccomp_profile.or(pod.seccomp_profile);
-    let apparmor = own.app_armor_profile.or(pod.app_armor_profile);
+    let seccomp = own.seccomp_profile.or(of_pod.seccomp_profile);
+    let apparmor = apparmor(pod, container);
     let privileged = own.privileged == Some(true);
     Ok(SecurityContext {
-        run_as_user: own.run_as_user.or(pod.run_as_user),
-        run_as_group: own.run_as_group.or(pod.run_as_group),
-        supplemental_groups: pod.supplemental_groups.into_iter().flatten().chain(pod.fs_group).collect(),
+        run_as_user: own.run_as_user.or(of_pod.run_as_user),
+        run_as_group: own.run_as_group.or(of_pod.run_as_group),
+        supplemental_groups: of_pod
+            .supplemental_groups
+            .into_iter()
+            .flatten()
+            .chain(of_pod.fs_group)
+            .collect(),
         privileged,
         add_capabilities: capabilities.add.unwrap_or_default(),
         drop_capabilities: capabilities.drop.unwrap_or_default(),
@@ -64,10 +72,10 @@ pub(crate) fn context(
             },
             None => String::new(),
         },
-        selinux_options: selinux(own.se_linux_options.or(pod.se_linux_options).as_ref()),
+        selinux_options: selinux(own.se_linux_options.or(of_pod.se_linux_options).as_ref()),
         masked_paths: unmasked.then(Vec::new),
         readonly_paths: unmasked.then(Vec::new),
-        namespaces: namespaces(spec),
+        namespaces: namespaces(&spec),
         ..Default::default()
     })
 }
@@ -143,12 +151,28 @@ pub(crate) fn forbidden_sysctl(spec: &PodSpec) -> Option<String> {
 }
 
 /// Whether a container of the pod asks for an AppArmor profile that this kernel would not enforce.
-pub(crate) fn wants_missing_apparmor(spec: &PodSpec) -> bool {
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let of_containers = containers.filter_map(|c| c.security_context.as_ref()?.app_armor_profile.as_ref());
-    let of_pod = spec.security_context.as_ref().and_then(|s| s.app_armor_profile.as_ref());
-    let wanted = of_containers.chain(of_pod).any(|profile| profile.type_ != "Unconfined");
+pub(crate) fn wants_missing_apparmor(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let wanted = containers
+        .any(|container| apparmor(pod, container).is_some_and(|profile| profile.type_ != "Unconfined"));
     wanted && !std::fs::read_to_string(APPARMOR).is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// The AppArmor profile that a container asks for. In the API annotations have become fields; in files they have not.
+fn apparmor(pod: &Pod, container: &Container) -> Option<AppArmorProfile> {
+    let own = container.security_context.as_ref().and_then(|context| context.app_armor_profile.clone());
+    let annotated = || {
+        let value =
+            pod.metadata.annotations.as_ref()?.get(&format!("{APPARMOR_ANNOTATION}{}", container.name))?;
+        let (type_, localhost_profile) = match value.as_str() {
+            "unconfined" => ("Unconfined", None),
+            "runtime/default" => ("RuntimeDefault", None),
+            other => ("Localhost", Some(other.strip_prefix("localhost/")?.to_owned())),
+        };
+        Some(AppArmorProfile { type_: type_.to_owned(), localhost_profile })
+    };
+    own.or_else(annotated).or_else(|| pod.spec.as_ref()?.security_context.as_ref()?.app_armor_profile.clone())
 }
 
 #[cfg(test)]
@@ -171,10 +195,30 @@ mod tests {
             json!({"runAsUser": 2, "procMount": "Unmasked", "capabilities": {"drop": ["ALL"]}}),
         );
         let spec = pod.spec.as_ref().expect("a spec");
-        let got = context(spec, &spec.containers[0], None).expect("a context");
+        let got = context(&pod, &spec.containers[0], None).expect("a context");
         assert_eq!((got.run_as_user, got.supplemental_groups), (Some(2), vec![5, 7]));
         assert_eq!(got.seccomp, SeccompProfile::RuntimeDefault);
         assert_eq!((got.masked_paths, got.drop_capabilities), (Some(vec![]), vec!["ALL".to_owned()]));
+    }
+
+    #[test]
+    fn a_profile_is_the_containers_own_or_that_of_its_annotation_or_of_its_pod() {
+        let profile = |kind: &str| json!({"appArmorProfile": {"type": kind}});
+        for (of_pod, own, annotation, expected) in [
+            (json!({}), json!({}), None, ""),
+            (profile("Unconfined"), json!({}), None, "unconfined"),
+            (profile("Unconfined"), json!({}), Some("runtime/default"), "runtime/default"),
+            (profile("Unconfined"), profile("RuntimeDefault"), Some("localhost/p"), "runtime/default"),
+            (json!({}), json!({}), Some("localhost/p"), "localhost/p"),
+        ] {
+            let mut pod = pod(of_pod, own);
+            let name = pod.spec.as_ref().expect("a spec").containers[0].name.clone();
+            pod.metadata.annotations =
+                annotation.map(|value| [(format!("{APPARMOR_ANNOTATION}{name}"), value.to_owned())].into());
+            let container = &pod.spec.as_ref().expect("a spec").containers[0];
+            let got = context(&pod, container, None).expect("a context");
+            assert_eq!(got.apparmor_profile, expected, "{annotation:?}");
+        }
     }
 
     #[test]

@@ -77,7 +77,6 @@ impl DockerRuntime {
             tty: Some(config.tty),
             open_stdin: Some(config.stdin),
             stdin_once: Some(config.stdin_once),
-            stop_signal: (!config.stop_signal.is_empty()).then(|| config.stop_signal.clone()),
             // Health is the kubelet's probes; an image's own check would only cost.
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".to_owned()]),

@@ -311,7 +311,7 @@ async fn a_pod_runs_and_says_so() {
     let reasons: Vec<&str> = events.iter().map(|(reason, ..)| reason.as_str()).collect();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
     for (reason, message) in [
-        ("Pulled", "Container image \"busybox\" already present on machine"),
+        ("Pulled", "Container image \"busybox\" already present on machine and can be accessed by the pod"),
         ("Created", "Container created"),
         ("Started", "Container started"),
     ] {

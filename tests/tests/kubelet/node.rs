@@ -1,11 +1,11 @@
 //! The node's object, and an engine that comes and goes.
 
-use crate::{Bed, LONG, condition, conditions, main, pod};
+use crate::{Bed, LONG, condition, conditions, main, pod, with};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
 use runtime::Error;
-use runtime::fake::Operation;
+use runtime::fake::{Operation, Script};
 use serde_json::{Value, json};
 use testkit::{eventually, eventually_some};
 
@@ -195,4 +195,44 @@ async fn what_others_say_of_a_pod_stays() {
     let again = bed.restarts("p", 1).await;
     assert_eq!(condition(&again, "example.com/Seen")["status"], "True");
     assert_eq!(condition(&again, "PodScheduled")["status"], "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_pod_takes_the_place_of_lesser_ones() {
+    let bed = Bed::new().await;
+    let node = node(&bed).await;
+    let (name, cpus) = (&node["metadata"]["name"], &node["status"]["allocatable"]["cpu"]);
+    let cpus: i64 = cpus.as_str().and_then(|text| text.parse().ok()).expect("whole processors");
+    let asks = |pod: &str, millis: i64, class: &str| {
+        let mut pod = with(
+            pod,
+            json!({"nodeName": name, "priorityClassName": class, "terminationGracePeriodSeconds": 5}),
+        );
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": format!("{millis}m")}});
+        pod
+    };
+    bed.runtime.set_script("main", Script::forever());
+    bed.create(asks("large", cpus * 1000 - 300, "")).await;
+    bed.create(asks("small", 200, "")).await;
+    for pod in ["large", "small"] {
+        bed.phase(pod, "Running").await;
+    }
+    bed.create(asks("critical", 300, "system-node-critical")).await;
+    let preempted = bed.phase("small", "Failed").await;
+    assert_eq!(preempted["status"]["reason"], "Preempting");
+    assert_eq!(preempted["status"]["message"], "Preempted in order to admit critical pod");
+    let disrupted = condition(&preempted, "DisruptionTarget");
+    assert_eq!(disrupted["reason"], "TerminationByKubelet");
+    assert_eq!(disrupted["message"], "Pod was preempted by Kubelet to accommodate a critical pod.");
+    bed.event("small", "Preempting", "Preempted in order to admit critical pod").await;
+    bed.phase("critical", "Running").await;
+    assert_eq!(bed.get("large").await.expect("there")["status"]["phase"], "Running");
+
+    // More than all who may go would free.
+    bed.create(asks("too-much", cpus * 1000, "system-node-critical")).await;
+    let refused = bed.phase("too-much", "Failed").await;
+    assert_eq!(refused["status"]["reason"], "UnexpectedAdmissionError");
+    let message = "Pod was rejected: Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to preempt: no set of running pods found to reclaim resources: [(res: cpu, q: 300), ]";
+    assert_eq!(refused["status"]["message"], message);
+    assert_eq!(bed.get("large").await.expect("there")["status"]["phase"], "Running");
 }

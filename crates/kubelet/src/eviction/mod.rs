@@ -10,6 +10,8 @@ mod rank;
 mod signals;
 
 use crate::pod_worker::Node;
+use crate::preemption;
+use crate::static_pods::{is_static, mirrored};
 use crate::volumes::usage_of;
 use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
 use api::pod::{is_terminal, parse_quantity};
@@ -21,7 +23,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// `evictionMonitoringPeriod`.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -50,6 +51,8 @@ pub(crate) enum Cause {
     Resources,
     /// The node ends.
     NodeShutdown,
+    /// A critical pod needs its place.
+    Preemption,
 }
 
 impl Cause {
@@ -58,7 +61,13 @@ impl Cause {
         match self {
             Self::Resources => "Evicted",
             Self::NodeShutdown => "Terminated",
+            Self::Preemption => "Preempting",
         }
+    }
+
+    /// What the condition `DisruptionTarget` says, where that is not what the status says.
+    pub(crate) fn disruption(self) -> Option<&'static str> {
+        (self == Self::Preemption).then_some(preemption::DISRUPTION)
     }
 }
 
@@ -96,13 +105,7 @@ impl PressureGauge {
 }
 
 /// Looks at the machine until the context ends. `root_dir` has the pods' files, `engine_dir` the images.
-pub(crate) async fn run(
-    node: Arc<Node>,
-    gauge: PressureGauge,
-    root_dir: PathBuf,
-    engine_dir: PathBuf,
-    evictions: mpsc::Sender<Eviction>,
-) {
+pub(crate) async fn run(node: Arc<Node>, gauge: PressureGauge, root_dir: PathBuf, engine_dir: PathBuf) {
     loop {
         node.context.clock.sleep(PERIOD).await;
         let pods: Vec<Arc<Pod>> = node.pods.list().into_iter().filter(|pod| is_active(pod)).collect();
@@ -118,7 +121,7 @@ pub(crate) async fn run(
             evicted.extend(most_guilty(&node, observation, &pods).await);
         }
         for eviction in evicted {
-            if evictions.send(eviction).await.is_err() {
+            if node.evict.send(eviction).await.is_err() {
                 return;
             }
         }
@@ -129,10 +132,10 @@ fn is_active(pod: &Pod) -> bool {
     !is_terminal(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
-fn is_critical(pod: &Pod) -> bool {
-    let annotations = pod.metadata.annotations.iter().flatten();
-    let is_static = annotations.into_iter().any(|(key, _)| key == crate::static_pods::MIRROR);
-    is_static || pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0) >= CRITICAL
+/// Whether the node or the cluster cannot do without a pod.
+pub(crate) fn is_critical(pod: &Pod) -> bool {
+    let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+    is_static(pod) || mirrored(pod).is_some() || priority >= CRITICAL
 }
 
 /// The pod that goes first when the machine is short of something.

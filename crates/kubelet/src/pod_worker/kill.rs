@@ -11,7 +11,7 @@ use crate::images::EventKind;
 use crate::restart;
 use api::k8s_openapi::api::core::v1::{LifecycleHandler, Pod, PodSpec};
 use api::pod::is_sidecar;
-use runtime::ContainerStatus;
+use runtime::{ContainerId, ContainerStatus};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -62,17 +62,16 @@ impl PodWorker {
     pub(super) async fn kill(
         &self,
         pod: &Pod,
-        status: &ContainerStatus,
+        (id, name): (&ContainerId, &str),
         grace: Duration,
         turns: Option<&Turns>,
     ) -> runtime::Result<()> {
         let clock = &self.node.context.clock;
         let end = clock.instant() + grace;
-        let name = &status.metadata.name;
         if !grace.is_zero() {
             let hook = async {
-                if let Some(handler) = self.pre_stop(pod, status) {
-                    self.run_pre_stop(pod, status, &handler).await;
+                if let Some(handler) = self.pre_stop(pod, id, name) {
+                    self.run_pre_stop(pod, id, name, &handler).await;
                 }
                 if let (Some(turns), Some(spec)) = (turns, &pod.spec) {
                     turns.wait(spec, name).await;
@@ -84,28 +83,27 @@ impl PodWorker {
             }
         }
         let left = end.saturating_duration_since(clock.instant()).max(MINIMUM_GRACE);
-        let stopped = self.node.runtime.stop_container(&status.id, left).await;
+        let stopped = self.node.runtime.stop_container(id, left).await;
         if let Some(turns) = turns {
             turns.ended(name);
         }
         stopped
     }
 
-    fn pre_stop(&self, pod: &Pod, status: &ContainerStatus) -> Option<LifecycleHandler> {
-        let (_, container) = restart::find(pod.spec.as_ref()?, &status.metadata.name)?;
+    fn pre_stop(&self, pod: &Pod, id: &ContainerId, name: &str) -> Option<LifecycleHandler> {
+        let (_, container) = restart::find(pod.spec.as_ref()?, name)?;
         let handler = container.lifecycle?.pre_stop?;
         let mut hooked = self.hooked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        hooked.insert(status.id.clone()).then_some(handler)
+        hooked.insert(id.clone()).then_some(handler)
     }
 
-    async fn run_pre_stop(&self, pod: &Pod, status: &ContainerStatus, handler: &LifecycleHandler) {
-        let name = &status.metadata.name;
+    async fn run_pre_stop(&self, pod: &Pod, id: &ContainerId, name: &str, handler: &LifecycleHandler) {
         let Some((_, container)) = pod.spec.as_ref().and_then(|spec| restart::find(spec, name)) else {
             return;
         };
         let node: &Node = &self.node;
         let pod_ip = self.pod_ips(pod).into_iter().next();
-        if let Err(error) = hooks::run(node, handler, pod, &container, &status.id, pod_ip.as_deref()).await {
+        if let Err(error) = hooks::run(node, handler, pod, &container, id, pod_ip.as_deref()).await {
             tracing::info!(pod = pod.metadata.name, container = name, "preStop hook: {error}");
             self.event(pod, Some(name), EventKind::Warning, "FailedPreStopHook", "PreStopHook failed");
         }

@@ -1,18 +1,19 @@
 //! What all workers of a node share.
 
 use super::uid;
-use crate::admission::{self, Rejection, Room};
-use crate::container_config::NodeContext;
-use crate::eviction::PressureGauge;
+use crate::admission::{self, Misfit, Rejection, Room};
+use crate::container_config::{NodeContext, grace_period};
+use crate::eviction::{Cause, Eviction, PressureGauge};
 use crate::images::{EventKind, Images};
 use crate::network_files::ClusterDns;
+use crate::own_node::OwnNode;
+use crate::preemption::{self, victims};
 use crate::probes::Results;
 use crate::references::References;
 use crate::restart::{self, Role};
 use crate::static_pods::{is_static, runtime_uid};
 use crate::volumes::Registry;
-use api::k8s_openapi::api::core::v1::{Node as ApiNode, NodeSpec, NodeStatus, ObjectReference, Pod, Service};
-use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
 use api::pod::is_terminal;
 use client::events::Type as EventType;
 use client::{Informer, Recorder};
@@ -24,7 +25,11 @@ use runtime::RuntimeService;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// What a pod that is preempted gets at least until nobody waits for it any longer (`killPodNow`).
+const PREEMPTION_WAIT_MIN: Duration = Duration::from_secs(10);
 
 /// What all workers of a node share.
 pub(crate) struct Node {
@@ -61,8 +66,10 @@ pub(crate) struct Node {
     pub(crate) shutting_down: watch::Sender<bool>,
     /// UIDs of pods that were given a place and may not show it yet.
     pub(crate) admitted: Mutex<HashSet<String>>,
-    /// The node's object as it was last seen.
-    pub(crate) object: Mutex<Option<Arc<ApiNode>>>,
+    /// The node's object.
+    pub(crate) object: OwnNode,
+    /// Orders to pods to leave this node.
+    pub(crate) evict: mpsc::Sender<Eviction>,
 }
 
 impl Node {
@@ -79,36 +86,85 @@ impl Node {
         if let Some(rejection) = admission::admit(pod) {
             return Some(rejection);
         }
-        let mut seen = self.object.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut seen = self.object.last_seen();
         if seen.is_none() && !is_static(pod) {
             seen = self.look_up().await;
         }
-        let rejection = self.place(pod, seen.as_deref())?;
-        if !rejection.may_be_outdated() {
-            return Some(rejection);
-        }
-        // Labels, taints and what others offer may have changed since.
-        match self.look_up().await {
-            Some(node) => self.place(pod, Some(&node)),
-            None => Some(rejection),
+        let placed = match self.place(pod, seen.as_deref()) {
+            // Labels, taints and what others offer may have changed since.
+            Err(rejection) if rejection.may_be_outdated() => match self.look_up().await {
+                Some(node) => self.place(pod, Some(&node)),
+                None => Err(rejection),
+            },
+            placed => placed,
+        };
+        match placed {
+            Ok(in_the_way) => {
+                self.preempt(&in_the_way).await;
+                None
+            }
+            Err(rejection) => Some(rejection),
         }
     }
 
-    /// Gives the pod a place, if there is one.
-    fn place(&self, pod: &Pod, object: Option<&ApiNode>) -> Option<Rejection> {
+    /// Gives the pod a place, if there is one once the pods go that it returns.
+    fn place(&self, pod: &Pod, object: Option<&ApiNode>) -> Result<Vec<Arc<Pod>>, Rejection> {
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         let has_place = |other: &Pod| {
             let started = other.status.as_ref().is_some_and(|s| s.start_time.is_some());
-            uid(other) != uid(pod) && !is_terminal(other) && (started || admitted.contains(uid(other)))
+            let other_uid = runtime_uid(other);
+            other_uid != uid(pod) && !is_terminal(other) && (started || admitted.contains(&other_uid))
         };
         let others: Vec<_> = self.pods.list().into_iter().filter(|other| has_place(other)).collect();
         let pressure = self.pressure.read(self.context.clock.now());
         let room = Room { others: &others, node: &self.facts, pressure, object };
-        let rejection = admission::fits(pod, &room);
-        if rejection.is_none() {
-            admitted.insert(uid(pod).to_owned());
+        let in_the_way = match admission::fits(pod, &room) {
+            Ok(()) => Vec::new(),
+            Err(Misfit::Refused(rejection)) => return Err(rejection),
+            Err(Misfit::Needs(required)) => {
+                victims(pod, &others, &required).map_err(|why| admission::nobody_to_preempt(&why))?
+            }
+        };
+        admitted.insert(uid(pod).to_owned());
+        Ok(in_the_way)
+    }
+
+    /// Sends pods away, and waits until they are.
+    async fn preempt(&self, pods: &[Arc<Pod>]) {
+        let mut wait = Duration::ZERO;
+        for pod in pods {
+            let of_spec = pod.spec.as_ref().map_or(30, grace_period);
+            let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(of_spec);
+            let grace = u64::try_from(grace).unwrap_or(0);
+            wait = wait.max(Duration::from_secs(grace + grace / 2)).max(PREEMPTION_WAIT_MIN);
+            let message = preemption::MESSAGE.to_owned();
+            let order = Eviction { uid: runtime_uid(pod), cause: Cause::Preemption, message, grace };
+            if self.evict.send(order).await.is_err() {
+                return;
+            }
         }
-        rejection
+        tokio::select! {
+            () = self.ended(pods) => {}
+            () = self.context.clock.sleep(wait) => {
+                tracing::warn!(node = self.facts.node_name, "pods did not make room in time");
+            }
+        }
+    }
+
+    /// Waits until none of these pods runs any more.
+    pub(crate) async fn ended(&self, pods: &[Arc<Pod>]) {
+        let mut changes = self.pods.subscribe();
+        let runs = |pod: &Arc<Pod>| {
+            let meta = &pod.metadata;
+            let namespace = meta.namespace.as_deref().unwrap_or_default();
+            let known = self.pods.get(namespace, meta.name.as_deref().unwrap_or_default());
+            known.is_some_and(|known| known.metadata.uid == meta.uid && !is_terminal(&known))
+        };
+        while pods.iter().any(runs) {
+            if changes.recv().await.is_none() {
+                return;
+            }
+        }
     }
 
     /// A pod gives its place back.
@@ -117,29 +173,14 @@ impl Node {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner).remove(uid(pod));
     }
 
-    /// Takes note of what the node's object says, as far as admission asks: there may be a thousand nodes in a process.
-    pub(crate) fn saw(&self, node: &ApiNode) -> Arc<ApiNode> {
-        let metadata = ObjectMeta {
-            name: node.metadata.name.clone(),
-            labels: node.metadata.labels.clone(),
-            ..ObjectMeta::default()
-        };
-        let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone());
-        let allocatable = node.status.as_ref().and_then(|status| status.allocatable.clone());
-        let node = Arc::new(ApiNode {
-            metadata,
-            spec: Some(NodeSpec { taints, ..NodeSpec::default() }),
-            status: Some(NodeStatus { allocatable, ..NodeStatus::default() }),
-        });
-        *self.object.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.clone());
-        node
-    }
-
     /// The node's object as it is now.
     async fn look_up(&self) -> Option<Arc<ApiNode>> {
         let nodes: Api<ApiNode> = Api::all(self.client.clone());
         match nodes.get(&self.facts.node_name).await {
-            Ok(node) => Some(self.saw(&node)),
+            Ok(node) => {
+                self.object.saw(&node);
+                Some(Arc::new(node))
+            }
             Err(error) => {
                 tracing::warn!("read the node: {}", chain(&error));
                 None

@@ -78,10 +78,10 @@ impl PodWorker {
         let of_pod = pod.spec.as_ref().map_or(30, container_config::grace_period);
         let running: Vec<_> = self.observed.running().collect();
         let all = stops.iter().filter_map(|stop| {
-            let status = running.iter().find(|status| status.id == stop.id)?;
+            running.iter().find(|status| status.id == stop.id)?;
             self.event(pod, Some(&stop.name), EventKind::Normal, "Killing", &stop.message);
             let grace = u64::try_from(stop.grace.unwrap_or(of_pod)).unwrap_or(0);
-            Some(self.kill(pod, status, Duration::from_secs(grace), None))
+            Some(self.kill(pod, (&stop.id, &stop.name), Duration::from_secs(grace), None))
         });
         let all = futures::future::join_all(all.collect::<Vec<_>>());
         tokio::select! {
@@ -241,7 +241,7 @@ impl PodWorker {
         }
     }
 
-    /// Runs the hook that follows a start; a container whose hook fails is killed.
+    /// Runs the hook that follows a start; a container whose hook fails is killed, its preStop hook first.
     async fn post_start(
         &mut self,
         pod: &Pod,
@@ -269,7 +269,12 @@ impl PodWorker {
         self.event(pod, name, EventKind::Normal, "Killing", "FailedPostStartHook");
         let grace = pod.spec.as_ref().map_or(30, container_config::grace_period);
         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-        if let Err(error) = self.node.runtime.stop_container(id, grace).await {
+        let killed = tokio::select! {
+            killed = self.kill(pod, (id, &container.name), grace, None) => killed,
+            // The pod's own end has another grace.
+            () = self.doom() => return Err(self.now()),
+        };
+        if let Err(error) = killed {
             tracing::warn!(pod = pod.metadata.name, "stop a container: {error}");
         }
         let waiting = Waiting { reason: "PostStartHookError", message: error };
@@ -374,7 +379,7 @@ impl PodWorker {
         let sources = Sources { held: &self.held, files };
         let env = environment(pod, container, &facts, &sources, &services)?;
         let spec = pod.spec.clone().unwrap_or_default();
-        let mut security = security::context(&spec, container, node.seccomp_dir.as_deref())?;
+        let mut security = security::context(pod, container, node.seccomp_dir.as_deref())?;
         if let Some(target) = ephemeral::target(&spec, &container.name) {
             let running = self.observed.latest(target).filter(|c| c.state == ContainerState::Running);
             let running = running.ok_or_else(|| format!("unable to find target container {target:?}"))?;

@@ -82,7 +82,10 @@ impl PodWorker {
         self.watch_health(pod, |probe| probe == Probe::Readiness);
         let grace = self.grace.map_or_else(|| grace(told), Duration::from_secs);
         let turns = Turns::new(&running);
-        let stops = running.iter().map(|container| self.kill(pod, container, grace, Some(&turns)));
+        let stops = running.iter().map(|container| {
+            let target = (&container.id, container.metadata.name.as_str());
+            self.kill(pod, target, grace, Some(&turns))
+        });
         let stops = futures::future::join_all(stops);
         let shorter = async {
             let before = pod.metadata.deletion_grace_period_seconds;

@@ -51,8 +51,6 @@ pub struct ContainerConfig {
     pub resources: Resources,
     /// Rights.
     pub security: SecurityContext,
-    /// Replaces the image's stop signal, `SIGTERM`; empty: keeps it.
-    pub stop_signal: String,
     /// How its log is kept.
     pub log: LogConfig,
 }
