@@ -82,11 +82,18 @@ pub(crate) fn patch(uid: &str, old: Option<&PodStatus>, status: &PodStatus) -> s
     let is_ours = |c: &PodCondition| is_own(&c.type_) || conditions::is_disruption(c);
     own.conditions.iter_mut().for_each(|list| list.retain(is_ours));
     let mut status = serde_json::json!(own);
-    // What is over is taken back; everything else of ours is always there.
+    let old = serde_json::json!(old);
+    // What is over is taken back: conditions, and what was said of them and of the pod.
+    take_back(&mut status, &old);
     if let Some(list) = status["conditions"].as_array_mut() {
-        let old = old.and_then(|old| old.conditions.as_deref()).unwrap_or_default();
+        let old = old["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for condition in list.iter_mut() {
+            if let Some(before) = old.iter().find(|before| before["type"] == condition["type"]) {
+                take_back(condition, before);
+            }
+        }
         for kind in conditions::PASSING {
-            if old.iter().any(|c| c.type_ == kind) && !list.iter().any(|c| c["type"] == kind) {
+            if old.iter().any(|c| c["type"] == kind) && !list.iter().any(|c| c["type"] == kind) {
                 list.push(serde_json::json!({ "type": kind, "$patch": "delete" }));
             }
         }
@@ -98,6 +105,14 @@ pub(crate) fn patch(uid: &str, old: Option<&PodStatus>, status: &PodStatus) -> s
         }
     }
     serde_json::json!({ "metadata": { "uid": uid }, "status": status })
+}
+
+/// Asks for the removal of fields that were there and are not any more.
+fn take_back(now: &mut serde_json::Value, before: &serde_json::Value) {
+    let Some(now) = now.as_object_mut() else { return };
+    for (field, _) in before.as_object().into_iter().flatten() {
+        now.entry(field.as_str()).or_insert(serde_json::Value::Null);
+    }
 }
 
 /// The API's times have whole seconds; with more, a status would differ from itself once it was stored.

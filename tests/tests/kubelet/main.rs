@@ -297,6 +297,9 @@ async fn a_pod_runs_and_says_so() {
             "Ready=True"
         ]
     );
+    for condition in running["status"]["conditions"].as_array().expect("conditions") {
+        assert!(condition.get("reason").is_none() && condition.get("message").is_none(), "{condition}");
+    }
     assert_eq!(running["metadata"]["generation"], 1, "binding is no change of the author's wishes");
     assert_eq!(running["status"]["observedGeneration"], 1);
     assert_eq!(running["status"]["podIP"], running["status"]["podIPs"][0]["ip"]);

@@ -15,6 +15,7 @@ use crate::static_pods::{is_static, mirrored};
 use crate::volumes::usage_of;
 use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
 use api::pod::{is_terminal, parse_quantity};
+use api::quantity::Quantity;
 use jiff::{SignedDuration, Timestamp};
 use rank::{Candidate, order};
 use runtime::{ContainerFilter, ContainerStats, StatsDetail, labels};
@@ -253,7 +254,8 @@ struct LocalLimits {
     /// Every emptyDir on disk, with its limit in bytes and in words where it has one.
     volumes: BTreeMap<String, Option<(u64, String)>>,
     containers: BTreeMap<String, (u64, String)>,
-    total: Option<u64>,
+    /// Of all containers together, if each has a limit.
+    total: Option<Quantity>,
 }
 
 impl LocalLimits {
@@ -268,14 +270,16 @@ impl LocalLimits {
             let limit = source.size_limit.as_ref().map(amount).filter(|(bytes, _)| *bytes > 0);
             limits.volumes.insert(volume.name.clone(), limit);
         }
+        let mut total = Quantity::default();
         for container in &spec.containers {
             let list = container.resources.as_ref().and_then(|r| r.limits.as_ref());
             if let Some(limit) = list.and_then(|l| l.get("ephemeral-storage")) {
                 limits.containers.insert(container.name.clone(), amount(limit));
+                total += parse_quantity(limit);
             }
         }
         if limits.containers.len() == spec.containers.len() {
-            limits.total = Some(limits.containers.values().map(|(bytes, _)| bytes).sum());
+            limits.total = Some(total);
         }
         let says_something = limits.total.is_some()
             || !limits.containers.is_empty()
@@ -298,7 +302,8 @@ impl LocalLimits {
             }
         }
         let all: u64 = volumes.values().chain(containers.values()).sum();
-        if let Some(total) = self.total.filter(|total| all > *total) {
+        let all = i64::try_from(all).unwrap_or(i64::MAX);
+        if let Some(total) = self.total.filter(|total| all > total.value()) {
             return Some(format!(
                 "Pod ephemeral local storage usage exceeds the total limit of containers {total}. "
             ));
@@ -336,7 +341,7 @@ mod tests {
                 0,
                 3 * MI,
                 2 * MI,
-                Some("Pod ephemeral local storage usage exceeds the total limit of containers 4194304. "),
+                Some("Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. "),
             ),
         ] {
             let volumes = [("v".to_owned(), v), ("w".to_owned(), w)].into();

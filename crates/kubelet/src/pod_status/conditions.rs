@@ -11,11 +11,12 @@ use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use api::pod::is_sidecar;
 
 /// The conditions that this kubelet decides; all others are somebody else's.
-pub(super) const OWN: [&str; 7] = [
+pub(super) const OWN: [&str; 8] = [
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
     "ContainersReady",
+    "PodScheduled",
     "PodResizePending",
     "PodResizeInProgress",
     "AllContainersRestarting",
@@ -46,6 +47,8 @@ pub(super) fn conditions(
         ("Initialized", initialized(pod, status)),
         ("Ready", ready),
         ("ContainersReady", containers_ready),
+        // Whoever named the node: it is here.
+        ("PodScheduled", Ok(())),
     ];
     let mut list = Vec::new();
     let mut add = |kind: &str, status: &str, reason: Option<String>, message: Option<String>| {

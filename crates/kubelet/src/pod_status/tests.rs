@@ -194,8 +194,24 @@ fn a_patch_names_own_conditions_and_replaces_addresses() {
         .iter()
         .filter_map(|condition| condition["type"].as_str())
         .collect();
-    assert_eq!(kinds, conditions::OWN[..4]);
+    assert_eq!(kinds, conditions::OWN[..5]);
     assert_eq!(patch["status"]["podIPs"], json!([{"$patch": "replace"}, {"ip": "10.1.2.3"}]));
+}
+
+#[test]
+fn a_patch_takes_back_what_was_said() {
+    let mut pod = pod("Always", &[], &["a"]);
+    let before = pod_status(&pod, &observed(vec![]), &know(), at(4));
+    assert_eq!(condition(&before, "Ready").reason.as_deref(), Some("ContainersNotReady"));
+    pod.status = Some(before.clone());
+    let ready = pod_status(&pod, &observed(vec![ran("a", 0, Running, 0)]), &know(), at(9));
+    let said = patch("u", Some(&before), &ready);
+    let list = said["status"]["conditions"].as_array().expect("a list");
+    let condition = list.iter().find(|c| c["type"] == "Ready").and_then(|c| c.as_object()).expect("there");
+    assert_eq!((&condition["status"], condition.get("reason")), (&json!("True"), Some(&json!(null))));
+    assert_eq!(condition.get("message"), Some(&json!(null)));
+    let again = patch("u", Some(&ready), &ready);
+    assert!(again["status"]["conditions"][2].get("reason").is_none(), "{again}");
 }
 
 #[test]

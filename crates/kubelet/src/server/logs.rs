@@ -62,6 +62,7 @@ fn choose_previous(attempts: &[ContainerStatus]) -> Option<&ContainerStatus> {
     attempts.iter().skip(skip).find(|a| a.state == ContainerState::Exited)
 }
 
+/// Why there is no log yet, in upstream's words.
 fn waiting_reason(pod: &Pod, container: &str) -> String {
     let status = pod.status.iter();
     let all = status.flat_map(|s| {
@@ -69,7 +70,12 @@ fn waiting_reason(pod: &Pod, container: &str) -> String {
     });
     let waiting =
         all.filter(|s| s.name == container).find_map(|s| s.state.as_ref()?.waiting.as_ref()?.reason.clone());
-    waiting.unwrap_or_else(|| "ContainerCreating".to_owned())
+    match waiting.as_deref() {
+        Some("ErrImagePull") => "image can't be pulled".to_owned(),
+        Some("ImagePullBackOff") => "trying and failing to pull image".to_owned(),
+        Some(reason) => reason.to_owned(),
+        None => "ContainerCreating".to_owned(),
+    }
 }
 
 /// The query of a log request, as the API server passes it on (already validated there).
@@ -121,5 +127,21 @@ mod tests {
         };
         assert_eq!(got, Ok(Asked { previous: false, options: expected }));
         assert!(parse("tailLines=x").is_err());
+    }
+
+    #[test]
+    fn says_why_there_is_no_log() {
+        for (reason, said) in [
+            ("ContainerCreating", "ContainerCreating"),
+            ("ErrImagePull", "image can't be pulled"),
+            ("ImagePullBackOff", "trying and failing to pull image"),
+            ("CreateContainerConfigError", "CreateContainerConfigError"),
+        ] {
+            let pod: Pod = serde_json::from_value(serde_json::json!({"status": {"containerStatuses": [
+                {"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"waiting": {"reason": reason}}}]}}))
+            .expect("a pod");
+            assert_eq!(waiting_reason(&pod, "c"), said);
+        }
     }
 }

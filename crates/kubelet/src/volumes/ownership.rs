@@ -72,6 +72,12 @@ impl Ownership {
         self.give(root, group)
     }
 
+    /// Gives a folder to the group, without what is in it.
+    pub(crate) fn apply_to_folder(&self, folder: &Path) -> io::Result<()> {
+        let Some(group) = self.group else { return Ok(()) };
+        self.claim(folder, &fs::metadata(folder)?, group)
+    }
+
     fn added(&self, folder: bool) -> u32 {
         let mask = if self.readonly { READ_ONLY } else { READ_WRITE };
         if folder { mask | EXECUTE | SET_GID } else { mask }
@@ -82,6 +88,16 @@ impl Ownership {
         if found.is_symlink() {
             return self.tolerate(lchown(path, None, Some(group)));
         }
+        self.claim(path, &found, group)?;
+        if found.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.give(&entry?.path(), group)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(&self, path: &Path, found: &fs::Metadata, group: u32) -> io::Result<()> {
         // Changing the group takes away setgid, so the mode comes after it.
         let given = chown(path, None, Some(group));
         let mut mode = found.mode() & 0o7777 | self.added(found.is_dir());
@@ -89,13 +105,7 @@ impl Ownership {
             mode |= (mode >> 3) & 0o7;
         }
         self.tolerate(given)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        if found.is_dir() {
-            for entry in fs::read_dir(path)? {
-                self.give(&entry?.path(), group)?;
-            }
-        }
-        Ok(())
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 }
 
