@@ -109,7 +109,7 @@ async fn empty_dirs_are_shared_by_containers_on_disk_and_in_memory() {
             "volumeMounts": [{"name": "disk", "mountPath": "/disk"}, {"name": "mem", "mountPath": "/mem"}],
         }],
     });
-    let text = "cat /disk/f /mem/f; stat -c '%a %g' /disk /mem; stat -L -c '%a %g' /map/a; stat -f -c %T /mem; id -G; echo x > /disk/mine && stat -c %g /disk/mine; \
+    let text = "cat /disk/f /mem/f; stat -c '%a %g' /disk /mem /map; stat -L -c '%a %g' /map/a; stat -f -c %T /mem; id -G; echo x > /disk/mine && stat -c %g /disk/mine; \
         head -c 2000000 /dev/zero > /mem/full || echo full; echo no > /ro/f || echo read-only";
     let mut main = mounts(&["disk", "mem", "map"]);
     let list = main["volumeMounts"].as_array_mut().expect("a list");
@@ -117,9 +117,12 @@ async fn empty_dirs_are_shared_by_containers_on_disk_and_in_memory() {
     main["securityContext"] = json!({"runAsUser": 1000, "runAsGroup": 1000});
     cluster.create(script("p", text, spec, main)).await;
     let log = cluster.output("p").await;
-    for part in
-        ["shared\ntoo\n2777 1234\n2777 1234\n440 1234\ntmpfs\n", "1000 1234\n1234\n", "full\n", "read-only\n"]
-    {
+    for part in [
+        "shared\ntoo\n2777 1234\n2777 1234\n2777 1234\n440 1234\ntmpfs\n",
+        "1000 1234\n1234\n",
+        "full\n",
+        "read-only\n",
+    ] {
         assert!(log.contains(part), "{part:?}: {log}");
     }
     // Volumes go when nobody can use them any more, the containers stay for their logs.

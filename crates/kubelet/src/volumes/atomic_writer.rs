@@ -56,7 +56,6 @@ pub(crate) fn write(folder: &Path, payload: &Payload, stamp: &str, ownership: &O
         }
     }
     ownership.apply(&new)?;
-    ownership.apply_to_folder(folder)?;
     let temporary = folder.join(NEW_DATA);
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

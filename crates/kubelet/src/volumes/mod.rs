@@ -234,6 +234,7 @@ impl SetUp<'_> {
                 mount::tmpfs(&folder, 0)?;
             }
             set_mode(&folder, 0o777)?;
+            ownership.apply_to_folder(&folder)?;
             atomic_writer::write(&folder, &payload, &stamp, &ownership)
         })
         .await?;
