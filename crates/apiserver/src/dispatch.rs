@@ -51,9 +51,15 @@ pub(crate) async fn dispatch(
 fn is_below_built_in(server: &Server, path: &str) -> bool {
     let (group, version) = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
         ["api", version, ..] => ("", *version),
-        ["apis", group, version, ..] if discovery::is_built_in(group) => (*group, *version),
+        ["apis", group, version, ..] => (*group, *version),
         _ => return false,
     };
+    let is_ours = group.is_empty()
+        || discovery::is_built_in(group)
+        || server.computed.iter().any(|kind| kind.group() == group);
+    if !is_ours {
+        return false;
+    }
     let catalog = catalog::of(server);
     catalog.facts().iter().any(|facts| facts.resource.group == group && facts.resource.version == version)
 }

@@ -46,6 +46,11 @@ impl Computed {
         Self { version: Version::stored(&strategy), source: Box::new(source) }
     }
 
+    /// Its API group.
+    pub(crate) fn group(&self) -> &str {
+        &self.version.resource().group
+    }
+
     /// What discovery publishes.
     pub(crate) fn facts(&self) -> Vec<ResourceFacts> {
         ResourceFacts::of(std::slice::from_ref(&self.version))

@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 /// Bytes of a block of the body.
 const BLOCK: usize = 64 << 10;
+/// What the last object of a block may take beyond that, before the block is moved to a larger place.
+const OVERHANG: usize = 4 << 10;
 
 /// Some objects of a list.
 pub(super) struct Page {
@@ -246,7 +248,7 @@ pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response,
                 writer.row(&mut row, stored.next().as_deref().unwrap_or(object), object);
                 out.extend_from_slice(&row);
             };
-            return Ok(blocks(&call.negotiated, None, Blocks::new(head, shown, write)));
+            return Ok(blocks(&call.negotiated, None, Blocks::new(head, shown, 0, write)));
         }
     };
     if call.negotiated.encoding == Encoding::Protobuf {
@@ -261,7 +263,7 @@ pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response,
         let write = move |out: &mut BytesMut, object: &Object| {
             out.extend_from_slice(&table::partial_metadata(object, version));
         };
-        return Ok(blocks(&call.negotiated, None, Blocks::new(head, shown, write)));
+        return Ok(blocks(&call.negotiated, None, Blocks::new(head, shown, 0, write)));
     }
     // The list tells kind and version once; upstream's typed lists leave them out of the items.
     let said = if protobuf::type_of(resource).is_some() {
@@ -278,7 +280,7 @@ pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response,
         }
         out.extend_from_slice(item(object, &said));
     };
-    Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, shown, write)))
+    Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, shown, length, write)))
 }
 
 /// An object's JSON behind what the list has `said` already (every object of a kind begins with it).
@@ -291,12 +293,14 @@ struct Blocks<F> {
     head: Option<Vec<u8>>,
     objects: std::vec::IntoIter<Arc<Object>>,
     first: bool,
+    /// Bytes to come; 0 if that is not known.
+    left: usize,
     write: F,
 }
 
 impl<F: FnMut(&mut BytesMut, &Object)> Blocks<F> {
-    fn new(head: Vec<u8>, objects: Vec<Arc<Object>>, write: F) -> Self {
-        Self { head: Some(head), objects: objects.into_iter(), first: true, write }
+    fn new(head: Vec<u8>, objects: Vec<Arc<Object>>, left: usize, write: F) -> Self {
+        Self { head: Some(head), objects: objects.into_iter(), first: true, left, write }
     }
 }
 
@@ -304,7 +308,7 @@ impl<F: FnMut(&mut BytesMut, &Object)> Iterator for Blocks<F> {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let mut block = BytesMut::new();
+        let mut block = BytesMut::with_capacity(self.left.min(BLOCK + OVERHANG));
         match self.head.take() {
             Some(head) => block.extend_from_slice(&head),
             // The end was written.
@@ -322,6 +326,7 @@ impl<F: FnMut(&mut BytesMut, &Object)> Iterator for Blocks<F> {
             self.first = false;
             block.extend_from_slice(b"]}\n");
         }
+        self.left = self.left.saturating_sub(block.len());
         Some(block.freeze())
     }
 }
