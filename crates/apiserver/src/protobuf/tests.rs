@@ -226,7 +226,9 @@ async fn failures_are_in_the_encoding_that_is_accepted() {
     assert_eq!((answer.code, &answer.object()["reason"]), (404, &json!("NotFound")));
     assert_eq!(answer.object()["details"]["kind"], "configmaps");
     assert_eq!(get(&server, &path, "*/*").await.json()["kind"], "Status");
-    assert_eq!(get(&server, "/api/v1/nonsense", PROTOBUF).await.json()["code"], 404);
+    assert_eq!(get(&server, "/api/v1/nonsense", PROTOBUF).await.object()["code"], 404);
+    // What is below no group-version is answered in HTTP's own words.
+    assert_eq!(get(&server, "/nonsense", PROTOBUF).await.media_type(), "text/plain; charset=utf-8");
 
     let types = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
     let answer = get(&server, MAPS, "text/html").await;
