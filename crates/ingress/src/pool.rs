@@ -191,7 +191,7 @@ impl Shared {
         if !connection.is_idle(&mut task::Context::from_waker(&self.waker)) {
             return;
         }
-        let idle = Idle { connection, since: Instant::now() };
+        let idle = Idle { connection, since: self.context.clock.instant() };
         let mut all = self.idle();
         let is_first = all.is_empty();
         let here = all.entry(place).or_default();
@@ -218,7 +218,7 @@ impl Shared {
     /// Lets go of idle connections that end, or that have been idle for long.
     async fn watch(&self) {
         loop {
-            match self.sweep(Instant::now()) {
+            match self.sweep(self.context.clock.instant()) {
                 Some(next) => {
                     // Whichever comes first.
                     let _ = tokio::time::timeout_at(next, self.stirred.0.notified()).await;
@@ -350,6 +350,22 @@ mod tests {
         stream.write_all(answer.as_bytes()).await.unwrap();
     }
 
+    /// Asks and answers over a new connection, which is at the endpoint now.
+    async fn over_new(
+        pool: &Pool,
+        listener: &TcpListener,
+        uri: &Uri,
+        answer: &str,
+    ) -> (Result<Response<Answer>, Error>, TcpStream) {
+        tokio::join!(ask(pool, uri), async {
+            let mut stream = listener.accept().await.unwrap().0;
+            reply(&mut stream, answer).await;
+            stream
+        })
+    }
+
+    /// Longer than anything takes on a busy machine.
+    const DEADLINE: Duration = Duration::from_secs(60);
     const LONG: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     const NOTHING: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -357,11 +373,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_used_until_it_ends() {
         let (pool, (listener, uri)) = (pool(), endpoint().await);
-        let (first, mut stream) = tokio::join!(ask(&pool, &uri), async {
-            let mut stream = listener.accept().await.unwrap().0;
-            reply(&mut stream, LONG).await;
-            stream
-        });
+        let (first, mut stream) = over_new(&pool, &listener, &uri, LONG).await;
         assert_eq!(text(first).await, "ok");
         for (answer, expected) in [(CHUNKED, "ok"), (NOTHING, ""), (LONG, "ok")] {
             let (answered, ()) = tokio::join!(ask(&pool, &uri), reply(&mut stream, answer));
@@ -369,12 +381,13 @@ mod tests {
         }
         drop(stream);
         // The watching task sees it, and nobody else asks.
-        while !pool.0.idle().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let (again, ()) = tokio::join!(ask(&pool, &uri), async {
-            reply(&mut listener.accept().await.unwrap().0, LONG).await;
-        });
+        let forgotten = async {
+            while !pool.0.idle().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, forgotten).await.expect("an ended connection is forgotten");
+        let (again, _stream) = over_new(&pool, &listener, &uri, LONG).await;
         assert_eq!(text(again).await, "ok");
     }
 
@@ -382,11 +395,7 @@ mod tests {
     async fn an_answer_that_is_given_up_closes_its_connection() {
         let (pool, (listener, uri)) = (pool(), endpoint().await);
         let part = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok";
-        let (answer, mut stream) = tokio::join!(ask(&pool, &uri), async {
-            let mut stream = listener.accept().await.unwrap().0;
-            reply(&mut stream, part).await;
-            stream
-        });
+        let (answer, mut stream) = over_new(&pool, &listener, &uri, part).await;
         drop(answer);
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         assert!(pool.0.idle().is_empty());
@@ -395,14 +404,11 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_was_idle_for_long_is_closed() {
         let (pool, (listener, uri)) = (pool(), endpoint().await);
-        let (answer, mut stream) = tokio::join!(ask(&pool, &uri), async {
-            let mut stream = listener.accept().await.unwrap().0;
-            reply(&mut stream, LONG).await;
-            stream
-        });
+        let (answer, mut stream) = over_new(&pool, &listener, &uri, LONG).await;
         text(answer).await;
-        assert!(pool.0.sweep(Instant::now()).is_some());
-        assert_eq!(pool.0.sweep(Instant::now() + IDLE_TIMEOUT), None);
+        let now = pool.0.context.clock.instant();
+        assert!(pool.0.sweep(now).is_some());
+        assert_eq!(pool.0.sweep(now + IDLE_TIMEOUT), None);
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
     }
 

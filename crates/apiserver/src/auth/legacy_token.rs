@@ -10,6 +10,7 @@
 use super::UserInfo;
 use super::objects::Objects;
 use super::token::{Reference, TokenError, Tokens, groups, user_name};
+use super::token_tracking::day;
 use crate::audit::annotate;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -148,7 +149,6 @@ impl Kept {
 
 /// Today, unless the label says so already. (Or tomorrow: servers' clocks differ.)
 fn day_to_note(last_used: &str, now: Timestamp) -> Option<String> {
-    let day = |time: Timestamp| time.strftime("%Y-%m-%d").to_string();
     let tomorrow = now.checked_add(SignedDuration::from_hours(24)).unwrap_or(now);
     (last_used != day(now) && last_used != day(tomorrow)).then(|| day(now))
 }

@@ -76,7 +76,8 @@ async fn keep(
     Ok(None)
 }
 
-fn day(now: Timestamp) -> String {
+/// A day as labels and the ConfigMap have it.
+pub(super) fn day(now: Timestamp) -> String {
     now.strftime("%Y-%m-%d").to_string()
 }
 
