@@ -9,6 +9,7 @@ use crate::registry::{DeleteOptions, Registry, UpdateOptions, WriteOptions, loop
 use crate::server::Server;
 use api::status::Status;
 use api::well_known::label::HOSTNAME;
+use data_encoding::BASE32_NOPAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -92,21 +93,7 @@ fn lease_name(hostname: &str) -> String {
 
 /// RFC 4648 in lower case, without padding.
 fn base32(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let (mut text, mut buffer, mut bits) = (String::new(), 0_u32, 0_u32);
-    for byte in bytes {
-        buffer = (buffer << 8) | u32::from(*byte);
-        bits += 8;
-        while bits >= 5 {
-            bits -= 5;
-            text.push(char::from(ALPHABET[(buffer >> bits) as usize & 31]));
-        }
-        buffer &= (1 << bits) - 1;
-    }
-    if bits > 0 {
-        text.push(char::from(ALPHABET[(buffer << (5 - bits)) as usize & 31]));
-    }
-    text
+    BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
 }
 
 /// The Lease as it is to be now.
