@@ -1,4 +1,4 @@
-//! Whole clusters in the test's process: memory storage, simulated nodes, in-memory connections.
+//! Whole clusters in the test's process: memory storage, simulated nodes, requests in memory.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};

@@ -25,7 +25,7 @@ pub struct Config {
     pub token_key_pem: String,
     /// `iss` of service account tokens.
     pub token_issuer: String,
-    /// Where TLS connections arrive; none: in-memory connections only.
+    /// Where TLS connections arrive; none: from within the process only.
     pub listeners: Vec<TcpListener>,
     /// The authority (PEM) of proxies that speak for others in `X-Remote-*` headers.
     pub front_proxy_ca_pem: String,

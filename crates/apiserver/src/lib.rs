@@ -55,4 +55,5 @@ pub mod watch_cache;
 
 pub use config::Config;
 pub use error::Error;
+pub use serve::Call;
 pub use server::Server;

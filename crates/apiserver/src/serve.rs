@@ -1,14 +1,19 @@
-//! Connections: TLS over TCP, and pairs of streams in memory. Both speak HTTP/1.1 and HTTP/2, with upgrades.
+//! Connections: TLS over TCP, and pairs of streams in memory. Both speak HTTP/1.1 and HTTP/2, with upgrades. And requests
+//! without a connection, from the same process.
 //!
 //! **Contract**: a handshake runs in its own task, so a slow client delays nobody. At shutdown no connection is
 //! accepted any more, long-running responses end, and requests under way are finished.
 //! **Upstream**: `k8s.io/apiserver/pkg/server/secure_serving.go`.
 
 use crate::auth::{ANONYMOUS, UserInfo, cert};
+use crate::body::{BoxError, Response};
 use crate::chain;
 use crate::config::Config;
 use crate::error::Error;
 use crate::server::Server;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::pem::PemObject;
@@ -152,13 +157,36 @@ async fn handshake(server: Arc<Server>, stream: TcpStream, tls: Tls) {
     connection(server, stream, peer).await;
 }
 
+/// Who asks in memory.
+fn within(identity: UserInfo) -> Peer {
+    let identity = (identity.name != ANONYMOUS).then(|| Arc::new(identity));
+    Peer { identity, ..Peer::default() }
+}
+
 /// See [`Server::connect`].
 pub(crate) fn connect(server: &Arc<Server>, identity: UserInfo) -> DuplexStream {
     let (near, far) = tokio::io::duplex(DUPLEX_BYTES);
-    let identity = (identity.name != ANONYMOUS).then(|| Arc::new(identity));
-    let peer = Peer { identity, ..Peer::default() };
-    server.context.shutdown.spawn_graceful(connection(Arc::clone(server), far, peer));
+    server.context.shutdown.spawn_graceful(connection(Arc::clone(server), far, within(identity)));
     near
+}
+
+/// Has the server answer a request that comes without a connection: in the caller's task, and given up when that is dropped.
+/// Fails if the server has ended, or is about to.
+pub type Call =
+    Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, Result<Response, BoxError>> + Send + Sync>;
+
+/// See [`Server::call_as`].
+pub(crate) fn call_as(server: &Arc<Server>, identity: UserInfo) -> Call {
+    let (server, peer) = (Arc::clone(server), Arc::new(within(identity)));
+    Arc::new(move |request| {
+        let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
+        Box::pin(async move {
+            if server.context.shutdown.is_requested() {
+                return Err("the API server has ended".into());
+            }
+            Ok(chain::serve(server, peer, request.map(Full::new)).await?)
+        })
+    })
 }
 
 /// Serves one connection to its end.
@@ -167,14 +195,12 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let shutdown = server.context.shutdown.clone();
-    // A component's watches may all be on one connection.
-    let streams = peer.address.map(|_| MAX_STREAMS);
     let peer = Arc::new(peer);
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         chain::serve(Arc::clone(&server), Arc::clone(&peer), request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(streams);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,

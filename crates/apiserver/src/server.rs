@@ -21,6 +21,7 @@ use crate::outbound::Dial;
 use crate::registry::Registry;
 use crate::resources;
 use crate::reviews::{self, ReviewKind};
+use crate::serve::Call;
 use crate::service_dialer::ServiceDialer;
 use crate::subresources::{self, NodeDialer, Subresource};
 use crate::{aggregation, bootstrap, crd, health, identity, serve, service_addresses};
@@ -161,6 +162,13 @@ impl Server {
             }
         }
         Ok(server)
+    }
+
+    /// A way in without a connection, by which every request comes from `identity`, through the same chain and the same
+    /// authorizer as any other. ([`UserInfo::anonymous`]: the requests' own credentials count.) What is to be upgraded
+    /// needs [`Self::connect`].
+    pub fn call_as(self: &Arc<Self>, identity: UserInfo) -> Call {
+        serve::call_as(self, identity)
     }
 
     /// A connection in memory on which every request comes from `identity`, through the same authorizer as any other.

@@ -1,21 +1,23 @@
-//! A scripted API server for this crate's tests: HTTP over duplexes, one reply a request.
+//! A scripted API server for this crate's tests: one reply a request.
 
-use crate::Dial;
+use crate::InMemory;
+use crate::connection::{Answer, Call, Dial};
 use bytes::Bytes;
 use futures::stream;
 use http::{Request, Response};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc};
+use tower::BoxError;
 
 /// What the server answers.
 pub(crate) enum Reply {
@@ -73,34 +75,33 @@ impl Fake {
     }
 
     pub(crate) fn client(&self) -> kube::Client {
-        crate::connection::in_memory(self.dial(), "default")
+        crate::connection::in_memory(self.server(), "default")
     }
 
-    /// Opens connections to it.
-    pub(crate) fn dial(&self) -> Dial {
+    /// The ways to it.
+    pub(crate) fn server(&self) -> InMemory {
+        let fake = self.clone();
+        let call: Call = Arc::new(move |request| Box::pin(fake.clone().serve(request)));
+        InMemory { call, dial: self.dial() }
+    }
+
+    /// Opens connections to it, for echoes only.
+    fn dial(&self) -> Dial {
         let fake = self.clone();
         Arc::new(move || {
             let (near, far) = tokio::io::duplex(64 * 1024);
-            let fake = fake.clone();
             fake.connections.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(async move {
-                let service = service_fn(move |request| fake.clone().serve(request));
-                let builder = auto::Builder::new(TokioExecutor::new());
-                let _ = builder.serve_connection_with_upgrades(TokioIo::new(far), service).await;
+                let service = service_fn(|request| async { Ok::<_, Infallible>(echo(request)) });
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(far), service);
+                let _ = connection.with_upgrades().await;
             });
             Box::pin(async move { Ok(near) })
         })
     }
 
-    async fn serve(
-        self,
-        request: Request<Incoming>,
-    ) -> Result<Response<BoxBody<Bytes, Infallible>>, std::io::Error> {
-        if request.headers().contains_key(http::header::UPGRADE) {
-            return Ok(echo(request));
-        }
+    async fn serve(self, request: Request<Bytes>) -> Result<Answer, BoxError> {
         let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
         self.seen.lock().unwrap().push(Seen {
             method: head.method.to_string(),
             uri: head.uri.to_string(),
@@ -118,22 +119,26 @@ impl Fake {
             Reply::Json(code, body) => Response::builder()
                 .status(code)
                 .header("retry-after", "1")
-                .body(Full::new(Bytes::from(body.to_string())).boxed())
+                .body(full(body.to_string()))
                 .unwrap(),
             Reply::Watch(receiver) => {
                 let lines = stream::unfold(receiver, |mut receiver| async {
                     let line = receiver.recv().await?;
                     Some((Ok(Frame::data(Bytes::from(format!("{line}\n")))), receiver))
                 });
-                Response::new(BodyExt::boxed(StreamBody::new(lines)))
+                Response::new(BodyExt::boxed_unsync(StreamBody::new(lines)))
             }
-            Reply::Break => return Err(std::io::Error::other("broken on purpose")),
+            Reply::Break => return Err("broken on purpose".into()),
         })
     }
 }
 
+fn full(text: String) -> UnsyncBoxBody<Bytes, BoxError> {
+    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
+}
+
 /// Upgrades and sends back what it gets.
-fn echo(request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+fn echo(request: Request<Incoming>) -> Response<Full<Bytes>> {
     tokio::spawn(async move {
         let upgraded = hyper::upgrade::on(request).await.unwrap();
         let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
@@ -143,7 +148,7 @@ fn echo(request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
         .status(101)
         .header("upgrade", "echo")
         .header("connection", "upgrade")
-        .body(Full::new(Bytes::new()).boxed())
+        .body(Full::new(Bytes::new()))
         .unwrap()
 }
 

@@ -30,7 +30,6 @@ use tokio::sync::mpsc;
 pub use any::AnyObject;
 pub use index::{Index, Keys};
 pub use interner::Interner;
-pub use reflector::Connection;
 
 /// What can be watched: a kind known at compile time, or its metadata alone (`PartialObjectMeta<Pod>`).
 pub trait Watched:
@@ -158,8 +157,7 @@ impl Informers {
             let shared = Arc::new(Shared::new(self.interner.clone()));
             let informer = Informer::<K> { shared: shared.clone() };
             let path = K::url_path(&(), selection.namespace.as_deref());
-            let (metadata, connection) = (K::metadata_api(), Connection::Own);
-            let target = reflector::Target { path, metadata, selection, connection };
+            let target = reflector::Target { path, metadata: K::metadata_api(), selection };
             let reflector = reflector::Reflector::new(self.client.clone(), &self.context, target, shared);
             self.context.shutdown.spawn(reflector.run());
             Box::new(informer)

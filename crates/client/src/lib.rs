@@ -1,6 +1,6 @@
 //! What components use to talk to the API server.
 //!
-//! **Contract**: everything here works over a [`kube::Client`]; whether that is an in-memory connection or HTTPS is
+//! **Contract**: everything here works over a [`kube::Client`]; whether its requests go through memory or over HTTPS is
 //! decided in [`connection`] and nowhere else.
 //! **Not here**: what a component decides (its own crate), the types of the API (`k8s-openapi`).
 //! **Upstream**: `k8s.io/client-go`.
@@ -20,7 +20,7 @@ pub mod lease;
 pub mod queue;
 
 pub use backoff::Backoff;
-pub use connection::Dial;
+pub use connection::InMemory;
 pub use controller::Action;
 pub use error::{Error, RequestError};
 pub use events::Recorder;

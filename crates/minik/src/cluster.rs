@@ -13,7 +13,7 @@
 //! ```
 //!
 //! **Contract**: with its defaults a cluster touches no disk, no port and no engine: memory storage, one simulated
-//! node, in-memory connections. Components meet over the REST API only, each under its own identity.
+//! node, requests in memory. Components meet over the REST API only, each under its own identity.
 //! **Not here**: profiles, processes, the command line.
 
 mod add_on;
@@ -115,27 +115,25 @@ impl Cluster {
 
     /// A client with this identity; what it may do, RBAC decides.
     pub fn client_as(&self, user: &str, groups: &[&str]) -> kube::Client {
-        client::connection::in_memory(self.dial(user, groups), "default")
+        client::connection::in_memory(self.server_for(user, groups), "default")
     }
 
     /// A component's client: it waits for its turn, and for a server that is busy.
     fn client_of(&self, user: &str) -> kube::Client {
         let limit = Arc::new(Semaphore::new(client::connection::COMPONENT_REQUESTS));
-        client::connection::for_component(
-            self.dial(user, &[]),
-            "default",
-            limit,
-            client::connection::COMPONENT_REQUESTS,
-        )
+        client::connection::for_component(self.server_for(user, &[]), "default", limit)
     }
 
-    fn dial(&self, user: &str, groups: &[&str]) -> client::Dial {
+    fn server_for(&self, user: &str, groups: &[&str]) -> client::InMemory {
         let identity = UserInfo::authenticated(user, groups.iter().map(|g| (*g).to_owned()));
         let api = self.server.api.clone();
-        Arc::new(move || {
-            let (api, identity) = (api.clone(), identity.clone());
-            Box::pin(async move { Ok(api.connect(identity)) })
-        })
+        client::InMemory {
+            call: api.call_as(identity.clone()),
+            dial: Arc::new(move || {
+                let (api, identity) = (api.clone(), identity.clone());
+                Box::pin(async move { Ok(api.connect(identity)) })
+            }),
+        }
     }
 
     /// What its components keep of the API's objects.
@@ -285,10 +283,8 @@ impl Cluster {
         let context = self.context.child();
         let config = kubelet::Config { interner: self.interner.clone(), ..config };
         let name = config.node_name.clone();
-        let dial = self.dial(&format!("system:node:{name}"), &["system:nodes"]);
-        // An idle connection takes some 60 KiB, which a thousand nodes on paper need not have each.
-        let idle = usize::from(config.root_dir.is_some());
-        let client = client::connection::for_component(dial, "default", self.node_requests.clone(), idle);
+        let server = self.server_for(&format!("system:node:{name}"), &["system:nodes"]);
+        let client = client::connection::for_component(server, "default", self.node_requests.clone());
         let nodes = self.server.nodes.clone();
         let ready = move |server| nodes.insert(name, server);
         let running = context.clone();

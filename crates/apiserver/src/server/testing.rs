@@ -139,12 +139,15 @@ pub(crate) fn root() -> UserInfo {
 
 /// A kube client with this identity.
 pub(crate) fn client(server: &Arc<Server>, user: UserInfo) -> kube::Client {
-    let server = Arc::clone(server);
-    let dial: client::connection::Dial = Arc::new(move || {
-        let stream = server.connect(user.clone());
-        Box::pin(async move { Ok(stream) })
-    });
-    client::connection::in_memory(dial, "default")
+    let (call, server) = (server.call_as(user.clone()), Arc::clone(server));
+    let in_memory = client::InMemory {
+        call,
+        dial: Arc::new(move || {
+            let stream = server.connect(user.clone());
+            Box::pin(async move { Ok(stream) })
+        }),
+    };
+    client::connection::in_memory(in_memory, "default")
 }
 
 /// One answer.

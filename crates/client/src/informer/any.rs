@@ -2,7 +2,7 @@
 //!
 //! **Upstream**: `client-go/metadata/metadatainformer`.
 
-use super::{Connection, Informer, Informers, Selection, reflector, store};
+use super::{Informer, Informers, Selection, reflector, store};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -55,11 +55,11 @@ impl Resource for AnyObject {
 impl Informers {
     /// An informer of the metadata of a collection (`/apis/apps/v1/deployments`); not shared, it ends with these
     /// informers' context.
-    pub fn metadata(&self, path: &str, connection: Connection) -> Informer<AnyObject> {
+    pub fn metadata(&self, path: &str) -> Informer<AnyObject> {
         let shared = Arc::new(store::Shared::new(self.interner.clone()));
         let informer = Informer { shared: shared.clone() };
         let (path, selection) = (path.to_owned(), Selection::all());
-        let target = reflector::Target { path, metadata: true, selection, connection };
+        let target = reflector::Target { path, metadata: true, selection };
         let reflector = reflector::Reflector::new(self.client.clone(), &self.context, target, shared);
         self.context.shutdown.spawn(reflector.run());
         informer

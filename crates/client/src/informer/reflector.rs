@@ -4,7 +4,7 @@
 
 use super::store::Shared;
 use super::{Selection, Watched};
-use crate::{Backoff, connection};
+use crate::Backoff;
 use component_base::{Context, logging};
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
@@ -26,25 +26,6 @@ pub(super) struct Target {
     /// Only metadata is asked for.
     pub(super) metadata: bool,
     pub(super) selection: Selection,
-    pub(super) connection: Connection,
-}
-
-/// What a watch goes over, where connections are in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connection {
-    /// One that it has for itself.
-    Own,
-    /// One that it shares with others, of which little is expected.
-    Shared,
-}
-
-impl Connection {
-    fn mark<B>(self, mut request: http::Request<B>) -> http::Request<B> {
-        if self == Self::Shared {
-            request.extensions_mut().insert(connection::Shared);
-        }
-        request
-    }
 }
 
 /// Lists and watches one selection of one kind.
@@ -54,7 +35,6 @@ pub(super) struct Reflector<K> {
     selection: Selection,
     metadata: bool,
     request: kube::core::Request,
-    connection: Connection,
     shared: Arc<Shared<K>>,
 }
 
@@ -84,9 +64,9 @@ impl<K: Watched> Reflector<K> {
         target: Target,
         shared: Arc<Shared<K>>,
     ) -> Self {
-        let Target { path, metadata, selection, connection } = target;
+        let Target { path, metadata, selection } = target;
         let request = kube::core::Request::new(path);
-        Self { client, context: context.clone(), selection, metadata, request, connection, shared }
+        Self { client, context: context.clone(), selection, metadata, request, shared }
     }
 
     /// Lists, then watches from there, for ever.
@@ -136,8 +116,7 @@ impl<K: Watched> Reflector<K> {
         };
         let request =
             if self.metadata { self.request.list_metadata(&params) } else { self.request.list(&params) };
-        let request = self.connection.mark(request.map_err(kube::Error::BuildRequest)?);
-        let list: List<K> = self.client.request(request).await?;
+        let list: List<K> = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
         let revision = list.metadata.resource_version.unwrap_or_default();
         self.shared.replace(list.items);
         self.shared.reached(&revision);
@@ -160,7 +139,7 @@ impl<K: Watched> Reflector<K> {
             self.request.watch(&params, revision)
         };
         let request = match request {
-            Ok(request) => self.connection.mark(request),
+            Ok(request) => request,
             Err(error) => return Ended::Relist(Some(kube::Error::BuildRequest(error))),
         };
         let mut events = match self.client.request_events::<K>(request).await {

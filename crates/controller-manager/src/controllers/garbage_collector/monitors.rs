@@ -6,8 +6,6 @@
 use super::graph::{Graph, Place, Work};
 use crate::discovery::{self, Resource};
 use crate::{Error, Manager};
-use api::schema::Schema;
-use client::informer::Connection;
 use client::{AnyObject, Delta, Informer, Queue};
 use component_base::Context;
 use std::collections::{HashMap, HashSet};
@@ -82,8 +80,7 @@ impl Monitors {
 
     fn start(&self, resource: &Resource) -> Monitor {
         let context = self.manager.context.child();
-        let informer =
-            self.manager.informers.within(&context).metadata(&resource.all(), connection(resource));
+        let informer = self.manager.informers.within(&context).metadata(&resource.all());
         let mut changes = informer.subscribe();
         let (graph, queue, resource) = (self.graph.clone(), self.queue.clone(), resource.clone());
         let kinds_changed = KINDS.contains(&resource.plural.as_str()).then(|| self.kinds_changed.clone());
@@ -108,12 +105,6 @@ impl Monitors {
         });
         Monitor { context, informer }
     }
-}
-
-/// There may be hundreds of custom kinds, most of which nobody uses.
-fn connection(resource: &Resource) -> Connection {
-    let built_in = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind).is_some();
-    if built_in { Connection::Own } else { Connection::Shared }
 }
 
 fn place(resource: &Resource, object: &AnyObject) -> Place {

@@ -11,7 +11,6 @@ use crate::discovery::{self, Resource};
 use crate::error::code;
 use crate::workload::is_conflict;
 use crate::{Error, Manager};
-use client::informer::Connection;
 use client::{Action, AnyObject, Delta, Informer, Key, Queue, controller};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service};
 use kube::api::{Api, PostParams};
@@ -149,7 +148,7 @@ impl Shell {
             }
             _ => {
                 let counts = kind.only_counts();
-                let informer = informers.metadata(&resource.all(), Connection::Own);
+                let informer = informers.metadata(&resource.all());
                 self.hear::<AnyObject>(&informer, kind, move |_, _| !counts);
             }
         }
