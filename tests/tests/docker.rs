@@ -3,6 +3,8 @@
 //! Needs a Docker engine and the images of `tests/images/build`.
 
 use serde_json::Value;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use tests::profile::{Profile, Said};
 use tests::{eventually, root};
 
@@ -44,6 +46,13 @@ fn tells(profile: &Profile, pod: &str, text: &str) {
     });
 }
 
+/// The folder of links to a pod's logs; none for a user who may not make them.
+fn log_links(profile: &Profile, pod: &str) -> Option<PathBuf> {
+    let is_root = std::fs::metadata("/proc/self").expect("a process").uid() == 0;
+    let uid = profile.kctl(&["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"]).ok();
+    is_root.then(|| Path::new("/var/log/pods").join(format!("default_{pod}_{uid}")))
+}
+
 #[test]
 fn the_first_pod_runs_logs_and_goes() {
     let profile = Profile::new("first");
@@ -62,6 +71,12 @@ fn the_first_pod_runs_logs_and_goes() {
         let log = profile.kctl(&["logs", "hello"]).ok();
         if log.is_empty() { Err("empty".to_owned()) } else { Ok(()) }
     });
+    let links = log_links(&profile, "hello");
+    if let Some(links) = &links {
+        let file = links.join("hello/0.log");
+        let log = std::fs::read_to_string(&file).expect("the engine's file");
+        assert!(log.contains("\"stream\":\"stdout\""), "{log}");
+    }
     let described = profile.kctl(&["describe", "pod", "hello"]).ok();
     assert!(described.contains("Status:           Running"), "{described}");
     tells(&profile, "hello", "Container started");
@@ -74,6 +89,9 @@ fn the_first_pod_runs_logs_and_goes() {
     let deleted = profile.kctl(&["delete", "pod", "hello"]).ok();
     assert_eq!(deleted, "pod \"hello\" deleted from default namespace\n");
     assert_eq!(profile.containers(true), Vec::<String>::new());
+    if let Some(links) = links {
+        assert!(!links.exists(), "{}", links.display());
+    }
 
     assert!(profile.minik(&["stop"]).ok().contains("is stopped"));
     assert_eq!(profile.minik(&["status"]).code, 1);

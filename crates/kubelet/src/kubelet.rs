@@ -56,6 +56,8 @@ pub struct Config {
     pub pod_cidrs: Vec<String>,
     /// Where pods keep files on this node; none on a simulated node.
     pub root_dir: Option<PathBuf>,
+    /// Where collectors of logs look for those of containers; none if the kubelet may not write there.
+    pub log_dir: Option<PathBuf>,
     /// The cluster's DNS service.
     pub cluster_dns: ClusterDns,
     /// What pods get when the node ends.
@@ -108,7 +110,8 @@ pub async fn run(
             huge_pages: config.machine.huge_pages.clone(),
         },
         scheme: version.runtime_name.clone(),
-        pods_dir: root_dir.as_ref().map(|root| root.join("pods")),
+        pods_dir: root_dir.as_ref().map(|root| root.join(crate::PODS)),
+        log_dir: config.log_dir.clone(),
         seccomp_dir: root_dir.as_ref().map(|root| root.join("seccomp")),
         may_mount: root_dir.is_some() && volumes::mount::may_mount(),
         references: References::new(client.clone(), context.clone()),

@@ -21,6 +21,7 @@ mod image_gc;
 mod images;
 mod kubelet;
 mod limits;
+mod log_links;
 mod machine;
 mod network_files;
 mod node_shutdown;
@@ -49,6 +50,20 @@ pub use pull_secrets::in_config as registry_credentials;
 pub use server::Server;
 pub use static_pods::of_node as static_pod;
 use std::path::Path;
+
+/// Removes the links to logs of all pods that have files in a kubelet's folder; for whoever removes a node for good.
+///
+/// # Errors
+/// If the links may not be removed.
+pub fn remove_log_links(root_dir: &Path, log_dir: &Path) -> std::io::Result<()> {
+    let nodes = std::fs::read_dir(root_dir).into_iter().flatten().flatten();
+    nodes
+        .flat_map(|node| gc::pods_on_disk(&node.path().join(PODS)))
+        .try_for_each(|uid| log_links::remove(log_dir, &uid))
+}
+
+/// Where pods keep files, in a node's folder.
+const PODS: &str = "pods";
 
 /// Removes all that pods have left in a kubelet's folder, its mounts first; for whoever removes a node for good.
 ///

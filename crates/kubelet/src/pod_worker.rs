@@ -19,13 +19,14 @@ use crate::eviction::{Cause, Eviction};
 use crate::health::Probe;
 use crate::images::EventKind;
 use crate::limits::{self, Limits};
+use crate::log_links::{self, Links};
 use crate::observed::{Observed, observe};
 use crate::pod_status::{self, Knowledge, Waiting, is_own, pod_status};
 use crate::probes::{Probes, Target};
 use crate::references::Held;
 use crate::static_pods;
 use crate::sync_pod::{Circumstances, Plan, sync_pod};
-use crate::volumes::Volumes;
+use crate::volumes::{Volumes, blocking};
 use api::k8s_openapi::api::core::v1::{Pod, PodStatus};
 use component_base::logging::chain;
 use jiff::{SignedDuration, Timestamp};
@@ -126,6 +127,8 @@ pub(crate) struct PodWorker {
     volumes_of: Option<Arc<Pod>>,
     probes: Probes,
     limits: Limits,
+    /// The links to the logs of what was observed.
+    log_links: Links,
     /// The node has been asked for a place.
     admitted: bool,
     /// Why the pod must go from this node, once it must.
@@ -161,6 +164,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         volumes_of: None,
         probes: Probes::new(&node.context, wake.clone()),
         limits: Limits::default(),
+        log_links: Links::new(),
         admitted: false,
         evicted: evicted.clone(),
         grace: None,
@@ -352,9 +356,27 @@ impl PodWorker {
                 return Err(self.now() + RETRY);
             }
         }
+        self.link_logs(pod).await;
         self.read_last_words(pod).await;
         self.watch_health(pod, |_| true);
         Ok(())
+    }
+
+    /// Keeps the links to the containers' logs.
+    async fn link_logs(&mut self, pod: &Pod) {
+        let Some(log_dir) = self.node.log_dir.clone() else { return };
+        let now = log_links::links(&log_dir, pod, uid(pod), &self.observed);
+        if now == self.log_links {
+            return;
+        }
+        let before = std::mem::replace(&mut self.log_links, now.clone());
+        let update = {
+            let log_dir = log_dir.clone();
+            move || log_links::update(&log_dir, &before, &now)
+        };
+        if let Err(error) = blocking("link logs in", &log_dir, update).await {
+            tracing::warn!(pod = pod.metadata.name, "{}", chain(&error));
+        }
     }
 
     /// Probes what runs, and takes up what the probes have found out.

@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 /// Less free disk than this and a start is refused: databases and engines fail badly on a full disk.
 const DISK_MIN: u64 = 100 << 20;
@@ -18,6 +19,13 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The engine's address: `$DOCKER_HOST`, or empty for the platform's default.
 pub(crate) fn docker_host() -> String {
     std::env::var("DOCKER_HOST").unwrap_or_default()
+}
+
+/// Where collectors of logs look for those of containers, where links may be made and lead to the engine's files.
+pub(crate) fn log_dir() -> Option<PathBuf> {
+    let host = docker_host();
+    let is_here = host.is_empty() || host.starts_with("unix:");
+    (is_here && rustix::process::geteuid().is_root()).then(|| PathBuf::from("/var/log"))
 }
 
 /// Everything that can be known before the server starts.

@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) scheme: String,
     /// Where pods keep files on this node; none on a simulated node.
     pub(crate) pods_dir: Option<PathBuf>,
+    /// Where links lead to containers' logs, if anywhere.
+    pub(crate) log_dir: Option<PathBuf>,
     /// Where seccomp profiles of this node are.
     pub(crate) seccomp_dir: Option<PathBuf>,
     /// Whether this process may mount.

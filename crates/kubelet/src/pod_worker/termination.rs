@@ -8,8 +8,9 @@ use super::{Next, PodWorker, RETRY_API, Told, uid};
 use crate::container_config::grace_period;
 use crate::health::Probe;
 use crate::images::EventKind;
+use crate::log_links;
 use crate::restart;
-use crate::volumes::{tear_down, tear_down_volumes};
+use crate::volumes::{self, blocking, tear_down, tear_down_volumes};
 use api::k8s_openapi::api::core::v1::Pod;
 use component_base::logging::chain;
 use futures::StreamExt;
@@ -146,6 +147,10 @@ impl PodWorker {
             tracing::warn!(pod = pod.metadata.name, "remove a pod's containers: {error}");
             return Err(self.now() + RETRY_API);
         }
+        if let Err(error) = self.remove_log_links(pod).await {
+            tracing::warn!(pod = pod.metadata.name, "{}", chain(&error));
+            return Err(self.now() + RETRY_API);
+        }
         if let Some(dir) = self.node.pod_dir(pod)
             && let Err(error) = tear_down(&dir).await
         {
@@ -153,6 +158,17 @@ impl PodWorker {
             return Err(self.now() + RETRY_API);
         }
         Ok(())
+    }
+
+    async fn remove_log_links(&mut self, pod: &Pod) -> Result<(), volumes::Error> {
+        self.log_links.clear();
+        let Some(log_dir) = self.node.log_dir.clone() else { return Ok(()) };
+        let pod_uid = uid(pod).to_owned();
+        let remove = {
+            let log_dir = log_dir.clone();
+            move || log_links::remove(&log_dir, &pod_uid)
+        };
+        blocking("remove links in", &log_dir, remove).await
     }
 
     async fn delete_object(&self, pod: &Pod) -> Next {

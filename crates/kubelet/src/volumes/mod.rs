@@ -250,7 +250,7 @@ enum InMemory {
 }
 
 /// Does something with files where waiting for a disk holds up nobody.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     operation: &'static str,
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

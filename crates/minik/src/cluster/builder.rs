@@ -65,6 +65,7 @@ pub struct Builder {
     options: Options,
     scheduler: scheduler::Configuration,
     root_dir: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
     volumes_dir: Option<PathBuf>,
     service_range: Option<Range>,
     ip_family: IpFamily,
@@ -101,6 +102,7 @@ impl Builder {
             options: Options::default(),
             scheduler: scheduler::Configuration::default(),
             root_dir: None,
+            log_dir: None,
             volumes_dir: None,
             service_range: None,
             ip_family: IpFamily::default(),
@@ -207,6 +209,13 @@ impl Builder {
     #[must_use]
     pub fn root_dir(mut self, dir: PathBuf) -> Self {
         self.root_dir = Some(dir);
+        self
+    }
+
+    /// Where links lead to the logs of containers of real nodes; without it there are none.
+    #[must_use]
+    pub fn log_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.log_dir = dir;
         self
     }
 
@@ -396,6 +405,9 @@ impl Builder {
             }
         }
         nodes.iter_mut().for_each(|node| node.shutdown_grace = self.shutdown_grace);
+        for node in nodes.iter_mut().filter(|node| node.root_dir.is_some()) {
+            node.log_dir.clone_from(&self.log_dir);
+        }
         let interner = client::Interner::default();
         let node_requests = Arc::new(Semaphore::new(super::NODE_REQUESTS));
         let mut cluster = Cluster {
@@ -465,6 +477,7 @@ fn node(
         machine,
         pod_cidrs: Vec::new(),
         root_dir,
+        log_dir: None,
         cluster_dns: kubelet::ClusterDns::default(),
         interner: client::Interner::default(),
         event_turns: None,

@@ -78,6 +78,10 @@ fn delete(cx: &CommandContext, profile: &Profile) -> Result<()> {
     let settings = profile.settings().ok().flatten();
     if settings.is_some_and(|settings| settings.runtime == RuntimeKind::Docker) {
         remove_containers(profile)?;
+        if let Some(log_dir) = preflight::log_dir() {
+            kubelet::remove_log_links(&profile.path("kubelet"), &log_dir)
+                .with_context(|| format!("remove links in {}", log_dir.display()))?;
+        }
     }
     kubelet::remove_root_dir(profile.dir()).with_context(|| format!("remove {}", profile.dir().display()))?;
     kubeconfig::uninstall(&cx.kubeconfig, &profile.name)
