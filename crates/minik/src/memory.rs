@@ -1,7 +1,6 @@
-//! Gives memory back to the system that the allocator keeps after a burst.
+//! Lets go, now and then, of what components keep decoded and can have again.
 //!
-//! Upstream of the choice: glibc keeps freed pages of its arenas; a trim now and then costs well under a millisecond
-//! and takes a process after 10,000 pods from 662 to 31 MiB. **Not here**: anything but glibc (a no-op elsewhere).
+//! **Not here**: giving freed memory back to the system. The allocator does that by itself (docs/decisions/0026-jemalloc.md).
 
 use component_base::Context;
 use std::time::Duration;
@@ -17,32 +16,7 @@ pub(crate) fn keep_small(context: &Context, release: impl Fn() + Send + 'static)
         clock.sleep(FIRST).await;
         loop {
             release();
-            trim();
             clock.sleep(INTERVAL).await;
         }
     });
-}
-
-/// The main thread's arena, one for each worker of [`crate::server`], and one for the store's writer. With fewer, the
-/// workers wait for each other in the allocator (half of the processor time was lost); with one for every thread that
-/// ever blocks, each keeps its own free pages.
-const ARENAS: libc::c_int = 4;
-
-/// Few arenas, but enough. Call before other threads start.
-pub(crate) fn limit_arenas() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[expect(unsafe_code, reason = "glibc's tuning calls have no safe wrapper")]
-    // SAFETY: `mallopt` changes allocator parameters only; it takes and keeps no pointers.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
-    }
-}
-
-fn trim() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    #[expect(unsafe_code, reason = "glibc's tuning calls have no safe wrapper")]
-    // SAFETY: `malloc_trim` releases free pages only; it touches no allocation in use and takes no pointers.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

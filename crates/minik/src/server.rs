@@ -38,7 +38,6 @@ pub(crate) type Tell = Arc<dyn Fn(Report) + Send + Sync>;
 
 /// Runs the server until it is told to end.
 pub(crate) fn run(profile: &Profile, settings: &Settings, wait: &Wait, log: &str, tell: &Tell) -> Result<()> {
-    memory::limit_arenas();
     let context = Context::system();
     let tail = Tail::new(context.clock.clone());
     logging::init(log, Some(tail.clone()));
@@ -132,6 +131,7 @@ async fn serve(
         .scheduler(extra.scheduler)
         .shutdown_grace(extra.shutdown_grace)
         .root_dir(profile.path("kubelet"))
+        .log_dir(preflight::log_dir())
         .ip_family(settings.ip_family)
         .service_range(Some(settings.service_range()?))
         // Pods on paper answer nobody.
