@@ -33,6 +33,8 @@ impl Shutdown {
     /// Spawns a task that `finished` waits for and that is dropped when the end is asked for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let token = self.token.clone();
+        // A future that another takes in by value takes its room twice.
+        let task = Box::pin(task);
         self.tasks.spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}

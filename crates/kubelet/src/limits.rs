@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 /// What the containers of a pod are to have, and what they were given.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    /// By container name; empty: nothing changes now.
-    wanted: BTreeMap<String, Resources>,
+    /// With the containers' names; empty: nothing changes now.
+    wanted: Vec<(String, Resources)>,
     /// What was changed since the container was made.
     given: HashMap<ContainerId, String>,
 }
@@ -51,14 +51,18 @@ impl Limits {
             return;
         }
         let spec = pod.spec.iter();
-        for container in spec.flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten())) {
-            self.wanted.insert(container.name.clone(), container_config::resources(pod, container, node));
-        }
+        let all = spec.flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+        self.wanted = all.map(|c| (c.name.clone(), container_config::resources(pod, c, node))).collect();
+        self.wanted.shrink_to_fit();
+    }
+
+    fn wanted(&self, container: &str) -> Option<&Resources> {
+        self.wanted.iter().find(|(name, _)| name == container).map(|(_, resources)| resources)
     }
 
     /// What is to change of a container that runs.
     pub(crate) fn change(&self, container: &Container, status: &ContainerStatus) -> Option<Change> {
-        let wanted = self.wanted.get(&container.name)?;
+        let wanted = self.wanted(&container.name)?;
         let given = self.given_to(status)?;
         let new = fingerprint(wanted);
         if given == new {
@@ -77,14 +81,13 @@ impl Limits {
 
     /// A container was given these limits.
     pub(crate) fn gave(&mut self, id: &ContainerId, name: &str) {
-        if let Some(wanted) = self.wanted.get(name) {
-            self.given.insert(id.clone(), fingerprint(wanted));
-        }
+        let given = self.wanted(name).map(fingerprint);
+        self.given.extend(given.map(|given| (id.clone(), given)));
     }
 
     /// Whether a container has what its pod asks for.
     pub(crate) fn is_settled(&self, container: &Container, status: &ContainerStatus) -> bool {
-        match self.wanted.get(&container.name) {
+        match self.wanted(&container.name) {
             Some(wanted) => self.given_to(status).is_none_or(|given| given == fingerprint(wanted)),
             None => false,
         }

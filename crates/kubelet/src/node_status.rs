@@ -70,7 +70,7 @@ impl Reporter {
     pub(crate) async fn run(self) {
         let mut pause = REGISTER_RETRY;
         let node = loop {
-            match self.register().await {
+            match Box::pin(self.register()).await {
                 Ok(node) => break node,
                 Err(error) => tracing::warn!("{}", chain(&error)),
             }
@@ -96,7 +96,8 @@ impl Reporter {
                 Ok(()) = ending.changed() => {}
             }
             let now = self.context.clock.now();
-            match self.report(reported, now).await {
+            // Boxed: a node that waits is small, and there may be a thousand of them.
+            match Box::pin(self.report(reported, now)).await {
                 Ok(true) => reported = now,
                 Ok(false) => {}
                 // Somebody deleted the node: as long as this kubelet runs, it is one.

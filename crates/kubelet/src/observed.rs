@@ -2,12 +2,16 @@
 //!
 //! **Contract**: a snapshot; decisions are made on it, never on a remembered intention.
 
+use crate::container_config::{HASH_ANNOTATION, RESOURCES_ANNOTATION};
 use crate::error::Error;
 use runtime::{
     ContainerFilter, ContainerState, ContainerStatus, PodSandboxFilter, PodSandboxStatus, RuntimeService,
-    SandboxState, labels,
+    SandboxState, StringMap, labels,
 };
 use std::collections::{BTreeMap, HashMap};
+
+/// Annotations of containers by which is decided; the rest, and all labels, would only take room in every pod's worker.
+const KEPT_ANNOTATIONS: [&str; 2] = [HASH_ANNOTATION, RESOURCES_ANNOTATION];
 
 /// One pod as the runtime sees it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,11 +74,16 @@ pub(crate) async fn observe(
             None => runtime.pod_sandbox_status(&sandbox.id).await,
         };
         match status {
-            Ok(status) => observed.sandboxes.push(status),
+            Ok(status) => observed.sandboxes.push(PodSandboxStatus {
+                labels: StringMap::new(),
+                annotations: StringMap::new(),
+                ..status
+            }),
             Err(error) if error.is_not_found() => {}
             Err(source) => return Err(Error::Runtime { operation: "inspect a pod sandbox", source }),
         }
     }
+    observed.sandboxes.shrink_to_fit();
     observed.sandboxes.sort_by_key(|s| std::cmp::Reverse(s.metadata.attempt));
 
     let ended: HashMap<_, _> = last
@@ -90,8 +99,11 @@ pub(crate) async fn observe(
             _ => runtime.container_status(&container.id).await,
         };
         match status {
-            Ok(status) => {
-                observed.containers.entry(status.metadata.name.clone()).or_default().push(status);
+            Ok(mut status) => {
+                status.labels.clear();
+                status.annotations.retain(|name, _| KEPT_ANNOTATIONS.contains(&name.as_str()));
+                let attempts = observed.containers.entry(status.metadata.name.clone());
+                attempts.or_insert_with(|| Vec::with_capacity(1)).push(status);
             }
             Err(error) if error.is_not_found() => {}
             Err(source) => return Err(Error::Runtime { operation: "inspect a container", source }),

@@ -157,7 +157,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         ..Knowledge::default()
     };
     let namespace = pod_namespace(&receiver);
-    let worker = PodWorker {
+    let worker = Box::new(PodWorker {
         held: Held::new(&node.context, &namespace, wake.clone()),
         volumes: Volumes::default(),
         volumes_retry: None,
@@ -183,7 +183,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         published: None,
         revision: 0,
         node: node.clone(),
-    };
+    });
     node.context.shutdown.spawn(worker.run());
     Handle { told, wake, evicted }
 }
@@ -193,7 +193,7 @@ fn pod_namespace(told: &watch::Receiver<Told>) -> String {
 }
 
 impl PodWorker {
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         loop {
             let told = self.told.borrow_and_update().clone();
             let pod = told.pod().clone();

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Metadata of an object of any kind (`PartialObjectMetadata`): what it is and who owns it, without labels and
-/// annotations.
+/// Metadata of an object of any kind (`PartialObjectMetadata`): what it is, who owns it and whether it is to go; nothing
+/// else is kept, as there may be one for every object.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct AnyObject {
     /// What every object has.
@@ -20,7 +20,18 @@ pub struct AnyObject {
 
 fn lean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     let meta = ObjectMeta::deserialize(deserializer)?;
-    Ok(ObjectMeta { labels: None, annotations: None, managed_fields: None, ..meta })
+    let ObjectMeta { name, namespace, uid, resource_version, owner_references, finalizers, .. } = meta;
+    let deletion_timestamp = meta.deletion_timestamp;
+    Ok(ObjectMeta {
+        name,
+        namespace,
+        uid,
+        resource_version,
+        owner_references,
+        finalizers,
+        deletion_timestamp,
+        ..ObjectMeta::default()
+    })
 }
 
 impl Resource for AnyObject {
