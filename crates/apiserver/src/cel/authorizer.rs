@@ -10,24 +10,6 @@ use kube_cel::cel::{Context, ExecutionError, ResolveResult, Value};
 use std::fmt;
 use std::sync::Arc;
 
-/// What can be called.
-pub(super) const FUNCTIONS: [&str; 14] = [
-    "allowed",
-    "check",
-    "error",
-    "errored",
-    "fieldSelector",
-    "group",
-    "labelSelector",
-    "name",
-    "namespace",
-    "path",
-    "reason",
-    "resource",
-    "serviceAccount",
-    "subresource",
-];
-
 /// A question that is being put together.
 #[derive(Clone, Default)]
 struct Question {

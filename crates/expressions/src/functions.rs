@@ -1,12 +1,12 @@
 //! Functions: the standard's, Kubernetes', and those of the interpreter that are put right.
 
-use super::{authorizer, two_variables};
+use super::two_variables;
 use kube_cel::KubeCelExt;
 use kube_cel::cel::extractors::This;
 use kube_cel::cel::objects::{Opaque, OptionalValue};
 use kube_cel::cel::{Context, ExecutionError, ResolveResult, Value};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 
 /// The variable that meters an evaluation, and the function that does so in each turn of a loop.
 pub(super) const BUDGET: &str = "@budget";
@@ -184,32 +184,46 @@ const KNOWN: [&str; 114] = [
     "validate",
 ];
 
+/// Of the authorizer, where there is one; who has it registers them.
+const AUTHORIZER: [&str; 14] = [
+    "allowed",
+    "check",
+    "error",
+    "errored",
+    "fieldSelector",
+    "group",
+    "labelSelector",
+    "name",
+    "namespace",
+    "path",
+    "reason",
+    "resource",
+    "serviceAccount",
+    "subresource",
+];
+
 pub(super) fn is_qualified(name: &str) -> bool {
     QUALIFIED.contains(&name)
 }
 
 pub(super) fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name) || authorizer::FUNCTIONS.contains(&name)
+    KNOWN.contains(&name) || AUTHORIZER.contains(&name)
 }
 
-/// The functions, made once: they have no state.
-pub(super) fn root() -> &'static Context<'static> {
-    static ROOT: LazyLock<Context<'static>> = LazyLock::new(|| {
-        let mut context = Context::default().with_all();
-        context.add_function(TICK, tick);
-        context.add_function(two_variables::PAIRS, two_variables::pairs);
-        context.add_function(two_variables::INSERT, two_variables::insert);
-        context.add_function("dyn", |value: Value| -> ResolveResult { Ok(value) });
-        context.add_function("bool", to_bool);
-        context.add_function("size", size);
-        context.add_function("type", |value: Value| -> ResolveResult { Ok(type_value(type_name(&value))) });
-        authorizer::register(&mut context);
-        for name in TYPES {
-            context.add_variable_from_value(name, type_value(name));
-        }
-        context
-    });
-    &ROOT
+/// All functions but those that ask an authorizer. A context of which others are made: a child takes no functions.
+pub fn all() -> Context<'static> {
+    let mut context = Context::default().with_all();
+    context.add_function(TICK, tick);
+    context.add_function(two_variables::PAIRS, two_variables::pairs);
+    context.add_function(two_variables::INSERT, two_variables::insert);
+    context.add_function("dyn", |value: Value| -> ResolveResult { Ok(value) });
+    context.add_function("bool", to_bool);
+    context.add_function("size", size);
+    context.add_function("type", |value: Value| -> ResolveResult { Ok(type_value(type_name(&value))) });
+    for name in TYPES {
+        context.add_variable_from_value(name, type_value(name));
+    }
+    context
 }
 
 /// A type as a value.

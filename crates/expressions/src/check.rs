@@ -22,42 +22,45 @@ const MIXED: &str = "expected type";
 
 /// What is declared of a variable or a field.
 #[derive(Clone, Debug)]
-pub(crate) struct Declared {
-    pub(crate) ty: Type,
+pub struct Declared {
+    /// Its type.
+    pub ty: Type,
     /// Characters, items or entries that there can be.
-    pub(crate) most: u64,
+    pub most: u64,
     /// The same of items, or of values.
-    pub(crate) item: Option<Arc<Self>>,
+    pub item: Option<Arc<Self>>,
     /// The same of fields.
-    pub(crate) fields: BTreeMap<String, Arc<Self>>,
+    pub fields: BTreeMap<String, Arc<Self>>,
 }
 
 impl Declared {
     /// Something of which only the type is known.
-    pub(crate) fn of(ty: Type) -> Self {
+    pub fn of(ty: Type) -> Self {
         Self { ty, most: u64::MAX, item: None, fields: BTreeMap::new() }
     }
 }
 
 /// The fields of objects.
-pub(crate) trait Objects: Send + Sync {
+pub trait Objects: Send + Sync {
     /// The type of a field; `None`: there is no such field.
     fn field(&self, object: &str, field: &str) -> Option<Type>;
 }
 
 /// What an expression may refer to, with types.
-pub(crate) struct Declarations<'a> {
-    pub(crate) objects: &'a dyn Objects,
+pub struct Declarations<'a> {
+    /// The fields of objects.
+    pub objects: &'a dyn Objects,
     /// By name; a dot may be in it: `variables.x`.
-    pub(crate) variables: BTreeMap<String, Arc<Declared>>,
+    pub variables: BTreeMap<String, Arc<Declared>>,
 }
 
 /// What is known of an expression that is right.
 #[derive(Clone, Debug)]
-pub(crate) struct Checked {
-    pub(crate) ty: Type,
+pub struct Checked {
+    /// The type of its value.
+    pub ty: Type,
     /// What it costs at most.
-    pub(crate) cost: u64,
+    pub cost: u64,
 }
 
 /// Checks a parsed expression; all that is wrong with it, else, in upstream's words.

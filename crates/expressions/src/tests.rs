@@ -144,3 +144,32 @@ fn objects_can_be_made_where_they_are_wanted() {
     let value = expression.evaluate(&context(), &Budget::new(1_000)).unwrap();
     assert_eq!(to_json(&value), Some(json!({"metadata": {"labels": {"a": "b"}}, "spec": {"replicas": 2}})));
 }
+
+#[test]
+fn maps_that_are_total_have_an_empty_map_for_what_they_lack() {
+    let environment = Environment::of_devices();
+    let mut context = context();
+    let own =
+        map([("model".to_owned(), "a".into()), ("driver".to_owned(), semver("1.2.3").expect("a version"))]);
+    let memory = map([("memory".to_owned(), quantity("8Gi").expect("an amount"))]);
+    let attributes = map([("x.io".to_owned(), own)]);
+    let capacity = map([("x.io".to_owned(), memory)]);
+    let device = map([("attributes".to_owned(), attributes), ("capacity".to_owned(), capacity)]);
+    context.add_variable_from_value("device", device);
+    for (source, wanted) in [
+        ("device.attributes['x.io'].model == 'a'", Ok(true)),
+        ("device.attributes['x.io'].driver.isGreaterThan(semver('1.2.0'))", Ok(true)),
+        ("device.attributes['x.io'].driver == semver('1.2.3')", Ok(true)),
+        ("device.capacity['x.io'].memory.compareTo(quantity('8Gi')) >= 0", Ok(true)),
+        ("'model' in device.attributes['y.io']", Ok(false)),
+        ("has(device.attributes['y.io'].model)", Ok(false)),
+        ("device.attributes['y.io'].?model.orValue('a') == 'a'", Ok(true)),
+        ("'y.io' in device.attributes", Ok(false)),
+        ("device.attributes['y.io'].model == 'a'", Err("no such key: model")),
+    ] {
+        let expression = Expression::compile(source, &environment, Kind::Bool).expect(source);
+        let found = expression.evaluate(&context, &Budget::new(1000));
+        let found = found.map(|value| value == Value::Bool(true));
+        assert_eq!(found, wanted.map_err(str::to_owned), "{source}");
+    }
+}

@@ -9,24 +9,36 @@ use std::sync::{Arc, LazyLock};
 
 /// What is known of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
+pub enum Type {
     /// Nothing.
     Dyn,
     /// Nothing yet: what an empty list holds.
     Open,
+    /// `null`
     Null,
+    /// `bool`
     Bool,
+    /// `int`
     Int,
+    /// `uint`
     Uint,
+    /// `double`
     Double,
+    /// `string`
     String,
+    /// `bytes`
     Bytes,
+    /// `google.protobuf.Timestamp`
     Timestamp,
+    /// `google.protobuf.Duration`
     Duration,
     /// A type: the value of `type(x)`.
     Meta,
+    /// A list of these.
     List(Arc<Self>),
+    /// A map with such keys and values.
     Map(Arc<Self>, Arc<Self>),
+    /// `optional_type`
     Optional(Arc<Self>),
     /// An object with fields, by its name.
     Object(Arc<str>),
@@ -38,17 +50,17 @@ pub(crate) enum Type {
 
 impl Type {
     /// A list of these.
-    pub(crate) fn list(item: Self) -> Self {
+    pub fn list(item: Self) -> Self {
         Self::List(Arc::new(item))
     }
 
     /// A map of strings to these.
-    pub(crate) fn map(value: Self) -> Self {
+    pub fn map(value: Self) -> Self {
         Self::Map(Arc::new(Self::String), Arc::new(value))
     }
 
     /// The type of this name: `list<string>`, `kubernetes.UserInfo`.
-    pub(crate) fn parse(name: &'static str) -> Self {
+    pub fn parse(name: &'static str) -> Self {
         parse(&mut &*name)
     }
 

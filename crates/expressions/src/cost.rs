@@ -21,8 +21,8 @@ pub(super) const OBJECT: u64 = 40;
 /// From so much to so much: steps, or elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Range {
-    pub(crate) min: u64,
-    pub(crate) max: u64,
+    pub min: u64,
+    pub max: u64,
 }
 
 impl Range {

@@ -175,7 +175,30 @@ impl Rewriter<'_> {
             let operand = Box::new(operand);
             return Ok(node(Expr::Select(SelectExpr { operand, field: select.field, test: true })));
         }
-        Ok(call(op::INDEX, None, vec![operand, text(&select.field)]))
+        Ok(self.index(operand, text(&select.field)))
+    }
+
+    /// What a map has for a key; maps that are total have something for every key.
+    fn index(&self, operand: IdedExpr, key: IdedExpr) -> IdedExpr {
+        if !self.is_total(&operand) {
+            return call(op::INDEX, None, vec![operand, key]);
+        }
+        let known = call(op::IN, None, vec![key.clone(), operand.clone()]);
+        let empty = node(Expr::Map(MapExpr { entries: Vec::new() }));
+        call(op::CONDITIONAL, None, vec![known, call(op::INDEX, None, vec![operand, key]), empty])
+    }
+
+    fn is_total(&self, operand: &IdedExpr) -> bool {
+        let Expr::Call(called) = &operand.expr else { return false };
+        let [holder, field] = called.args.as_slice() else { return false };
+        match (&holder.expr, &field.expr) {
+            (Expr::Ident(holder), Expr::Literal(LiteralValue::String(field))) => {
+                called.func_name == op::INDEX
+                    && !self.is_local(holder)
+                    && self.environment.total.contains(&format!("{holder}.{}", field.inner()))
+            }
+            _ => false,
+        }
     }
 
     fn call(&mut self, called: CallExpr, depth: usize) -> Result<IdedExpr, Error> {
@@ -201,7 +224,12 @@ impl Rewriter<'_> {
             return Err(Error::Undeclared(name));
         }
         let target = called.target.map(|target| self.expression(*target, depth)).transpose()?;
-        let args = self.all(called.args, depth)?;
+        let mut args = self.all(called.args, depth)?;
+        if name == op::INDEX && args.len() == 2 {
+            let key = args.pop().unwrap_or_default();
+            let operand = args.pop().unwrap_or_default();
+            return Ok(self.index(operand, key));
+        }
         let name = if name == op::OPT_SELECT { op::OPT_INDEX } else { &name };
         Ok(call(name, target, args))
     }

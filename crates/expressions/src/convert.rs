@@ -4,13 +4,14 @@ use super::rewrite::TYPE_KEY;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube_cel::cel::Value;
+use kube_cel::cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 use kube_cel::cel::objects::{Key, Map, OptionalValue};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A JSON value as expressions see it.
-pub(crate) fn from_json(json: &Json) -> Value {
+pub fn from_json(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
@@ -31,8 +32,37 @@ pub(crate) fn from_json(json: &Json) -> Value {
     }
 }
 
+/// A map with texts as keys.
+pub fn map(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
+    let map: HashMap<Key, Value> =
+        entries.into_iter().map(|(name, value)| (Key::String(Arc::new(name)), value)).collect();
+    Value::Map(Map { map: Arc::new(map) })
+}
+
+/// An amount, as Kubernetes' functions of amounts take it.
+///
+/// # Errors
+/// If the text is none.
+pub fn quantity(text: &str) -> Result<Value, String> {
+    made("quantity", text)
+}
+
+/// A version, as Kubernetes' functions of versions take it.
+///
+/// # Errors
+/// If the text is none.
+pub fn semver(text: &str) -> Result<Value, String> {
+    made("semver", text)
+}
+
+fn made(function: &str, text: &str) -> Result<Value, String> {
+    let literal = |text: &str| IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::String(text.into())) };
+    let call = CallExpr { func_name: function.to_owned(), target: None, args: vec![literal(text)] };
+    crate::context().resolve(&IdedExpr { id: 0, expr: Expr::Call(call) }).map_err(crate::told)
+}
+
 /// The value of an expression as JSON; `None` if it has no such form.
-pub(crate) fn to_json(value: &Value) -> Option<Json> {
+pub fn to_json(value: &Value) -> Option<Json> {
     Some(match value {
         Value::Null => Json::Null,
         Value::Bool(value) => (*value).into(),
@@ -68,7 +98,7 @@ pub(crate) fn to_json(value: &Value) -> Option<Json> {
 }
 
 /// The type of an object that an expression has made.
-pub(crate) fn constructed_type(value: &Value) -> Option<&str> {
+pub fn constructed_type(value: &Value) -> Option<&str> {
     let Value::Map(map) = value else { return None };
     match map.map.get(&Key::String(Arc::new(TYPE_KEY.to_owned())))? {
         Value::String(name) => Some(name.as_str()),
@@ -77,7 +107,7 @@ pub(crate) fn constructed_type(value: &Value) -> Option<&str> {
 }
 
 /// Whether made objects stand where their types say: `Object.spec` at `spec`.
-pub(crate) fn check_constructed(value: &Value, expected: &str) -> Result<(), String> {
+pub fn check_constructed(value: &Value, expected: &str) -> Result<(), String> {
     match value {
         Value::List(items) => items.iter().try_for_each(|item| check_constructed(item, expected)),
         Value::Map(map) => {
