@@ -15,6 +15,7 @@ pub mod pod;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;
+pub mod resource_claim;
 pub mod scheduling;
 pub mod schema;
 pub mod selector;

@@ -29,6 +29,9 @@ pub enum Error {
     /// A token cannot be signed.
     #[error("cannot sign a token")]
     Sign(#[source] jsonwebtoken::errors::Error),
+    /// Something that is needed is not there.
+    #[error("{0}")]
+    Missing(String),
     /// A claim has to go before it can be made again.
     #[error("pvc {0} is being deleted")]
     ClaimGoing(String),

@@ -8,6 +8,7 @@ pub mod cluster_role_aggregation;
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
+pub mod device_taint_eviction;
 pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
@@ -22,6 +23,7 @@ pub mod node_lifecycle;
 pub mod persistent_volume;
 pub mod pod_garbage_collector;
 pub mod replica_set;
+pub mod resource_claim;
 pub mod resource_quota;
 pub mod root_ca_certificate_publisher;
 pub mod service_account;
@@ -79,6 +81,11 @@ pub const CONTROLLERS: &[Controller] = &[
     },
     Controller { name: persistent_volume::NAME, start: |manager| Box::pin(persistent_volume::run(manager)) },
     Controller { name: ephemeral_volume::NAME, start: |manager| Box::pin(ephemeral_volume::run(manager)) },
+    Controller { name: resource_claim::NAME, start: |manager| Box::pin(resource_claim::run(manager)) },
+    Controller {
+        name: device_taint_eviction::NAME,
+        start: |manager| Box::pin(device_taint_eviction::run(manager)),
+    },
     Controller { name: ttl::NAME, start: |manager| Box::pin(ttl::run(manager)) },
     Controller {
         name: horizontal_pod_autoscaler::NAME,
