@@ -1,6 +1,10 @@
-//! Carries out a decision: gives claims their volumes, waits for them, and binds the pod to its node.
+//! Carries out a decision: gives claims their volumes and devices, waits for them, and binds the pod to its node.
 //!
 //! **Upstream**: `BindPodVolumes` of the VolumeBinding plugin, the DefaultBinder plugin.
+
+mod claims;
+
+pub(crate) use claims::deallocate;
 
 use crate::extender::Extenders;
 use crate::framework::{Preparation, is_bound};
@@ -15,6 +19,7 @@ use component_base::Context;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +38,9 @@ pub(crate) enum Failure {
     /// Its volumes are not there.
     #[error("running PreBind plugin \"VolumeBinding\": binding volumes: {0}")]
     Volumes(String),
+    /// Its claims did not get their devices.
+    #[error("running PreBind plugin \"DynamicResources\": {0}")]
+    Claims(String),
     /// The API server did not take the binding.
     #[error("running Bind plugin \"DefaultBinder\": {0}")]
     Bind(kube::Error),
@@ -42,13 +50,35 @@ pub(crate) enum Failure {
 }
 
 impl Binder {
-    /// `timeout`: how long volumes may take.
+    /// `timeout`: how long volumes may take; `written` gets the claims (by UID) that have their devices from here on.
     pub(crate) async fn run(
         &self,
         pod: &Pod,
         node: &str,
         preparations: &[Preparation],
         timeout: Duration,
+        written: &mut BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        let done = self.prepare_and_bind(pod, node, preparations, timeout, written).await;
+        if done.is_err() {
+            for preparation in preparations {
+                if let Preparation::Reserve { claim, .. } = preparation
+                    && claim.metadata.uid.as_ref().is_some_and(|uid| written.contains(uid))
+                {
+                    claims::unreserve(&self.client, pod, claim).await;
+                }
+            }
+        }
+        done
+    }
+
+    async fn prepare_and_bind(
+        &self,
+        pod: &Pod,
+        node: &str,
+        preparations: &[Preparation],
+        timeout: Duration,
+        written: &mut BTreeSet<String>,
     ) -> Result<(), Failure> {
         if !preparations.is_empty() {
             // Subscribed first, so that no change is missed.
@@ -61,6 +91,13 @@ impl Binder {
                 () = self.context.clock.sleep(timeout) => {
                     return Err(Failure::Volumes("context deadline exceeded".to_owned()));
                 }
+            }
+        }
+        for preparation in preparations {
+            if let Preparation::Reserve { claim, allocation } = preparation {
+                let done = claims::reserve(self, pod, claim, allocation.as_deref()).await;
+                done.map_err(Failure::Claims)?;
+                written.extend(claim.metadata.uid.clone());
             }
         }
         match self.extenders.bind(pod, node).await {
@@ -98,6 +135,7 @@ impl Binder {
                 let name = meta.name.as_deref().unwrap_or_default();
                 claims.patch(name, &params, &Patch::Merge(change)).await.map(drop)
             }
+            Preparation::Reserve { .. } => Ok(()),
         }
     }
 
@@ -119,7 +157,9 @@ impl Binder {
     }
 
     fn is_done(&self, preparation: &Preparation) -> Result<bool, String> {
-        let (Preparation::Bind { claim, .. } | Preparation::Provision { claim, .. }) = preparation;
+        let (Preparation::Bind { claim, .. } | Preparation::Provision { claim, .. }) = preparation else {
+            return Ok(true);
+        };
         let key = Key::of(claim.as_ref());
         let current: Arc<PersistentVolumeClaim> = self
             .claims

@@ -105,7 +105,11 @@ impl Queue {
             Some((parked, mut waiting)) => {
                 let old = std::mem::replace(&mut waiting.info, info);
                 // Its own status, which we write ourselves, changes nothing for it.
-                let same = old.pod.spec == waiting.info.pod.spec && old.labels() == waiting.info.labels();
+                let claims =
+                    |pod: &PodInfo| pod.pod.status.as_ref().and_then(|s| s.resource_claim_statuses.clone());
+                let same = old.pod.spec == waiting.info.pod.spec
+                    && old.labels() == waiting.info.labels()
+                    && claims(&old) == claims(&waiting.info);
                 let event = ClusterEvent::PodUpdated(old);
                 if !same && is_helped(&waiting, &event, &helps) {
                     self.release(parked, waiting, now);
@@ -145,6 +149,12 @@ impl Queue {
     pub(crate) fn park(&mut self, mut waiting: Waiting, rejected_by: BTreeSet<&'static str>, now: Timestamp) {
         waiting.rejected_by = rejected_by;
         self.keep(now, waiting);
+    }
+
+    /// A pod that waits for objects that it names; that was no try.
+    pub(crate) fn wait(&mut self, mut waiting: Waiting, plugin: &'static str, now: Timestamp) {
+        waiting.attempts -= 1;
+        self.park(waiting, [plugin].into(), now);
     }
 
     /// A pod whose try failed for a reason of ours: it comes again after its back-off.
@@ -206,7 +216,7 @@ impl Queue {
     /// Out of the unschedulable pods: at once if its back-off is over, else when it is.
     fn release(&mut self, parked: Timestamp, waiting: Waiting, now: Timestamp) {
         let until = parked + self.backoff.after(waiting.attempts);
-        if until <= now {
+        if until <= now || waiting.attempts == 0 {
             self.activate(waiting);
         } else {
             self.hold(Held::Helped, until, waiting);
@@ -351,6 +361,23 @@ mod tests {
         assert_eq!(pop(&mut queue, 2).as_deref(), Some("a"));
         queue.remove(&pod("a", 0, "").key());
         assert_eq!(queue.next_at(), None);
+    }
+
+    #[test]
+    fn a_pod_that_waited_for_objects_comes_back_at_once() {
+        let claims = |plugin: &str, _: &PodInfo, event: &ClusterEvent| {
+            plugin == "DynamicResources" && matches!(event, ClusterEvent::DevicesChanged)
+        };
+        let mut queue = Queue::default();
+        queue.set(pod("a", 0, "x"), never, at(0));
+        let waiting = queue.pop(at(0)).expect("its turn");
+        queue.wait(waiting, "DynamicResources", at(0));
+        assert_eq!(pop(&mut queue, 0), None);
+        queue.happened(&ClusterEvent::StorageChanged, claims, at(0));
+        assert_eq!(pop(&mut queue, 0), None);
+        queue.happened(&ClusterEvent::DevicesChanged, claims, at(0));
+        let waiting = queue.pop(at(0)).expect("its turn");
+        assert_eq!(waiting.attempts, 1, "waiting was no try");
     }
 
     #[test]

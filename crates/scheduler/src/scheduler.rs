@@ -4,12 +4,13 @@
 //! A failed binding gives the room back and holds the pod back.
 //! **Upstream**: `pkg/scheduler/schedule_one.go`.
 
-use crate::binding::Binder;
+use crate::binding::{self, Binder};
 use crate::cache::Cache;
-use crate::cycle::Search;
+use crate::cycle::{Decision, Search};
 use crate::decisions::Decisions;
+use crate::diagnosis::Diagnosis;
 use crate::extender::{self, Extenders};
-use crate::framework::{ClusterEvent, PodInfo, Preparation};
+use crate::framework::{ClusterEvent, PodInfo, Preparation, Rejection, Snapshot};
 use crate::memory::Memory;
 use crate::preemption::{Candidate, Preemption, best, preempt};
 use crate::profile::Profile;
@@ -23,7 +24,7 @@ use component_base::Context;
 use component_base::logging::chain;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Preconditions};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -143,6 +144,17 @@ impl Scheduler {
         let pod = waiting.info.clone();
         let Some(at) = self.profile_of(&pod) else { return };
         let profile = &self.profiles[at];
+        if let Some(rejection) = unready(profile, &pod, &self.cache.snapshot) {
+            let now = self.context.clock.now();
+            self.queue.wait(waiting, rejection.plugin, now);
+            let nodes = self.cache.snapshot.len();
+            let diagnosis =
+                Diagnosis { nodes, others: Some(rejection), before: true, ..Diagnosis::default() };
+            let message = diagnosis.message();
+            let decision = Decision { chosen: None, diagnosis, scores: None };
+            self.decisions.record(pod.key(), decision, message, &self.cache.snapshot, now);
+            return;
+        }
         let (snapshot, rng, now) = (&self.cache.snapshot, &self.context.rng, self.context.clock.now());
         let mut search = Search::run(profile, &pod, snapshot, &mut self.memory, &mut self.start);
         let points = match consult(&self.extenders, &pod, &mut search, &mut self.start).await {
@@ -169,7 +181,8 @@ impl Scheduler {
         let preemption = args
             .filter(|_| !self.preempting.contains(pod.uid()))
             .map(|args| preempt(cycle, &pod, &decision.diagnosis, args, rng));
-        let mut message = decision.diagnosis.message();
+        let reasons = decision.diagnosis.message();
+        let mut message = String::new();
         let nominated = match preemption {
             Some(Preemption::Candidates(candidates)) => {
                 let left = self.extenders.preempt(&pod, candidates, snapshot).await;
@@ -200,6 +213,12 @@ impl Scheduler {
             }
             None => None,
         };
+        let told = self.deallocate(&pod, at).filter(|_| !self.cache.snapshot.is_empty());
+        let told = told.map_or_else(String::new, |told| match message.as_str() {
+            "" => format!(" {told}"),
+            _ => format!(" {told},"),
+        });
+        let message = format!("{reasons}{told}{message}");
         self.recorders[at].on(&*pod.pod, Type::Warning, "FailedScheduling", message.clone());
         self.explain(&pod.pod, "Unschedulable", &message, nominated.as_deref());
         self.queue.park(waiting, decision.diagnosis.plugins(), now);
@@ -218,13 +237,15 @@ impl Scheduler {
     fn bind(&mut self, waiting: Waiting, profile: usize, node: String, preparations: Vec<Preparation>) {
         self.cache.assume(&waiting.info, &node);
         self.cache.snapshot.volumes.assume(&preparations);
+        self.cache.snapshot.devices.assume(&preparations);
         self.cache.snapshot.remove_nomination(waiting.info.uid());
         let (binder, recorder, acts) =
             (self.binder.clone(), self.recorders[profile].clone(), self.acts.clone());
         let timeout = self.timeouts[profile];
         self.context.shutdown.spawn(async move {
             let pod = waiting.info.pod.clone();
-            let done: Act = match binder.run(&pod, &node, &preparations, timeout).await {
+            let mut written = BTreeSet::new();
+            let done: Act = match binder.run(&pod, &node, &preparations, timeout, &mut written).await {
                 Ok(()) => {
                     let key = waiting.info.key();
                     let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
@@ -240,6 +261,9 @@ impl Scheduler {
                     let message = failure.to_string();
                     Box::new(move |scheduler| {
                         scheduler.cache.snapshot.volumes.forget(&preparations);
+                        if scheduler.cache.snapshot.devices.give_up(&preparations, &written) {
+                            scheduler.happened(&ClusterEvent::DevicesChanged);
+                        }
                         scheduler.binding_failed(waiting, &message);
                     })
                 }
@@ -247,6 +271,25 @@ impl Scheduler {
             // Without a receiver the scheduler has ended, and the next one starts from the API.
             let _ = acts.send(done);
         });
+    }
+
+    /// Takes devices back from a claim of the pod's that nobody uses, where they keep it from nodes; what is told of that.
+    fn deallocate(&self, pod: &PodInfo, profile: usize) -> Option<&'static str> {
+        if api::resource_claim::of_pod(&pod.pod).is_empty() {
+            return None;
+        }
+        let mut plugins = self.profiles[profile].plugins.iter().filter(|enabled| enabled.filters);
+        let Some(claim) = plugins.find_map(|enabled| enabled.plugin.give_back(pod, &self.cache.snapshot))
+        else {
+            return Some("still not schedulable");
+        };
+        let client = self.client.clone();
+        self.context.shutdown.spawn(async move {
+            if let Err(error) = binding::deallocate(client, &claim).await {
+                tracing::debug!(claim = claim.metadata.name, "deallocate: {}", chain(&error));
+            }
+        });
+        Some("deallocation of ResourceClaim completed")
     }
 
     fn binding_failed(&mut self, mut waiting: Waiting, message: &str) {
@@ -367,6 +410,15 @@ async fn consult(
         0 | 1 => Ok(Vec::new()),
         _ => Ok(extenders.points(pod, &search.feasible).await),
     }
+}
+
+/// Why a pod waits for something that it names. Only claims for devices are waited for so far.
+fn unready(profile: &Profile, pod: &PodInfo, cluster: &Snapshot) -> Option<Rejection> {
+    if api::resource_claim::of_pod(&pod.pod).is_empty() {
+        return None;
+    }
+    let mut plugins = profile.plugins.iter().filter(|enabled| enabled.enqueues);
+    plugins.find_map(|enabled| enabled.plugin.is_ready(pod, cluster).err())
 }
 
 fn helps(profile: &Profile, plugin: &str, pod: &PodInfo, event: &ClusterEvent) -> bool {

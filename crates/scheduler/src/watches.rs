@@ -11,6 +11,7 @@ use api::k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use api::k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use api::k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use api::k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
 use api::pod::{is_terminal, is_terminating, node_name};
 use api::selector::LabelSelector;
@@ -137,6 +138,36 @@ pub(crate) fn start(informers: &Informers, context: &Context, acts: &mpsc::Unbou
             drop(all.remove(&key))
         }
         storage_changed(scheduler, there);
+    });
+    watch!(ResourceClaim, |scheduler, delta| {
+        let Some((claim, there)) = state(&delta) else { return };
+        let devices = &mut scheduler.cache.snapshot.devices;
+        if there {
+            let old = devices.set_claim(claim.clone());
+            scheduler.happened(&ClusterEvent::ResourceClaimChanged { old, new: claim.clone() });
+        } else {
+            devices.remove_claim(claim);
+            if api::resource_claim::allocation(claim).is_some() {
+                scheduler.happened(&ClusterEvent::DevicesChanged);
+            }
+        }
+    });
+    watch!(DeviceClass, |scheduler, delta| {
+        let Some((class, there)) = state(&delta) else { return };
+        let name = class.metadata.name.clone().unwrap_or_default();
+        let all = &mut scheduler.cache.snapshot.devices.classes;
+        if there {
+            drop(all.insert(name, class.clone()))
+        } else {
+            drop(all.remove(&name))
+        }
+        scheduler.happened(&ClusterEvent::DevicesChanged);
+    });
+    watch!(ResourceSlice, |scheduler, delta| {
+        let Some((slice, there)) = state(&delta) else { return };
+        let name = slice.metadata.name.clone().unwrap_or_default();
+        scheduler.cache.snapshot.devices.set_slice(&name, there.then(|| slice.clone()));
+        scheduler.happened(&ClusterEvent::DevicesChanged);
     });
     count
 }

@@ -4,6 +4,7 @@
 
 use super::PodInfo;
 use api::k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
+use api::k8s_openapi::api::resource::v1::ResourceClaim;
 use std::sync::Arc;
 
 /// Something happened, with what it happened to.
@@ -37,6 +38,15 @@ pub enum ClusterEvent {
     NamespaceChanged,
     /// A claim is new or changed.
     ClaimChanged(Arc<PersistentVolumeClaim>),
+    /// A claim for devices is new or changed.
+    ResourceClaimChanged {
+        /// As it was, if it was.
+        old: Option<Arc<ResourceClaim>>,
+        /// As it is.
+        new: Arc<ResourceClaim>,
+    },
+    /// There are other devices, or classes of them, or some are free again.
+    DevicesChanged,
     /// A volume, a class, what drivers say of a node: something that volumes depend on.
     StorageChanged,
 }

@@ -12,6 +12,7 @@
 
 mod affinity;
 mod classes;
+mod devices;
 mod event;
 mod images;
 mod node_info;
@@ -26,6 +27,9 @@ mod volumes;
 pub(crate) use affinity::with_label_keys;
 pub use affinity::{Namespaces, PodAffinity, Term};
 pub use classes::PodClass;
+pub use devices::{
+    Capacities, Counters, DeviceId, Devices, InUse, Offer, Pool, PoolId, Selector, SliceInfo, consumption,
+};
 pub use event::ClusterEvent;
 pub use images::normalized as normalized_image;
 pub use node_info::NodeInfo;
@@ -37,10 +41,12 @@ pub use topology::Topology;
 pub(crate) use volumes::is_bound;
 pub use volumes::{Preparation, Volumes};
 
+use api::k8s_openapi::api::resource::v1::ResourceClaim;
 use smallvec::{SmallVec, smallvec};
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The highest score of a node, after normalisation (`MaxNodeScore`).
 pub const MAX_NODE_SCORE: i64 = 100;
@@ -140,6 +146,12 @@ pub trait Plugin: Send + Sync {
         Ok(())
     }
 
+    /// Whether everything that the pod names is there: until then it waits, and nobody is told.
+    /// **Upstream**: `PreEnqueue` of plugins that look at other objects than the pod.
+    fn is_ready(&self, _pod: &PodInfo, _cluster: &Snapshot) -> Result<(), Rejection> {
+        Ok(())
+    }
+
     /// Looks at the pod once, before any node.
     fn pre_filter(&self, _pod: &PodInfo, _cluster: &Snapshot) -> Result<PreFilter, Rejection> {
         Ok(PreFilter::Skip)
@@ -194,6 +206,11 @@ pub trait Plugin: Send + Sync {
     /// What is to be done before the pod is bound to the chosen node.
     fn prepare(&self, _pod: &PodInfo, _cluster: &Snapshot, _node: &NodeInfo) -> Vec<Preparation> {
         Vec::new()
+    }
+
+    /// A claim that keeps the pod from nodes, although nobody uses it: it is to lose what it has.
+    fn give_back(&self, _pod: &PodInfo, _cluster: &Snapshot) -> Option<Arc<ResourceClaim>> {
+        None
     }
 
     /// Whether a pod that this plugin rejected may pass after this event.

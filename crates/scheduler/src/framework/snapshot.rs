@@ -7,7 +7,7 @@
 use super::classes::Classes;
 use super::nominated::Nominated;
 use super::owners::Owners;
-use super::{Namespaces, NodeInfo, PodClass, PodInfo, Topology, Volumes};
+use super::{Devices, Namespaces, NodeInfo, PodClass, PodInfo, Topology, Volumes};
 use api::k8s_openapi::api::core::v1::Node;
 use api::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use api::selector::LabelSelector;
@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub namespaces: Namespaces,
     /// Claims and volumes.
     pub volumes: Volumes,
+    /// Devices, and claims for them.
+    pub devices: Devices,
     /// Budgets of disruption.
     pub budgets: BTreeMap<Key, Arc<PodDisruptionBudget>>,
 }

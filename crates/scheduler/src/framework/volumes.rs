@@ -7,6 +7,7 @@
 use super::PodInfo;
 use super::pod_info::ClaimUse;
 use api::k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use api::k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim};
 use api::k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
 use api::volume::{BIND_COMPLETED, SELECTED_NODE, is_for};
 use client::Key;
@@ -22,6 +23,13 @@ pub enum Preparation {
         volume: Arc<PersistentVolume>,
         /// The claim.
         claim: Arc<PersistentVolumeClaim>,
+    },
+    /// A claim for devices is given to the pod, with what it gets if it has nothing yet.
+    Reserve {
+        /// The claim.
+        claim: Arc<ResourceClaim>,
+        /// Its devices.
+        allocation: Option<Arc<AllocationResult>>,
     },
     /// A provisioner is told for which node to make a claim's volume.
     Provision {
@@ -112,6 +120,7 @@ impl Volumes {
                 Preparation::Provision { claim, node } => {
                     self.selected.insert(Key::of(claim.as_ref()), node.clone());
                 }
+                Preparation::Reserve { .. } => {}
             }
         }
     }
@@ -124,6 +133,7 @@ impl Volumes {
                     self.assumed.remove(volume.metadata.name.as_deref().unwrap_or_default());
                 }
                 Preparation::Provision { claim, .. } => drop(self.selected.remove(&Key::of(claim.as_ref()))),
+                Preparation::Reserve { .. } => {}
             }
         }
     }

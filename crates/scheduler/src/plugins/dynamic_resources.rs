@@ -1,41 +1,184 @@
-//! Pods that ask for devices by resource claims: nothing here hands out devices, so they are told.
+//! Pods go where the devices are that their resource claims ask for, and claims get them there.
+//!
+//! **Contract**: decides only. What is to be written before the pod is bound is in [`Plugin::prepare`]'s answer. A pod
+//! without claims costs nothing.
+//! **Not here**: who makes claims for pods, and who takes devices back (a controller); conditions that devices must meet
+//! before a pod is bound (`bindingConditions`: such devices are given to nobody); classes as extended resources.
+//! **Upstream**: `pkg/scheduler/framework/plugins/dynamicresources`. What is wrong with a claim or a class is told by
+//! node here; upstream ends the attempt.
 
-use crate::framework::{ClusterEvent, Plugin, PodInfo, PreFilter, Rejection, Snapshot};
+mod allocator;
+mod capacity;
+mod constraint;
+mod result;
+mod wanted;
+
+use crate::framework::{
+    ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Preparation, Rejection, Snapshot, View,
+};
+use api::k8s_openapi::api::core::v1::Node;
+use api::k8s_openapi::api::resource::v1::ResourceClaim;
+use api::resource_claim::{Named, allocation, can_be_reserved, is_for_pod, is_reserved_for, named, of_pod};
+use api::scheduling::node_selector_matches;
+use std::sync::Arc;
+use wanted::Wanted;
 
 pub(super) const NAME: &str = "DynamicResources";
 
 pub(crate) struct DynamicResources;
+
+/// What a cycle knows of a pod's claims.
+struct State {
+    /// Those that have their devices.
+    allocated: Vec<Arc<ResourceClaim>>,
+    wanted: Wanted,
+}
+
+/// The claims of a pod.
+///
+/// # Errors
+/// If one is not there yet, in upstream's words.
+fn claims(pod: &PodInfo, cluster: &Snapshot) -> Result<Vec<Arc<ResourceClaim>>, String> {
+    let mut claims = Vec::new();
+    for entry in of_pod(&pod.pod) {
+        let which = named(&pod.pod, entry);
+        let Some(name) = which.name() else {
+            if which == Named::NotMade {
+                return Err(format!("pod \"{}\": ResourceClaim not created yet", pod.key()));
+            }
+            continue;
+        };
+        let claim = cluster.devices.claim(pod.namespace(), name).ok_or_else(|| {
+            format!("could not find ResourceClaim \"{}/{name}\": object not found", pod.namespace())
+        })?;
+        if claim.metadata.deletion_timestamp.is_some() {
+            return Err(format!("resourceclaim \"{name}\" is being deleted"));
+        }
+        if matches!(which, Named::Made(_)) {
+            is_for_pod(&pod.pod, claim)?;
+        }
+        claims.push(claim.clone());
+    }
+    Ok(claims)
+}
+
+fn state(pod: &PodInfo, cluster: &Snapshot) -> Result<State, String> {
+    let mut state = State { allocated: Vec::new(), wanted: Wanted { claims: Vec::new() } };
+    for claim in claims(pod, cluster)? {
+        if allocation(&claim).is_some() {
+            if !can_be_reserved(&claim) && !is_reserved_for(&claim, pod.uid()) {
+                return Err("resourceclaim in use".to_owned());
+            }
+            state.allocated.push(claim);
+        } else if cluster.devices.is_in_flight(&claim) {
+            return Err(format!(
+                "resource claim {} is in the process of being allocated",
+                wanted::named(&claim)
+            ));
+        } else {
+            state.wanted.claims.push(wanted::of_claim(&claim, &cluster.devices)?);
+        }
+    }
+    Ok(state)
+}
+
+/// Whether a claim's devices can be used on a node.
+fn is_available(claim: &ResourceClaim, node: &Node) -> bool {
+    let selector = allocation(claim).and_then(|allocation| allocation.node_selector.as_ref());
+    selector.is_none_or(|selector| node_selector_matches(selector, node))
+}
 
 impl Plugin for DynamicResources {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn pre_filter(&self, pod: &PodInfo, _: &Snapshot) -> Result<PreFilter, Rejection> {
-        let asks = pod.spec().is_some_and(|spec| spec.resource_claims.iter().flatten().next().is_some());
-        if asks {
-            let reason = "spec.resourceClaims is not supported: nothing allocates devices in this cluster";
-            return Err(Rejection::unresolvable(NAME, reason));
-        }
-        Ok(PreFilter::Skip)
+    fn is_ready(&self, pod: &PodInfo, cluster: &Snapshot) -> Result<(), Rejection> {
+        claims(pod, cluster).map(drop).map_err(|why| Rejection::unresolvable(NAME, why))
     }
 
-    fn may_help(&self, _: &PodInfo, _: &ClusterEvent) -> bool {
+    fn pre_filter(&self, pod: &PodInfo, cluster: &Snapshot) -> Result<PreFilter, Rejection> {
+        if of_pod(&pod.pod).is_empty() {
+            return Ok(PreFilter::Skip);
+        }
+        let state = state(pod, cluster).map_err(|why| Rejection::unresolvable(NAME, why))?;
+        if state.allocated.is_empty() && state.wanted.claims.is_empty() {
+            return Ok(PreFilter::Skip);
+        }
+        Ok(PreFilter::Run(Box::new(state)))
+    }
+
+    fn sees_pods(&self) -> bool {
         false
+    }
+
+    fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
+        let Some(node) = &node.node else { return Ok(()) };
+        let state = view.state::<State>();
+        if !state.allocated.iter().all(|claim| is_available(claim, node)) {
+            return Err(Rejection::unresolvable(NAME, "resourceclaim not available on the node"));
+        }
+        match allocator::allocate(&state.wanted, node, &view.cluster.devices) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Rejection::unresolvable(NAME, "cannot allocate all claims")),
+            Err(why) => Err(Rejection::unresolvable(NAME, why)),
+        }
+    }
+
+    fn prepare(&self, pod: &PodInfo, cluster: &Snapshot, node: &NodeInfo) -> Vec<Preparation> {
+        if of_pod(&pod.pod).is_empty() {
+            return Vec::new();
+        }
+        let Some((state, node)) = state(pod, cluster).ok().zip(node.node.as_ref()) else { return Vec::new() };
+        let reserved = |claim: &Arc<ResourceClaim>| is_reserved_for(claim, pod.uid());
+        let mut all: Vec<_> = state
+            .allocated
+            .iter()
+            .filter(|claim| !reserved(claim))
+            .map(|claim| Preparation::Reserve { claim: claim.clone(), allocation: None })
+            .collect();
+        let allocations = allocator::allocate(&state.wanted, node, &cluster.devices);
+        let allocations = allocations.ok().flatten().unwrap_or_default();
+        for (wanted, allocation) in state.wanted.claims.iter().zip(allocations) {
+            let allocation = Some(Arc::new(allocation));
+            all.push(Preparation::Reserve { claim: wanted.claim.clone(), allocation });
+        }
+        all
+    }
+
+    fn give_back(&self, pod: &PodInfo, cluster: &Snapshot) -> Option<Arc<ResourceClaim>> {
+        if of_pod(&pod.pod).is_empty() {
+            return None;
+        }
+        let idle = |claim: &ResourceClaim| {
+            let reserved = claim.status.as_ref().and_then(|status| status.reserved_for.as_deref());
+            reserved.unwrap_or_default().iter().all(|consumer| consumer.uid == pod.uid())
+        };
+        let claims = state(pod, cluster).ok()?.allocated;
+        let mut nodes = cluster.nodes().filter_map(|info| info.node.as_ref());
+        claims.into_iter().find(|claim| idle(claim) && nodes.any(|node| !is_available(claim, node)))
+    }
+
+    fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        match event {
+            ClusterEvent::DevicesChanged | ClusterEvent::PodUpdated(_) => true,
+            ClusterEvent::ResourceClaimChanged { old, new } => {
+                let was = old.as_ref().is_some_and(|old| allocation(old).is_some());
+                if was && allocation(new).is_none() {
+                    return true;
+                }
+                let name = new.metadata.name.as_deref();
+                let uses = of_pod(&pod.pod)
+                    .iter()
+                    .any(|entry| named(&pod.pod, entry).name().is_some_and(|used| Some(used) == name));
+                new.metadata.namespace.as_deref() == Some(pod.namespace())
+                    && uses
+                    && old.as_ref().is_none_or(|old| old.status != new.status)
+            }
+            event => event.node_labels().is_some(),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{Cluster, pod};
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn says_that_devices_are_not_handed_out() {
-        let cluster = Cluster::of(&[json!({})]);
-        assert_eq!(cluster.passing(&DynamicResources, &pod(json!({}))), ["n"]);
-        let asks = pod(json!({"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]}));
-        assert!(cluster.passing(&DynamicResources, &asks).is_empty());
-    }
-}
+mod tests;

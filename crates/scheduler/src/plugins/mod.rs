@@ -105,7 +105,11 @@ pub(crate) const PLUGINS: &[Row] = &[
         |args| Box::new(args.inter_pod_affinity.clone()),
         &["preFilter", "filter", "preScore", "score"],
     ),
-    row(dynamic_resources::NAME, |_| Box::new(dynamic_resources::DynamicResources), &["preFilter", "filter"]),
+    row(
+        dynamic_resources::NAME,
+        |_| Box::new(dynamic_resources::DynamicResources),
+        &["preEnqueue", "preFilter", "filter", "postFilter", "reserve", "preBind"],
+    ),
     row(
         node_resources_balanced_allocation::NAME,
         |args| Box::new(args.node_resources_balanced_allocation.clone()),

@@ -150,6 +150,7 @@ fn the_smallest_free_volume_is_taken_once_and_the_rest_is_made() {
             .map(|preparation| match preparation {
                 Preparation::Bind { volume, .. } => volume.metadata.name.clone().unwrap_or_default(),
                 Preparation::Provision { node, .. } => format!("made for {node}"),
+                Preparation::Reserve { .. } => unreachable!("devices are no volumes"),
             })
             .collect()
     };

@@ -1,0 +1,136 @@
+//! Writes down which devices a claim has and for whom, and takes that back.
+//!
+//! **Contract**: an allocation is written with the claim's finalizer before it, and only into a claim that has none.
+//! **Upstream**: `bindClaim`, `Unreserve` and `PostFilter` of the DynamicResources plugin.
+
+use super::Binder;
+use api::k8s_openapi::api::core::v1::Pod;
+use api::k8s_openapi::api::resource::v1::{
+    AllocationResult, ResourceClaim, ResourceClaimConsumerReference, ResourceClaimStatus,
+};
+use api::resource_claim::{FINALIZER, allocation as allocation_of};
+use component_base::logging::chain;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+
+/// How often a conflict is met by looking again (`retry.DefaultRetry`).
+const TRIES: usize = 5;
+
+fn api(client: &kube::Client, claim: &ResourceClaim) -> Api<ResourceClaim> {
+    let namespace = claim.metadata.namespace.as_deref().unwrap_or_default();
+    Api::namespaced(client.clone(), namespace)
+}
+
+fn named(claim: &ResourceClaim) -> String {
+    client::Key::of(claim).to_string()
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Gives the claim to the pod, with these devices if it has none yet.
+pub(super) async fn reserve(
+    binder: &Binder,
+    pod: &Pod,
+    claim: &ResourceClaim,
+    allocation: Option<&AllocationResult>,
+) -> Result<(), String> {
+    let (api, told) = (api(&binder.client, claim), named(claim));
+    let name = claim.metadata.name.as_deref().unwrap_or_default();
+    let allocation = allocation.map(|allocation| with_shares(binder, allocation));
+    let mut current = claim.clone();
+    for attempt in 1.. {
+        match write(&api, pod, current, allocation.as_ref()).await {
+            Err(Unwritten::Refused { error, .. }) if is_conflict(&error) && attempt < TRIES => {
+                let read = api.get(name).await;
+                current =
+                    read.map_err(|error| format!("get updated claim {told} after conflict: {error}"))?;
+                if current.metadata.uid != claim.metadata.uid {
+                    return Err(format!("claim {told} got deleted in the meantime"));
+                }
+            }
+            Err(Unwritten::Refused { what, error }) => return Err(format!("{what} claim {told}: {error}")),
+            Err(Unwritten::Changed(how)) => return Err(format!("claim {told} got {how} in the meantime")),
+            Ok(()) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Why nothing was written.
+enum Unwritten {
+    /// The claim is not what it was.
+    Changed(&'static str),
+    /// The API server did not take it.
+    Refused { what: &'static str, error: kube::Error },
+}
+
+async fn write(
+    api: &Api<ResourceClaim>,
+    pod: &Pod,
+    mut claim: ResourceClaim,
+    allocation: Option<&AllocationResult>,
+) -> Result<(), Unwritten> {
+    let name = claim.metadata.name.clone().unwrap_or_default();
+    if claim.metadata.deletion_timestamp.is_some() {
+        return Err(Unwritten::Changed("deleted"));
+    }
+    let mut what = "add reservation to";
+    if let Some(allocation) = allocation {
+        what = "add allocation and reservation to";
+        if allocation_of(&claim).is_some() {
+            return Err(Unwritten::Changed("allocated elsewhere"));
+        }
+        if !claim.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
+            claim.metadata.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
+            claim = api
+                .replace(&name, &PostParams::default(), &claim)
+                .await
+                .map_err(|error| Unwritten::Refused { what: "add finalizer to", error })?;
+        }
+        claim.status.get_or_insert_default().allocation = Some(allocation.clone());
+    }
+    let status = claim.status.get_or_insert_default();
+    status.reserved_for.get_or_insert_default().push(ResourceClaimConsumerReference {
+        api_group: None,
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        resource: "pods".to_owned(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+    });
+    let written = api.replace_status(&name, &PostParams::default(), &claim).await;
+    written.map(drop).map_err(|error| Unwritten::Refused { what, error })
+}
+
+/// Shares of devices get an identity of their own.
+fn with_shares(binder: &Binder, allocation: &AllocationResult) -> AllocationResult {
+    let mut allocation = allocation.clone();
+    let results = allocation.devices.iter_mut().flat_map(|devices| devices.results.iter_mut().flatten());
+    for result in results.filter(|result| result.share_id.is_some()) {
+        result.share_id = Some(binder.context.rng.uuid());
+    }
+    allocation
+}
+
+/// The pod does not use the claim after all. What the claim has got it keeps: another try will use it.
+pub(super) async fn unreserve(client: &kube::Client, pod: &Pod, claim: &ResourceClaim) {
+    let change = json!({
+        "metadata": {"uid": claim.metadata.uid},
+        "status": {"reservedFor": [{"$patch": "delete", "uid": pod.metadata.uid}]},
+    });
+    let name = claim.metadata.name.as_deref().unwrap_or_default();
+    let patch = Patch::Strategic(change);
+    if let Err(error) = api(client, claim).patch_status(name, &PatchParams::default(), &patch).await {
+        tracing::debug!(claim = %named(claim), "unreserve: {}", chain(&error));
+    }
+}
+
+/// The claim has no devices any more.
+pub(crate) async fn deallocate(client: kube::Client, claim: &ResourceClaim) -> Result<(), kube::Error> {
+    let name = claim.metadata.name.as_deref().unwrap_or_default();
+    let status = claim.status.clone().unwrap_or_default();
+    let status = ResourceClaimStatus { allocation: None, reserved_for: None, ..status };
+    let changed = ResourceClaim { status: Some(status), ..claim.clone() };
+    api(&client, claim).replace_status(name, &PostParams::default(), &changed).await.map(drop)
+}
