@@ -2,6 +2,7 @@
 //!
 //! **Upstream**: `validateDeviceClaim`, `SetDefaults_ExactDeviceRequest`.
 
+use crate::cel::{Environment, Expression, Kind};
 use crate::resources::edit::{each, items, text};
 use crate::resources::{check, edit};
 use api::field::{Error, ErrorList, Path};
@@ -11,6 +12,8 @@ use serde_json::Value;
 const MAX_REQUESTS: usize = 32;
 const MAX_SUBREQUESTS: usize = 8;
 const MAX_CONFIGS: usize = 32;
+/// **Upstream**: `CELSelectorExpressionMaxLength`.
+const MAX_EXPRESSION: usize = 10 * 1024;
 const MODES: &[&str] = &["All", "ExactCount"];
 
 fn default_request(request: &mut Value) {
@@ -32,7 +35,17 @@ pub(super) fn default_spec(spec: &mut Value) {
     }
 }
 
-/// All errors of selectors; the expressions are not compiled.
+fn check_expression(errors: &mut ErrorList, path: &Path, source: &str) {
+    if source.is_empty() {
+        errors.push(Error::required(path, ""));
+    } else if source.len() > MAX_EXPRESSION {
+        errors.push(Error::too_long(path, MAX_EXPRESSION));
+    } else if let Err(why) = Expression::compile(source, &Environment::of_devices(), Kind::Bool) {
+        errors.push(Error::invalid(path, source, &why));
+    }
+}
+
+/// All errors of selectors.
 pub(super) fn check_selectors(errors: &mut ErrorList, path: &Path, holder: &Value) {
     let selectors = items(holder, "selectors");
     if selectors.len() > MAX_REQUESTS {
@@ -41,7 +54,7 @@ pub(super) fn check_selectors(errors: &mut ErrorList, path: &Path, holder: &Valu
     for (i, selector) in selectors.iter().enumerate() {
         let path = path.child("selectors").index(i).child("cel");
         if selector["cel"].is_object() {
-            check::required(errors, &path.child("expression"), &selector["cel"]["expression"]);
+            check_expression(errors, &path.child("expression"), text(&selector["cel"], "expression"));
         } else {
             errors.push(Error::required(&path, ""));
         }

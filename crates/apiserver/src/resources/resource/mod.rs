@@ -1,6 +1,6 @@
 //! `resource.k8s.io`: devices, and who may use them.
 //!
-//! **Not here**: who allocates; expressions are not compiled.
+//! **Not here**: who allocates (the scheduler), and who makes claims for pods (a controller).
 //! **Upstream**: `pkg/apis/resource/validation`.
 
 mod claim_spec;

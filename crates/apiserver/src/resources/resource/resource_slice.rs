@@ -1,9 +1,9 @@
 //! ResourceSlice: some devices of a driver, and where they are.
 
-use crate::registry::{Cell, Column, Strategy};
+use crate::registry::{Cell, Column, Strategy, WriteContext};
 use crate::resources::edit::{is_empty, items, text};
 use crate::resources::pod_spec::check_node_selector;
-use crate::resources::{cells, check};
+use crate::resources::{cells, check, edit};
 use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, Scope};
 use jiff::Timestamp;
@@ -22,6 +22,16 @@ impl ResourceSlice {
     }
 }
 
+/// A taint is as old as the request that brings it (`SetDefaults_DeviceTaint`).
+fn date_taints(slice: &mut Value, now: Timestamp) {
+    let Some(spec) = edit::child(slice, "spec") else { return };
+    for device in edit::each(spec, "devices") {
+        for taint in edit::each(device, "taints") {
+            edit::set_default_text(taint, "timeAdded", &api::time::format(now));
+        }
+    }
+}
+
 impl Strategy for ResourceSlice {
     fn resource(&self) -> &Resource {
         &self.0
@@ -29,6 +39,14 @@ impl Strategy for ResourceSlice {
 
     fn has_generation(&self) -> bool {
         true
+    }
+
+    fn prepare_for_create(&self, context: &WriteContext<'_>, object: &mut Value) {
+        date_taints(object, context.now);
+    }
+
+    fn prepare_for_update(&self, context: &WriteContext<'_>, object: &mut Value, _: &Value) {
+        date_taints(object, context.now);
     }
 
     fn validate(&self, object: &Value) -> ErrorList {

@@ -265,6 +265,9 @@ fn devices() -> Vec<Example> {
         example("DeviceClass", json!({"metadata": meta, "spec": {"selectors": [{"cel": {"expression": "true"}}]}})).invalid(
             json!({"metadata": meta, "spec": {"selectors": [{}]}}),
             &["spec.selectors[0].cel: Required value"],
+        ).invalid(
+            json!({"metadata": meta, "spec": {"selectors": [{"cel": {"expression": "gpu"}}]}}),
+            &["spec.selectors[0].cel.expression: Invalid value: \"gpu\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'gpu' (in container '')\n | gpu\n | ^"],
         ),
         example("ResourceClaim", json!({"metadata": meta, "spec": spec}))
             .invalid(
