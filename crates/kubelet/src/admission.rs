@@ -265,19 +265,11 @@ fn unsupported_volume(volume: &Volume) -> Option<String> {
 /// The fields of a pod that ask for what is not implemented.
 fn unsupported(pod: &Pod) -> Vec<String> {
     let Some(spec) = &pod.spec else { return Vec::new() };
-    let mut fields = Vec::new();
-    let mut note = |asked: bool, field: &str| {
-        if asked {
-            fields.push(field.to_owned());
-        }
+    let volumes = spec.volumes.iter().flatten();
+    let field = |volume: &Volume| {
+        unsupported_volume(volume).map(|kind| format!("spec.volumes[{}].{kind}", volume.name))
     };
-    for volume in spec.volumes.iter().flatten() {
-        if let Some(kind) = unsupported_volume(volume) {
-            note(true, &format!("spec.volumes[{}].{kind}", volume.name));
-        }
-    }
-    note(spec.resource_claims.iter().flatten().next().is_some(), "spec.resourceClaims");
-    fields
+    volumes.filter_map(field).collect()
 }
 
 #[cfg(test)]
@@ -301,14 +293,13 @@ mod tests {
     fn names_every_field_it_cannot_honour() {
         let refused = admit(&pod(json!({
             "volumes": [{"name": "v", "emptyDir": {}}, {"name": "n", "nfs": {"server": "s", "path": "/"}}],
-            "resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}],
             "containers": [{"name": "a"}]
         })));
         assert_eq!(
             refused,
             Some(Rejection {
                 reason: "PodFeatureUnsupported".into(),
-                message: "this node does not support spec.volumes[n].nfs, spec.resourceClaims".to_owned()
+                message: "this node does not support spec.volumes[n].nfs".to_owned()
             })
         );
     }

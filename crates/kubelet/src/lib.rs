@@ -8,6 +8,7 @@
 mod admission;
 mod backoff;
 mod container_config;
+mod dynamic_resources;
 mod env_file;
 mod environment;
 mod ephemeral;

@@ -6,6 +6,7 @@
 //! **Not here**: what is to be done (`sync_pod`), how a pod ends (`termination`), who starts workers (`kubelet`).
 //! **Upstream**: `pkg/kubelet/pod_workers.go`, `SyncPod` of `pkg/kubelet/kuberuntime`.
 
+mod claims;
 mod kill;
 mod node;
 mod reset;
@@ -125,6 +126,10 @@ pub(crate) struct PodWorker {
     volumes_retry: Option<(Timestamp, SignedDuration)>,
     /// The pod of which the volumes were made or brought up to date.
     volumes_of: Option<Arc<Pod>>,
+    /// The pod may use its resource claims.
+    claims_ready: bool,
+    /// When claims that were not ready are tried again, and after how long then.
+    claims_retry: Option<(Timestamp, SignedDuration)>,
     probes: Probes,
     limits: Limits,
     /// The links to the logs of what was observed.
@@ -162,6 +167,8 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         volumes: Volumes::default(),
         volumes_retry: None,
         volumes_of: None,
+        claims_ready: false,
+        claims_retry: None,
         probes: Probes::new(&node.context, wake.clone()),
         limits: Limits::default(),
         log_links: Links::new(),
@@ -298,7 +305,11 @@ impl PodWorker {
             if let Err(retry_at) = self.look(pod).await {
                 return Next::Wait(Some(retry_at));
             }
-            if let Err(retry_at) = self.mount(pod).await {
+            let ready = match self.mount(pod).await {
+                Ok(()) => self.prepare_claims(pod).await,
+                waits => waits,
+            };
+            if let Err(retry_at) = ready {
                 return match self.publish(pod).await {
                     Ok(()) => Next::Wait(earliest(Some(retry_at), deadline(pod, self.published.as_ref()))),
                     Err(at) => Next::Wait(earliest(Some(retry_at), Some(at))),

@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// `initialDurationBeforeRetry` and `maxDurationBeforeRetry` of upstream's exponential back-off.
-const RETRY: SignedDuration = SignedDuration::from_millis(500);
-const RETRY_MAX: SignedDuration = SignedDuration::from_secs(122);
+pub(super) const RETRY: SignedDuration = SignedDuration::from_millis(500);
+pub(super) const RETRY_MAX: SignedDuration = SignedDuration::from_secs(122);
 
 impl PodWorker {
     /// Makes the pod's volumes, or brings them up to date. `Err`: some are missing; when to try again.
