@@ -18,9 +18,10 @@ const ON: &str = "
     AnonymousAuthConfigurableEndpoints AnyVolumeDataSource AtomicFIFO AuthorizeNodeWithSelectors
     AuthorizePodWebsocketUpgradeCreatePermission AuthorizeWithSelectors BtreeWatchCache CRDValidationRatcheting
     ClearingNominatedNodeNameAfterBinding ConsistentListFromCache ContainerRestartRules
-    CustomResourceFieldSelectors
-    DeclarativeValidation DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
-    DisableAllocatorDualWrite DisableNodeKubeProxyVersion EnvFiles ExecProbeTimeout GracefulNodeShutdown
+    CustomResourceFieldSelectors DRAAdminAccess DRAConsumableCapacity DRADeviceTaints DRAPartitionableDevices
+    DRAPrioritizedList DeclarativeValidation DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
+    DisableAllocatorDualWrite DisableNodeKubeProxyVersion DynamicResourceAllocation EnvFiles
+    ExecProbeTimeout GracefulNodeShutdown
     HPAConfigurableTolerance HonorPVReclaimPolicy HostnameOverride ImageMaximumGCAge ImageVolume
     InOrderInformers InOrderInformersBatchProcess InPlacePodVerticalScaling InformerResourceVersion
     JobBackoffLimitPerIndex JobManagedBy JobPodReplacementPolicy JobSuccessPolicy KubeletCgroupDriverFromCRI
@@ -53,10 +54,10 @@ const OFF: &str = "
     ClientsPreferCBOR CloudControllerManagerWatchBasedRoutesReconciliation CloudControllerManagerWebhook
     ClusterTrustBundle ClusterTrustBundleProjection ComponentFlagz ComponentStatusz ConcurrentWatchObjectDecode
     ConstrainedImpersonation ContainerCheckpoint ContainerStopSignals CoordinatedLeaderElection
-    CrossNamespaceVolumeDataSource CustomCPUCFSQuotaPeriod DRAAdminAccess DRAConsumableCapacity
-    DRADeviceBindingConditions DRADeviceTaintRules DRADeviceTaints DRAExtendedResource DRAPartitionableDevices
-    DRAPrioritizedList DRAResourceClaimDeviceStatus DRASchedulerFilterTimeout DeclarativeValidationTakeover
-    DisableCPUQuotaWithExclusiveCPUs DynamicResourceAllocation EventedPLEG ExternalServiceAccountTokenSigner
+    CrossNamespaceVolumeDataSource CustomCPUCFSQuotaPeriod
+    DRADeviceBindingConditions DRADeviceTaintRules DRAExtendedResource
+    DRAResourceClaimDeviceStatus DRASchedulerFilterTimeout DeclarativeValidationTakeover
+    DisableCPUQuotaWithExclusiveCPUs EventedPLEG ExternalServiceAccountTokenSigner
     GangScheduling GenericWorkload GitRepoVolumeDriver GracefulNodeShutdownBasedOnPodPriority HPAScaleToZero
     ImageVolumeWithDigest InPlacePodLevelResourcesVerticalScaling InPlacePodVerticalScalingAllocatedStatus
     InPlacePodVerticalScalingExclusiveCPUs InPlacePodVerticalScalingExclusiveMemory KMSv1
