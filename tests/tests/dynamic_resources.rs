@@ -130,16 +130,18 @@ async fn a_pod_that_waits_for_a_device_gets_it_when_another_goes() {
         "0/2 nodes are available: 2 cannot allocate all claims. still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
     );
 
+    let waiting = selected::<Pod>(&cluster, "web").await;
+    let waiting = waiting.iter().find(|pod| !is_running(pod)).expect("one that waits").name_any();
     let pods = Api::<Pod>::default_namespaced(cluster.client());
     pods.delete(&running.name_any(), &DeleteParams::default()).await.expect("it goes");
     eventually(DEADLINE, async || claims(&cluster).get_opt(&name).await.expect("an answer").is_none()).await;
-    let waited = selected::<Pod>(&cluster, "web").await;
+    eventually(DEADLINE, async || is_running(&pods.get(&waiting).await.expect("who waited"))).await;
+    // The one that took the other's place waits now.
     eventually(DEADLINE, async || {
         let pods = selected::<Pod>(&cluster, "web").await;
-        pods.iter().filter(|pod| is_running(pod)).count() == 2
+        pods.len() == 3 && pods.iter().filter(|pod| is_running(pod)).count() == 2
     })
     .await;
-    assert_eq!(waited.len(), 3);
 
     // All go, and nothing is left of the claims.
     let deployments = Api::<Deployment>::default_namespaced(cluster.client());

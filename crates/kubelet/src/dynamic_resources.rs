@@ -47,14 +47,14 @@ pub(crate) fn prepare(
     }
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let uid = text(&pod.metadata.uid);
-    let Some(allocation) = allocation(claim) else {
-        return Err(format!("ResourceClaim {} is not allocated", text(&claim.metadata.name)));
-    };
     if !is_reserved_for(claim, &uid) {
         let (name, uid_of_claim) = (text(&claim.metadata.name), text(&claim.metadata.uid));
         let pod = text(&pod.metadata.name);
-        return Err(format!("pod {pod}({uid}) is not allowed to use ResourceClaim {name}({uid_of_claim})"));
+        return Err(format!("pod {pod} ({uid}) is not allowed to use ResourceClaim {name} ({uid_of_claim})"));
     }
+    let Some(allocation) = allocation(claim) else {
+        return Err(format!("ResourceClaim {}: not allocated", text(&claim.metadata.name)));
+    };
     let results = allocation.devices.iter().flat_map(|devices| devices.results.iter().flatten());
     match (drivers, results.into_iter().next()) {
         (Drivers::Needed, Some(result)) => Err(format!("DRA driver {} is not registered", result.driver)),
@@ -97,13 +97,13 @@ mod tests {
                 "not allocated",
                 claim("u", json!({})),
                 Drivers::Unneeded,
-                Err("ResourceClaim c is not allocated"),
+                Err("pod p (u) is not allowed to use ResourceClaim c (cu)"),
             ),
             (
                 "not reserved",
                 claim("u", json!({"allocation": {"devices": devices}})),
                 Drivers::Unneeded,
-                Err("pod p(u) is not allowed to use ResourceClaim c(cu)"),
+                Err("pod p (u) is not allowed to use ResourceClaim c (cu)"),
             ),
             (
                 "another pod's",

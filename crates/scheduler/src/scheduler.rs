@@ -213,7 +213,7 @@ impl Scheduler {
             }
             None => None,
         };
-        let told = self.deallocate(&pod, at).filter(|_| !self.cache.snapshot.is_empty());
+        let told = self.deallocate(&pod, at, &decision.diagnosis).filter(|_| !self.cache.snapshot.is_empty());
         let told = told.map_or_else(String::new, |told| match message.as_str() {
             "" => format!(" {told}"),
             _ => format!(" {told},"),
@@ -274,9 +274,12 @@ impl Scheduler {
     }
 
     /// Takes devices back from a claim of the pod's that nobody uses, where they keep it from nodes; what is told of that.
-    fn deallocate(&self, pod: &PodInfo, profile: usize) -> Option<&'static str> {
+    fn deallocate(&self, pod: &PodInfo, profile: usize, diagnosis: &Diagnosis) -> Option<&'static str> {
         if api::resource_claim::of_pod(&pod.pod).is_empty() {
             return None;
+        }
+        if diagnosis.before {
+            return Some("no new claims to deallocate");
         }
         let mut plugins = self.profiles[profile].plugins.iter().filter(|enabled| enabled.filters);
         let Some(claim) = plugins.find_map(|enabled| enabled.plugin.give_back(pod, &self.cache.snapshot))

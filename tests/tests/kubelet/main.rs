@@ -4,6 +4,7 @@
 //! **Not here**: real containers (`docker`), decisions one by one (beside the code of `kubelet`).
 
 mod adoption;
+mod devices;
 mod endings;
 mod files;
 mod health;

@@ -28,7 +28,9 @@ use std::sync::Arc;
 pub struct Devices {
     claims: HashMap<Key, Arc<ResourceClaim>>,
     pub(crate) classes: BTreeMap<String, Arc<DeviceClass>>,
-    slices: BTreeMap<String, Arc<SliceInfo>>,
+    slices: HashMap<String, Arc<SliceInfo>>,
+    /// The names of a pool's slices, of every generation.
+    by_pool: HashMap<PoolId, BTreeSet<String>>,
     pools: BTreeMap<PoolId, Pool>,
     /// Pools with a slice of one node.
     by_node: HashMap<String, BTreeSet<PoolId>>,
@@ -112,14 +114,20 @@ impl Devices {
                 let info = Arc::new(SliceInfo::new(slice));
                 let id = info.pool.clone();
                 let old = self.slices.insert(name.to_owned(), info);
+                self.by_pool.entry(id.clone()).or_default().insert(name.to_owned());
                 self.gather(&id);
-                old
+                old.filter(|old| old.pool != id)
             }
             None => self.slices.remove(name),
         };
-        if let Some(old) = old {
-            self.gather(&old.pool);
+        let Some(old) = old else { return };
+        if let Some(names) = self.by_pool.get_mut(&old.pool) {
+            names.remove(name);
+            if names.is_empty() {
+                self.by_pool.remove(&old.pool);
+            }
         }
+        self.gather(&old.pool);
     }
 
     /// Makes a pool anew from its slices.
@@ -135,7 +143,8 @@ impl Devices {
                 }
             }
         }
-        let slices = self.slices.values().filter(|slice| slice.pool == *id).cloned().collect();
+        let names = self.by_pool.get(id).into_iter().flatten();
+        let slices = names.filter_map(|name| self.slices.get(name).cloned()).collect();
         let Some(pool) = Pool::of(id.clone(), slices) else { return };
         if pool.is_shared() {
             self.shared.insert(id.clone());

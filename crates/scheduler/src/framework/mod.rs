@@ -4,8 +4,8 @@
 //! reason is what users read, counted over nodes.
 //!
 //! ```text
-//! pre_enqueue → (queue) → pre_filter → filter per node → pre_score → score per node → normalize → prepare → bind
-//!                                          └ none fits: preemption (crate::preemption)
+//! pre_enqueue → (queue) → is_ready → pre_filter → filter per node → pre_score → score per node → normalize → prepare → bind
+//!                                                     └ none fits: give_back, preemption (crate::preemption)
 //! ```
 //!
 //! **Upstream**: `pkg/scheduler/framework/interface.go`.

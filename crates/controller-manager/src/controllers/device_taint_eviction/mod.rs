@@ -24,7 +24,7 @@ use std::time::Duration;
 pub const NAME: &str = "device-taint-eviction-controller";
 
 /// Pods worked on at a time (`--concurrent-device-taint-eviction-syncs`).
-const WORKERS: usize = 8;
+const WORKERS: usize = 10;
 
 /// Runs until the manager's context ends.
 pub async fn run(manager: Manager) {

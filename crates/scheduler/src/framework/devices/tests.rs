@@ -83,7 +83,10 @@ fn pools_are_of_one_generation_and_reach_their_nodes() {
             devices.set_slice(&i.to_string(), None);
         }
         assert!(
-            devices.pools.is_empty() && devices.by_node.is_empty() && devices.shared.is_empty(),
+            devices.pools.is_empty()
+                && devices.by_pool.is_empty()
+                && devices.by_node.is_empty()
+                && devices.shared.is_empty(),
             "{name}"
         );
     }
