@@ -48,9 +48,10 @@ fn claims(pod: &PodInfo, cluster: &Snapshot) -> Result<Vec<Arc<ResourceClaim>>, 
             }
             continue;
         };
-        let claim = cluster.devices.claim(pod.namespace(), name).ok_or_else(|| {
-            format!("could not find ResourceClaim \"{}/{name}\": object not found", pod.namespace())
-        })?;
+        let claim = cluster
+            .devices
+            .claim(pod.namespace(), name)
+            .ok_or_else(|| format!("could not find ResourceClaim \"{}/{name}\"", pod.namespace()))?;
         if claim.metadata.deletion_timestamp.is_some() {
             return Err(format!("resourceclaim \"{name}\" is being deleted"));
         }
