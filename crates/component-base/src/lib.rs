@@ -5,6 +5,7 @@
 //! **Upstream**: `k8s.io/component-base`.
 
 mod clock;
+mod folder;
 pub mod health;
 pub mod logging;
 pub mod metrics;
@@ -14,6 +15,7 @@ mod shutdown;
 pub mod tls;
 
 pub use clock::Clock;
+pub use folder::Folder;
 pub use health::Health;
 pub use metrics::Metrics;
 pub use pages::Pages;

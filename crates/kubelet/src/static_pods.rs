@@ -10,18 +10,14 @@
 use crate::pod_worker::Node;
 use api::k8s_openapi::api::core::v1::{Container, Node as ApiNode, Pod, PodStatus};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use component_base::Clock;
 use component_base::logging::chain;
+use component_base::{Clock, Folder};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
-use rustix::fs::inotify;
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// The annotation of the API's picture of such a pod; its value is the pod's own UID.
@@ -52,7 +48,8 @@ pub(crate) async fn watch(folder: PathBuf, node: String, clock: Clock, pods: mps
     if let Err(error) = std::fs::create_dir_all(&folder) {
         tracing::warn!(folder = %folder.display(), "make the folder of static pods: {error}");
     }
-    let changes = changes_of(&folder).map_err(|error| tracing::warn!("watch {}: {error}", folder.display()));
+    let changes =
+        Folder::watch(&folder).map_err(|error| tracing::warn!("watch {}: {error}", folder.display()));
     let mut last: Option<Vec<Arc<Pod>>> = None;
     loop {
         let found = read(&folder, &node);
@@ -64,7 +61,7 @@ pub(crate) async fn watch(folder: PathBuf, node: String, clock: Clock, pods: mps
         }
         let changed = async {
             match &changes {
-                Ok(changes) => drain(changes).await,
+                Ok(changes) => changes.changed().await,
                 Err(()) => std::future::pending().await,
             }
         };
@@ -73,28 +70,6 @@ pub(crate) async fn watch(folder: PathBuf, node: String, clock: Clock, pods: mps
             () = clock.sleep(PERIOD) => {}
         }
     }
-}
-
-#[expect(
-    deprecated,
-    reason = "the safe form of AsyncFd::new is right for an OwnedFd, which owns what it names"
-)]
-fn changes_of(folder: &Path) -> io::Result<AsyncFd<OwnedFd>> {
-    let notify = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-    let wanted = inotify::WatchFlags::CLOSE_WRITE
-        | inotify::WatchFlags::MOVED_TO
-        | inotify::WatchFlags::MOVED_FROM
-        | inotify::WatchFlags::DELETE;
-    inotify::add_watch(&notify, folder, wanted)?;
-    AsyncFd::new(notify)
-}
-
-/// Waits for a change, and takes in all that are known by then.
-async fn drain(changes: &AsyncFd<OwnedFd>) {
-    let Ok(mut ready) = changes.readable().await else { return std::future::pending().await };
-    let mut buffer = [0; 4096];
-    while rustix::io::read(changes.get_ref(), &mut buffer).is_ok_and(|n| n > 0) {}
-    ready.clear_ready();
 }
 
 /// The pods of a folder, in the order of their names. A file that is none is left out, with a warning.

@@ -1,4 +1,5 @@
-//! What tests of every crate share: objects in a line, waiting for a condition, and text without what changes.
+//! What tests of every crate share: objects in a line, waiting for a condition, text without what changes, and bytes that
+//! are almost right.
 //!
 //! **Not here**: suites of one trait (beside the trait, `storage::testing`, `runtime::testing`), whole clusters
 //! (`tests`).
@@ -6,6 +7,7 @@
 
 pub mod build;
 pub mod filters;
+pub mod mutation;
 mod wait;
 
 pub use wait::{eventually, eventually_some};
