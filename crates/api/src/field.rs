@@ -199,6 +199,21 @@ impl fmt::Display for Error {
     }
 }
 
+/// All findings as one text, as upstream prints several errors. **Upstream**: `ErrorList.ToAggregate`.
+pub fn aggregate(errors: &[Error]) -> String {
+    let mut texts: Vec<String> = Vec::with_capacity(errors.len());
+    for error in errors {
+        let text = error.to_string();
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [one] => one.clone(),
+        _ => format!("[{}]", texts.join(", ")),
+    }
+}
+
 /// A value as upstream prints it inside a field error: strings quoted, structures as JSON.
 fn go_value(value: &Value) -> String {
     match value {

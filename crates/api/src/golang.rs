@@ -2,9 +2,12 @@
 //!
 //! **Upstream.** Go's `encoding/json` as `cli-runtime/pkg/printers` uses it; Go's `fmt`.
 
+mod syntax;
+
 use std::fmt::Write as _;
 
 use serde_json::Value;
+pub use syntax::syntax_error;
 
 /// An object as kubectl prints it, with a final newline.
 pub fn print(value: &Value) -> String {
@@ -19,6 +22,33 @@ pub fn compact(value: &Value) -> String {
     let mut out = String::new();
     write(&mut out, value, None, 0);
     out
+}
+
+/// What Go says of a text that could not be read, if it knows what is wrong; else what our reader says.
+pub fn unread(text: &[u8], error: &serde_json::Error) -> String {
+    syntax_error(text).unwrap_or_else(|| error.to_string())
+}
+
+/// What Go's `json.Unmarshal` says of a value that does not fit the type.
+pub fn mistyped(value: &Value, wanted: &str) -> String {
+    format!("json: cannot unmarshal {} into Go value of type {wanted}", json_type(value))
+}
+
+/// The same for a field of a structure.
+pub fn mistyped_field(value: &Value, structure: &str, field: &str, wanted: &str) -> String {
+    let found = json_type(value);
+    format!("json: cannot unmarshal {found} into Go struct field {structure}.{field} of type {wanted}")
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 /// Keys in the order in which Go prints a map.

@@ -3,6 +3,9 @@
 //! **Contract**: the messages are parts of field errors and reach users verbatim.
 //! **Upstream**: `k8s.io/apimachinery/pkg/util/validation`, `pkg/api/validation`.
 
+use crate::field::{Error, ErrorList, Path};
+
+const HTTP_PATH: &str = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
 const QUALIFIED_NAME: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const QUALIFIED_NAME_MESSAGE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
@@ -164,6 +167,24 @@ pub fn qualified_name(name: &str) -> Vec<String> {
     errors
 }
 
+/// A path below a DNS name, such as `acme.io/foo`: names of controllers, keys of what is known about a user.
+pub fn domain_prefixed_path(path: &Path, text: &str) -> ErrorList {
+    if text.is_empty() {
+        return vec![Error::required(path, "")];
+    }
+    let Some((host, rest)) = text.split_once('/').filter(|(host, rest)| !host.is_empty() && !rest.is_empty())
+    else {
+        return vec![Error::invalid(path, text, "must be a domain-prefixed path (such as \"acme.io/foo\")")];
+    };
+    let wrong_host = dns_subdomain(host, false);
+    let mut errors: ErrorList = wrong_host.iter().map(|detail| Error::invalid(path, host, detail)).collect();
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+    if !rest.bytes().all(fits) {
+        errors.push(Error::invalid(path, rest, &regex_message("Invalid path", HTTP_PATH, &[])));
+    }
+    errors
+}
+
 /// The value of a label.
 pub fn label_value(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -321,5 +342,28 @@ mod tests {
         assert_eq!(dns_label(&"a".repeat(64), false), ["must be no more than 63 bytes"]);
         assert!(!dns_1035_label("1a", false).is_empty());
         assert!(!dns_subdomain("web-", false).is_empty());
+    }
+
+    #[test]
+    fn a_domain_prefixed_path_has_a_domain_and_a_path() {
+        for (text, expected) in [
+            ("acme.io/foo", ""),
+            ("acme.io/a/b", ""),
+            ("", "key: Required value"),
+            ("foo", "key: Invalid value: \"foo\": must be a domain-prefixed path (such as \"acme.io/foo\")"),
+            (
+                "acme.io/",
+                "key: Invalid value: \"acme.io/\": must be a domain-prefixed path (such as \"acme.io/foo\")",
+            ),
+            (
+                "acme.io/a b",
+                "key: Invalid value: \"a b\": Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')",
+            ),
+        ] {
+            let errors = domain_prefixed_path(&Path::new("key"), text);
+            let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(", "), expected, "{text:?}");
+        }
+        assert!(domain_prefixed_path(&Path::new("key"), "A.io/x")[0].body.contains("lowercase RFC 1123"));
     }
 }

@@ -18,6 +18,7 @@ use serde::de::DeserializeSeed;
 use serde_json::Value;
 
 use super::types::{FieldType, Type};
+use crate::golang;
 pub use untyped::decode_untyped;
 use visitor::{Context, Seed};
 
@@ -108,7 +109,7 @@ pub fn decode(bytes: &[u8], ty: &'static Type) -> Result<Decoded, Error> {
     let value = Seed { ty: &root, cx: &mut context }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|e| syntax(&e))?;
+        .map_err(|e| Error::Syntax(golang::unread(bytes, &e)))?;
     finish(value, context)
 }
 
@@ -116,13 +117,9 @@ pub fn decode(bytes: &[u8], ty: &'static Type) -> Result<Decoded, Error> {
 pub fn decode_value(value: Value, ty: &'static Type) -> Result<Decoded, Error> {
     let mut context = Context::default();
     let root = FieldType::Ref(ty.reference());
-    let value = Seed { ty: &root, cx: &mut context }.deserialize(value).map_err(|e| syntax(&e))?;
+    let value =
+        Seed { ty: &root, cx: &mut context }.deserialize(value).map_err(|e| Error::Syntax(e.to_string()))?;
     finish(value, context)
-}
-
-/// Go's words where they are known.
-fn syntax(error: &serde_json::Error) -> Error {
-    Error::Syntax(if error.is_eof() { "unexpected end of JSON input".into() } else { error.to_string() })
 }
 
 fn finish(value: Option<Value>, context: Context) -> Result<Decoded, Error> {

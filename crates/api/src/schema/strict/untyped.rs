@@ -12,7 +12,9 @@ pub fn decode_untyped(bytes: &[u8]) -> Result<Decoded, super::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let mut walk = Walk::default();
     let value = Seed(&mut walk).deserialize(&mut deserializer);
-    let value = value.and_then(|value| deserializer.end().map(|()| value)).map_err(|e| super::syntax(&e))?;
+    let value = value
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|e| super::Error::Syntax(crate::golang::unread(bytes, &e)))?;
     Ok(Decoded { value, problems: walk.problems })
 }
 
