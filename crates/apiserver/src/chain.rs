@@ -10,7 +10,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/server/config.go` (`DefaultBuildHandlerChain`).
 
 use crate::audit::{self, Annotations, Origin, Record};
-use crate::auth::{Action, UserInfo, forbidden, impersonation};
+use crate::auth::{Action, UserInfo, forbidden};
 use crate::body::{BoxError, Request, Response};
 use crate::flowcontrol::{self, Flow};
 use crate::guard::{Drained, Guarded};
@@ -164,11 +164,11 @@ async fn authorized(
     // The credential has served its purpose; nothing behind this line can pass it on or log it.
     request.headers_mut().remove(header::AUTHORIZATION);
     let impersonated =
-        impersonation::apply(Arc::clone(&user), request.headers_mut(), &*server.authorizer).await?;
-    if let Some(record) = trace.record.as_mut().filter(|_| !Arc::ptr_eq(&impersonated, &user)) {
-        record.impersonates(&impersonated);
+        server.impersonation.apply(&action(info, &user), request.headers_mut(), &*server.authorizer).await?;
+    if let (Some(record), Some(other)) = (&mut trace.record, &impersonated) {
+        record.impersonates(&other.user, other.constraint);
     }
-    let user = impersonated;
+    let user = impersonated.map_or(user, |other| other.user);
 
     let action = action(info, &user);
     // Held until the head of the response is there. Streams take none, but a watch does while it begins.

@@ -8,26 +8,28 @@ use crate::request::RequestInfo;
 use crate::server::Server;
 use crate::subresources::CustomScale;
 use crate::{
-    aggregation, body, catalog, discovery, handlers, health, metrics, openapi, openid, request, respond,
-    version,
+    aggregation, body, catalog, discovery, handlers, health, metrics, openapi, openid, pages, request,
+    respond, version,
 };
 use api::status::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The paths that `/` lists, besides those of API groups and of health.
-const INDEX: [&str; 12] = [
+const INDEX: [&str; 14] = [
     "/.well-known/openid-configuration",
     "/api",
     "/api/v1",
     "/apis",
     "/apis/",
+    "/flagz",
     "/metrics",
     "/metrics/slis",
     "/openapi/v2",
     "/openapi/v3",
     "/openapi/v3/",
     "/openid/v1/jwks",
+    "/statusz",
     "/version",
 ];
 
@@ -131,6 +133,8 @@ async fn answer(
             let found = server.context.pages.read(page);
             found.map(|page| respond::json(200, &page)).ok_or_else(Status::no_such_path)
         }
+        ["flagz"] => pages::flags(server, request.headers()),
+        ["statusz"] => pages::status(server, request.headers(), &paths(server)),
         ["version"] => Ok(respond::json(200, &version::version())),
         ["metrics", "slis"] => Ok(metrics::respond(server.indicators.metrics(), request.headers())),
         ["metrics"] => Ok(metrics::respond(&server.context.metrics, request.headers())),
@@ -203,6 +207,11 @@ pub(crate) fn method_not_allowed() -> Status {
 
 /// What `/` answers.
 fn index(server: &Server) -> Response {
+    respond::json(200, &json!({ "paths": paths(server) }))
+}
+
+/// All paths that are no objects.
+fn paths(server: &Server) -> Vec<String> {
     let mut paths: Vec<String> = INDEX.iter().map(|path| (*path).to_owned()).collect();
     for facts in catalog::of(server).facts() {
         let resource = &facts.resource;
@@ -214,7 +223,7 @@ fn index(server: &Server) -> Response {
     paths.extend(health::paths(server));
     paths.sort();
     paths.dedup();
-    respond::json(200, &json!({ "paths": paths }))
+    paths
 }
 
 #[cfg(test)]

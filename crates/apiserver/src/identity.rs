@@ -82,7 +82,7 @@ async fn remove_expired(registry: &Registry, now: Timestamp) {
 }
 
 /// `apiserver-` and a hash of the machine's name and the component's.
-fn lease_name(hostname: &str) -> String {
+pub(crate) fn lease_name(hostname: &str) -> String {
     let mut hash = Sha256::new();
     for part in [hostname, COMPONENT] {
         hash.update(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());

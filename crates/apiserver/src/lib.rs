@@ -37,6 +37,7 @@ pub mod openapi;
 mod openid;
 mod options;
 mod outbound;
+mod pages;
 pub mod patch;
 mod protobuf;
 pub mod registry;

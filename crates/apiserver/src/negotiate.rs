@@ -123,6 +123,52 @@ pub fn plain(headers: &HeaderMap) -> Result<Encoding, Status> {
         .ok_or_else(|| Status::not_acceptable(&MEDIA_TYPES))
 }
 
+/// The form of a page that tells about the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Text for people.
+    Text,
+    /// An object of this version of `config.k8s.io`.
+    Object(&'static str, Encoding),
+}
+
+/// What pages can be sent as.
+const PAGE_MEDIA_TYPES: [&str; 3] = ["application/json", "application/yaml", "text/plain"];
+/// The versions of their objects.
+const PAGE_VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];
+
+/// Agrees on the form of a page whose object is of this kind.
+pub(crate) fn page(headers: &HeaderMap, kind: &str) -> Result<Page, Status> {
+    let accept = accept(headers);
+    if accept.trim().is_empty() {
+        return Ok(Page::Text);
+    }
+    let clauses = clauses(&accept);
+    let found = clauses.iter().find_map(|clause| {
+        let parameter = |name: &str| {
+            clause.parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
+        };
+        PAGE_MEDIA_TYPES.iter().filter(|offered| covers(clause.media_type, offered)).find_map(|offered| {
+            let encoding = match *offered {
+                "application/json" => Encoding::Json,
+                "application/yaml" => Encoding::Yaml,
+                _ => return parameter("as").is_empty().then_some(Page::Text),
+            };
+            let is_ours = parameter("as") == kind && parameter("g") == "config.k8s.io";
+            let version = PAGE_VERSIONS.iter().find(|version| is_ours && **version == parameter("v"));
+            version.map(|version| Page::Object(version, encoding))
+        })
+    });
+    found.ok_or_else(|| Status::not_acceptable(&PAGE_MEDIA_TYPES))
+}
+
+/// Whether a media type, which may be `*/*` or `text/*`, covers another.
+fn covers(accepted: &str, offered: &str) -> bool {
+    accepted == "*/*"
+        || accepted == offered
+        || accepted.strip_suffix("/*").is_some_and(|main| offered.split('/').next() == Some(main))
+}
+
 fn accept(headers: &HeaderMap) -> String {
     let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
     values.join(",")
@@ -258,5 +304,33 @@ mod tests {
         assert_eq!(ask(&format!("{table},application/json")).unwrap(), Encoding::Json);
         assert_eq!(ask("application/vnd.kubernetes.protobuf, */*").unwrap(), Encoding::Protobuf);
         assert_eq!(ask("*/*").unwrap(), Encoding::Json);
+    }
+
+    #[test]
+    fn a_page_is_text_unless_its_object_is_asked_for() {
+        let json = "application/json;v=v1beta1;g=config.k8s.io;as=Flagz";
+        for (accept, expected) in [
+            ("", Some(Page::Text)),
+            ("*/*", Some(Page::Text)),
+            ("text/*", Some(Page::Text)),
+            ("text/plain;as=Flagz", None),
+            ("application/json", None),
+            (json, Some(Page::Object("v1beta1", Encoding::Json))),
+            (
+                "application/yaml;v=v1alpha1;g=config.k8s.io;as=Flagz",
+                Some(Page::Object("v1alpha1", Encoding::Yaml)),
+            ),
+            ("application/json;v=v1;g=config.k8s.io;as=Flagz", None),
+            ("application/json;v=v1beta1;g=config.k8s.io;as=Statusz", None),
+            ("application/json,text/plain;q=0.5", Some(Page::Text)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            match (page(&headers, "Flagz"), expected) {
+                (Ok(page), Some(expected)) => assert_eq!(page, expected, "{accept}"),
+                (Err(status), None) => assert_eq!(status.code, 406, "{accept}"),
+                (found, _) => panic!("{accept}: {found:?}"),
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! here and read when the server starts.
 //! **Upstream**: `k8s.io/apiserver/pkg/server/options`, `pkg/kubeapiserver/options`; defaults are upstream's.
 
+mod listed;
+
 use crate::admission::plugins::Choice;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,8 +35,8 @@ pub struct Options {
     pub admission: Choice,
     /// `--admission-control-config-file`
     pub admission_config: Option<PathBuf>,
-    /// `--anonymous-auth`
-    pub anonymous_auth: bool,
+    /// `--anonymous-auth`; without it, as the file of `--authentication-config` says, or yes.
+    pub anonymous_auth: Option<bool>,
     /// `--audit-policy-file`, `--audit-log-*`, `--audit-webhook-*`
     pub audit: AuditOptions,
     /// `--authentication-config`
@@ -78,7 +80,7 @@ impl Default for Options {
         Self {
             admission: Choice::default(),
             admission_config: None,
-            anonymous_auth: true,
+            anonymous_auth: None,
             audit: AuditOptions::default(),
             authentication_config: None,
             token_webhook: None,
@@ -251,7 +253,7 @@ impl Options {
         let list = || value.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect::<Vec<_>>();
         match flag {
             "admission-control-config-file" => self.admission_config = file(),
-            "anonymous-auth" => self.anonymous_auth = boolean()?,
+            "anonymous-auth" => self.anonymous_auth = Some(boolean()?),
             "audit-log-maxage" => self.audit.max_age_days = number()?,
             "audit-log-maxbackup" => self.audit.max_backups = number()?,
             "audit-log-maxsize" => self.audit.max_megabytes = number()?,

@@ -293,6 +293,11 @@ impl Outbound {
     }
 }
 
+/// Whether a text has certificates in it (PEM).
+pub(crate) fn has_certificates(pem: &str) -> bool {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).next().is_some_and(|certificate| certificate.is_ok())
+}
+
 /// How TLS connections are made.
 pub(crate) fn client_config(options: &TlsOptions) -> Result<ClientConfig, Error> {
     let unusable = |error: &dyn std::fmt::Display| Error::Certificates(error.to_string());

@@ -7,7 +7,8 @@
 use crate::admission::{self, AdmissionMetrics, Chain, plugins};
 use crate::aggregation::Aggregator;
 use crate::audit::Audit;
-use crate::auth::configuration::{self, Authentication};
+use crate::auth::configuration::{self, Authentication, Configured};
+use crate::auth::impersonation::Impersonation;
 use crate::auth::token::Tokens;
 use crate::auth::{Authenticator, Authorizer, Objects, UserInfo, token_tracking};
 use crate::computed::resource_metrics::Scraper;
@@ -36,8 +37,12 @@ pub struct Server {
     pub context: Context,
     /// Every kind's store and watch cache.
     pub registry: Arc<Registry>,
+    /// Since when it runs.
+    pub(crate) started: jiff::Timestamp,
     /// Who asks?
     pub authenticator: Authenticator,
+    /// As whom else?
+    pub(crate) impersonation: Impersonation,
     /// May they?
     pub authorizer: Arc<dyn Authorizer>,
     /// What looks at more than the object itself before it is written.
@@ -99,9 +104,12 @@ impl Server {
         });
         let objects: Arc<dyn Objects> = Arc::clone(&registry) as _;
         let (options, clock) = (&config.options, &context.clock);
-        let authentication = Authentication::read(options, clock).map_err(Error::Configuration)?;
-        let authorizer =
-            configuration::authorizer(options, &registry, clock).map_err(Error::Configuration)?;
+        let own_issuer = tokens.issuer().to_owned();
+        let authentication =
+            Authentication::read(options, &own_issuer, clock).map_err(Error::Configuration)?;
+        let authorizers = Configured::read(options, &registry, clock).map_err(Error::Configuration)?;
+        let authorizer = authorizers.authorizer();
+        let issuers = (Arc::clone(&authentication.issuers), own_issuer);
         let audit = Audit::open(options, &context)?;
         let flow = options.priority_and_fairness.then(|| {
             let total = options.max_reading + options.max_mutating;
@@ -119,10 +127,12 @@ impl Server {
         };
         let aggregator = Aggregator::new(&registry, &config, &services).map(Arc::new);
         let server = Arc::new(Self {
+            started: clock.now(),
             aggregator,
             authenticator: Authenticator::new(Arc::new(tokens), objects, clock.clone(), authentication),
             admission: plugins::chain(&authorizer, &config.options.admission, outsiders)
                 .map_err(|error| Error::Configuration(error.to_string()))?,
+            impersonation: Impersonation::default(),
             authorizer,
             subresources: subresources::all(),
             reviews: reviews::all(),
@@ -145,6 +155,8 @@ impl Server {
         admission::policies::status::follow(&server.registry, &server.context);
         service_addresses::follow(&server);
         identity::follow(&server);
+        let id = identity::lease_name(&server.config.hostname);
+        configuration::follow(&server.context, &server.config.options, issuers, authorizers, &id);
         token_tracking::follow(&server);
         if let Some(aggregator) = &server.aggregator {
             aggregation::follow(&server, aggregator);

@@ -14,10 +14,11 @@ pub type FeatureGates = BTreeMap<String, bool>;
 
 /// What minik does.
 const ON: &str = "
-    APIResponseCompression AggregatedDiscoveryRemoveBetaType AllowParsingUserUIDFromCertAuth
+    APIResponseCompression APIServerIdentity AggregatedDiscoveryRemoveBetaType AllowParsingUserUIDFromCertAuth
     AnonymousAuthConfigurableEndpoints AnyVolumeDataSource AtomicFIFO AuthorizeNodeWithSelectors
     AuthorizePodWebsocketUpgradeCreatePermission AuthorizeWithSelectors BtreeWatchCache CRDValidationRatcheting
-    ClearingNominatedNodeNameAfterBinding ConsistentListFromCache ContainerRestartRules
+    ClearingNominatedNodeNameAfterBinding ComponentFlagz ComponentStatusz ConsistentListFromCache
+    ConstrainedImpersonation ContainerRestartRules
     CustomResourceFieldSelectors DRAAdminAccess DRAConsumableCapacity DRADeviceTaints DRAPartitionableDevices
     DRAPrioritizedList DeclarativeValidation DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
     DisableAllocatorDualWrite DisableNodeKubeProxyVersion DynamicResourceAllocation EnvFiles
@@ -46,14 +47,14 @@ const ON: &str = "
 
 /// What minik does not.
 const OFF: &str = "
-    APIServerIdentity APIServerTracing APIServingWithRoutine AllAlpha AllowDNSOnlyNodeCSR
+    APIServerTracing APIServingWithRoutine AllAlpha AllowDNSOnlyNodeCSR
     AllowInsecureKubeletCertificateSigningRequests AllowOverwriteTerminationGracePeriodSeconds
     AllowUnsafeMalformedObjectDeletion CBORServingAndStorage CPUManagerPolicyAlphaOptions
     CPUManagerPolicyBetaOptions CPUManagerPolicyOptions CRDObservedGenerationTracking
     CSIServiceAccountTokenSecrets CSIVolumeHealth ChangeContainerStatusOnKubeletRestart ClientsAllowCBOR
     ClientsPreferCBOR CloudControllerManagerWatchBasedRoutesReconciliation CloudControllerManagerWebhook
-    ClusterTrustBundle ClusterTrustBundleProjection ComponentFlagz ComponentStatusz ConcurrentWatchObjectDecode
-    ConstrainedImpersonation ContainerCheckpoint ContainerStopSignals CoordinatedLeaderElection
+    ClusterTrustBundle ClusterTrustBundleProjection ConcurrentWatchObjectDecode
+    ContainerCheckpoint ContainerStopSignals CoordinatedLeaderElection
     CrossNamespaceVolumeDataSource CustomCPUCFSQuotaPeriod
     DRADeviceBindingConditions DRADeviceTaintRules DRAExtendedResource
     DRAResourceClaimDeviceStatus DRASchedulerFilterTimeout DeclarativeValidationTakeover

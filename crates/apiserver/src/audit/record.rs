@@ -75,9 +75,13 @@ impl Record {
         annotations.entry(key).or_insert_with(|| value.into());
     }
 
-    /// The user acts as another.
-    pub(crate) fn impersonates(&mut self, other: &UserInfo) {
+    /// The user acts as another, by the right of a constrained mode if there is a constraint.
+    pub(crate) fn impersonates(&mut self, other: &UserInfo, constraint: &str) {
         self.event.insert("impersonatedUser".to_owned(), user(other));
+        if !constraint.is_empty() {
+            let metadata = json!({ "impersonationConstraint": constraint });
+            self.event.insert("authenticationMetadata".to_owned(), metadata);
+        }
     }
 
     /// Reads the body of a request whose body counts, and gives the request back with it.

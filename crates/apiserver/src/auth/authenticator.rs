@@ -108,7 +108,7 @@ impl Authenticator {
         }
         let mut refusals = Vec::new();
         if for_us {
-            for issuer in &self.configuration.issuers {
+            for issuer in self.configuration.issuers.current().iter() {
                 match issuer.identity(token, now).await {
                     Ok(None) => {}
                     Ok(Some(user)) => return Ok(Some((user, ours()))),

@@ -5,15 +5,26 @@
 use super::rbac::PolicyRule;
 use super::{Action, Authorizer, Decision, GROUP_MASTERS, UserInfo};
 use futures::future::{BoxFuture, FutureExt};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+
+type List = Vec<Arc<dyn Authorizer>>;
 
 /// Several authorizers as one.
-pub struct Authorizers(Vec<Arc<dyn Authorizer>>);
+pub struct Authorizers(RwLock<Arc<List>>);
 
 impl Authorizers {
     /// In this order.
-    pub fn new(list: Vec<Arc<dyn Authorizer>>) -> Self {
-        Self(list)
+    pub fn new(list: List) -> Self {
+        Self(RwLock::new(Arc::new(list)))
+    }
+
+    /// From now on others.
+    pub(crate) fn replace(&self, list: List) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
+    }
+
+    fn current(&self) -> Arc<List> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -35,15 +46,16 @@ fn collect(reasons: &mut Vec<String>, decision: Decision) -> Option<Decision> {
 impl Authorizer for Authorizers {
     fn authorize(&self, action: &Action<'_>) -> Decision {
         let mut reasons = Vec::new();
-        let mut list = self.0.iter();
-        list.find_map(|authorizer| collect(&mut reasons, authorizer.authorize(action)))
+        let list = self.current();
+        list.iter()
+            .find_map(|authorizer| collect(&mut reasons, authorizer.authorize(action)))
             .unwrap_or_else(|| Decision::no_opinion(reasons.join("\n")))
     }
 
     fn decide<'a>(&'a self, action: &'a Action<'a>) -> BoxFuture<'a, Decision> {
         async move {
             let mut reasons = Vec::new();
-            for authorizer in &self.0 {
+            for authorizer in self.current().iter() {
                 let decision = match authorizer.is_remote() {
                     true => authorizer.decide(action).await,
                     false => authorizer.authorize(action),
@@ -58,11 +70,11 @@ impl Authorizer for Authorizers {
     }
 
     fn rules_for(&self, user: &UserInfo, namespace: &str) -> Vec<PolicyRule> {
-        self.0.iter().flat_map(|authorizer| authorizer.rules_for(user, namespace)).collect()
+        self.current().iter().flat_map(|authorizer| authorizer.rules_for(user, namespace)).collect()
     }
 
     fn untold_rules(&self, user: &UserInfo) -> Option<String> {
-        let untold: Vec<String> = self.0.iter().filter_map(|a| a.untold_rules(user)).collect();
+        let untold: Vec<String> = self.current().iter().filter_map(|a| a.untold_rules(user)).collect();
         match untold.len() {
             0 => None,
             1 => untold.into_iter().next(),

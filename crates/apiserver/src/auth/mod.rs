@@ -8,7 +8,7 @@ mod bootstrap_token;
 pub mod cert;
 pub(crate) mod configuration;
 mod forbidden;
-pub mod impersonation;
+pub(crate) mod impersonation;
 mod legacy_token;
 pub mod node;
 mod objects;

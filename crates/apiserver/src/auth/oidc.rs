@@ -7,6 +7,7 @@
 use super::UserInfo;
 use crate::cel::{self, Budget, Compiled, Context, STEPS_PER_EXPRESSION};
 use crate::outbound::Outbound;
+use api::golang::mistyped;
 use bytes::Bytes;
 use component_base::Clock;
 use component_base::logging::Chain;
@@ -22,6 +23,11 @@ use tokio::time::Instant;
 
 /// Upstream's client has the same.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How far our clock may be behind an issuer's.
+const NOT_BEFORE_LEEWAY: f64 = 300.0;
+/// Which token it is, among what else is known about its user. **Upstream**: `user.CredentialIDKey`.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+const ABSENT: &str = "claim not present";
 /// Between two fetches of keys.
 const FETCH_PAUSE: Duration = Duration::from_secs(10);
 
@@ -90,16 +96,20 @@ impl Issuer {
     /// Who presents the token; `None` if it is not this issuer's.
     pub(super) async fn identity(&self, token: &str, now: Timestamp) -> Result<Option<UserInfo>, String> {
         let claimed = jsonwebtoken::dangerous::insecure_decode_claims::<Value>(token);
-        if claimed.is_ok_and(|claims| claims["iss"] != self.config.url.as_str()) {
+        if claimed.is_ok_and(|claims| issuer_of(&claims) != self.config.url) {
             return Ok(None);
         }
         let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };
         if !self.config.algorithms.contains(&header.alg) {
             return Err(format!("oidc: verify token: unexpected signature algorithm {:?}", header.alg));
         }
-        let mut keys = self.keys(None).await?;
+        let unready = |why| {
+            tracing::warn!(issuer = self.config.url, "oidc authenticator: {why}");
+            "oidc: authenticator not initialized".to_owned()
+        };
+        let mut keys = self.keys(None).await.map_err(unready)?;
         if header.kid.as_deref().is_some_and(|kid| keys.find(kid).is_none()) {
-            keys = self.keys(Some(&keys)).await?;
+            keys = self.keys(Some(&keys)).await.map_err(|why| format!("oidc: verify token: {why}"))?;
         }
         let claims = verified(token, &header, &keys)
             .ok_or("oidc: verify token: failed to verify signature: failed to verify id token signature")?;
@@ -146,42 +156,14 @@ impl Issuer {
     /// The user of claims whose signature is good.
     fn user(&self, claims: &Value, now: Timestamp) -> Result<UserInfo, String> {
         let config = &self.config;
-        let second = |claim: &str| claims[claim].as_f64();
-        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
-        let now = now.as_second() as f64;
-        match second("exp") {
-            Some(end) if end > now => {}
-            _ => return Err("oidc: verify token: oidc: token is expired".to_owned()),
-        }
-        if second("nbf").is_some_and(|from| from > now + 300.0) {
-            return Err("oidc: verify token: oidc: current time before the nbf (not before) time".to_owned());
-        }
-        let audiences = texts(&claims["aud"]);
-        if !config.audiences.iter().any(|audience| audiences.contains(audience)) {
-            return Err(format!(
-                "oidc: verify token: oidc: expected audience {:?} got {audiences:?}",
-                config.audiences
-            ));
-        }
-        for (claim, value) in &config.required {
-            match claims[claim.as_str()].as_str() {
-                None => return Err(format!("oidc: required claim {claim} not present in ID token")),
-                Some(found) if found == value => {}
-                Some(found) => {
-                    return Err(format!(
-                        "oidc: required claim {claim} value does not match. Got = {found}, want = {value}"
-                    ));
-                }
-            }
-        }
+        check_validity(claims, &config.audiences, now).map_err(|why| format!("oidc: verify token: {why}"))?;
         let about = variable("claims", claims);
-        check(&config.claim_rules, &about)
-            .map_err(|why| format!("oidc: error evaluating claim validation expression: {why}"))?;
         let name = name(&config.username, claims, &about)?;
         let groups = match &config.groups {
             None => Vec::new(),
             Some(Source::Claim(groups)) => {
-                let names = texts(&claims[groups.claim.as_str()]);
+                let names = claimed_groups(&claims[groups.claim.as_str()])
+                    .map_err(|why| format!("oidc: parse groups claim {:?}: {why}", groups.claim))?;
                 names.into_iter().map(|name| format!("{}{name}", groups.prefix)).collect()
             }
             Some(Source::Expression(groups)) => list(groups, &about)
@@ -189,23 +171,38 @@ impl Issuer {
         };
         let uid = match &config.uid {
             None => String::new(),
-            Some(Source::Claim(uid)) => {
-                let value = claims[uid.claim.as_str()].as_str();
-                value
-                    .ok_or_else(|| format!("oidc: error getting uid: claim {:?} not present", uid.claim))?
-                    .to_owned()
-            }
+            Some(Source::Claim(uid)) => text_of(claims, &uid.claim)
+                .map_err(|why| format!("oidc: parse uid claim {:?}: {why}", uid.claim))?,
             Some(Source::Expression(uid)) => one(uid, &about, "uid")?,
         };
         let mut extra = BTreeMap::new();
+        if let Some(id) = claims["jti"].as_str().filter(|id| !id.is_empty()) {
+            extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={id}")]);
+        }
         for (key, value) in &config.extra {
-            let values = list(value, &about);
-            let values =
-                values.map_err(|why| format!("oidc: error evaluating extra claim expression: {why}"))?;
+            let values = list(value, &about).map_err(|why| {
+                format!("oidc: error evaluating extra claim expression: {}: {why}", value.source)
+            })?;
             if !values.is_empty() {
                 extra.insert(key.clone(), values);
             }
         }
+        for (claim, value) in &config.required {
+            match text_of(claims, claim) {
+                Ok(found) if found == *value => {}
+                Ok(found) => {
+                    return Err(format!(
+                        "oidc: required claim {claim} value does not match. Got = {found}, want = {value}"
+                    ));
+                }
+                Err(why) if why == ABSENT => {
+                    return Err(format!("oidc: required claim {claim} not present in ID token"));
+                }
+                Err(why) => return Err(format!("oidc: parse claim {claim}: {why}")),
+            }
+        }
+        check(&config.claim_rules, &about)
+            .map_err(|why| format!("oidc: error evaluating claim validation expression: {why}"))?;
         if !config.user_rules.is_empty() {
             let user = json!({ "username": name, "uid": uid, "groups": groups, "extra": extra });
             check(&config.user_rules, &variable("user", &user))
@@ -227,15 +224,86 @@ fn name(source: &Source, claims: &Value, about: &Context<'_>) -> Result<String, 
         }
     };
     let claim = mapping.claim.as_str();
-    let name = claims[claim].as_str();
-    let name = name.ok_or_else(|| format!("oidc: parse username claims {claim:?}: claim not present"))?;
-    if claim == "email" && claims["email_verified"].as_bool() == Some(false) {
-        return Err("oidc: email not verified".to_owned());
+    let name =
+        text_of(claims, claim).map_err(|why| format!("oidc: parse username claims {claim:?}: {why}"))?;
+    if claim == "email" {
+        match &claims["email_verified"] {
+            Value::Null | Value::Bool(true) => {}
+            Value::Bool(false) => return Err("oidc: email not verified".to_owned()),
+            other => {
+                let why = mistyped(other, "bool");
+                return Err(format!("oidc: parse 'email_verified' claim: {why}"));
+            }
+        }
     }
     if name.is_empty() {
         return Err("oidc: username is empty".to_owned());
     }
     Ok(format!("{}{name}", mapping.prefix))
+}
+
+/// Whether the token is for us, and for now.
+fn check_validity(claims: &Value, audiences: &[String], now: Timestamp) -> Result<(), String> {
+    let second = |claim: &str| claims[claim].as_f64();
+    let time = |second: f64| {
+        #[expect(clippy::cast_possible_truncation, reason = "a time that is too far away is the last one")]
+        let time = Timestamp::from_second(second as i64).unwrap_or(Timestamp::MAX);
+        time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
+    };
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+    let now = now.as_second() as f64;
+    let told = texts(&claims["aud"]);
+    if !audiences.iter().any(|audience| told.contains(audience)) {
+        let told = quoted(&told);
+        return Err(match audiences {
+            [one] => format!("oidc: expected audience {one:?} got {told}"),
+            several => format!("oidc: expected audience in {} got {told}", quoted(several)),
+        });
+    }
+    let end = second("exp").unwrap_or_default();
+    if end <= now {
+        return Err(format!("oidc: token is expired (Token Expiry: {})", time(end)));
+    }
+    match second("nbf") {
+        Some(from) if from > now + NOT_BEFORE_LEEWAY => {
+            let (now, from) = (time(now), time(from));
+            Err(format!("oidc: current time {now} before the nbf (not before) time: {from}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Texts as Go prints a list of them, quoted.
+fn quoted(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" "))
+}
+
+/// The text of a claim.
+fn text_of(claims: &Value, claim: &str) -> Result<String, String> {
+    match claims.get(claim) {
+        None => Err(ABSENT.to_owned()),
+        Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(mistyped(other, "string")),
+    }
+}
+
+/// Groups are a list of texts, or a single one.
+fn claimed_groups(claim: &Value) -> Result<Vec<String>, String> {
+    match claim {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(list) if list.iter().all(Value::is_string) => Ok(texts(claim)),
+        Value::String(_) => Ok(texts(claim)),
+        other => Err(mistyped(other, "string")),
+    }
+}
+
+/// Whose token the claims say that it is. Google's say it in two ways.
+fn issuer_of(claims: &Value) -> &str {
+    match claims["iss"].as_str().unwrap_or_default() {
+        "accounts.google.com" => "https://accounts.google.com",
+        issuer => issuer,
+    }
 }
 
 /// A context with one variable.
@@ -306,5 +374,96 @@ fn texts(value: &Value) -> Vec<String> {
         Value::String(one) => vec![one.clone()],
         Value::Array(several) => several.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuer(username: &str) -> Issuer {
+        let claim = |claim: &str| Source::Claim(Mapping { claim: claim.to_owned(), prefix: "p:".to_owned() });
+        let config = IssuerConfig {
+            url: "https://a".to_owned(),
+            discovery_url: None,
+            audiences: vec!["us".to_owned()],
+            required: vec![("team".to_owned(), "a".to_owned())],
+            claim_rules: Vec::new(),
+            username: claim(username),
+            groups: Some(claim("roles")),
+            uid: Some(Source::Claim(Mapping { claim: "id".to_owned(), prefix: String::new() })),
+            extra: Vec::new(),
+            user_rules: Vec::new(),
+            algorithms: Vec::new(),
+        };
+        let outbound = Outbound::new(&crate::outbound::TlsOptions { insecure: true, ..Default::default() });
+        Issuer::new(config, outbound.unwrap(), Clock::simulated())
+    }
+
+    #[test]
+    fn claims_become_a_user_or_upstreams_words_say_why_not() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let claims = json!({
+            "aud": ["them", "us"], "exp": 1_000_001, "sub": "jane", "email": "j@x", "roles": "dev", "id": "7",
+            "team": "a", "jti": "t1",
+        });
+        let user = issuer("sub").user(&claims, now).unwrap();
+        assert_eq!((user.name.as_str(), user.uid.as_str()), ("p:jane", "7"));
+        assert_eq!(user.groups, ["p:dev", "system:authenticated"]);
+        assert_eq!(user.extra[CREDENTIAL_ID], ["JTI=t1"]);
+        assert_eq!(issuer("email").user(&claims, now).unwrap().name, "p:j@x");
+        let number = "json: cannot unmarshal number into Go value of type string";
+        for (username, claim, value, why) in [
+            (
+                "sub",
+                "aud",
+                json!("them"),
+                "oidc: verify token: oidc: expected audience \"us\" got [\"them\"]",
+            ),
+            (
+                "sub",
+                "exp",
+                json!(1_000_000),
+                "oidc: verify token: oidc: token is expired (Token Expiry: 1970-01-12 13:46:40 +0000 UTC)",
+            ),
+            (
+                "sub",
+                "nbf",
+                json!(1_000_301),
+                "oidc: verify token: oidc: current time 1970-01-12 13:46:40 +0000 UTC before the nbf (not before) time: 1970-01-12 13:51:41 +0000 UTC",
+            ),
+            ("sub", "sub", json!(1), &format!("oidc: parse username claims \"sub\": {number}")),
+            ("none", "x", json!(1), "oidc: parse username claims \"none\": claim not present"),
+            ("email", "email_verified", json!(false), "oidc: email not verified"),
+            (
+                "email",
+                "email_verified",
+                json!("true"),
+                "oidc: parse 'email_verified' claim: json: cannot unmarshal string into Go value of type bool",
+            ),
+            ("sub", "roles", json!(1), &format!("oidc: parse groups claim \"roles\": {number}")),
+            (
+                "sub",
+                "roles",
+                json!(["a", 1]),
+                "oidc: parse groups claim \"roles\": json: cannot unmarshal array into Go value of type string",
+            ),
+            ("sub", "id", json!(1), &format!("oidc: parse uid claim \"id\": {number}")),
+            ("sub", "team", json!("b"), "oidc: required claim team value does not match. Got = b, want = a"),
+            ("sub", "team", json!(1), &format!("oidc: parse claim team: {number}")),
+        ] {
+            let mut claims = claims.clone();
+            claims[claim] = value;
+            assert_eq!(issuer(username).user(&claims, now).unwrap_err(), why, "{claim}");
+        }
+    }
+
+    #[test]
+    fn google_has_two_names() {
+        for (iss, issuer) in
+            [("accounts.google.com", "https://accounts.google.com"), ("https://a", "https://a"), ("", "")]
+        {
+            assert_eq!(issuer_of(&json!({ "iss": iss })), issuer);
+        }
     }
 }

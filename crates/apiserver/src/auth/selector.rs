@@ -5,6 +5,7 @@
 
 use crate::decode::{strings, text};
 use api::field::{Error as FieldError, ErrorList, Path};
+use api::selector::{FieldSelector, LabelSelector};
 use serde_json::{Value, json};
 
 /// Which kind of selector.
@@ -36,6 +37,14 @@ pub(crate) fn query(selector: &Value, kind: Kind) -> String {
         }
     });
     terms.collect::<Vec<_>>().join(",")
+}
+
+/// Whether a query's selector can be read; one that cannot is ignored, and whoever asks is told so.
+pub(crate) fn is_readable(query: &str, kind: Kind) -> bool {
+    match kind {
+        Kind::Field => FieldSelector::parse(query).is_ok(),
+        Kind::Label => LabelSelector::parse(query).is_ok(),
+    }
 }
 
 /// What is wrong with a selector of a review.
@@ -161,5 +170,15 @@ mod tests {
             "requirements": [{ "key": "", "operator": "In" }, { "key": "a", "operator": "Like" }],
         });
         assert_eq!(errors(both).len(), 4);
+    }
+
+    #[test]
+    fn a_selector_that_cannot_be_read_is_known() {
+        for (query, fields, labels) in
+            [("", true, true), ("a=b", true, true), ("a in (b)", false, true), ("&", false, false)]
+        {
+            assert_eq!(is_readable(query, Kind::Field), fields, "{query}");
+            assert_eq!(is_readable(query, Kind::Label), labels, "{query}");
+        }
     }
 }

@@ -203,52 +203,6 @@ async fn a_connections_identity_comes_first_and_no_credential_is_nobody() {
     assert_eq!(who(&Peer::default()).await, UserInfo::anonymous().into());
 }
 
-/// Lets one user act as one other.
-struct MayImpersonate;
-
-impl Authorizer for MayImpersonate {
-    fn authorize(&self, action: &Action<'_>) -> Decision {
-        let allowed = action.user.name == "root"
-            && action.verb == "impersonate"
-            && matches!(
-                (action.resource, action.name),
-                ("users", "jane") | ("serviceaccounts", "s") | ("groups", "dev")
-            );
-        Decision { allowed, ..Decision::default() }
-    }
-    fn rules_for(&self, _: &UserInfo, _: &str) -> Vec<rbac::PolicyRule> {
-        Vec::new()
-    }
-}
-
-#[tokio::test]
-async fn acting_as_somebody_needs_the_right_to() {
-    let act = async |user: &str, pairs: &[(&'static str, &'static str)]| {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        impersonation::apply(UserInfo::authenticated(user, []).into(), &mut headers, &MayImpersonate).await
-    };
-    assert_eq!(act("root", &[]).await.unwrap().name, "root");
-    let jane = act("root", &[("impersonate-user", "jane"), ("impersonate-group", "dev")]).await.unwrap();
-    assert_eq!(
-        (jane.name.as_str(), jane.groups.clone()),
-        ("jane", vec!["dev".to_owned(), GROUP_AUTHENTICATED.to_owned()])
-    );
-    let account = act("root", &[("impersonate-user", "system:serviceaccount:n:s")]).await.unwrap();
-    assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:n", GROUP_AUTHENTICATED]);
-    assert_eq!(
-        act("mallory", &[("impersonate-user", "jane")]).await.unwrap_err().message,
-        r#"users "jane" is forbidden: User "mallory" cannot impersonate resource "users" in API group "" at the cluster scope"#
-    );
-    assert_eq!(
-        act("root", &[("impersonate-user", "jane"), ("impersonate-group", "ops")]).await.unwrap_err().code,
-        403
-    );
-    assert_eq!(act("root", &[("impersonate-group", "dev")]).await.unwrap_err().code, 500);
-}
-
 #[tokio::test]
 async fn a_token_kept_in_a_secret_ends_with_the_secret() {
     let tokens = Arc::new(tokens());

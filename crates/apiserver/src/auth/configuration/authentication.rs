@@ -1,42 +1,31 @@
 //! Who may authenticate how, besides certificates and tokens of this cluster.
 
+use super::jwt::{self, ALGORITHMS, Jwt};
 use super::{parse, read};
-use crate::auth::oidc::{Issuer, IssuerConfig, Mapping, Rule, Source};
+use crate::auth::oidc::{Issuer, IssuerConfig, Mapping, Source};
 use crate::auth::request_header::RequestHeader;
 use crate::auth::static_token::StaticTokens;
 use crate::auth::token_webhook::TokenWebhook;
 use crate::auth::webhook::Webhook;
-use crate::cel::{Compiled, Environment, Kind};
 use crate::options::{OidcOptions, Options};
 use crate::outbound::{Outbound, TlsOptions};
+use api::field::aggregate;
 use component_base::Clock;
 use component_base::logging::Chain;
-use jsonwebtoken::Algorithm;
 use serde::Deserialize;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// **Upstream**: `DefaultRequestTimeout` of webhooks.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
-/// What tokens may be signed with when a file describes the issuer. **Upstream**: `AllValidSigningAlgorithms`.
-const ALGORITHMS: [(&str, Algorithm); 9] = [
-    ("RS256", Algorithm::RS256),
-    ("RS384", Algorithm::RS384),
-    ("RS512", Algorithm::RS512),
-    ("ES256", Algorithm::ES256),
-    ("ES384", Algorithm::ES384),
-    ("PS256", Algorithm::PS256),
-    ("PS384", Algorithm::PS384),
-    ("PS512", Algorithm::PS512),
-    ("EdDSA", Algorithm::EdDSA),
-];
-
 /// Everything configured about authentication.
 #[derive(Default)]
 pub(crate) struct Authentication {
     pub(crate) anonymous: Anonymous,
     pub(crate) request_header: RequestHeader,
     pub(crate) static_tokens: StaticTokens,
-    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) issuers: Arc<Issuers>,
     pub(crate) webhook: Option<TokenWebhook>,
 }
 
@@ -88,96 +77,21 @@ struct PathCondition {
     path: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Jwt {
-    issuer: IssuerFile,
-    #[serde(default)]
-    claim_validation_rules: Vec<ClaimRule>,
-    claim_mappings: Mappings,
-    #[serde(default)]
-    user_validation_rules: Vec<UserRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct IssuerFile {
-    url: String,
-    #[serde(rename = "discoveryURL")]
-    discovery_url: Option<String>,
-    certificate_authority: Option<String>,
-    #[serde(default)]
-    audiences: Vec<String>,
-    audience_match_policy: Option<String>,
-    egress_selector_type: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClaimRule {
-    #[serde(default)]
-    claim: String,
-    #[serde(default)]
-    required_value: String,
-    #[serde(default)]
-    expression: String,
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct UserRule {
-    #[serde(default)]
-    expression: String,
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Extra {
-    key: String,
-    value_expression: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Mappings {
-    username: Claim,
-    groups: Option<Claim>,
-    uid: Option<Claim>,
-    #[serde(default)]
-    extra: Vec<Extra>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Claim {
-    #[serde(default)]
-    claim: String,
-    prefix: Option<String>,
-    #[serde(default)]
-    expression: String,
-}
-
 impl Authentication {
-    /// As the flags say, and the files that they name.
-    pub(crate) fn read(options: &Options, clock: &Clock) -> Result<Self, String> {
+    /// As the flags say, and the files that they name. `own_issuer` signs the tokens of this cluster.
+    pub(crate) fn read(options: &Options, own_issuer: &str, clock: &Clock) -> Result<Self, String> {
         let mut read_file = None;
         if let Some(path) = &options.authentication_config {
             if !options.oidc.issuer_url.is_empty() {
                 return Err("authentication-config file and oidc-* flags are mutually exclusive".to_owned());
             }
-            let file: File = parse(&read(path)?, "AuthenticationConfiguration")
-                .map_err(|why| format!("{}: {why}", path.display()))?;
-            read_file = Some(file);
+            read_file = Some(read_configuration(path)?);
         }
         let anonymous = match read_file.as_mut().and_then(|file| file.anonymous.take()) {
-            None if options.anonymous_auth => Anonymous::Yes,
+            None if options.anonymous_auth.unwrap_or(true) => Anonymous::Yes,
             None => Anonymous::No,
-            Some(file) if !file.enabled && !file.conditions.is_empty() => {
-                return Err("anonymous.conditions: Invalid value: enabled should be set to true when conditions are defined".to_owned());
+            Some(_) if options.anonymous_auth.is_some() => {
+                return Err("--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file".to_owned());
             }
             Some(file) if !file.enabled => Anonymous::No,
             Some(file) if file.conditions.is_empty() => Anonymous::Yes,
@@ -185,11 +99,10 @@ impl Authentication {
                 Anonymous::For(file.conditions.into_iter().map(|condition| condition.path).collect())
             }
         };
-        let mut issuers: Vec<Issuer> = Vec::new();
-        for (i, jwt) in read_file.map(|file| file.jwt).unwrap_or_default().into_iter().enumerate() {
-            let issuer = issuer(jwt, clock).map_err(|(field, why)| format!("jwt[{i}].{field}: {why}"))?;
-            issuers.push(issuer);
-        }
+        let mut issuers = match (read_file, &options.authentication_config) {
+            (Some(file), Some(path)) => of_file(file.jwt, path, own_issuer, clock)?,
+            _ => Vec::new(),
+        };
         if !options.oidc.issuer_url.is_empty() {
             issuers.push(by_flags(&options.oidc, clock)?);
         }
@@ -208,164 +121,58 @@ impl Authentication {
             }
         };
         let request_header = RequestHeader::new(&options.request_header)?;
-        Ok(Self { anonymous, request_header, static_tokens, issuers, webhook })
+        Ok(Self { anonymous, request_header, static_tokens, issuers: Arc::new(issuers.into()), webhook })
     }
 }
 
-/// The field, and what is wrong with it.
-type Mistake = (String, String);
+/// The issuers that tokens may come from; they change when their file does.
+#[derive(Default)]
+pub(crate) struct Issuers(RwLock<Arc<Vec<Issuer>>>);
 
-fn mistake(field: impl Into<String>, why: impl Into<String>) -> Mistake {
-    (field.into(), why.into())
+impl Issuers {
+    /// Those of now.
+    pub(crate) fn current(&self) -> Arc<Vec<Issuer>> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the file anew; what it says counts if it makes sense, else what was said before. Who may come without
+    /// credentials stays as it was when the server started.
+    pub(crate) fn reload(&self, file: &Path, own_issuer: &str, clock: &Clock) -> Result<(), String> {
+        let issuers = of_file(read_configuration(file)?.jwt, file, own_issuer, clock)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(issuers);
+        Ok(())
+    }
+}
+
+impl From<Vec<Issuer>> for Issuers {
+    fn from(issuers: Vec<Issuer>) -> Self {
+        Self(RwLock::new(Arc::new(issuers)))
+    }
+}
+
+fn read_configuration(path: &Path) -> Result<File, String> {
+    let file: File = parse(&read(path)?, "AuthenticationConfiguration")
+        .map_err(|why| format!("{}: {why}", path.display()))?;
+    match &file.anonymous {
+        Some(anonymous) if !anonymous.enabled && !anonymous.conditions.is_empty() => Err(
+            "anonymous.conditions: Invalid value: enabled should be set to true when conditions are defined"
+                .to_owned(),
+        ),
+        _ => Ok(file),
+    }
+}
+
+fn of_file(jwt: Vec<Jwt>, path: &Path, own_issuer: &str, clock: &Clock) -> Result<Vec<Issuer>, String> {
+    let named = |why: String| format!("{}: {why}", path.display());
+    let configs = jwt::issuers(jwt, &[own_issuer]).map_err(|errors| named(aggregate(&errors)))?;
+    let issuers = configs
+        .into_iter()
+        .map(|(config, ca)| Ok(Issuer::new(config, outbound(ca).map_err(named)?, clock.clone())));
+    issuers.collect()
 }
 
 fn outbound(ca_pem: Option<String>) -> Result<Outbound, String> {
     Outbound::new(&TlsOptions { ca_pem, ..TlsOptions::default() }).map_err(|error| Chain(&error).to_string())
-}
-
-fn issuer(jwt: Jwt, clock: &Clock) -> Result<Issuer, Mistake> {
-    let from = jwt.issuer;
-    if !from.url.starts_with("https://") {
-        return Err(mistake(
-            "issuer.url",
-            format!("Invalid value: {:?}: URL scheme must be https", from.url),
-        ));
-    }
-    if from.audiences.is_empty() {
-        return Err(mistake("issuer.audiences", "Required value: at least one issuer.audiences is required"));
-    }
-    match from.audience_match_policy.as_deref() {
-        None | Some("" | "MatchAny") => {}
-        Some(other) => {
-            let why = format!("Invalid value: {other:?}: audienceMatchPolicy must be MatchAny");
-            return Err(mistake("issuer.audienceMatchPolicy", why));
-        }
-    }
-    if from.egress_selector_type.is_some_and(|kind| !kind.is_empty()) {
-        return Err(mistake("issuer.egressSelectorType", "Forbidden: there is no egress selector"));
-    }
-    let (mut required, mut claim_rules) = (Vec::new(), Vec::new());
-    for (i, rule) in jwt.claim_validation_rules.into_iter().enumerate() {
-        let at = format!("claimValidationRules[{i}]");
-        match (rule.claim.is_empty(), rule.expression.is_empty()) {
-            (true, true) => return Err(mistake(at, "Required value: claim or expression is required")),
-            (false, false) => {
-                return Err(mistake(at, "Invalid value: claim and expression can't both be set"));
-            }
-            (false, true) if !rule.message.is_empty() => {
-                let why =
-                    format!("Invalid value: {:?}: message can't be set when claim is set", rule.message);
-                return Err(mistake(at + ".message", why));
-            }
-            (false, true) => required.push((rule.claim, rule.required_value)),
-            (true, false) if !rule.required_value.is_empty() => {
-                let why = format!(
-                    "Invalid value: {:?}: requiredValue can't be set when expression is set",
-                    rule.required_value
-                );
-                return Err(mistake(at + ".requiredValue", why));
-            }
-            (true, false) => claim_rules.push(checked(at, rule.expression, rule.message, "claims")?),
-        }
-    }
-    let mappings = jwt.claim_mappings;
-    let username = source("claimMappings.username", mappings.username, true)?;
-    let given = |claim: &Claim| !claim.claim.is_empty() || !claim.expression.is_empty();
-    let groups = mappings.groups.filter(given);
-    let groups = groups.map(|claim| source("claimMappings.groups", claim, true)).transpose()?;
-    let uid =
-        mappings.uid.filter(given).map(|claim| source("claimMappings.uid", claim, false)).transpose()?;
-    let extra = mappings.extra.into_iter().enumerate().map(|(i, extra)| {
-        let at = format!("claimMappings.extra[{i}]");
-        let is_path =
-            extra.key.split_once('/').is_some_and(|(domain, path)| domain.contains('.') && !path.is_empty());
-        if !is_path || extra.key.chars().any(|c| c.is_ascii_uppercase()) {
-            let why = "must be a domain-prefixed path (such as \"acme.io/foo\") in lowercase";
-            return Err(mistake(at + ".key", format!("Invalid value: {:?}: {why}", extra.key)));
-        }
-        let value = compiled(at + ".valueExpression", &extra.value_expression, "claims", Kind::Any)?;
-        Ok((extra.key, value))
-    });
-    let extra = extra.collect::<Result<Vec<_>, _>>()?;
-    if let Source::Expression(name) = &username
-        && mentions(&name.source, "claims.email")
-        && !std::iter::once(name)
-            .chain(extra.iter().map(|(_, value)| value))
-            .chain(claim_rules.iter().map(|rule| &rule.expression))
-            .any(|expression| mentions(&expression.source, "claims.email_verified"))
-    {
-        let why = "claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression";
-        return Err(mistake(
-            "claimMappings.username.expression",
-            format!("Invalid value: {:?}: {why}", name.source),
-        ));
-    }
-    let user_rules = jwt.user_validation_rules.into_iter().enumerate();
-    let user_rules = user_rules
-        .map(|(i, rule)| checked(format!("userValidationRules[{i}]"), rule.expression, rule.message, "user"))
-        .collect::<Result<_, _>>()?;
-    let config = IssuerConfig {
-        url: from.url,
-        discovery_url: from.discovery_url.filter(|url| !url.is_empty()),
-        audiences: from.audiences,
-        required,
-        claim_rules,
-        username,
-        groups,
-        uid,
-        extra,
-        user_rules,
-        algorithms: ALGORITHMS.iter().map(|(_, algorithm)| *algorithm).collect(),
-    };
-    let ca = from.certificate_authority.filter(|pem| !pem.is_empty());
-    let outbound = outbound(ca).map_err(|why| mistake("issuer.certificateAuthority", why))?;
-    Ok(Issuer::new(config, outbound, clock.clone()))
-}
-
-/// Where a fact comes from: a claim, or an expression over all of them.
-fn source(field: &str, from: Claim, prefixed: bool) -> Result<Source, Mistake> {
-    match (from.claim.is_empty(), from.expression.is_empty()) {
-        (true, true) => Err(mistake(field, "Required value: claim or expression is required")),
-        (false, false) => Err(mistake(field, "Invalid value: \"\": claim and expression can't both be set")),
-        (true, false) if from.prefix.is_some() => {
-            let why = format!("Invalid value: {:?}: prefix can't be set when expression is set", from.prefix);
-            Err(mistake(format!("{field}.prefix"), why))
-        }
-        (true, false) => {
-            // Groups may be several; what an expression over claims gives shows when it is evaluated.
-            let compiled = compiled(format!("{field}.expression"), &from.expression, "claims", Kind::Any)?;
-            Ok(Source::Expression(compiled))
-        }
-        (false, true) if prefixed && from.prefix.is_none() => Err(mistake(
-            format!("{field}.prefix"),
-            "Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing",
-        )),
-        (false, true) => {
-            Ok(Source::Claim(Mapping { claim: from.claim, prefix: from.prefix.unwrap_or_default() }))
-        }
-    }
-}
-
-fn checked(at: String, expression: String, message: String, variable: &str) -> Result<Rule, Mistake> {
-    if expression.is_empty() {
-        return Err(mistake(at + ".expression", "Required value"));
-    }
-    let expression = compiled(at + ".expression", &expression, variable, Kind::Bool)?;
-    Ok(Rule { expression, message })
-}
-
-fn compiled(field: String, source: &str, variable: &str, kind: Kind) -> Result<Compiled, Mistake> {
-    let compiled = Compiled::new(source, &Environment::of(&[variable]), kind);
-    match compiled.error() {
-        Some(why) => Err((field, format!("Invalid value: {source:?}: {why}"))),
-        None => Ok(compiled),
-    }
-}
-
-/// Whether an expression speaks of a field: `claims.email`, not `claims.email_verified`.
-fn mentions(source: &str, field: &str) -> bool {
-    let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    source.match_indices(field).any(|(at, _)| !goes_on(&source[at + field.len()..]))
 }
 
 fn by_flags(options: &OidcOptions, clock: &Clock) -> Result<Issuer, String> {

@@ -1,15 +1,19 @@
 //! What is configured about authentication and authorization: by flags, or by files of upstream's kinds.
 //!
-//! **Contract**: read once, when the server starts; what is not supported or makes no sense is an error that says where.
+//! **Contract**: read when the server starts, where what is not supported or makes no sense is an error that says where; issuers
+//! and authorizers are read again whenever their file changes ([`reload`]).
 //! **Upstream**: `k8s.io/apiserver/pkg/apis/apiserver` (`AuthenticationConfiguration`, `AuthorizationConfiguration`).
 
 mod authentication;
 mod authorization;
+mod jwt;
+mod reload;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use authentication::Authentication;
-pub(crate) use authorization::authorizer;
+pub(crate) use authorization::Configured;
+pub(crate) use reload::follow;
 
 use serde::de::DeserializeOwned;
 use std::path::Path;

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A kubeconfig that leads to a service.
 pub(crate) fn kubeconfig(service: &Service, folder: &TempDir) -> PathBuf {
@@ -326,7 +329,7 @@ async fn configurations_that_make_no_sense_are_refused() {
                  failurePolicy: Deny\n    connectionInfo: {{type: KubeConfigFile, kubeConfigFile: /none}}\n    \
                  matchConditions: [{{expression: nothing}}]"
             ),
-            "webhook.matchConditions[0].expression: Invalid value: \"nothing\": compilation failed: ERROR",
+            "authorizers[0].matchConditions[0].expression: Invalid value: \"nothing\": compilation failed: ERROR",
         ),
         (
             "authorization-config",
@@ -336,11 +339,80 @@ async fn configurations_that_make_no_sense_are_refused() {
         (
             "authorization-config",
             format!("{v1}kind: AuthorizationConfiguration\nauthorizers: [{{type: ABAC, name: x}}]"),
-            "unknown authorization mode \"ABAC\" specified",
+            "authorizers[0].type: Unsupported value: \"ABAC\"",
         ),
         ("token-auth-file", "abc".to_owned(), "expected at least 3 columns"),
     ] {
         let error = refused(flag, &text).await;
         assert!(error.contains(why), "{error}");
     }
+}
+
+/// Waits until a request of jane's has this code.
+async fn answered(server: &Arc<Server>, path: &'static str, code: u16) {
+    testkit::eventually(DEADLINE, || async {
+        let jane = UserInfo::authenticated("jane", []);
+        call(server, jane, Method::GET, path, &[], Value::Null).await.code == code
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_read_again_and_one_that_makes_no_sense_is_not() {
+    let (issuer, sign) = issuer().await;
+    let service = Service::start(|_| {
+        Arc::new(
+            |_: &str, _: Value| json!({ "status": { "allowed": false, "denied": true, "reason": "no" } }),
+        )
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let (who, may) = (folder.path().join("authentication.yaml"), folder.path().join("authorization.yaml"));
+    let v1 = "apiserver.config.k8s.io/v1";
+    let authentication = |jwt: Value| {
+        json!({ "apiVersion": v1, "kind": "AuthenticationConfiguration", "jwt": jwt }).to_string()
+    };
+    let authorization = |authorizers: Value| {
+        json!({ "apiVersion": v1, "kind": "AuthorizationConfiguration", "authorizers": authorizers })
+            .to_string()
+    };
+    let allow = json!({ "type": "AlwaysAllow", "name": "alwaysallow" });
+    fs::write(&who, authentication(json!([]))).unwrap();
+    fs::write(&may, authorization(json!([allow]))).unwrap();
+    let mut options = Options::default();
+    options.set("authentication-config", &who.to_string_lossy()).unwrap();
+    options.set("authorization-config", &may.to_string_lossy()).unwrap();
+    let server = server(options).await;
+    let now = server.context.clock.now().as_second();
+    let token = sign(&json!({ "iss": issuer.url, "aud": "us", "sub": "jane", "exp": now + 60 }));
+    assert_eq!(whoami(&server, &token).await.code, 401);
+    let jwt = json!([{
+        "issuer": { "url": issuer.url, "audiences": ["us"], "certificateAuthority": issuer.pki.ca.pem() },
+        "claimMappings": { "username": { "claim": "sub", "prefix": "" } },
+    }]);
+    fs::write(&who, authentication(jwt)).unwrap();
+    testkit::eventually(DEADLINE, || async { whoami(&server, &token).await.code == 201 }).await;
+
+    let path = "/api/v1/secrets";
+    answered(&server, path, 200).await;
+    let webhook = json!({ "type": "Webhook", "name": "w", "webhook": {
+        "timeout": "3s", "subjectAccessReviewVersion": "v1", "failurePolicy": "Deny",
+        "connectionInfo": { "type": "KubeConfigFile", "kubeConfigFile": kubeconfig(&service, &folder) },
+    } });
+    fs::write(&may, authorization(json!([webhook, allow]))).unwrap();
+    answered(&server, path, 403).await;
+    let reloads = |what: &str, status: &str| {
+        let name = format!("apiserver_{what}_config_controller_automatic_reloads_total{{status=\"{status}\"");
+        let text = server.context.metrics.encode_text();
+        let line = text.lines().find(|line| line.starts_with(&name)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next().and_then(|count| count.parse::<u32>().ok())).unwrap_or(0)
+    };
+    assert!(reloads("authentication", "success") > 0 && reloads("authorization", "success") > 0);
+    // An authorizer that is built in must stay; then the webhook stays as well.
+    let failures = reloads("authorization", "failure");
+    fs::write(&may, authorization(json!([webhook]))).unwrap();
+    testkit::eventually(DEADLINE, || async { reloads("authorization", "failure") > failures }).await;
+    answered(&server, path, 403).await;
+    fs::write(&may, authorization(json!([allow]))).unwrap();
+    answered(&server, path, 200).await;
 }
