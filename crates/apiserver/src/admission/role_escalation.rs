@@ -6,7 +6,7 @@
 use super::{Attributes, Operation, Plugin};
 use crate::auth::rbac::{GROUP, PolicyRule, quoted};
 use crate::auth::{Action, Authorizer, GROUP_MASTERS};
-use api::status::Status;
+use api::status::{Details, Status};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -95,7 +95,12 @@ impl RoleEscalation {
         }
         match attributes.lookup.get(GROUP, plural, namespace, role) {
             Some(role) => self.check_rules(attributes, name, &PolicyRule::list_from_json(&role["rules"])),
-            None => Err(Status::new(404, "NotFound", format!("{kind}.{GROUP} {role:?} not found"))),
+            None => {
+                let mut status = Status::new(404, "NotFound", format!("{kind}.{GROUP} {role:?} not found"));
+                let (name, group, kind) = (role.to_owned(), GROUP.to_owned(), kind.to_owned());
+                status.details = Some(Box::new(Details { name, group, kind, ..Details::default() }));
+                Err(status)
+            }
         }
     }
 }

@@ -25,16 +25,14 @@ impl LogOptions {
         let number = |name: &str| match query.get(name) {
             None | Some("") => Ok(None),
             Some(text) => text.parse::<i64>().map(Some).map_err(|_| {
-                Status::bad_request(format!(
-                    "unable to decode query parameter {name:?}: invalid number {text:?}"
-                ))
+                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
             }),
         };
         let since_time = match query.get("sinceTime") {
             None | Some("") => None,
             Some(text) => Some(text.parse::<Timestamp>().map_err(|_| {
                 Status::bad_request(format!(
-                    "unable to decode query parameter \"sinceTime\": {text:?} is no time"
+                    "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
                 ))
             })?),
         };
@@ -125,7 +123,7 @@ mod tests {
                 422,
                 "PodLogOptions \"p\" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0",
             ),
-            ("tailLines=x", 400, "unable to decode query parameter \"tailLines\": invalid number \"x\""),
+            ("tailLines=x", 400, "strconv.ParseInt: parsing \"x\": invalid syntax"),
         ] {
             let status = LogOptions::parse("p", &Query::parse(query)).unwrap_err();
             assert_eq!((status.code, status.message.as_str()), (code, message));
