@@ -55,7 +55,11 @@ pub(super) async fn apply(
     };
     let mut options = call.write_options(query.dry_run);
     options.tracking = Tracking::Applied;
-    let mut change = Applying { call, apply, validation: query.validation, warnings: Vec::new() };
+    let problem = match query.validation {
+        FieldValidation::Ignore => None,
+        FieldValidation::Warn | FieldValidation::Strict => apply::problem(&body),
+    };
+    let mut change = Applying { call, apply, problem, validation: query.validation, warnings: Vec::new() };
     let updated = store.update_by(&mut options, call.namespace, name, what, &mut change).await?;
     let mut warnings = change.warnings;
     warnings.extend(options.warnings);
@@ -66,6 +70,8 @@ pub(super) async fn apply(
 struct Applying<'a> {
     call: &'a Call<'a>,
     apply: Apply,
+    /// What is wrong with its text.
+    problem: Option<String>,
     validation: FieldValidation,
     warnings: Vec<String>,
 }
@@ -85,8 +91,11 @@ impl Change for Applying<'_> {
             }
         };
         let object = merging.finish(elsewhere)?;
+        if let (FieldValidation::Strict, Some(problem)) = (self.validation, &self.problem) {
+            return Err(Status::bad_request(format!("error strict decoding YAML: {problem}")));
+        }
         let decoded = decode::patched(version, object, self.validation, &[])?;
-        self.warnings = decoded.warnings;
+        self.warnings = self.problem.iter().cloned().chain(decoded.warnings).collect();
         version.to_stored(decoded.value).await
     }
 }

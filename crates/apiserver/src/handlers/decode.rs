@@ -7,6 +7,7 @@ use crate::crd;
 use crate::negotiate::{MEDIA_TYPES, MEDIA_TYPES_WITHOUT_PROTOBUF};
 use crate::registry::Version;
 use api::field::{Error, ErrorList, Path};
+use api::golang;
 use api::kind::{Resource, parse_api_version};
 use api::protobuf;
 use api::schema::{Schema, strict};
@@ -181,12 +182,9 @@ pub fn check_patched_kind(resource: &Resource, object: &Value) -> Result<(), Sta
     } else if api_version.is_empty() {
         format!("Object 'apiVersion' is missing in '{object}'")
     } else if Schema::get().type_by_gvk(group, version, kind).is_some() {
-        format!(
-            "converting ({version}.{kind}) to ({}.{}): unknown conversion",
-            resource.version, resource.kind
-        )
+        unconvertible(resource, version, kind)
     } else {
-        format!("no kind {kind:?} is registered for version {api_version:?}")
+        unregistered(resource, api_version, kind)
     };
     let errors: ErrorList = vec![Error::invalid(&Path::new("patch"), object.to_string(), &why)];
     Err(Status::invalid("", "", "", &errors))
@@ -195,10 +193,15 @@ pub fn check_patched_kind(resource: &Resource, object: &Value) -> Result<(), Sta
 /// Reads an object of whatever kind as it is.
 pub fn any(media: Media, body: &[u8]) -> Result<Value, String> {
     match media {
-        Media::Json => serde_json::from_slice(body).map_err(|e| e.to_string()),
+        Media::Json => serde_json::from_slice(body).map_err(|e| golang::unread(body, &e)),
         Media::Yaml => yaml(body).map(|(value, _)| value),
         Media::Protobuf => protobuf::object(body).map_err(|e| e.to_string()),
     }
+}
+
+/// A key that comes twice in a text that is YAML (or JSON, which is YAML as well), in upstream's words.
+pub fn twice(body: &[u8]) -> Option<String> {
+    yaml(body).ok().and_then(|(_, duplicate)| duplicate)
 }
 
 /// Reads YAML; of a key that comes twice the last value counts, and the second part tells of it.
@@ -284,22 +287,49 @@ fn check_kind(resource: &Resource, mut value: Value, body: &[u8]) -> Result<Valu
     let text = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
     let (kind, api_version) = (text("kind"), text("apiVersion"));
     let expected = resource.api_version();
-    if !kind.is_empty() && kind != *resource.kind {
-        let (_, version) = parse_api_version(&api_version);
-        let error = format!(
-            "converting ({version}.{kind}) to ({}.{}): unknown conversion",
-            resource.version, resource.kind
-        );
+    let kind = if kind.is_empty() { resource.kind.to_string() } else { kind };
+    let api_version = if api_version.is_empty() { expected.clone() } else { api_version };
+    if (kind.as_str(), &api_version) != (&*resource.kind, &expected) {
+        let (group, version) = parse_api_version(&api_version);
+        let is_known = Schema::get().type_by_gvk(group, version, &kind).is_some();
+        let is_custom =
+            Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind).is_none();
+        let is_same = kind == *resource.kind && (is_custom || group == resource.group);
+        let error = match is_known || is_custom {
+            true if is_same => {
+                return Err(Status::bad_request(format!(
+                    "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+                )));
+            }
+            true => unconvertible(resource, version, &kind),
+            false => unregistered(resource, &api_version, &kind),
+        };
         return Err(Status::bad_request(strict::bad_request(&kind, version, &resource.kind, &error)));
-    }
-    if !api_version.is_empty() && api_version != expected {
-        return Err(Status::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
-        )));
     }
     fields.insert("kind".to_owned(), (&*resource.kind).into());
     fields.insert("apiVersion".to_owned(), expected.into());
     Ok(value)
+}
+
+/// Upstream's words for an object of another kind. Between versions it has one form of a kind, in a package that is named for
+/// the first word of the group.
+fn unconvertible(resource: &Resource, version: &str, kind: &str) -> String {
+    let package = match resource.group.split('.').next().unwrap_or_default() {
+        "" | "events" => "core",
+        group => group,
+    };
+    format!("converting ({version}.{kind}) to ({package}.{}): unknown conversion", resource.kind)
+}
+
+/// Upstream's words for an object of a kind that there is not.
+fn unregistered(resource: &Resource, api_version: &str, kind: &str) -> String {
+    // Where upstream's tables of kinds are made.
+    let scheme = match &*resource.group {
+        "apiextensions.k8s.io" => "pkg/apiserver/apiserver.go:55",
+        "apiregistration.k8s.io" => "pkg/apiserver/scheme/scheme.go:31",
+        _ => "pkg/api/legacyscheme/scheme.go:30",
+    };
+    format!("no kind {kind:?} is registered for version {api_version:?} in scheme {scheme:?}")
 }
 
 fn cannot_be_handled(resource: &Resource, value: &Value, error: &dyn std::fmt::Display) -> Status {

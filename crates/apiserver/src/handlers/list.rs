@@ -12,6 +12,7 @@ use crate::negotiate::{Encoding, Shape};
 use crate::protobuf;
 use crate::registry::{Object, Store, table};
 use crate::watch_cache::Selection;
+use api::golang;
 use api::status::Status;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -176,7 +177,7 @@ fn too_old(mut status: Status, start: Option<&str>) -> Status {
 
 /// Where a list goes on.
 #[derive(Debug, PartialEq, Eq)]
-struct Token {
+pub(super) struct Token {
     /// The revision of all pages; `None`: of the present state.
     revision: Option<u64>,
     /// The last key of the page before, within the resource.
@@ -186,17 +187,18 @@ struct Token {
 impl Token {
     const VERSION: &str = "meta.k8s.io/v1";
 
-    fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         let revision = self.revision.map_or(-1, |r| i64::try_from(r).unwrap_or(i64::MAX));
         let token = json!({"v": Self::VERSION, "rv": revision, "start": self.start});
         URL_SAFE_NO_PAD.encode(token.to_string())
     }
 
-    fn decode(text: &str) -> Result<Self, Status> {
+    pub(super) fn decode(text: &str) -> Result<Self, Status> {
         let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
         let bytes =
             URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
-        let token: Value = serde_json::from_slice(&bytes).map_err(|e| invalid(&e.to_string()))?;
+        let token: Value =
+            serde_json::from_slice(&bytes).map_err(|e| invalid(&golang::unread(&bytes, &e)))?;
         if token["v"] != Self::VERSION {
             let version = token["v"].as_str().unwrap_or("");
             return Err(invalid(&format!("server does not recognize this encoded version {version:?}")));

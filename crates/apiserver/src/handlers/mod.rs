@@ -12,6 +12,8 @@ pub mod decode;
 mod delete;
 mod get;
 mod list;
+#[cfg(test)]
+mod mutation_tests;
 pub mod options;
 mod patch;
 mod respond;

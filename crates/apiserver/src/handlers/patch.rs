@@ -2,6 +2,7 @@
 //!
 //! **Contract**: a patch is a patch of the object in the version that the client speaks.
 
+use super::create::check_namespace;
 use super::decode::{self, FieldValidation};
 use super::options::WriteQuery;
 use super::{Call, read_body};
@@ -58,6 +59,7 @@ impl Change for Patching<'_> {
             decode::check_patched_kind(version.resource(), &object)?;
         }
         let decoded = decode::patched(version, object, self.validation, &self.problems)?;
+        check_namespace(version.resource(), &decoded.value, self.call.namespace)?;
         self.warnings = decoded.warnings;
         version.to_stored(decoded.value).await
     }

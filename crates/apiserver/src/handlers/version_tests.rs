@@ -205,7 +205,7 @@ async fn a_patch_may_not_change_what_an_object_is() {
     assert_eq!(api.send("POST", maps, &JSON, map.to_string()).await.code, 201);
     let merge = "application/merge-patch+json";
     let table = [
-        (merge, r#"{"kind":"Secret"}"#, "converting (v1.Secret) to (v1.ConfigMap): unknown conversion"),
+        (merge, r#"{"kind":"Secret"}"#, "converting (v1.Secret) to (core.ConfigMap): unknown conversion"),
         (merge, r#"{"kind":"Nothing"}"#, "no kind \"Nothing\" is registered for version \"v1\""),
         (merge, r#"{"apiVersion":"v9"}"#, "no kind \"ConfigMap\" is registered for version \"v9\""),
         ("application/json-patch+json", r#"[{"op":"remove","path":"/kind"}]"#, "Object 'Kind' is missing in"),

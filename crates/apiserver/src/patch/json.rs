@@ -2,6 +2,7 @@
 //!
 //! **Upstream**: `evanphx/json-patch`, and the limit of `handlers/patch.go`.
 
+use api::golang;
 use api::status::{Details, Status};
 use serde_json::Value;
 
@@ -13,25 +14,37 @@ const MAX_OPERATIONS: usize = 10_000;
 /// The operations of a patch, in order.
 pub type Operations = Vec<json_patch::PatchOperation>;
 
-/// Parses a patch.
+/// Parses a patch. An operation that is none is found when it would be applied, and then its patch is refused like one that
+/// cannot be applied.
 pub fn parse(body: &[u8]) -> Result<Operations, Status> {
-    let raw: Vec<&serde_json::value::RawValue> = serde_json::from_slice(body)
-        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
-    if raw.len() > MAX_OPERATIONS {
+    let refused = |why: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {why}"));
+    let patch = serde_json::from_slice(body).map_err(|error| refused(&golang::unread(body, &error)))?;
+    let Value::Array(operations) = patch else {
+        return Err(refused(&golang::mistyped(&patch, "[]handlers.jsonPatchOp")));
+    };
+    for operation in &operations {
+        let Value::Object(fields) = operation else {
+            return Err(refused(&golang::mistyped(operation, "handlers.jsonPatchOp")));
+        };
+        for field in ["op", "path", "from"] {
+            match fields.get(field) {
+                None | Some(Value::Null | Value::String(_)) => {}
+                Some(other) => {
+                    return Err(refused(&golang::mistyped_field(other, "jsonPatchOp", field, "string")));
+                }
+            }
+        }
+    }
+    if operations.len() > MAX_OPERATIONS {
         let message = format!(
             "Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
-            raw.len()
+            operations.len()
         );
         return Err(Status::new(413, "RequestEntityTooLarge", message));
     }
-    raw.into_iter()
-        .map(|operation| {
-            // Of a field that comes twice the last counts.
-            serde_json::from_str::<Value>(operation.get())
-                .and_then(serde_json::from_value)
-                .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
-        })
-        .collect()
+    let operations =
+        operations.into_iter().map(|operation| serde_json::from_value(operation).map_err(|_| rejected()));
+    operations.collect()
 }
 
 /// Changes an object; nothing is changed if one operation fails.
@@ -111,8 +124,25 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_patch_or_too_long() {
-        assert_eq!(parse(b"{}").unwrap_err().code, 400);
-        assert_eq!(parse(br#"[{"op":"nonsense","path":"/a"}]"#).unwrap_err().code, 400);
+        for (body, code, message) in [
+            ("xx", 400, "invalid character 'x' looking for beginning of value"),
+            ("{}", 400, "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
+            ("[1]", 400, "json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"),
+            (
+                r#"[{"op":1}]"#,
+                400,
+                "json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string",
+            ),
+            (r#"[{"op":"nonsense","path":"/a"}]"#, 422, ""),
+            (r#"[{"op":"remove"}]"#, 422, ""),
+        ] {
+            let status = parse(body.as_bytes()).unwrap_err();
+            assert_eq!(status.code, code, "{body}");
+            match code {
+                400 => assert_eq!(status.message, format!("error decoding patch: {message}")),
+                _ => assert_eq!(status.message, rejected().message),
+            }
+        }
         let many = vec![json!({"op": "remove", "path": "/a"}); MAX_OPERATIONS + 1];
         let status = parse(Value::from(many).to_string().as_bytes()).unwrap_err();
         assert_eq!(status.code, 413);

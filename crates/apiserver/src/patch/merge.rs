@@ -1,5 +1,6 @@
 //! JSON merge patch (RFC 7386): null removes, objects merge, everything else replaces.
 
+use api::golang;
 use api::status::Status;
 use serde_json::Value;
 
@@ -9,11 +10,12 @@ pub const CONTENT_TYPE: &str = "application/merge-patch+json";
 /// Parses a patch.
 pub fn parse(body: &[u8]) -> Result<Value, Status> {
     let patch: Value = serde_json::from_slice(body)
-        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+        .map_err(|e| Status::bad_request(format!("error decoding patch: {}", golang::unread(body, &e))))?;
     if patch.is_object() {
         Ok(patch)
     } else {
-        Err(Status::bad_request("error decoding patch: a merge patch must be an object"))
+        let why = golang::mistyped(&patch, "map[string]interface {}");
+        Err(Status::bad_request(format!("error decoding patch: {why}")))
     }
 }
 

@@ -5,12 +5,24 @@
 
 use crate::registry::Strategy;
 use api::field::{Error, ErrorList, Path};
+use api::kind::Resource;
+use api::schema::Schema;
 use api::{meta, names};
 use serde_json::{Map, Value};
 
 /// Bytes of all annotations, keys and values.
 const MAX_ANNOTATIONS: usize = 256 << 10;
 const IMMUTABLE: &str = "field is immutable";
+/// Finalizers of Kubernetes' own.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+/// Resources that upstream stores under older names. **Upstream**: `SpecialDefaultResourcePrefixes`.
+const STORED_AS: [(&str, &str, &str); 5] = [
+    ("", "endpoints", "services/endpoints"),
+    ("", "nodes", "minions"),
+    ("", "replicationcontrollers", "controllers"),
+    ("", "services", "services/specs"),
+    ("networking.k8s.io", "ingresses", "ingress"),
+];
 /// Kinds that may own nothing.
 const BANNED_OWNERS: [(&str, &str); 1] = [("v1", "Event")];
 
@@ -38,6 +50,27 @@ pub fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
     } else {
         of(object).insert("finalizers".to_owned(), finalizers.into());
     }
+}
+
+/// Where upstream stores an object: what its messages call it by.
+pub(super) fn upstream_key(resource: &Resource, object: &Value) -> String {
+    let (group, plural) = (&*resource.group, &*resource.plural);
+    let is_built_in = Schema::get().type_by_gvk(group, &resource.version, &resource.kind).is_some()
+        && !is_of_others(resource);
+    let folder = match STORED_AS.iter().find(|stored| (stored.0, stored.1) == (group, plural)) {
+        Some((_, _, folder)) => (*folder).to_owned(),
+        None if is_built_in => plural.to_owned(),
+        None => format!("{group}/{plural}"),
+    };
+    match meta::namespace(object) {
+        "" => format!("/registry/{folder}/{}", meta::name(object)),
+        namespace => format!("/registry/{folder}/{namespace}/{}", meta::name(object)),
+    }
+}
+
+/// Whether upstream serves a kind from another server than most.
+fn is_of_others(resource: &Resource) -> bool {
+    matches!(&*resource.group, "apiextensions.k8s.io" | "apiregistration.k8s.io")
 }
 
 /// All errors of a new object's metadata.
@@ -70,11 +103,12 @@ pub fn validate(strategy: &dyn Strategy, object: &Value) -> ErrorList {
         errors.push(Error::forbidden(&path.child("namespace"), "not allowed on this type"));
     }
     errors.extend(validate_collections(object, &path));
+    errors.extend(validate_finalizers(strategy.resource(), object, &path.child("finalizers")));
     errors
 }
 
 /// All errors of a changed object's metadata.
-pub fn validate_update(object: &Value, old: &Value) -> ErrorList {
+pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> ErrorList {
     let path = Path::new("metadata");
     let mut errors = ErrorList::new();
     if meta::deletion_timestamp(old).is_some() {
@@ -107,7 +141,21 @@ pub fn validate_update(object: &Value, old: &Value) -> ErrorList {
         }
     }
     errors.extend(validate_collections(object, &path));
+    errors.extend(validate_finalizers(resource, object, &path.child("finalizers")));
     errors
+}
+
+/// Finalizers of kinds of Kubernetes itself are its own, or say whose they are.
+/// **Upstream**: `validateKubeFinalizerName`, which servers of other kinds do not call.
+fn validate_finalizers(resource: &Resource, object: &Value, path: &Path) -> ErrorList {
+    let is_known = Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind).is_some();
+    if !is_known || is_of_others(resource) {
+        return ErrorList::new();
+    }
+    let known = |name: &str| name.contains('/') || STANDARD_FINALIZERS.contains(&name);
+    let wrong = meta::finalizers(object).enumerate().filter(|(_, name)| !known(name));
+    let detail = "name is neither a standard finalizer name nor is it fully qualified";
+    wrong.map(|(i, name)| Error::invalid(&path.index(i), name, detail)).collect()
 }
 
 pub(crate) fn validate_collections(object: &Value, path: &Path) -> ErrorList {
@@ -190,4 +238,51 @@ fn validate_owners(owners: &[Value], path: &Path) -> ErrorList {
         }
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::kind::Scope;
+    use serde_json::json;
+
+    type Names = (&'static str, &'static str, &'static str, &'static str);
+
+    fn resource((group, version, kind, plural): Names) -> Resource {
+        Resource::new(group, version, kind, plural, "x", Scope::Namespaced)
+    }
+
+    #[test]
+    fn upstreams_keys_have_no_group_but_those_of_other_servers() {
+        let crd = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+        for (names, namespace, key) in [
+            (("", "v1", "ConfigMap", "configmaps"), "n", "/registry/configmaps/n/x"),
+            (("apps", "v1", "Deployment", "deployments"), "n", "/registry/deployments/n/x"),
+            (("", "v1", "Node", "nodes"), "", "/registry/minions/x"),
+            (("", "v1", "Service", "services"), "n", "/registry/services/specs/n/x"),
+            (("networking.k8s.io", "v1", "Ingress", "ingresses"), "n", "/registry/ingress/n/x"),
+            (crd, "", "/registry/apiextensions.k8s.io/customresourcedefinitions/x"),
+            (("example.com", "v1", "Foo", "foos"), "n", "/registry/example.com/foos/n/x"),
+        ] {
+            let object = json!({ "metadata": { "name": "x", "namespace": namespace } });
+            assert_eq!(upstream_key(&resource(names), &object), key);
+        }
+    }
+
+    #[test]
+    fn finalizers_of_kinds_of_kubernetes_say_whose_they_are() {
+        let object = json!({ "metadata": { "finalizers": ["orphan", "a.io/b", "mine"] } });
+        for (names, expected) in [
+            (
+                ("", "v1", "ConfigMap", "configmaps"),
+                &[
+                    "finalizers[2]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
+                ][..],
+            ),
+            (("example.com", "v1", "Foo", "foos"), &[]),
+        ] {
+            let errors = validate_finalizers(&resource(names), &object, &Path::new("finalizers"));
+            assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{names:?}");
+        }
+    }
 }

@@ -419,7 +419,7 @@ impl Store {
             let why = format!(
                 "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: \
                  Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}",
-                existing.key()
+                metadata::upstream_key(self.resource(), old)
             );
             return Err(Status::conflict(self.resource(), name, &why));
         }
@@ -508,7 +508,7 @@ impl Store {
                 if strategy.has_generation() {
                     prepare::bump_generation(object, old);
                 }
-                errors.extend(metadata::validate_update(object, old));
+                errors.extend(metadata::validate_update(self.resource(), object, old));
                 if !options.version.is_some_and(Version::rules_alone) {
                     errors.extend(strategy.validate_update(object, old));
                 }
@@ -516,13 +516,13 @@ impl Store {
             }
             UpdateOptions::Status => {
                 strategy.prepare_for_status_update(&context, object, old);
-                errors.extend(metadata::validate_update(object, old));
+                errors.extend(metadata::validate_update(self.resource(), object, old));
                 errors.extend(strategy.validate_status_update(object, old));
             }
-            UpdateOptions::Raw => errors.extend(metadata::validate_update(object, old)),
+            UpdateOptions::Raw => errors.extend(metadata::validate_update(self.resource(), object, old)),
             UpdateOptions::Part => {
                 prepare::bump_generation(object, old);
-                errors.extend(metadata::validate_update(object, old));
+                errors.extend(metadata::validate_update(self.resource(), object, old));
             }
         }
         if !errors.is_empty() {

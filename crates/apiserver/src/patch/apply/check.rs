@@ -20,23 +20,22 @@ pub(super) fn check(resource: &Resource, config: &Value, shape: Shape<'_>) -> Re
         if kind.is_empty() {
             return Err(Status::bad_request("Object 'Kind' is missing"));
         }
-        return Err(Status::bad_request(format!(
-            "invalid object type: {version}, Kind={kind}, expected {}, Kind={}",
-            resource.api_version(),
-            resource.kind
-        )));
+        return Err(Status::bad_request(format!("invalid object type: {}", printed(version, kind))));
     }
     let mut path = String::new();
     walk(config, shape, &mut path).map_err(|why| {
-        let name = match (meta::namespace(config), meta::name(config)) {
-            ("", name) => name.to_owned(),
-            (namespace, name) => format!("{namespace}/{name}"),
-        };
-        let (version, kind) = (resource.api_version(), &resource.kind);
+        let (namespace, name) = (meta::namespace(config), meta::name(config));
+        let kind = printed(&resource.api_version(), &resource.kind);
         let message =
-            format!("failed to create typed patch object ({name}; {version}, Kind={kind}): {path}: {why}");
+            format!("failed to create typed patch object ({namespace}/{name}; {kind}): {path}: {why}");
         Status::new(500, "", message)
     })
+}
+
+/// A kind as Go prints it: `apps/v1, Kind=Deployment`, and `/v1, Kind=Pod` where the group has no name.
+fn printed(api_version: &str, kind: &str) -> String {
+    let slash = if api_version.contains('/') { "" } else { "/" };
+    format!("{slash}{api_version}, Kind={kind}")
 }
 
 /// The first thing that is wrong; `path` then says where.

@@ -62,6 +62,11 @@ pub fn parse(body: &[u8]) -> Result<Value, Status> {
     }
 }
 
+/// What is wrong with the text of a configuration that can be read: a key that comes twice.
+pub fn problem(body: &[u8]) -> Option<String> {
+    decode::twice(body).map(|problem| format!("error converting YAML to JSON: {problem}"))
+}
+
 /// Refuses what is no configuration for objects of this resource.
 pub fn check(resource: &Resource, config: &Value) -> Result<(), Status> {
     check::check(resource, config, shape(resource))

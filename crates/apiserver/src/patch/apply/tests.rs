@@ -188,7 +188,7 @@ fn refuses_what_is_no_configuration() {
         (
             config(&json!({"nope": 1})),
             500,
-            "failed to create typed patch object (d; apps/v1, Kind=Deployment): .spec.nope: field not declared in schema",
+            "failed to create typed patch object (/d; apps/v1, Kind=Deployment): .spec.nope: field not declared in schema",
         ),
         (
             template(&json!({"containers": [{"name": "a"}, {"name": "a"}]})),
