@@ -2,9 +2,10 @@
 //!
 //! **Not here**: what a running cluster can be asked ([`Cluster`]).
 
+use super::kubelets::{node, node_name, real, simulated};
 use super::network::{self, Network};
 use super::service_range::{IpFamily, Range};
-use super::{Cluster, KUBERNETES_VERSION, NodeRuntime, RunningServer, Runtime};
+use super::{Cluster, NodeRuntime, RunningServer, Runtime};
 use crate::control_plane;
 use crate::nodes::Nodes;
 use crate::pki::{Identity, Pki};
@@ -15,9 +16,8 @@ use component_base::logging::Tail;
 use component_base::{Context, Health};
 use kubelet::{MachineInfo, ShutdownGrace};
 use runtime_docker::{DockerConfig, DockerRuntime, Mirrors};
-use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use storage::{Location, OpenOptions, Storage};
 use tokio::net::TcpListener;
@@ -456,51 +456,6 @@ impl Builder {
         futures::future::try_join_all(stopped.map(|node| super::stop_pods(node))).await?;
         Ok(cluster)
     }
-}
-
-/// minikube's names: the first node is called after the profile, the second `NAME-m02`.
-pub(crate) fn node_name(cluster: &str, index: u32) -> String {
-    if index == 0 { cluster.to_owned() } else { format!("{cluster}-m{:02}", index + 1) }
-}
-
-fn node(
-    name: String,
-    machine: MachineInfo,
-    runtime: Arc<dyn NodeRuntime>,
-    root_dir: Option<PathBuf>,
-) -> kubelet::Config {
-    kubelet::Config {
-        node_name: name,
-        labels: Default::default(),
-        runtime: runtime.clone(),
-        images: runtime,
-        machine,
-        pod_cidrs: Vec::new(),
-        root_dir,
-        log_dir: None,
-        cluster_dns: kubelet::ClusterDns::default(),
-        interner: client::Interner::default(),
-        event_turns: None,
-        shutdown_grace: ShutdownGrace::default(),
-        version: KUBERNETES_VERSION.to_owned(),
-        static_pods: Vec::new(),
-    }
-}
-
-fn real(name: String, docker: Arc<DockerRuntime>, root: &Path) -> Result<kubelet::Config> {
-    std::fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
-    Ok(node(name, MachineInfo::detect(root), docker, Some(root.to_owned())))
-}
-
-fn simulated(context: &Context, name: String, index: u32) -> kubelet::Config {
-    // kubeadm's usual pod range, cut into /24 as kube-controller-manager does.
-    let [high, low] = u16::try_from(index).unwrap_or(u16::MAX).to_be_bytes();
-    let base = Ipv4Addr::new(10, 244_u8.saturating_add(high), low, 0);
-    let config =
-        SimulatedConfig { now: context.clock.now(), pod_cidr: (base, 24), seed: u64::from(index) + 1 };
-    let machine = MachineInfo::simulated(&name);
-    let node = node(name, machine, Arc::new(SimulatedRuntime::new(config)), None);
-    kubelet::Config { pod_cidrs: vec![format!("{base}/24")], ..node }
 }
 
 /// Where the API server is, and what it hands out.
