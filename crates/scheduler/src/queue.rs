@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// `DefaultPodMaxInUnschedulablePodsDuration`.
 const UNSCHEDULABLE_MAX: SignedDuration = SignedDuration::from_mins(5);
@@ -48,6 +49,8 @@ pub(crate) struct Waiting {
     since: Timestamp,
     /// The plugins that rejected it at the last try.
     rejected_by: BTreeSet<&'static str>,
+    /// Closed when it is written down why the last try failed; nothing about the pod is to be written before that.
+    pub(crate) told: Option<watch::Receiver<()>>,
 }
 
 /// The order of turns: higher priority first, then who came first (`PrioritySort`).
@@ -118,7 +121,8 @@ impl Queue {
                 }
             }
             None => {
-                let waiting = Waiting { info, attempts: 0, since: now, rejected_by: BTreeSet::new() };
+                let waiting =
+                    Waiting { info, attempts: 0, since: now, rejected_by: BTreeSet::new(), told: None };
                 self.activate(waiting);
             }
         }

@@ -27,7 +27,7 @@ use kube::api::{DeleteParams, Preconditions};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What the launcher decides about a scheduler.
 #[derive(Clone, Debug, Default)]
@@ -140,7 +140,7 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     /// One pod: choose, assume, bind; or make room; or say why not.
-    async fn schedule_one(&mut self, waiting: Waiting) {
+    async fn schedule_one(&mut self, mut waiting: Waiting) {
         let pod = waiting.info.clone();
         let Some(at) = self.profile_of(&pod) else { return };
         let profile = &self.profiles[at];
@@ -220,16 +220,16 @@ impl Scheduler {
         });
         let message = format!("{reasons}{told}{message}");
         self.recorders[at].on(&*pod.pod, Type::Warning, "FailedScheduling", message.clone());
-        self.explain(&pod.pod, "Unschedulable", &message, nominated.as_deref());
+        self.explain(&mut waiting, &pod.pod, "Unschedulable", &message, nominated.as_deref());
         self.queue.park(waiting, decision.diagnosis.plugins(), now);
         self.decisions.record(pod.key(), decision, message, &self.cache.snapshot, now);
     }
 
     /// Somebody who was to be asked did not answer: the pod is tried again after a while.
-    fn decision_failed(&mut self, waiting: Waiting, profile: usize, message: &str) {
-        let pod = &waiting.info.pod;
-        self.recorders[profile].on(&**pod, Type::Warning, "FailedScheduling", message.to_owned());
-        self.explain(pod, "SchedulerError", message, None);
+    fn decision_failed(&mut self, mut waiting: Waiting, profile: usize, message: &str) {
+        let pod = waiting.info.pod.clone();
+        self.recorders[profile].on(&*pod, Type::Warning, "FailedScheduling", message.to_owned());
+        self.explain(&mut waiting, &pod, "SchedulerError", message, None);
         self.queue.hold_back(waiting, self.context.clock.now());
     }
 
@@ -244,6 +244,8 @@ impl Scheduler {
         let timeout = self.timeouts[profile];
         self.context.shutdown.spawn(async move {
             let pod = waiting.info.pod.clone();
+            // Else the pod would be told to be unschedulable after it was bound.
+            finished(waiting.told.clone()).await;
             let mut written = BTreeSet::new();
             let done: Act = match binder.run(&pod, &node, &preparations, timeout, &mut written).await {
                 Ok(()) => {
@@ -302,7 +304,7 @@ impl Scheduler {
         // It may be gone, or somebody else has bound it.
         let Some(pod) = self.pods.get_key(&waiting.info.key()) else { return };
         if pod.metadata.uid == waiting.info.pod.metadata.uid && api::pod::node_name(&pod).is_empty() {
-            self.explain(&pod, "SchedulerError", message, None);
+            self.explain(&mut waiting, &pod, "SchedulerError", message, None);
             waiting.info = Arc::new(PodInfo::new(pod));
             self.queue.hold_back(waiting, self.context.clock.now());
         }
@@ -358,14 +360,25 @@ impl Scheduler {
     }
 
     /// Writes why a pod is not scheduled into its status, and where room is kept for it if that is said.
-    pub(crate) fn explain(&self, pod: &Arc<Pod>, reason: &str, message: &str, nominated: Option<&str>) {
+    fn explain(
+        &self,
+        waiting: &mut Waiting,
+        pod: &Arc<Pod>,
+        reason: &str,
+        message: &str,
+        nominated: Option<&str>,
+    ) {
         let now = self.context.clock.now();
         let Some(change) = pod_status::unscheduled(pod, reason, message, nominated, now) else { return };
         let (pod, client) = (pod.clone(), self.client.clone());
+        let (telling, told) = watch::channel(());
+        let before = waiting.told.replace(told);
         self.context.shutdown.spawn(async move {
+            finished(before).await;
             if let Err(error) = pod_status::write(client, &pod, change).await {
                 tracing::debug!(pod = pod.metadata.name, "update the pod's status: {}", chain(&error));
             }
+            drop(telling);
         });
     }
 
@@ -412,6 +425,14 @@ async fn consult(
     match search.feasible.len() {
         0 | 1 => Ok(Vec::new()),
         _ => Ok(extenders.points(pod, &search.feasible).await),
+    }
+}
+
+/// Waits until what was being written is written.
+async fn finished(told: Option<watch::Receiver<()>>) {
+    if let Some(mut told) = told {
+        // Nothing is sent: it closes.
+        let _closed = told.changed().await;
     }
 }
 
