@@ -7,16 +7,13 @@
 mod plan;
 
 use super::disruption;
-use crate::error::code;
 use crate::{Error, Manager};
 use api::resource_claim::{named, of_pod};
 use client::events::{Type, reference};
 use client::{Action, Delta, Key, Queue, Recorder, controller};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceSlice};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use plan::Decision;
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,31 +82,9 @@ fn consumers(claim: &ResourceClaim) -> Vec<Key> {
 }
 
 async fn evict(manager: &Manager, recorder: &Recorder, pod: &Pod) -> Result<Action, Error> {
-    let Key { namespace, name } = Key::of(pod);
     let about = ObjectReference { resource_version: None, ..reference(pod) };
     recorder.event(&about, Type::Normal, "DeviceTaintManagerEviction", "Marking for deletion".to_owned());
-    let api = Api::<Pod>::namespaced(manager.client.clone(), &namespace);
-    let conditions = disruption::conditions(
-        pod,
-        "DeletionByDeviceTaintManager",
-        "Device Taint manager: deleting due to NoExecute taint",
-        manager.context.clock.now(),
-    );
-    let change = json!({ "metadata": { "uid": pod.metadata.uid }, "status": { "conditions": conditions } });
-    match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(change)).await {
-        // Gone, or another pod of this name.
-        Err(error) if [404, 409].contains(&code(&error)) => return Ok(Action::Done),
-        Err(error) => {
-            return Err(Error::request("update the status of", format!("pod {namespace}/{name}"))(error));
-        }
-        Ok(_) => {}
-    }
-    let same = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-    let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
-    match api.delete(&name, &params).await {
-        Err(error) if ![404, 409].contains(&code(&error)) => {
-            Err(Error::request("delete", format!("pod {namespace}/{name}"))(error))
-        }
-        _ => Ok(Action::Done),
-    }
+    let reason = "DeletionByDeviceTaintManager";
+    disruption::delete(manager, pod, reason, "Device Taint manager: deleting due to NoExecute taint").await?;
+    Ok(Action::Done)
 }

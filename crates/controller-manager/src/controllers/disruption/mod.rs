@@ -9,8 +9,10 @@ mod owners;
 mod plan;
 mod stale;
 mod target;
+mod victim;
 
 pub(in crate::controllers) use target::conditions;
+pub(in crate::controllers) use victim::delete;
 
 use crate::workload::{is_conflict, message, owned};
 use crate::{Error, Manager};

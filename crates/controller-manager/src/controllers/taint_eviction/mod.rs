@@ -7,14 +7,11 @@
 mod plan;
 
 use super::disruption;
-use crate::error::code;
 use crate::{Error, Manager};
 use client::events::{Type, reference};
 use client::{Action, Delta, Key, Queue, Recorder, controller};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use plan::Decision;
-use serde_json::json;
 use std::time::Duration;
 
 /// As upstream calls it.
@@ -75,26 +72,7 @@ async fn evict(manager: &Manager, recorder: &Recorder, pod: &Pod) -> Result<Acti
     let about = ObjectReference { resource_version: None, ..reference(pod) };
     let message = format!("Marking for deletion Pod {namespace}/{name}");
     recorder.event(&about, Type::Normal, "TaintManagerEviction", message);
-    let api = Api::<Pod>::namespaced(manager.client.clone(), &namespace);
-    let conditions = disruption::conditions(
-        pod,
-        "DeletionByTaintManager",
-        "Taint manager: deleting due to NoExecute taint",
-        manager.context.clock.now(),
-    );
-    let change = json!({ "metadata": { "uid": pod.metadata.uid }, "status": { "conditions": conditions } });
-    match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(change)).await {
-        // Gone, or another pod of this name.
-        Err(error) if [404, 409].contains(&code(&error)) => return Ok(Action::Done),
-        Err(error) => {
-            return Err(Error::request("update the status of", format!("pod {namespace}/{name}"))(error));
-        }
-        Ok(_) => {}
-    }
-    match api.delete(&name, &DeleteParams::default()).await {
-        Err(error) if code(&error) != 404 => {
-            Err(Error::request("delete", format!("pod {namespace}/{name}"))(error))
-        }
-        _ => Ok(Action::Done),
-    }
+    let reason = "DeletionByTaintManager";
+    disruption::delete(manager, pod, reason, "Taint manager: deleting due to NoExecute taint").await?;
+    Ok(Action::Done)
 }
