@@ -17,7 +17,7 @@ use client::{Backoff, Delta, Index, Informer, Informers, Interner, Key, Recorder
 use component_base::{Context, logging};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,6 +25,8 @@ use std::time::Duration;
 /// After a refused transaction.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often a port that another program has is tried again: nothing tells when it is free.
+const TAKEN_RETRY: Duration = Duration::from_secs(1);
 
 /// A family of addresses that the cluster has.
 #[derive(Clone, Debug)]
@@ -78,6 +80,8 @@ struct Proxier {
     /// The places of services over UDP, as the kernel's flows were last compared with them.
     udp: HashMap<Key, Vec<Frontend>>,
     recorder: Recorder,
+    /// Services with ports that another program has: why, by the event's reason.
+    taken: BTreeMap<Key, Vec<(&'static str, String)>>,
     /// Whether the kernel has what `tables` say.
     in_place: bool,
 }
@@ -115,6 +119,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
         health: HealthChecks::new(&context),
         udp: HashMap::new(),
         recorder,
+        taken: BTreeMap::new(),
         in_place: false,
         config,
     };
@@ -124,7 +129,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, LAST_RETRY * 2);
     let (mut retry, mut refused) = (None, BTreeSet::new());
     loop {
-        // What a refused transaction was for is not done yet.
+        // What a refused transaction or port was for is not done yet.
         let (mut dirty, mut moved) = (std::mem::take(&mut refused), Moved::default());
         // What has gathered, or else the next change or retry.
         let mut gather = |changed: Option<Changed>| match changed {
@@ -166,7 +171,8 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
                 if !proxier.config.in_place.swap(true, Ordering::Relaxed) {
                     tracing::info!(table = proxier.config.table, "service rules are in place");
                 }
-                None
+                refused = proxier.taken.keys().cloned().collect();
+                (!refused.is_empty()).then_some(TAKEN_RETRY)
             }
             Err(error) => {
                 proxier.config.in_place.store(false, Ordering::Relaxed);
@@ -218,14 +224,23 @@ impl Proxier {
             let service = self.services.get_key(&key);
             let slices = self.slices.get(&key.to_string());
             let told = service.and_then(|service| health(&service, &slices, &self.machine));
-            if let Some(refused) = self.health.update(&key, told).await {
-                self.warn(&key, "FailedToStartServiceHealthcheck", &refused);
-            }
-            for refused in self.localhost.update(&key, &ports).await {
-                self.warn(&key, "PortNotAvailable", &refused);
-            }
+            let health = self.health.update(&key, told).await.into_iter();
+            let ports = self.localhost.update(&key, &ports).await.into_iter();
+            let taken = health.map(|why| ("FailedToStartServiceHealthcheck", why));
+            self.tell_taken(key, taken.chain(ports.map(|why| ("PortNotAvailable", why))).collect());
         }
         Ok(())
+    }
+
+    /// Says once what of a service another program has.
+    fn tell_taken(&mut self, key: Key, taken: Vec<(&'static str, String)>) {
+        let told = self.taken.remove(&key).unwrap_or_default();
+        for (reason, why) in taken.iter().filter(|new| !told.contains(new)) {
+            self.warn(&key, reason, why);
+        }
+        if !taken.is_empty() {
+            self.taken.insert(key, taken);
+        }
     }
 
     /// What makes the kernel's tables so for these services and pods, or as they must be in whole.

@@ -20,7 +20,7 @@ use tests::DEADLINE;
 use tests::docker::{DockerCluster, script};
 use tests::profile::Said;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -76,13 +76,16 @@ async fn services_answer_from_the_host_and_from_pods() {
     for name in ["web-1", "web-2"] {
         cluster.create(web(name)).await;
     }
-    cluster.create(service("web", json!({"type": "LoadBalancer"}))).await;
+    // Another program has the balancer's port on localhost for a while.
+    let taken = TcpListener::bind("127.0.0.1:8087").await.expect("a port of this test's own");
+    let ports = json!([{"port": 8087, "targetPort": 8080}]);
+    cluster.create(service("web", json!({"type": "LoadBalancer", "ports": ports}))).await;
     let ip = cluster_ip(&cluster, "web").await;
 
     // From the host: both endpoints, by the cluster's address.
     let seen = Mutex::new(BTreeSet::new());
     eventually(DEADLINE, async || {
-        let answered = get(&format!("{ip}:8088")).await;
+        let answered = get(&format!("{ip}:8087")).await;
         let mut seen = seen.lock().expect("nobody panicked");
         // Until the rules are there, the address leads out of this machine, and who knows what answers.
         seen.extend(answered.into_iter().filter(|name| name.starts_with("web-")));
@@ -92,8 +95,11 @@ async fn services_answer_from_the_host_and_from_pods() {
     let seen = seen.into_inner().expect("nobody panicked");
     assert_eq!(seen, ["web-1".to_owned(), "web-2".to_owned()].into());
     // Refused at another port of that address.
-    let refused = get(&format!("{ip}:8089")).await.expect_err("nobody is there");
+    let refused = get(&format!("{ip}:8090")).await.expect_err("nobody is there");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+
+    cluster.event("web", "PortNotAvailable", "cannot listen on 127.0.0.1:8087: ").await;
+    drop(taken);
 
     // By node port and load balancer, at the node's address and on localhost.
     let balancer = eventually_some(DEADLINE, async || {
@@ -104,16 +110,16 @@ async fn services_answer_from_the_host_and_from_pods() {
     let node_port =
         read(&cluster, "web").await.spec.and_then(|spec| spec.ports?[0].node_port).expect("a port");
     for address in [
-        format!("{balancer}:8088"),
+        format!("{balancer}:8087"),
         format!("{balancer}:{node_port}"),
-        "127.0.0.1:8088".to_owned(),
+        "127.0.0.1:8087".to_owned(),
         format!("127.0.0.1:{node_port}"),
     ] {
         eventually(DEADLINE, async || get(&address).await.is_ok_and(|name| seen.contains(&name))).await;
     }
 
     // From a pod, to others and (web-1 asks until it is answered by itself) to itself.
-    let ask = format!("until wget -qO- http://{ip}:8088/ | grep -q NAME; do :; done; echo NAME answered");
+    let ask = format!("until wget -qO- http://{ip}:8087/ | grep -q NAME; do :; done; echo NAME answered");
     for name in ["web-1", "web-2"] {
         cluster
             .create(script(&format!("ask-{name}"), &ask.replace("NAME", name), json!({}), json!({})))
@@ -122,7 +128,7 @@ async fn services_answer_from_the_host_and_from_pods() {
     }
     let hairpin = format!(
         "mkdir /tmp/w; hostname > /tmp/w/index.html; httpd -p 8080 -h /tmp/w;
-         until wget -qO- http://{ip}:8088/ | grep -q self; do :; done; echo answered; exec sleep 1000"
+         until wget -qO- http://{ip}:8087/ | grep -q self; do :; done; echo answered; exec sleep 1000"
     );
     let mut itself = script("self", &hairpin, json!({}), json!({}));
     itself["metadata"]["labels"] = json!({"app": "web"});
@@ -137,7 +143,7 @@ async fn services_answer_from_the_host_and_from_pods() {
         let error = get(&address).await.err();
         error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
     };
-    eventually(DEADLINE, async || refused(format!("{ip}:8088")).await).await;
+    eventually(DEADLINE, async || refused(format!("{ip}:8087")).await).await;
     eventually(DEADLINE, async || refused(format!("{balancer}:{node_port}")).await).await;
     Api::<Service>::default_namespaced(cluster.client())
         .delete("web", &Default::default())
