@@ -70,6 +70,13 @@ impl Extenders {
         self.0.is_empty()
     }
 
+    /// Whether any of them is told of preempted pods as they are, and not only of their UIDs.
+    pub(crate) fn are_shown_victims(&self) -> bool {
+        let shown =
+            |extender: &Extender| !extender.spec.preempt_verb.is_empty() && !extender.spec.node_cache_capable;
+        self.0.iter().any(shown)
+    }
+
     fn interested<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = &'a Extender> {
         self.0
             .iter()

@@ -119,7 +119,7 @@ pub(crate) struct Scheduler {
     context: Context,
     client: kube::Client,
     binder: Binder,
-    extenders: Extenders,
+    pub(crate) extenders: Extenders,
     /// One a profile, in the same order.
     recorders: Vec<Recorder>,
     /// How long volumes may take, by profile.

@@ -227,18 +227,23 @@ fn pod(scheduler: &mut Scheduler, delta: Delta<Pod>) {
             let event = scheduler.cache.remove_pod(uid);
             event.into_iter().for_each(|event| scheduler.happened(&event));
         }
-        Delta::Added(pod) => pod_is(scheduler, Arc::new(PodInfo::new(pod)), true),
+        Delta::Added(pod) => pod_is(scheduler, pod, true),
         Delta::Updated { old, new } => {
             let nominated = |pod: &Pod| pod.status.as_ref().and_then(|s| s.nominated_node_name.clone());
             let moved = nominated(&old) != nominated(&new);
-            pod_is(scheduler, Arc::new(PodInfo::new(new)), moved);
+            pod_is(scheduler, new, moved);
         }
     }
 }
 
 /// `nominated`: the API's word on where room is kept for it is new.
-fn pod_is(scheduler: &mut Scheduler, pod: Arc<PodInfo>, nominated: bool) {
-    if !node_name(&pod.pod).is_empty() {
+fn pod_is(scheduler: &mut Scheduler, pod: Arc<Pod>, nominated: bool) {
+    let is_placed = !node_name(&pod).is_empty();
+    let pod = Arc::new(match is_placed && !scheduler.extenders.are_shown_victims() {
+        true => PodInfo::placed(&pod),
+        false => PodInfo::new(pod),
+    });
+    if is_placed {
         scheduler.queue.remove(&pod.key());
         scheduler.cache.snapshot.remove_nomination(pod.uid());
         let event = scheduler.cache.set_pod(pod);

@@ -1,9 +1,9 @@
 //! A pod with what every plugin would compute from it anew.
 
 use super::{PodAffinity, Resources};
-use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodSpec, Toleration};
-use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use api::pod::{HostPort, host_ports, is_terminating, requests};
+use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodSpec, PodStatus, Toleration, Volume};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use api::pod::{HostPort, condition, host_ports, is_terminating, requests};
 use client::Key;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -75,6 +75,12 @@ impl PodInfo {
         }
     }
 
+    /// Of a pod that has its node, and of which only what others ask about is kept: there may be very many of them.
+    pub fn placed(pod: &Arc<Pod>) -> Self {
+        let info = Self::new(pod.clone());
+        Self { pod: Arc::new(gist(pod)), ..info }
+    }
+
     /// Namespace and name.
     pub fn key(&self) -> Key {
         Key::of(&*self.pod)
@@ -140,6 +146,14 @@ impl PodInfo {
             && self.claims.iter().any(|used| Some(&used.name) == claim.metadata.name.as_ref())
     }
 
+    /// Its volumes on disks that may be in use elsewhere.
+    pub fn disks(&self) -> impl Iterator<Item = &Volume> {
+        self.spec()
+            .into_iter()
+            .flat_map(|spec| spec.volumes.iter().flatten())
+            .filter(|volume| is_disk(volume))
+    }
+
     /// What controls it.
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
@@ -149,6 +163,45 @@ impl PodInfo {
     pub fn started(&self) -> Option<Timestamp> {
         self.started
     }
+}
+
+/// What plugins, preemption and events want to know of a pod that has its node, besides what is computed from it.
+fn gist(pod: &Pod) -> Pod {
+    let meta = &pod.metadata;
+    let metadata = ObjectMeta {
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        generation: meta.generation,
+        labels: meta.labels.clone(),
+        deletion_timestamp: meta.deletion_timestamp.clone(),
+        ..ObjectMeta::default()
+    };
+    let spec = pod.spec.as_ref().map(|spec| PodSpec {
+        node_name: spec.node_name.clone(),
+        scheduler_name: spec.scheduler_name.clone(),
+        resource_claims: spec.resource_claims.clone(),
+        volumes: spec
+            .volumes
+            .as_ref()
+            .map(|all| all.iter().filter(|volume| is_disk(volume)).cloned().collect()),
+        ..PodSpec::default()
+    });
+    let status = pod.status.as_ref().map(|status| PodStatus {
+        phase: status.phase.clone(),
+        resource_claim_statuses: status.resource_claim_statuses.clone(),
+        conditions: condition(pod, "DisruptionTarget").map(|condition| vec![condition.clone()]),
+        ..PodStatus::default()
+    });
+    Pod { metadata, spec, status }
+}
+
+fn is_disk(volume: &Volume) -> bool {
+    volume.gce_persistent_disk.is_some()
+        || volume.aws_elastic_block_store.is_some()
+        || volume.iscsi.is_some()
+        || volume.rbd.is_some()
 }
 
 fn class(pod: &Pod, affine: bool) -> String {
@@ -178,4 +231,34 @@ fn claims(pod: &Pod, spec: &PodSpec) -> Vec<ClaimUse> {
             (None, None) => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_placed_pods_what_others_ask_about_is_kept() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"namespace": "n", "name": "p", "uid": "1", "labels": {"app": "web"}, "annotations": {"a": "b"},
+                "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": "node", "priority": 7, "containers": [{"name": "c", "image": "i",
+                "ports": [{"hostPort": 80, "containerPort": 80}], "resources": {"requests": {"cpu": "1"}}}],
+                "volumes": [{"name": "disk", "gcePersistentDisk": {"pdName": "d"}}, {"name": "text", "emptyDir": {}},
+                    {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]},
+            "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [
+                {"type": "Ready", "status": "True"}, {"type": "DisruptionTarget", "status": "True"}]},
+        }))
+        .expect("a pod");
+        let (whole, placed) = (PodInfo::new(Arc::new(pod.clone())), PodInfo::placed(&Arc::new(pod)));
+        assert_eq!((placed.key(), placed.uid(), placed.labels()), (whole.key(), whole.uid(), whole.labels()));
+        assert_eq!((placed.priority(), placed.started()), (whole.priority(), whole.started()));
+        assert_eq!((&placed.requests, &placed.claims), (&whole.requests, &whole.claims));
+        assert_eq!((&placed.host_ports, &placed.class), (&whole.host_ports, &whole.class));
+        assert_eq!(placed.disks().map(|volume| volume.name.as_str()).collect::<Vec<_>>(), ["disk"]);
+        assert!(is_terminating(&placed.pod) && condition(&placed.pod, "DisruptionTarget").is_some());
+        let spec = placed.spec().expect("a spec");
+        assert!(spec.node_name.as_deref() == Some("node") && spec.containers.is_empty());
+    }
 }

@@ -35,17 +35,6 @@ fn conflict(one: &Volume, other: &Volume) -> bool {
         })
 }
 
-fn volumes(pod: &PodInfo) -> impl Iterator<Item = &Volume> {
-    pod.spec().into_iter().flat_map(|spec| spec.volumes.iter().flatten())
-}
-
-fn is_disk(volume: &Volume) -> bool {
-    volume.gce_persistent_disk.is_some()
-        || volume.aws_elastic_block_store.is_some()
-        || volume.iscsi.is_some()
-        || volume.rbd.is_some()
-}
-
 impl Plugin for VolumeRestrictions {
     fn name(&self) -> &'static str {
         NAME
@@ -63,7 +52,7 @@ impl Plugin for VolumeRestrictions {
                 claims.push(used.name.clone());
             }
         }
-        if claims.is_empty() && !volumes(pod).any(is_disk) {
+        if claims.is_empty() && pod.disks().next().is_none() {
             return Ok(PreFilter::Skip);
         }
         let used = |claim: &&String| cluster.is_claim_used(pod.namespace(), claim);
@@ -73,9 +62,9 @@ impl Plugin for VolumeRestrictions {
 
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let taken = |volume: &Volume| {
-            node.pods().iter().flat_map(|pod| volumes(pod)).any(|other| conflict(volume, other))
+            node.pods().iter().flat_map(|pod| pod.disks()).any(|other| conflict(volume, other))
         };
-        if volumes(view.pod).filter(|volume| is_disk(volume)).any(taken) {
+        if view.pod.disks().any(taken) {
             return Err(Rejection::new(NAME, "node(s) had no available disk"));
         }
         if view.state::<Exclusive>().conflicts > 0 {
@@ -109,7 +98,7 @@ impl Plugin for VolumeRestrictions {
             ClusterEvent::AssignedPodDeleted(other) => {
                 other.namespace() == pod.namespace()
                     && (other.claims.iter().any(|used| pod.claims.contains(used))
-                        || volumes(other).any(|disk| volumes(pod).any(|own| conflict(own, disk))))
+                        || other.disks().any(|disk| pod.disks().any(|own| conflict(own, disk))))
             }
             _ => false,
         }
