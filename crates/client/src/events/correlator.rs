@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Entries in each of the memories (upstream: `maxLruCacheEntries`).
 const REMEMBERED: usize = 4096;
@@ -34,11 +35,21 @@ pub(super) enum Verdict {
     },
 }
 
+/// What stands for a text that is only compared: there is a correlator a node, and texts of thousands of events are long. Two of
+/// the few thousand that are remembered are taken for each other once in 10^12 times; then an event counts as another.
+type Digest = u64;
+
+fn digest(of: impl Hash) -> Digest {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Correlator {
-    buckets: HashMap<String, Bucket>,
-    alike: HashMap<String, Alike>,
-    known: HashMap<String, Known>,
+    buckets: HashMap<Digest, Bucket>,
+    alike: HashMap<Digest, Alike>,
+    known: HashMap<Digest, Known>,
 }
 
 #[derive(Debug)]
@@ -49,7 +60,7 @@ struct Bucket {
 
 #[derive(Debug)]
 struct Alike {
-    messages: HashSet<String>,
+    messages: HashSet<Digest>,
     last: Timestamp,
 }
 
@@ -99,7 +110,7 @@ impl Correlator {
     /// Gives the tenth different message of one reason, and those after it, a common text.
     fn combine(&mut self, event: &mut Event, now: Timestamp) {
         bound(&mut self.alike, |alike| alike.last);
-        let message = event.message.clone().unwrap_or_default();
+        let message = event.message.as_deref().unwrap_or_default();
         let alike = self
             .alike
             .entry(similarity(event))
@@ -108,13 +119,13 @@ impl Correlator {
             alike.messages.clear();
         }
         alike.last = now;
-        alike.messages.insert(message.clone());
+        alike.messages.insert(digest(message));
         if alike.messages.len() < ALIKE {
             return;
         }
         // Bounded: which message goes does not matter, only how many there are.
         if alike.messages.len() > ALIKE
-            && let Some(one) = alike.messages.iter().next().cloned()
+            && let Some(one) = alike.messages.iter().next().copied()
         {
             alike.messages.remove(&one);
         }
@@ -136,7 +147,7 @@ impl Correlator {
 }
 
 /// Makes room by forgetting the older half.
-fn bound<V>(memory: &mut HashMap<String, V>, age: impl Fn(&V) -> Timestamp) {
+fn bound<V>(memory: &mut HashMap<Digest, V>, age: impl Fn(&V) -> Timestamp) {
     if memory.len() < REMEMBERED {
         return;
     }
@@ -152,9 +163,10 @@ fn bound<V>(memory: &mut HashMap<String, V>, age: impl Fn(&V) -> Timestamp) {
 }
 
 /// Source and object: whose bucket it is (`getSpamKey`).
-fn subject(event: &Event) -> String {
+fn subject(event: &Event) -> Digest {
     let (source, object) = (event.source.as_ref(), &event.involved_object);
-    [
+    // What is absent and what is empty is the same: the server fills some in.
+    let parts = [
         source.and_then(|source| source.component.as_deref()),
         source.and_then(|source| source.host.as_deref()),
         object.kind.as_deref(),
@@ -163,27 +175,28 @@ fn subject(event: &Event) -> String {
         object.uid.as_deref(),
         object.api_version.as_deref(),
     ]
-    .map(Option::unwrap_or_default)
-    .join("\n")
+    .map(Option::unwrap_or_default);
+    digest(parts)
 }
 
 /// And type, reason and reporter: what is alike (`EventAggregatorByReasonFunc`).
-fn similarity(event: &Event) -> String {
+fn similarity(event: &Event) -> Digest {
     let parts = [
         event.type_.as_deref(),
         event.reason.as_deref(),
         event.reporting_component.as_deref(),
         event.reporting_instance.as_deref(),
-    ];
-    format!("{}\n{}", subject(event), parts.map(Option::unwrap_or_default).join("\n"))
+    ]
+    .map(Option::unwrap_or_default);
+    digest((subject(event), parts))
 }
 
 /// And field and message: what is the same event (`getEventKey`).
-fn identity(event: &Event) -> String {
+fn identity(event: &Event) -> Digest {
     let field = event.involved_object.field_path.as_deref().unwrap_or_default();
     // All combined events of one kind are one event, whose message changes.
     let message = event.message.as_deref().unwrap_or_default();
     let message =
         if message.starts_with("(combined from similar events): ") { "(combined)" } else { message };
-    format!("{}\n{field}\n{message}", similarity(event))
+    digest((similarity(event), field, message))
 }
