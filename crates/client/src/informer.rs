@@ -13,6 +13,7 @@ mod index;
 mod interner;
 mod kept;
 mod reflector;
+mod sent;
 mod store;
 
 use crate::{Key, Queue};

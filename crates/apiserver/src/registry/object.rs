@@ -201,13 +201,14 @@ fn metadata_start(json: &[u8]) -> usize {
 /// Puts `resourceVersion` into a stored object.
 fn splice(stored: &[u8], revision: u64) -> Bytes {
     let at = metadata_start(stored);
-    let mut json = BytesMut::with_capacity(stored.len() + RESOURCE_VERSION.len() + 22);
-    json.extend_from_slice(&stored[..at]);
-    json.extend_from_slice(RESOURCE_VERSION);
-    json.extend_from_slice(revision.to_string().as_bytes());
-    json.extend_from_slice(if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," });
-    json.extend_from_slice(&stored[at..]);
-    json.freeze()
+    let revision = revision.to_string();
+    let end: &[u8] = if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," };
+    // Exactly, as all of them stay.
+    let mut json = Vec::with_capacity(stored.len() + RESOURCE_VERSION.len() + revision.len() + end.len());
+    for part in [&stored[..at], RESOURCE_VERSION, revision.as_bytes(), end, &stored[at..]] {
+        json.extend_from_slice(part);
+    }
+    json.into()
 }
 
 /// The stored form of an object: without `resourceVersion`, with `kind`, `apiVersion` and `metadata` first.

@@ -4,8 +4,9 @@
 //! **Upstream**: `client-go/tools/cache.Indexer`.
 
 use super::kept::Kept;
-use super::store::{Shared, key};
+use super::store::Shared;
 use super::{Informer, Watched};
+use crate::Key;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ impl<K: Watched> Informer<K> {
 }
 
 /// Objects by namespace and name.
-type Named<K> = BTreeMap<(String, String), Arc<Kept<K>>>;
+type Named<K> = BTreeMap<Key, Arc<Kept<K>>>;
 
 /// The entries of one index.
 pub(super) struct Entries<K> {
@@ -72,14 +73,14 @@ impl<K: Watched> Entries<K> {
 
     pub(super) fn insert(&mut self, object: &K, kept: &Arc<Kept<K>>) {
         for value in (self.keys)(object) {
-            self.objects.entry(value).or_default().insert(key(object), kept.clone());
+            self.objects.entry(value).or_default().insert(Key::of(object), kept.clone());
         }
     }
 
     pub(super) fn remove(&mut self, object: &K) {
         for value in (self.keys)(object) {
             let Some(objects) = self.objects.get_mut(&value) else { continue };
-            objects.remove(&key(object));
+            objects.remove(&Key::of(object));
             if objects.is_empty() {
                 self.objects.remove(&value);
             }

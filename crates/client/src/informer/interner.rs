@@ -5,6 +5,7 @@
 
 use super::Watched;
 use super::kept::{Kept, Warm};
+use super::sent::{Sent, identity};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
@@ -31,17 +32,17 @@ impl Debug for Interner {
 }
 
 impl Interner {
-    /// The copy to keep of this object.
-    pub(super) fn share<K: Watched>(&self, object: K) -> Arc<Kept<K>> {
-        let Some((uid, revision)) = identity(&object) else { return self.0.warm.keep(object) };
+    /// The copy to keep of this object, which is decoded only if no informer has it yet.
+    pub(super) fn share<K: Watched>(&self, sent: &Sent<'_>) -> serde_json::Result<Arc<Kept<K>>> {
+        let Some((uid, revision)) = sent.identity() else { return Ok(self.0.warm.keep(sent.decode()?)) };
         let known = self.with(|table: &mut Table<K>| {
             table.get(&uid).filter(|(known, _)| *known == revision).map(|(_, present)| present.clone())
         });
         if let Some(known) = known {
-            return known;
+            return Ok(known);
         }
-        let kept = self.0.warm.keep(object);
-        self.with(|table: &mut Table<K>| match table.get(&uid) {
+        let kept = self.0.warm.keep(sent.decode()?);
+        Ok(self.with(|table: &mut Table<K>| match table.get(&uid) {
             // Another informer was faster.
             Some((known, present)) if *known == revision => present.clone(),
             // Of an informer that lags behind.
@@ -50,7 +51,7 @@ impl Interner {
                 table.insert(uid, (revision, kept.clone()));
                 kept
             }
-        })
+        }))
     }
 
     /// The object itself.
@@ -65,7 +66,9 @@ impl Interner {
 
     /// The object is gone, at least for one of them.
     pub(super) fn forget<K: Watched>(&self, object: &K) {
-        let Some((uid, _)) = identity(object) else { return };
+        let meta = object.meta();
+        let identity = identity(meta.uid.as_deref(), meta.resource_version.as_deref());
+        let Some((uid, _)) = identity else { return };
         self.with(|table: &mut Table<K>| {
             table.remove(&uid);
             if table.len() < table.capacity() / 8 {
@@ -81,21 +84,20 @@ impl Interner {
     }
 }
 
-fn identity<K: Watched>(object: &K) -> Option<(Uuid, u64)> {
-    let meta = object.meta();
-    let uid = Uuid::try_parse(meta.uid.as_deref()?).ok()?;
-    Some((uid, meta.resource_version.as_deref()?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ConfigMap;
     use serde_json::json;
+    use serde_json::value::to_raw_value;
 
-    fn map(uid: &str, revision: &str) -> ConfigMap {
-        serde_json::from_value(json!({"metadata": {"name": "m", "uid": uid, "resourceVersion": revision}}))
-            .unwrap()
+    fn share(interner: &Interner, uid: &str, revision: &str) -> Arc<Kept<ConfigMap>> {
+        let map = json!({"metadata": {"name": "m", "uid": uid, "resourceVersion": revision}});
+        let raw = to_raw_value(&map).unwrap();
+        let sent = Sent::parse(&raw).unwrap();
+        let kept = interner.share(&sent).unwrap();
+        assert_eq!(*interner.get(&kept), serde_json::from_value(map).unwrap());
+        kept
     }
 
     #[test]
@@ -103,7 +105,7 @@ mod tests {
         const ONE: &str = "7ba249f5-3414-4fc4-940d-8100bcaa10bd";
         const OTHER: &str = "7ba249f5-3414-4fc4-940d-8100bcaa10be";
         let interner = Interner::default();
-        let first = interner.share(map(ONE, "7"));
+        let first = share(&interner, ONE, "7");
         for (uid, revision, same) in [
             (ONE, "7", true),
             (OTHER, "7", false),
@@ -112,20 +114,19 @@ mod tests {
             (ONE, "x", false),
             (ONE, "7", true),
         ] {
-            let shared = interner.share(map(uid, revision));
+            let shared = share(&interner, uid, revision);
             assert_eq!(Arc::ptr_eq(&first, &shared), same, "{uid} {revision}");
-            assert_eq!(*interner.get(&shared), map(uid, revision));
         }
         // A newer one takes its place, for those that come later.
-        let second = interner.share(map(ONE, "8"));
-        assert!(Arc::ptr_eq(&second, &interner.share(map(ONE, "8"))));
-        assert!(!Arc::ptr_eq(&first, &interner.share(map(ONE, "7"))));
+        let second = share(&interner, ONE, "8");
+        assert!(Arc::ptr_eq(&second, &share(&interner, ONE, "8")));
+        assert!(!Arc::ptr_eq(&first, &share(&interner, ONE, "7")));
     }
 
     #[test]
     fn what_is_forgotten_is_freed() {
         let interner = Interner::default();
-        let shared = interner.share(map("7ba249f5-3414-4fc4-940d-8100bcaa10bd", "7"));
+        let shared = share(&interner, "7ba249f5-3414-4fc4-940d-8100bcaa10bd", "7");
         assert_eq!(Arc::strong_count(&shared), 2);
         interner.forget(&*interner.get(&shared));
         assert_eq!(Arc::strong_count(&shared), 1);

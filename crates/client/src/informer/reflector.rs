@@ -2,14 +2,16 @@
 //!
 //! **Upstream**: `client-go/tools/cache/reflector.go`.
 
+use super::sent::{Event, Sent};
 use super::store::Shared;
 use super::{Selection, Watched};
 use crate::Backoff;
 use component_base::{Context, logging};
-use futures::StreamExt;
+use futures::AsyncBufReadExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchParams};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,13 +40,12 @@ pub(super) struct Reflector<K> {
     shared: Arc<Shared<K>>,
 }
 
-/// Only what is needed of a list; kube's own type buffers each list whole.
+/// Only what is needed of a list.
 #[derive(Deserialize)]
-#[serde(bound = "K: Watched")]
-struct List<K> {
+struct List<'a> {
     metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<K>,
+    #[serde(borrow, default)]
+    items: Vec<&'a RawValue>,
 }
 
 /// Why a watch is over.
@@ -116,9 +117,11 @@ impl<K: Watched> Reflector<K> {
         };
         let request =
             if self.metadata { self.request.list_metadata(&params) } else { self.request.list(&params) };
-        let list: List<K> = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
-        let revision = list.metadata.resource_version.unwrap_or_default();
-        self.shared.replace(list.items);
+        let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
+        let List { metadata, items } = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+        let revision = metadata.resource_version.unwrap_or_default();
+        let taken = items.into_iter().map(Sent::parse).collect::<Result<Vec<_>, _>>();
+        taken.and_then(|items| self.shared.replace(&items)).map_err(kube::Error::SerdeError)?;
         self.shared.reached(&revision);
         Ok(revision)
     }
@@ -142,29 +145,24 @@ impl<K: Watched> Reflector<K> {
             Ok(request) => request,
             Err(error) => return Ended::Relist(Some(kube::Error::BuildRequest(error))),
         };
-        let mut events = match self.client.request_events::<K>(request).await {
-            Ok(events) => Box::pin(events),
+        let mut lines = match self.client.request_stream(request).await {
+            Ok(lines) => Box::pin(lines),
             Err(error) => return ended_by(error),
         };
         let mut seen = false;
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                    follow(revision, &object);
-                    self.shared.apply(object);
-                    self.shared.reached(revision);
-                }
-                Ok(WatchEvent::Deleted(object)) => {
-                    follow(revision, &object);
-                    self.shared.delete(object);
-                    self.shared.reached(revision);
-                }
-                Ok(WatchEvent::Bookmark(bookmark)) => {
-                    *revision = bookmark.metadata.resource_version;
-                    self.shared.reached(revision);
-                }
-                Ok(WatchEvent::Error(status)) => return ended_by(kube::Error::Api(status)),
-                // What cannot be decoded or read may have hidden a change.
+        loop {
+            // One that waits has no buffer.
+            let mut line = Vec::new();
+            match lines.read_until(b'\n', &mut line).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => return ended_by(kube::Error::ReadEvents(error)),
+            }
+            match self.take(&line, revision) {
+                Ok(()) => {}
+                // The connection broke in the middle of a line.
+                Err(kube::Error::SerdeError(error)) if error.is_eof() => break,
+                // What cannot be decoded may have hidden a change.
                 Err(error @ kube::Error::SerdeError(_)) => return Ended::Relist(Some(error)),
                 Err(error) => return ended_by(error),
             }
@@ -180,6 +178,28 @@ impl<K: Watched> Reflector<K> {
         }
         Ended::Resume
     }
+
+    /// Takes an event, and the revision that it leaves.
+    fn take(&self, line: &[u8], revision: &mut String) -> kube::Result<()> {
+        let (sent, taken) = match Event::parse(line).map_err(kube::Error::SerdeError)? {
+            Event::Present(sent) => {
+                let taken = self.shared.apply(&sent);
+                (sent, taken)
+            }
+            Event::Gone(sent) => {
+                let taken = self.shared.delete(&sent);
+                (sent, taken)
+            }
+            Event::Bookmark(sent) => (sent, Ok(())),
+            Event::Error(status) => return Err(kube::Error::Api(status)),
+        };
+        taken.map_err(kube::Error::SerdeError)?;
+        if let Some(version) = sent.resource_version() {
+            version.clone_into(revision);
+        }
+        self.shared.reached(revision);
+        Ok(())
+    }
 }
 
 struct Close<K>(Arc<Shared<K>>);
@@ -187,12 +207,6 @@ struct Close<K>(Arc<Shared<K>>);
 impl<K> Drop for Close<K> {
     fn drop(&mut self) {
         self.0.close();
-    }
-}
-
-fn follow<K: Watched>(revision: &mut String, object: &K) {
-    if let Some(version) = &object.meta().resource_version {
-        revision.clone_from(version);
     }
 }
 

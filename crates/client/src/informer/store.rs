@@ -2,7 +2,9 @@
 
 use super::index::{Entries, Keys};
 use super::kept::Kept;
+use super::sent::Sent;
 use super::{Delta, Interner, Watched};
+use crate::Key;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -159,16 +161,16 @@ impl<K: Watched> Shared<K> {
     }
 
     /// Takes a whole list: announces what differs from what is known.
-    pub(super) fn replace(&self, items: Vec<K>) {
+    pub(super) fn replace(&self, items: &[Sent<'_>]) -> serde_json::Result<()> {
+        let items: Vec<_> = items.iter().map(|sent| self.take(sent)).collect::<Result<_, _>>()?;
         let mut state = self.changing();
         let mut gone = std::mem::take(&mut state.objects);
-        for object in items {
-            let (namespace, name) = key(&object);
-            let known = gone.get_mut(&namespace).and_then(|names| names.remove(&name));
+        for (key, kept) in items {
+            let known = gone.get_mut(&key.namespace).and_then(|names| names.remove(&key.name));
             if let Some(known) = known {
-                state.objects.entry(namespace).or_default().insert(name, known);
+                state.objects.entry(key.namespace.clone()).or_default().insert(key.name.clone(), known);
             }
-            state.apply(&self.interner, object);
+            state.apply(&self.interner, key, kept);
         }
         for object in gone.into_values().flat_map(BTreeMap::into_values).map(|kept| kept.peek()) {
             state.indexes.iter_mut().for_each(|index| index.remove(&object));
@@ -180,20 +182,27 @@ impl<K: Watched> Shared<K> {
             state.announce(Delta::Synced);
             self.synced.send_replace(true);
         }
+        Ok(())
     }
 
     /// Takes an added or modified object.
-    pub(super) fn apply(&self, object: K) {
-        self.changing().apply(&self.interner, object);
+    pub(super) fn apply(&self, sent: &Sent<'_>) -> serde_json::Result<()> {
+        let (key, kept) = self.take(sent)?;
+        self.changing().apply(&self.interner, key, kept);
+        Ok(())
+    }
+
+    fn take(&self, sent: &Sent<'_>) -> serde_json::Result<(Key, Arc<Kept<K>>)> {
+        Ok((sent.key(), self.interner.share(sent)?))
     }
 
     /// Takes a deleted object's last state.
-    pub(super) fn delete(&self, mut object: K) {
-        object.meta_mut().managed_fields = None;
+    pub(super) fn delete(&self, sent: &Sent<'_>) -> serde_json::Result<()> {
+        let object: K = sent.decode()?;
+        let Key { namespace, name } = sent.key();
         let mut state = self.changing();
         self.interner.forget(&object);
-        let (namespace, name) = key(&object);
-        let Some(names) = state.objects.get_mut(&namespace) else { return };
+        let Some(names) = state.objects.get_mut(&namespace) else { return Ok(()) };
         let known = names.remove(&name);
         if names.is_empty() {
             state.objects.remove(&namespace);
@@ -205,16 +214,13 @@ impl<K: Watched> Shared<K> {
             }
             state.announce(Delta::Deleted(Arc::new(object)));
         }
+        Ok(())
     }
 }
 
 impl<K: Watched> State<K> {
-    fn apply(&mut self, interner: &Interner, mut object: K) {
-        // Larger in memory than the rest, and no controller asks who owns a field.
-        object.meta_mut().managed_fields = None;
-        let (namespace, name) = key(&object);
-        let kept = interner.share(object);
-        let old = self.objects.entry(namespace).or_default().insert(name, kept.clone());
+    fn apply(&mut self, interner: &Interner, key: Key, kept: Arc<Kept<K>>) {
+        let old = self.objects.entry(key.namespace).or_default().insert(key.name, kept.clone());
         if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &kept))
             || self.indexes.is_empty() && self.subscribers.is_empty()
         {
@@ -255,9 +261,4 @@ impl<K> State<K> {
             subscriber.send(delta).is_ok()
         });
     }
-}
-
-pub(super) fn key<K: Watched>(object: &K) -> (String, String) {
-    let meta = object.meta();
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
