@@ -15,12 +15,16 @@ fn waiting(pod: &Value) -> &Value {
 
 /// A pod that says `up` and ends, of an image that is always pulled.
 fn pulling(name: &str, image: &str, secret: Option<&str>) -> Value {
+    by_policy("Always", name, image, secret)
+}
+
+fn by_policy(policy: &str, name: &str, image: &str, secret: Option<&str>) -> Value {
     let secrets: Vec<Value> = secret.into_iter().map(|name| json!({"name": name})).collect();
     script(
         name,
         "echo up",
         json!({"imagePullSecrets": secrets}),
-        json!({"image": image, "imagePullPolicy": "Always"}),
+        json!({"image": image, "imagePullPolicy": policy}),
     )
 }
 
@@ -61,6 +65,16 @@ async fn pods_get_images_from_a_registry_with_and_without_a_password() {
         assert!(message.starts_with(&expected) && message.contains(why), "{message}");
         cluster.event(pod, "Failed", "Error: ErrImagePull").await;
         cluster.event(pod, "BackOff", &format!("Back-off pulling image \"{image}\"")).await;
+    }
+    // The image is here now, for those with the password.
+    let here = "already present on machine and can be accessed by the pod";
+    for (pod, policy, login, event, part) in [
+        ("here", "IfNotPresent", Some("right"), "Pulled", here),
+        ("strange", "IfNotPresent", None, "Failed", "no basic auth credentials"),
+        ("never", "Never", Some("wrong"), "ErrImageNeverPull", "is not present with pull policy of Never"),
+    ] {
+        cluster.create(by_policy(policy, pod, &secret, login)).await;
+        cluster.event(pod, event, part).await;
     }
     // The right password comes later.
     cluster

@@ -1,6 +1,6 @@
 //! Removes images that nobody uses when the engine's disk fills up.
 //!
-//! **Contract**: only images that this node has pulled itself, which it keeps a list of; never those that the user has built
+//! **Contract**: only images that the nodes have pulled themselves, which they keep a list of (`ledger`); never those that the user has built
 //! or pulled (`docs/decisions/0013-disk-pressure.md`). The longest unused go first, until enough is free.
 //! **Upstream**: `pkg/kubelet/images/image_gc_manager.go`.
 
@@ -8,10 +8,9 @@ use crate::images::Images;
 use component_base::Clock;
 use jiff::{SignedDuration, Timestamp};
 use runtime::{ContainerFilter, RuntimeService};
-use std::collections::{BTreeMap, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `ImageGCPeriod`.
@@ -21,61 +20,6 @@ const HIGH_PERCENT: u64 = 85;
 const LOW_PERCENT: u64 = 80;
 /// `imageMinimumGCAge`.
 const MINIMUM_AGE: SignedDuration = SignedDuration::from_secs(120);
-
-/// The images that this node has pulled, by id, with the time of their last use; kept in a file.
-#[derive(Clone, Default)]
-pub(crate) struct Ledger {
-    file: Option<PathBuf>,
-    used: Arc<Mutex<BTreeMap<String, Timestamp>>>,
-}
-
-impl Ledger {
-    /// As it was left.
-    pub(crate) fn load(file: PathBuf) -> Self {
-        let text = std::fs::read(&file).unwrap_or_default();
-        let used: BTreeMap<String, Timestamp> = serde_json::from_slice(&text).unwrap_or_default();
-        Self { file: Some(file), used: Arc::new(Mutex::new(used)) }
-    }
-
-    /// An image was pulled.
-    pub(crate) fn pulled(&self, id: &str, now: Timestamp) {
-        self.locked().insert(id.to_owned(), now);
-        self.save();
-    }
-
-    /// An image is used by a new container.
-    pub(crate) fn used(&self, id: &str, now: Timestamp) {
-        if let Some(at) = self.locked().get_mut(id) {
-            *at = now;
-        }
-    }
-
-    fn removed(&self, id: &str) {
-        self.locked().remove(id);
-        self.save();
-    }
-
-    fn save(&self) {
-        let Some(file) = &self.file else { return };
-        let text = serde_json::to_vec(&*self.locked()).unwrap_or_default();
-        if let Err(error) = write_whole(file, &text) {
-            tracing::warn!("keep the list of pulled images: {error}");
-        }
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Timestamp>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn write_whole(file: &Path, text: &[u8]) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let new = file.with_extension("new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(new, file)
-}
 
 /// Looks at the disk until the context ends.
 pub(crate) async fn run(
@@ -113,7 +57,7 @@ async fn collect(
     let in_use: HashSet<String> = containers.iter().map(|c| c.image_id.to_string()).collect();
     let present = images.list().await?;
     let sizes: Vec<(String, u64)> = present.iter().map(|i| (i.id.to_string(), i.size)).collect();
-    let known = images.ledger().locked().clone();
+    let known = images.ledger().last_used();
     for id in choose(&sizes, &known, &in_use, clock.now(), wanted) {
         match images.remove(&id).await {
             Ok(()) => {
@@ -129,7 +73,7 @@ async fn collect(
 /// The images to remove, the longest unused first.
 fn choose(
     present: &[(String, u64)],
-    known: &BTreeMap<String, Timestamp>,
+    known: &HashMap<String, Timestamp>,
     in_use: &HashSet<String>,
     now: Timestamp,
     wanted: u64,
@@ -179,16 +123,5 @@ mod tests {
         assert_eq!(choose(5), ["older"]);
         assert_eq!(choose(11), ["older", "old"]);
         assert_eq!(choose(1000), ["older", "old"]);
-    }
-
-    #[test]
-    fn the_list_survives() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let file = dir.path().join("deep/images.json");
-        Ledger::load(file.clone()).pulled("a", at(1));
-        let again = Ledger::load(file);
-        again.used("a", at(2));
-        again.used("foreign", at(2));
-        assert_eq!(*again.locked(), BTreeMap::from([("a".to_owned(), at(2))]));
     }
 }

@@ -4,13 +4,13 @@
 //! **Upstream**: `pkg/kubelet/images/image_manager.go`, reasons and texts included.
 
 use crate::backoff::{Backoff, go_duration};
-use crate::image_gc::Ledger;
+use crate::ledger::{Ledger, PullSecret};
 use crate::pod_status::Waiting;
-use crate::pull_secrets::credentials;
+use crate::pull_secrets::{Credential, credentials};
 use api::k8s_openapi::api::core::v1::{Container, Secret};
 use component_base::Clock;
 use jiff::{SignedDuration, Timestamp};
-use runtime::{AuthConfig, Error, ImageId, ImageService};
+use runtime::{Error, ImageId, ImageService};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -66,7 +66,8 @@ pub(crate) struct Unavailable {
     pub(crate) retry_at: Option<Timestamp>,
 }
 
-/// What a pull policy and the presence of the image ask for.
+/// What a pull policy asks for, and whether the pod may use an image that is here. One that it may not use is as one that is
+/// not here, so that nobody learns of it.
 #[derive(Debug, PartialEq, Eq)]
 enum Need {
     Nothing,
@@ -160,6 +161,10 @@ impl Images {
                 return fail("InspectFailed", "ImageInspectError", message);
             }
         };
+        let credentials = credentials(image, secrets);
+        let sources: Vec<PullSecret> =
+            credentials.iter().map(|credential| credential.secret.clone()).collect();
+        let present = present.filter(|present| self.ledger.is_for(present.id.as_str(), image, &sources));
         match need(policy, present.is_some()) {
             Need::Nothing => {
                 let message = format!(
@@ -172,7 +177,7 @@ impl Images {
                 let message = format!("Container image {image:?} is not present with pull policy of Never");
                 fail("ErrImageNeverPull", "ErrImageNeverPull", message)
             }
-            Need::Pull => self.pull(pod_uid, image, &credentials(image, secrets), tell).await,
+            Need::Pull => self.pull(pod_uid, image, &credentials, tell).await,
         }
     }
 
@@ -180,7 +185,7 @@ impl Images {
         &self,
         pod_uid: &str,
         image: &str,
-        credentials: &[AuthConfig],
+        credentials: &[Credential],
         tell: Tell<'_>,
     ) -> Result<String, Unavailable> {
         let key = format!("{pod_uid}_{image}");
@@ -197,9 +202,14 @@ impl Images {
         }
         tell(EventKind::Normal, "Pulling", &format!("Pulling image {image:?}"));
         let started = self.clock.instant();
-        match self.pull_with(image, credentials).await {
-            Ok(id) => {
-                self.ledger.pulled(id.as_str(), self.clock.now());
+        let under_way = self.ledger.begin(image);
+        let pulled = self.pull_with(image, credentials).await;
+        if let Ok((id, by)) = &pulled {
+            self.ledger.pulled(id.as_str(), image, by.map(|credential| &credential.secret), self.clock.now());
+        }
+        drop(under_way);
+        match pulled {
+            Ok((id, _)) => {
                 {
                     let mut failures = self.locked();
                     failures.backoff.reset(&key);
@@ -237,17 +247,23 @@ impl Images {
         }
     }
 
-    /// Pulls with the first credentials that the registry takes; without any, as nobody in particular.
-    async fn pull_with(&self, image: &str, credentials: &[AuthConfig]) -> runtime::Result<ImageId> {
-        let Some((last, others)) = credentials.split_last() else {
-            return self.service.pull_image(image, None).await;
+    /// Pulls with the first credentials that the registry takes, and says which; without any, as nobody in particular.
+    async fn pull_with<'a>(
+        &self,
+        image: &str,
+        credentials: &'a [Credential],
+    ) -> runtime::Result<(ImageId, Option<&'a Credential>)> {
+        let with = async |credential: Option<&'a Credential>| {
+            let auth = credential.map(|credential| &credential.auth);
+            self.service.pull_image(image, auth).await.map(|id| (id, credential))
         };
-        for auth in others {
-            if let Ok(id) = self.service.pull_image(image, Some(auth)).await {
-                return Ok(id);
+        let Some((last, others)) = credentials.split_last() else { return with(None).await };
+        for credential in others {
+            if let Ok(pulled) = with(Some(credential)).await {
+                return Ok(pulled);
             }
         }
-        self.service.pull_image(image, Some(last)).await
+        with(Some(last)).await
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Failures> {

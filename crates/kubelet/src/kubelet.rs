@@ -7,8 +7,9 @@
 
 use crate::container_config::NodeContext;
 use crate::eviction::{self, Eviction, PressureGauge};
-use crate::image_gc::{self, Ledger};
+use crate::image_gc;
 use crate::images::Images;
+use crate::ledger::Ledger;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
 use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
@@ -56,6 +57,8 @@ pub struct Config {
     pub pod_cidrs: Vec<String>,
     /// Where pods keep files on this node; none on a simulated node.
     pub root_dir: Option<PathBuf>,
+    /// The images that the nodes with this engine have pulled.
+    pub ledger: Ledger,
     /// Where collectors of logs look for those of containers; none if the kubelet may not write there.
     pub log_dir: Option<PathBuf>,
     /// The cluster's DNS service.
@@ -85,7 +88,6 @@ pub async fn run(
 
     // Nodes of one machine may share the folder; each has its own in it.
     let root_dir = config.root_dir.as_ref().map(|root| root.join(&config.node_name));
-    let ledger = root_dir.as_ref().map(|root| Ledger::load(root.join("images.json"))).unwrap_or_default();
     let pressure = PressureGauge::default();
     let object = match &root_dir {
         Some(_) => OwnNode::watched(&informers, &config.node_name),
@@ -98,7 +100,7 @@ pub async fn run(
         context: context.clone(),
         client: client.clone(),
         runtime: config.runtime.clone(),
-        images: Arc::new(Images::new(config.images.clone(), context.clock.clone(), ledger)),
+        images: Arc::new(Images::new(config.images.clone(), context.clock.clone(), config.ledger.clone())),
         recorder,
         facts: NodeContext {
             node_name: config.node_name.clone(),
@@ -298,13 +300,13 @@ impl Kubelet {
         if matches!(delta, Delta::Deleted(_)) {
             self.workers.retain(|_, worker| !worker.has_ended());
             if let Some(worker) = self.workers.get(&uid) {
-                worker.told.send_replace(Told::Gone(pod));
+                worker.tell(Told::Gone(pod));
             }
             return;
         }
         match self.workers.get(&uid).filter(|worker| !worker.has_ended()) {
             Some(worker) => {
-                worker.told.send_replace(Told::Present(pod));
+                worker.tell(Told::Present(pod));
             }
             None => {
                 let fresh = !self.known.contains_key(&uid);
@@ -319,7 +321,7 @@ impl Kubelet {
             |list: &[Arc<Pod>], pod: &Pod| list.iter().any(|other| other.metadata.uid == pod.metadata.uid);
         for gone in self.statics.iter().flatten().filter(|pod| !has(&found, pod)) {
             if let Some(worker) = self.workers.get(gone.metadata.uid.as_deref().unwrap_or_default()) {
-                worker.told.send_replace(Told::Orphan(gone.clone()));
+                worker.tell(Told::Orphan(gone.clone()));
             }
         }
         for pod in &found {

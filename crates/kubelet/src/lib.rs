@@ -21,6 +21,7 @@ mod hooks;
 mod image_gc;
 mod images;
 mod kubelet;
+mod ledger;
 mod limits;
 mod log_links;
 mod machine;
@@ -44,6 +45,7 @@ mod volumes;
 
 pub use error::Error;
 pub use kubelet::{Config, run};
+pub use ledger::Ledger;
 pub use machine::{MachineInfo, machine_address, machine_address_v6};
 pub use network_files::ClusterDns;
 pub use node_shutdown::ShutdownGrace;

@@ -29,6 +29,7 @@ use crate::static_pods;
 use crate::sync_pod::{Circumstances, Plan, sync_pod};
 use crate::volumes::{Volumes, blocking};
 use api::k8s_openapi::api::core::v1::{Pod, PodStatus};
+use client::Key;
 use component_base::logging::chain;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
@@ -71,21 +72,34 @@ impl Told {
     }
 }
 
+/// The last that a worker was told. None: the worker waits, and the informer knows how the pod is. Workers that wait keep no
+/// pods, as there may be ten thousand of them.
+type News = Option<Told>;
+
+fn is_ending(news: &News) -> bool {
+    news.as_ref().is_some_and(Told::is_ending)
+}
+
 /// Resolves when the pod is to stop.
-async fn ending(mut told: watch::Receiver<Told>) {
-    if told.wait_for(Told::is_ending).await.is_err() {
+async fn ending(mut news: watch::Receiver<News>) {
+    if news.wait_for(is_ending).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 /// The worker's end of the wire to the kubelet.
 pub(crate) struct Handle {
-    pub(crate) told: watch::Sender<Told>,
+    news: watch::Sender<News>,
     pub(crate) wake: Arc<Notify>,
     evicted: Arc<Mutex<Option<Eviction>>>,
 }
 
 impl Handle {
+    /// Tells the worker how its pod is now.
+    pub(crate) fn tell(&self, told: Told) {
+        self.news.send_replace(Some(told));
+    }
+
     /// Tells the worker that its pod must go from this node.
     pub(crate) fn evict(&self, eviction: Eviction) {
         *self.evicted.lock().unwrap_or_else(PoisonError::into_inner) = Some(eviction);
@@ -94,7 +108,7 @@ impl Handle {
 
     /// Whether the worker has nothing left to do for its pod, ever.
     pub(crate) fn has_ended(&self) -> bool {
-        self.told.is_closed()
+        self.news.is_closed()
     }
 }
 
@@ -106,7 +120,12 @@ enum Next {
 
 pub(crate) struct PodWorker {
     node: Arc<Node>,
-    told: watch::Receiver<Told>,
+    news: watch::Receiver<News>,
+    /// The other end of `news`, to put down what is not needed for a while.
+    teller: watch::Sender<News>,
+    /// Where the informer has the pod, and its UID.
+    key: Key,
+    uid: String,
     wake: Arc<Notify>,
     observed: Observed,
     /// Nothing of this pod can be in the runtime yet, so it need not be asked.
@@ -124,8 +143,8 @@ pub(crate) struct PodWorker {
     volumes: Volumes,
     /// When volumes that failed are tried again, and after how long then.
     volumes_retry: Option<(Timestamp, SignedDuration)>,
-    /// The pod of which the volumes were made or brought up to date.
-    volumes_of: Option<Arc<Pod>>,
+    /// The pod's revision as the volumes were made or brought up to date.
+    volumes_of: Option<u64>,
     /// The pod may use its resource claims.
     claims_ready: bool,
     /// When claims that were not ready are tried again, and after how long then.
@@ -152,7 +171,8 @@ pub(crate) struct PodWorker {
 
 /// Starts a worker. `fresh`: the runtime is known to have nothing of this pod.
 pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
-    let (told, receiver) = watch::channel(told);
+    let (key, uid) = (Key::of(&**told.pod()), uid(told.pod()).to_owned());
+    let (teller, news) = watch::channel(Some(told));
     let wake = Arc::new(Notify::new());
     let evicted: Arc<Mutex<Option<Eviction>>> = Arc::default();
     let knowledge = Knowledge {
@@ -161,9 +181,8 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         may_mount: node.may_mount,
         ..Knowledge::default()
     };
-    let namespace = pod_namespace(&receiver);
     let worker = Box::new(PodWorker {
-        held: Held::new(&node.context, &namespace, wake.clone()),
+        held: Held::new(&node.context, &key.namespace, wake.clone()),
         volumes: Volumes::default(),
         volumes_retry: None,
         volumes_of: None,
@@ -179,7 +198,10 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         handler: None,
         resizing: None,
         hooked: Mutex::default(),
-        told: receiver,
+        news,
+        teller: teller.clone(),
+        key,
+        uid,
         wake: wake.clone(),
         observed: Observed::default(),
         fresh,
@@ -192,17 +214,16 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         node: node.clone(),
     });
     node.context.shutdown.spawn(worker.run());
-    Handle { told, wake, evicted }
-}
-
-fn pod_namespace(told: &watch::Receiver<Told>) -> String {
-    told.borrow().pod().metadata.namespace.clone().unwrap_or_default()
+    Handle { news: teller, wake, evicted }
 }
 
 impl PodWorker {
     async fn run(mut self: Box<Self>) {
         loop {
-            let told = self.told.borrow_and_update().clone();
+            let Some(told) = self.take_up() else {
+                self.wait(None).await;
+                continue;
+            };
             let pod = told.pod().clone();
             if std::mem::replace(&mut self.generation, pod.metadata.generation) != pod.metadata.generation {
                 // What failed may succeed now: another image, for example.
@@ -217,9 +238,42 @@ impl PodWorker {
             };
             match next {
                 Next::Done => return self.node.release(&pod),
-                Next::Wait(until) => self.wait(until).await,
+                Next::Wait(until) => {
+                    drop(pod);
+                    self.put_down(told);
+                    self.wait(until).await;
+                }
             }
         }
+    }
+
+    /// How the pod is. None: it is gone, which the worker will be told.
+    fn take_up(&mut self) -> Option<Told> {
+        if let Some(told) = &*self.news.borrow_and_update() {
+            return Some(told.clone());
+        }
+        let pod = self.node.pods.get_key(&self.key).filter(|pod| uid(pod) == self.uid)?;
+        let told = Told::Present(pod);
+        self.replace(Option::is_none, Some(told.clone()));
+        Some(told)
+    }
+
+    /// Lets go of a pod that the informer has, too, unless there are other news meanwhile.
+    fn put_down(&self, told: Told) {
+        let Told::Present(pod) = told else { return };
+        if !static_pods::is_static(&pod) {
+            self.replace(|news| matches!(news, Some(Told::Present(known)) if Arc::ptr_eq(known, &pod)), None);
+        }
+    }
+
+    /// Replaces the news if they are these, as if nobody had.
+    fn replace(&self, which: impl Fn(&News) -> bool, by: News) {
+        self.teller.send_if_modified(|news| {
+            if which(news) {
+                *news = by;
+            }
+            false
+        });
     }
 
     /// Takes up an order to leave this node, unless the pod has ended already.
@@ -249,7 +303,7 @@ impl PodWorker {
         };
         let told = async {
             // The kubelet is ending.
-            if self.told.changed().await.is_err() {
+            if self.news.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
@@ -262,11 +316,11 @@ impl PodWorker {
 
     /// Resolves when the pod is to end, so that what may take long can give way.
     fn doom(&self) -> impl Future<Output = ()> + use<> {
-        ending(self.told.clone())
+        ending(self.news.clone())
     }
 
     fn is_doomed(&self) -> bool {
-        self.told.borrow().is_ending()
+        is_ending(&self.news.borrow())
     }
 
     fn now(&self) -> Timestamp {

@@ -3,38 +3,69 @@
 //! **Contract**: pure. The most specific entries come first; without any, the pull is anonymous.
 //! **Upstream**: `pkg/credentialprovider` (`keyring.go`, `config.go`).
 
+use crate::ledger::PullSecret;
 use api::k8s_openapi::api::core::v1::Secret;
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use runtime::{AuthConfig, reference};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// The registry of names without one, as clients write it into their files.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
+/// A credential to try, and where it is from.
+pub(crate) struct Credential {
+    pub(crate) auth: AuthConfig,
+    pub(crate) secret: PullSecret,
+}
+
 /// The credentials to try for an image, in order.
-pub(crate) fn credentials(image: &str, secrets: &[Arc<Secret>]) -> Vec<AuthConfig> {
-    select(image, secrets.iter().flat_map(|secret| entries(secret)))
+pub(crate) fn credentials(image: &str, secrets: &[Arc<Secret>]) -> Vec<Credential> {
+    let all = secrets.iter().flat_map(|secret| {
+        entries(secret).into_iter().map(move |(registry, entry)| (registry, entry, secret.clone()))
+    });
+    let found = select(image, all).into_iter();
+    found.map(|(auth, secret)| Credential { secret: source(&secret, &auth), auth }).collect()
 }
 
 /// The credentials to try for an image, in order, from the content of a `config.json` of Docker's.
 pub fn in_config(image: &str, config: &[u8]) -> Vec<AuthConfig> {
     let config: Value = serde_json::from_slice(config).unwrap_or_default();
-    select(image, of_map(&config["auths"]))
+    let all = of_map(&config["auths"]).into_iter().map(|(registry, entry)| (registry, entry, ()));
+    select(image, all).into_iter().map(|(auth, ())| auth).collect()
 }
 
-fn select(image: &str, entries: impl IntoIterator<Item = (String, Value)>) -> Vec<AuthConfig> {
+/// Of registries, their credentials and where those are from: what is for an image.
+fn select<T>(image: &str, entries: impl IntoIterator<Item = (String, Value, T)>) -> Vec<(AuthConfig, T)> {
     let Ok(image) = reference::parse(image) else { return Vec::new() };
-    let mut found: Vec<(usize, AuthConfig)> = Vec::new();
-    for (key, entry) in entries {
+    let mut found: Vec<(usize, (AuthConfig, T))> = Vec::new();
+    for (key, entry, from) in entries {
         let key = normalized(&key);
         if matches(&key, &image.registry, &image.repository) {
-            found.extend(credential(&key, &entry).map(|auth| (key.len(), auth)));
+            found.extend(credential(&key, &entry).map(|auth| (key.len(), (auth, from))));
         }
     }
     found.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-    found.into_iter().map(|(_, auth)| auth).collect()
+    found.into_iter().map(|(_, found)| found).collect()
+}
+
+fn source(secret: &Secret, auth: &AuthConfig) -> PullSecret {
+    let AuthConfig { username, password, identity_token, registry_token, server_address } = auth;
+    let mut hash = Sha256::new();
+    for part in [username, password, identity_token, registry_token, server_address] {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    let ObjectMeta { namespace, name, uid, .. } = secret.metadata.clone();
+    PullSecret {
+        namespace: namespace.unwrap_or_default(),
+        name: name.unwrap_or_default(),
+        uid: uid.unwrap_or_default(),
+        hash: STANDARD.encode(hash.finalize()),
+    }
 }
 
 /// Registry and credential of each entry of a Secret.
@@ -122,9 +153,9 @@ mod tests {
             ("empty.example.com/app", vec![]),
             ("elsewhere.example.com/app", vec![]),
         ] {
-            let found: Vec<_> = credentials(image, &secrets).into_iter().map(|a| a.username).collect();
+            let found: Vec<_> = credentials(image, &secrets).into_iter().map(|c| c.auth.username).collect();
             assert_eq!(found, users, "{image}");
         }
-        assert_eq!(credentials("nginx", &secrets)[0].password, "pw:with:colons");
+        assert_eq!(credentials("nginx", &secrets)[0].auth.password, "pw:with:colons");
     }
 }

@@ -4,7 +4,7 @@
 //! harmless. A pod that reached its end by itself keeps its dead containers for their logs until it is deleted.
 
 use super::kill::Turns;
-use super::{Next, PodWorker, RETRY_API, Told, uid};
+use super::{News, Next, PodWorker, RETRY_API, Told, uid};
 use crate::container_config::grace_period;
 use crate::health::Probe;
 use crate::images::EventKind;
@@ -90,14 +90,14 @@ impl PodWorker {
         let stops = futures::future::join_all(stops);
         let shorter = async {
             let before = pod.metadata.deletion_grace_period_seconds;
-            let changed = |now: &Told| match (told, now) {
-                (Told::Present(_), Told::Present(now)) => {
+            let changed = |now: &News| match (told, now) {
+                (Told::Present(_), Some(Told::Present(now))) => {
                     now.metadata.deletion_grace_period_seconds != before
                 }
-                (Told::Present(_), _) => true,
+                (Told::Present(_), Some(_)) => true,
                 _ => false,
             };
-            if self.told.clone().wait_for(changed).await.is_err() {
+            if self.news.clone().wait_for(changed).await.is_err() {
                 std::future::pending::<()>().await;
             }
         };

@@ -4,7 +4,7 @@
 //! holds up nothing, but an event says so.
 //! **Upstream**: `WaitForAttachAndMount` of `pkg/kubelet/volumemanager`, its back-off included.
 
-use super::{PodWorker, earliest, ending};
+use super::{PodWorker, earliest, ending, revision};
 use crate::images::EventKind;
 use crate::references;
 use api::k8s_openapi::api::core::v1::Pod;
@@ -30,7 +30,7 @@ impl PodWorker {
         let Some(pod_dir) = pod_dir.filter(|_| has_volumes(pod)) else { return Ok(()) };
         let now = self.now();
         let due = self.volumes_due().is_some_and(|at| at <= now);
-        let same = self.volumes_of.as_ref().is_some_and(|of| Arc::ptr_eq(of, pod));
+        let same = self.volumes_of == Some(revision(pod));
         if same && !changed && !due {
             return match self.volumes_retry {
                 Some((at, _)) if !self.all_mounted(pod) => Err(at),
@@ -42,13 +42,13 @@ impl PodWorker {
             () = self.doom() => return Err(self.now()),
         }
         let node = self.node.clone();
-        let told = self.told.clone();
-        let doom = move || ending(told.clone()).boxed();
+        let news = self.news.clone();
+        let doom = move || ending(news.clone()).boxed();
         let failed = self.volumes.set_up(&node, pod, &pod_dir, &self.held, &doom).await;
         if self.is_doomed() {
             return Err(self.now());
         }
-        self.volumes_of = Some(pod.clone());
+        self.volumes_of = Some(revision(pod));
         for (volume, error) in &failed {
             let message = format!("MountVolume.SetUp failed for volume {volume:?} : {error}");
             self.event(pod, None, EventKind::Warning, "FailedMount", &message);

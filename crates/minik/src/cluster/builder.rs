@@ -14,7 +14,7 @@ use apiserver::Server;
 use apiserver::config::{Config as ServerConfig, Options};
 use component_base::logging::Tail;
 use component_base::{Context, Health};
-use kubelet::{MachineInfo, ShutdownGrace};
+use kubelet::{Ledger, MachineInfo, ShutdownGrace};
 use runtime_docker::{DockerConfig, DockerRuntime, Mirrors};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -371,6 +371,8 @@ impl Builder {
             step("Container runtime");
         }
         let mut nodes = Vec::new();
+        let images = self.root_dir.as_ref().map(|root| root.join("images.json"));
+        let ledger = images.map(Ledger::load).unwrap_or_default();
         for index in 0..self.nodes {
             let name = node_name(&self.name, index);
             let at = index as usize;
@@ -385,6 +387,7 @@ impl Builder {
                         name,
                         docker.clone(),
                         root.context("a runtime with real containers needs a root_dir")?,
+                        ledger.clone(),
                     )?
                 }
                 (None, None) => simulated(&context, name, index),

@@ -5,7 +5,7 @@
 use super::{KUBERNETES_VERSION, NodeRuntime};
 use anyhow::{Context as _, Result};
 use component_base::Context;
-use kubelet::{MachineInfo, ShutdownGrace};
+use kubelet::{Ledger, MachineInfo, ShutdownGrace};
 use runtime_docker::DockerRuntime;
 use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
 use std::net::Ipv4Addr;
@@ -31,6 +31,7 @@ pub(super) fn node(
         machine,
         pod_cidrs: Vec::new(),
         root_dir,
+        ledger: Ledger::default(),
         log_dir: None,
         cluster_dns: kubelet::ClusterDns::default(),
         interner: client::Interner::default(),
@@ -41,9 +42,15 @@ pub(super) fn node(
     }
 }
 
-pub(super) fn real(name: String, docker: Arc<DockerRuntime>, root: &Path) -> Result<kubelet::Config> {
+pub(super) fn real(
+    name: String,
+    docker: Arc<DockerRuntime>,
+    root: &Path,
+    ledger: Ledger,
+) -> Result<kubelet::Config> {
     std::fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
-    Ok(node(name, MachineInfo::detect(root), docker, Some(root.to_owned())))
+    let node = node(name, MachineInfo::detect(root), docker, Some(root.to_owned()));
+    Ok(kubelet::Config { ledger, ..node })
 }
 
 pub(super) fn simulated(context: &Context, name: String, index: u32) -> kubelet::Config {
