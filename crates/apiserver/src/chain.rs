@@ -11,11 +11,11 @@
 
 use crate::audit::{self, Annotations, Origin, Record};
 use crate::auth::{Action, UserInfo, forbidden};
-use crate::body::{BoxError, Request, Response};
+use crate::body::{self, BoxError, Request, Response};
 use crate::flowcontrol::{self, Flow};
 use crate::guard::{Drained, Guarded};
 use crate::metrics::{RequestKind, RequestLabels};
-use crate::negotiate::Encoding;
+use crate::negotiate::Negotiated;
 use crate::request::RequestInfo;
 use crate::serve::Peer;
 use crate::server::Server;
@@ -23,7 +23,8 @@ use crate::{dispatch, negotiate, respond};
 use api::status::Status;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http_body::Body;
 use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -66,7 +67,8 @@ where
     let info = Arc::new(RequestInfo::new(request.method(), request.uri()));
     let kind = kind(&info);
     let mut trace = Trace { audit_id: audit_id(&server, &request), ..Trace::default() };
-    let encoding = failures(&info, request.headers());
+    let is_head = *request.method() == Method::HEAD;
+    let form = failures(&info, request.headers());
     let inflight = server.metrics.enter(kind);
 
     let guarded = AssertUnwindSafe(limited(&server, &info, kind, &peer, request, &mut trace));
@@ -83,7 +85,7 @@ where
         if let Some(record) = &mut trace.record {
             record.answered_with(&status);
         }
-        respond::status(&status, encoding)
+        respond::status(&status, form)
     });
     if let Some(record) = trace.record.take() {
         response = record.follow(response, kind == RequestKind::LongRunning).await;
@@ -105,7 +107,8 @@ where
         code,
     };
     server.metrics.observe(&labels, (kind != RequestKind::LongRunning).then_some(took));
-    Ok(finished(&server, response, &trace, kind, inflight))
+    let response = finished(&server, response, &trace, kind, inflight);
+    Ok(if is_head { without_body(response) } else { response })
 }
 
 /// Gives up after a minute, unless the request is meant to run long.
@@ -230,9 +233,20 @@ fn kind(info: &RequestInfo) -> RequestKind {
     }
 }
 
-/// The encoding of a failure: what the client accepts where objects are served, elsewhere JSON.
-fn failures(info: &RequestInfo, headers: &HeaderMap) -> Encoding {
-    if info.is_resource { negotiate::plain(headers).unwrap_or_default() } else { Encoding::Json }
+/// The form of a failure: what the client accepts, if that can be.
+fn failures(info: &RequestInfo, headers: &HeaderMap) -> Negotiated {
+    negotiate::plain(headers, info.query.optional_flag("pretty")).unwrap_or(Negotiated::FALLBACK)
+}
+
+/// The answer to a HEAD, which says how long a body would be and has none: over HTTP/2 nobody else takes it away.
+fn without_body(response: Response) -> Response {
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|_| body::empty());
+    // Nothing means that it is not known here: whoever was asked by a proxy has sent none.
+    if let Some(length) = length.filter(|length| *length > 0) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    response
 }
 
 fn audit_id(server: &Server, request: &Request) -> String {

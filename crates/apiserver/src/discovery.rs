@@ -1,8 +1,8 @@
 //! Discovery: which groups, versions, resources and subresources are served.
 //!
 //! **Contract**: everything follows from the LISTs; documents are made from [`ResourceFacts`] by pure functions.
-//! A client that asks for `apidiscovery.k8s.io/v2` gets everything in two documents; every other client (v2beta1
-//! included, which 1.36 no longer serves) gets the legacy ones.
+//! A client that asks for `apidiscovery.k8s.io/v2`, be it as its last choice, gets everything in two documents; every
+//! other client (v2beta1 included, which 1.36 no longer serves) gets the legacy ones.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/discovery`.
 
 mod aggregated;
@@ -17,7 +17,7 @@ pub use facts::{ResourceFacts, SubresourceFacts, facts};
 use crate::aggregation::{self, Aggregator};
 use crate::body::{Request, Response, empty};
 use crate::catalog::Catalog;
-use crate::negotiate::Encoding;
+use crate::negotiate::{Encoding, Negotiated};
 use crate::request::RequestInfo;
 use crate::server::Server;
 use crate::{catalog, dispatch, negotiate, respond};
@@ -25,15 +25,19 @@ use api::status::Status;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
 /// Answers a request below `/api` or `/apis` that names no resource.
 pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<Response, Status> {
     if !matches!(info.verb, "get" | "head") {
         return Err(dispatch::method_not_allowed());
     }
     let others = Others { aggregator: server.aggregator.as_deref() };
-    answer(&info.path, request.headers(), &catalog::of(server), &others)?.ok_or_else(Status::no_such_path)
+    answer(
+        &info.path,
+        (request.headers(), info.query.optional_flag("pretty")),
+        &catalog::of(server),
+        &others,
+    )?
+    .ok_or_else(Status::no_such_path)
 }
 
 /// What other servers add to the documents.
@@ -55,25 +59,26 @@ impl Others<'_> {
     }
 }
 
-/// The answer to a GET; `None` if nothing is there, 406 if it is there in no form that the client accepts.
+/// The answer to a GET with these headers and perhaps `pretty`; `None` if nothing is there, 406 if it is there in no form
+/// that the client accepts.
 pub(crate) fn answer(
     path: &str,
-    headers: &HeaderMap,
+    (headers, pretty): (&HeaderMap, Option<bool>),
     catalog: &Catalog,
     others: &Others<'_>,
 ) -> Result<Option<Response>, Status> {
     let facts = catalog.facts();
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    match segments.as_slice() {
-        ["api"] if wants_aggregated(headers) => {
-            return Ok(Some(with_etag(catalog.aggregated().core(facts), headers)));
+    match (segments.as_slice(), negotiate::asked_as(headers, pretty, aggregated::KIND)) {
+        (["api"], Some(form)) => {
+            return Ok(Some(with_etag(catalog.aggregated().core(facts), headers, form)));
         }
-        ["apis"] if wants_aggregated(headers) => {
+        (["apis"], Some(form)) => {
             if !others.has_any() {
-                return Ok(Some(with_etag(catalog.aggregated().groups(facts), headers)));
+                return Ok(Some(with_etag(catalog.aggregated().groups(facts), headers, form)));
             }
             let groups = others.add(aggregation::add_groups, aggregated::groups(facts));
-            return Ok(Some(with_etag(&Document::of(&groups), headers)));
+            return Ok(Some(with_etag(&Document::of(&groups), headers, form)));
         }
         _ => {}
     }
@@ -84,12 +89,12 @@ pub(crate) fn answer(
         (_, local, _) => local,
     };
     let Some(mut document) = merged else { return Ok(None) };
-    let encoding = negotiate::plain(headers)?;
-    if encoding == Encoding::Protobuf {
+    let form = negotiate::plain(headers, pretty)?;
+    if form.encoding == Encoding::Protobuf {
         // Upstream leaves it out of some documents, but not of its envelope.
         document["apiVersion"] = "v1".into();
     }
-    let mut response = respond::object(200, &document, encoding);
+    let mut response = respond::object(200, &document, form);
     if segments.len() == 1 {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     }
@@ -108,36 +113,15 @@ fn legacy(segments: &[&str], headers: &HeaderMap, facts: &[ResourceFacts]) -> Op
     }
 }
 
-/// Whether the first media type that can be served is the aggregated one.
-fn wants_aggregated(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
-    for clause in accepted.flat_map(|v| v.split(',')) {
-        let mut parts = clause.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or("");
-        let parameters: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('=')).collect();
-        let get = |name: &str| parameters.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| *v);
-        match (media_type, get("as")) {
-            ("application/json" | "*/*" | "application/*", "") => return false,
-            ("application/json", "APIGroupDiscoveryList")
-                if get("g") == "apidiscovery.k8s.io" && get("v") == "v2" =>
-            {
-                return true;
-            }
-            _ => {}
-        }
-    }
-    false
-}
-
 /// A document that clients keep and ask again for.
-fn with_etag(document: &Document, headers: &HeaderMap) -> Response {
+fn with_etag(document: &Document, headers: &HeaderMap, form: Negotiated) -> Response {
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == document.etag);
     let mut response = if known {
         let mut response = http::Response::new(empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        respond::bytes(200, AGGREGATED, document.body.clone())
+        document.show(form)
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));

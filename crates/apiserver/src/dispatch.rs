@@ -41,29 +41,25 @@ pub(crate) async fn dispatch(
     request: Request,
 ) -> Result<Response, Status> {
     match answer(server, info, user, request).await {
-        // Outside of the built-in group-versions upstream answers in HTTP's own words.
-        Err(status) if status.is_no_such_path() && !is_below_built_in(server, &info.path) => {
+        // Elsewhere upstream answers in HTTP's own words.
+        Err(status) if status.is_no_such_path() && !answers_with_status(server, &info.path) => {
             Ok(respond::text(404, "404 page not found\n"))
         }
         answer => answer,
     }
 }
 
-/// Whether a path begins with one of the built-in group-versions that are served.
-fn is_below_built_in(server: &Server, path: &str) -> bool {
-    let (group, version) = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
-        ["api", version, ..] => ("", *version),
-        ["apis", group, version, ..] => (*group, *version),
-        _ => return false,
-    };
-    let is_ours = group.is_empty()
-        || discovery::is_built_in(group)
-        || server.computed.iter().any(|kind| kind.group() == group);
-    if !is_ours {
-        return false;
+/// Whether a path belongs to a part that says in a `Status` what it does not have: `/api`, a built-in group, `/version`.
+fn answers_with_status(server: &Server, path: &str) -> bool {
+    match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
+        ["api" | "version", ..] => true,
+        ["apis", group, ..] if !group.is_empty() => {
+            let is_ours =
+                discovery::is_built_in(group) || server.computed.iter().any(|kind| kind.group() == *group);
+            is_ours && catalog::of(server).facts().iter().any(|facts| facts.resource.group == *group)
+        }
+        _ => false,
     }
-    let catalog = catalog::of(server);
-    catalog.facts().iter().any(|facts| facts.resource.group == group && facts.resource.version == version)
 }
 
 async fn answer(
@@ -135,7 +131,7 @@ async fn answer(
         }
         ["flagz"] => pages::flags(server, request.headers()),
         ["statusz"] => pages::status(server, request.headers(), &paths(server)),
-        ["version"] => Ok(respond::json(200, &version::version())),
+        ["version"] => Ok(respond::indented(200, &version::version())),
         ["metrics", "slis"] => Ok(metrics::respond(server.indicators.metrics(), request.headers())),
         ["metrics"] => Ok(metrics::respond(&server.context.metrics, request.headers())),
         ["openid", "v1", "jwks"] => openid::keys(server),
@@ -207,7 +203,7 @@ pub(crate) fn method_not_allowed() -> Status {
 
 /// What `/` answers.
 fn index(server: &Server) -> Response {
-    respond::json(200, &json!({ "paths": paths(server) }))
+    respond::indented(200, &json!({ "paths": paths(server) }))
 }
 
 /// All paths that are no objects.
@@ -236,13 +232,20 @@ mod tests {
     async fn a_path_that_nothing_serves_is_told_so_in_the_words_of_its_part() {
         let server = start().await;
         for path in
-            ["/nonsense", "/healthz/nonsense", "/api/v2", "/apis/no.such/v1", "/apis/no.such/v1/things"]
+            ["/nonsense", "/healthz/nonsense", "/apis/no.such", "/apis/no.such/v1", "/apis/no.such/v1/things"]
         {
             let answer = call(&server, root(), Method::GET, path, &[], Value::Null).await;
             assert_eq!((answer.code, answer.text.as_str()), (404, "404 page not found\n"), "{path}");
             assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
         }
-        for path in ["/api/v1/things", "/apis/apps/v1/things", "/api/v1/namespaces/default/pods/p/nonsense"] {
+        for path in [
+            "/api/v2",
+            "/api/v1/things",
+            "/apis/apps/v9",
+            "/apis/apps/v1/things",
+            "/api/v1/namespaces/default/pods/p/nonsense",
+            "/version/nonsense",
+        ] {
             let answer = call(&server, root(), Method::GET, path, &[], Value::Null).await;
             let expected = (404, "the server could not find the requested resource");
             assert_eq!((answer.code, answer.message().as_str()), expected, "{path}");

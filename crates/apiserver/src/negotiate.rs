@@ -1,6 +1,7 @@
 //! What the client wants back: JSON, YAML or protobuf; the object itself, a table, or its metadata only.
 //!
-//! **Contract**: pure. Clauses of `Accept` are tried by quality, then in their order.
+//! **Contract**: pure. Clauses of `Accept` are tried by quality, then those that name a type before wildcards, then in
+//! their order.
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
 
 use api::status::Status;
@@ -11,6 +12,10 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
 pub const MEDIA_TYPES: [&str; 3] = ["application/json", "application/yaml", api::protobuf::MEDIA_TYPE];
 /// The same for kinds that have no protobuf form.
 pub const MEDIA_TYPES_WITHOUT_PROTOBUF: [&str; 2] = ["application/json", "application/yaml"];
+/// What changes are streamed as.
+const STREAMS: [&str; 2] =
+    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const STREAMS_WITHOUT_PROTOBUF: [&str; 1] = ["application/json;stream=watch"];
 
 /// The encoding of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,14 +74,25 @@ pub struct Negotiated {
     pub gzip: bool,
 }
 
+impl Encoding {
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+            Self::Protobuf => api::protobuf::MEDIA_TYPE,
+        }
+    }
+}
+
 impl Negotiated {
+    /// What a client gets with which nothing could be agreed on: it is told of that in a form for people.
+    pub const FALLBACK: Self =
+        Self { encoding: Encoding::Json, shape: Shape::Object, pretty: true, gzip: false };
+
     /// The `Content-Type` of the response.
     pub fn content_type(&self) -> &'static str {
-        match self.encoding {
-            Encoding::Json => "application/json",
-            Encoding::Yaml => "application/yaml",
-            Encoding::Protobuf => api::protobuf::MEDIA_TYPE,
-        }
+        self.encoding.media_type()
     }
 }
 
@@ -87,7 +103,6 @@ pub fn negotiate(
     target: Target,
     protobuf: Protobuf,
 ) -> Result<Negotiated, Status> {
-    let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
     let accept = accept(headers);
     let (encoding, shape, asked_pretty) = if accept.trim().is_empty() {
         (Encoding::Json, Shape::Object, false)
@@ -99,28 +114,69 @@ pub fn negotiate(
             },
         )?
     };
-    let agent = text(USER_AGENT);
+    if target == Target::Watch && encoding == Encoding::Yaml {
+        return Err(match protobuf {
+            Protobuf::Offered => Status::not_acceptable(&STREAMS),
+            Protobuf::OnlyMetadata => Status::not_acceptable(&STREAMS_WITHOUT_PROTOBUF),
+        });
+    }
+    let pretty = is_pretty(headers, pretty, asked_pretty) && target != Target::Watch;
+    Ok(Negotiated { encoding, shape, pretty, gzip: takes_gzip(headers) })
+}
+
+/// The form of something that has no other shape: a failure, the answer of a review.
+pub fn plain(headers: &HeaderMap, pretty: Option<bool>) -> Result<Negotiated, Status> {
+    let accept = accept(headers);
+    let (encoding, asked_pretty) = if accept.trim().is_empty() {
+        (Encoding::Json, false)
+    } else {
+        clauses(&accept)
+            .iter()
+            .filter_map(|clause| accepted(clause, Target::Object, Protobuf::Offered))
+            .find_map(|(encoding, shape, pretty)| (shape == Shape::Object).then_some((encoding, pretty)))
+            .ok_or_else(|| Status::not_acceptable(&MEDIA_TYPES))?
+    };
+    let pretty = is_pretty(headers, pretty, asked_pretty);
+    Ok(Negotiated { encoding, pretty, ..Negotiated::default() })
+}
+
+fn is_pretty(headers: &HeaderMap, query: Option<bool>, accept: bool) -> bool {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     // People read these; programs do not say so.
-    let person = ["curl", "Wget", "Mozilla/5.0"].iter().any(|prefix| agent.starts_with(prefix));
-    Ok(Negotiated {
-        encoding,
-        shape,
-        pretty: pretty.unwrap_or(asked_pretty || person) && target != Target::Watch,
-        gzip: text(ACCEPT_ENCODING).split(',').any(|e| e.split(';').next().unwrap_or("").trim() == "gzip"),
+    let is_person = ["curl", "Wget", "Mozilla/5.0"].iter().any(|prefix| agent.starts_with(prefix));
+    accept || query.unwrap_or(is_person)
+}
+
+/// Whether a body may be compressed.
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.split(',').any(|clause| clause.split(';').next().unwrap_or_default().trim() == "gzip")
+}
+
+/// The form in which something is asked for `as` this kind (group, version, kind); `None` if no clause does so.
+pub(crate) fn asked_as(
+    headers: &HeaderMap,
+    pretty: Option<bool>,
+    kind: (&str, &str, &str),
+) -> Option<Negotiated> {
+    let encodings = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
+    clauses(&accept(headers)).iter().find_map(|clause| {
+        let parameter = |name| clause.parameter(name).unwrap_or_default();
+        let encoding = encodings.iter().find(|encoding| covers(clause.media_type, encoding.media_type()));
+        let encoding = *encoding.filter(|_| (parameter("g"), parameter("v"), parameter("as")) == kind)?;
+        let pretty = is_pretty(headers, pretty, parameter("pretty") == "1");
+        Some(Negotiated { encoding, pretty, ..Negotiated::default() })
     })
 }
 
-/// The encoding of something that has no other shape: a failure, the answer of a review.
-pub fn plain(headers: &HeaderMap) -> Result<Encoding, Status> {
+/// The first of these media types, by the client's order, that it accepts.
+pub(crate) fn first_of(headers: &HeaderMap, offered: &[&'static str]) -> Option<&'static str> {
     let accept = accept(headers);
     if accept.trim().is_empty() {
-        return Ok(Encoding::Json);
+        return offered.first().copied();
     }
-    clauses(&accept)
-        .iter()
-        .filter_map(|clause| accepted(clause, Target::Object, Protobuf::Offered))
-        .find_map(|(encoding, shape, _)| (shape == Shape::Object).then_some(encoding))
-        .ok_or_else(|| Status::not_acceptable(&MEDIA_TYPES))
+    let find = |clause: &Clause<'_>| offered.iter().copied().find(|o| covers(clause.media_type, o));
+    clauses(&accept).iter().find_map(find)
 }
 
 /// The form of a page that tells about the server.
@@ -145,9 +201,7 @@ pub(crate) fn page(headers: &HeaderMap, kind: &str) -> Result<Page, Status> {
     }
     let clauses = clauses(&accept);
     let found = clauses.iter().find_map(|clause| {
-        let parameter = |name: &str| {
-            clause.parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
-        };
+        let parameter = |name: &str| clause.parameter(name).unwrap_or_default();
         PAGE_MEDIA_TYPES.iter().filter(|offered| covers(clause.media_type, offered)).find_map(|offered| {
             let encoding = match *offered {
                 "application/json" => Encoding::Json,
@@ -179,6 +233,12 @@ struct Clause<'a> {
     parameters: Vec<(&'a str, &'a str)>,
 }
 
+impl Clause<'_> {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+}
+
 fn clauses(accept: &str) -> Vec<Clause<'_>> {
     let mut clauses: Vec<(f32, Clause<'_>)> = accept
         .split(',')
@@ -191,22 +251,29 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
         })
         .filter(|(quality, _)| *quality > 0.0)
         .collect();
-    clauses.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let is_wild =
+        |clause: &Clause<'_>| (clause.media_type.starts_with('*'), clause.media_type.ends_with('*'));
+    clauses.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| is_wild(x).cmp(&is_wild(y))));
     clauses.into_iter().map(|(_, clause)| clause).collect()
 }
 
 fn accepted(clause: &Clause<'_>, target: Target, protobuf: Protobuf) -> Option<(Encoding, Shape, bool)> {
     let encoding = match clause.media_type {
         "*/*" | "application/*" | "application/json" => Encoding::Json,
-        "application/yaml" if target != Target::Watch => Encoding::Yaml,
+        "application/yaml" => Encoding::Yaml,
         api::protobuf::MEDIA_TYPE => Encoding::Protobuf,
         _ => return None,
     };
-    let parameter = |name: &str| clause.parameters.iter().find(|(k, _)| *k == name).map(|(_, v)| *v);
+    let parameter = |name: &str| clause.parameter(name);
+    let streams = parameter("stream").is_some_and(|stream| !stream.is_empty());
+    if streams && (parameter("stream") != Some("watch") || encoding == Encoding::Yaml) {
+        return None;
+    }
     let pretty = parameter("pretty") == Some("1");
     let Some(kind) = parameter("as") else {
         let possible = encoding != Encoding::Protobuf || protobuf == Protobuf::Offered;
-        return possible.then_some((encoding, Shape::Object, pretty));
+        let is_plain = parameter("g").is_none() && parameter("v").is_none();
+        return (possible && is_plain).then_some((encoding, Shape::Object, pretty));
     };
     if parameter("g") != Some("meta.k8s.io") {
         return None;
@@ -259,6 +326,13 @@ mod tests {
                 Target::Object,
                 Some((Encoding::Yaml, Shape::Object)),
             ),
+            ("*/*, application/yaml", Target::List, Some((Encoding::Yaml, Shape::Object))),
+            ("application/*,application/yaml", Target::Object, Some((Encoding::Yaml, Shape::Object))),
+            ("application/json;stream=watch", Target::Object, json(Shape::Object)),
+            ("application/json;stream=other", Target::Watch, None),
+            ("application/yaml;stream=watch,application/json", Target::Object, json(Shape::Object)),
+            ("application/json;g=meta.k8s.io", Target::Object, None),
+            ("application/yaml,application/json", Target::Watch, None),
             ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Target::List, None),
             ("text/html", Target::Object, None),
             ("application/json;as=Table;v=v2;g=meta.k8s.io", Target::List, None),
@@ -297,13 +371,48 @@ mod tests {
         let ask = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
-            plain(&headers)
+            plain(&headers, None).map(|form| form.encoding)
         };
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         assert_eq!(ask(table).unwrap_err().code, 406);
         assert_eq!(ask(&format!("{table},application/json")).unwrap(), Encoding::Json);
         assert_eq!(ask("application/vnd.kubernetes.protobuf, */*").unwrap(), Encoding::Protobuf);
         assert_eq!(ask("*/*").unwrap(), Encoding::Json);
+    }
+
+    #[test]
+    fn people_get_indented_documents() {
+        for (agent, accept, query, expected) in [
+            ("curl/8.0", "*/*", None, true),
+            ("curl/8.0", "*/*", Some(false), false),
+            ("kubectl/v1.36.0", "application/json", None, false),
+            ("kubectl/v1.36.0", "application/json", Some(true), true),
+            ("kubectl/v1.36.0", "application/json;pretty=1", None, true),
+            ("kubectl/v1.36.0", "application/json;pretty=1", Some(false), true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            headers.insert(USER_AGENT, agent.parse().unwrap());
+            let object = negotiate(&headers, query, Target::Object, Protobuf::Offered).unwrap();
+            let failure = plain(&headers, query).unwrap();
+            assert_eq!((object.pretty, failure.pretty), (expected, expected), "{agent} {accept} {query:?}");
+            assert!(!negotiate(&headers, query, Target::Watch, Protobuf::Offered).unwrap().pretty);
+        }
+    }
+
+    #[test]
+    fn changes_are_streamed_as_what_can_be_streamed() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, "application/yaml".parse().unwrap());
+        let refused = |protobuf| negotiate(&headers, None, Target::Watch, protobuf).unwrap_err().message;
+        assert_eq!(
+            refused(Protobuf::Offered),
+            "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+        );
+        assert_eq!(
+            refused(Protobuf::OnlyMetadata),
+            "only the following media types are accepted: application/json;stream=watch"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/server/{flagz,statusz}`.
 
 use crate::body::Response;
-use crate::negotiate::{self, Page};
+use crate::negotiate::{self, Negotiated, Page};
 use crate::respond;
 use crate::server::Server;
 use crate::version::GIT_VERSION;
@@ -55,7 +55,7 @@ fn answer(headers: &HeaderMap, kind: &str, content: &dyn Fn(Page) -> Value) -> R
     object.insert("metadata".to_owned(), json!({ "name": COMPONENT }));
     object.extend(content.as_object().cloned().unwrap_or_default());
     let object = Value::Object(object);
-    let mut response = respond::object(200, &object, encoding);
+    let mut response = respond::object(200, &object, Negotiated { encoding, ..Negotiated::default() });
     if version == "v1alpha1" {
         let name = kind.to_lowercase();
         let warning = format!(

@@ -1,7 +1,7 @@
 //! Answers that are no objects of a store: documents, texts, and every `Status`.
 
 use crate::body::{Response, full};
-use crate::negotiate::Encoding;
+use crate::negotiate::{Encoding, Negotiated};
 use api::status::Status;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -21,9 +21,15 @@ pub(crate) fn json(code: u16, value: &Value) -> Response {
     bytes(code, "application/json", format!("{value}\n"))
 }
 
-/// An object in this encoding; in JSON if it has no form in it.
-pub(crate) fn object(code: u16, value: &Value, encoding: Encoding) -> Response {
-    match encoding {
+/// A JSON document that is for people whoever asks.
+pub(crate) fn indented(code: u16, value: &Value) -> Response {
+    bytes(code, "application/json", format!("{value:#}"))
+}
+
+/// An object in the form that was agreed on; in JSON if it has no other.
+pub(crate) fn object(code: u16, value: &Value, form: Negotiated) -> Response {
+    match form.encoding {
+        Encoding::Json if form.pretty => return indented(code, value),
         Encoding::Json => {}
         Encoding::Yaml => {
             if let Ok(text) = serde_saphyr::to_string(value) {
@@ -47,8 +53,8 @@ pub(crate) fn text(code: u16, body: impl Into<String>) -> Response {
 }
 
 /// A failure, with `Retry-After` if the client may try again.
-pub(crate) fn status(status: &Status, encoding: Encoding) -> Response {
-    let mut response = object(status.code, &status.to_json(), encoding);
+pub(crate) fn status(status: &Status, form: Negotiated) -> Response {
+    let mut response = object(status.code, &status.to_json(), form);
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if seconds > 0 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -4,27 +4,49 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/discovery/aggregated`.
 
 use super::facts::{ResourceFacts, groups as group_names, versions};
+use crate::body::Response;
+use crate::negotiate::{Encoding, Negotiated};
+use crate::respond;
 use api::kind::GroupVersionKind;
 use bytes::Bytes;
 use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use std::sync::OnceLock;
 
-/// A document as it is sent.
+/// Group, version and kind of the documents.
+pub(super) const KIND: (&str, &str, &str) = ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList");
+
+/// A document, and as what almost everybody asks for it.
 #[derive(Debug)]
 pub(crate) struct Document {
-    pub(super) body: Bytes,
+    json: Bytes,
     /// By which clients know it again.
     pub(super) etag: HeaderValue,
 }
 
 impl Document {
+    /// In another form it is sent to nobody but those who look into things: it is made anew for them.
+    pub(super) fn show(&self, form: Negotiated) -> Response {
+        let mut response = if form.encoding == Encoding::Json && !form.pretty {
+            respond::bytes(200, "application/json", self.json.clone())
+        } else {
+            let document = serde_json::from_slice(&self.json).unwrap_or_default();
+            respond::object(200, &document, form)
+        };
+        let (group, version, kind) = KIND;
+        let media_type = form.encoding.media_type();
+        let content_type = HeaderValue::try_from(format!("{media_type};g={group};v={version};as={kind}"));
+        response.headers_mut().insert(CONTENT_TYPE, content_type.expect("names are ASCII"));
+        response
+    }
+
     pub(super) fn of(document: &Value) -> Self {
         let body = document.to_string();
         let digest = Sha512::digest(body.as_bytes());
         let etag = format!("\"{}\"", digest.iter().map(|b| format!("{b:02X}")).collect::<String>());
-        Self { body: body.into(), etag: HeaderValue::try_from(etag).expect("digits and letters") }
+        Self { json: body.into(), etag: HeaderValue::try_from(etag).expect("digits and letters") }
     }
 }
 

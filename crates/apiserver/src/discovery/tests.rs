@@ -19,7 +19,7 @@ fn catalog() -> Catalog {
 async fn get(path: &str, accept: &str) -> Option<(http::response::Parts, Value)> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, accept.parse().unwrap());
-    let (parts, body) = answer(path, &headers, &catalog(), &Others::default()).ok()??.into_parts();
+    let (parts, body) = answer(path, (&headers, None), &catalog(), &Others::default()).ok()??.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Some((parts, serde_json::from_slice(&body).unwrap_or_default()))
 }
@@ -162,7 +162,8 @@ async fn groups_come_in_upstreams_order() {
 #[tokio::test]
 async fn aggregated_discovery_is_for_those_who_ask_for_v2() {
     let (parts, document) = get("/apis", V2).await.unwrap();
-    assert_eq!(parts.headers["content-type"], AGGREGATED);
+    let content_type = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    assert_eq!(parts.headers["content-type"], content_type);
     assert_eq!(parts.headers["vary"], "Accept");
     assert_eq!(document["kind"], "APIGroupDiscoveryList");
     assert_eq!(document["items"][0]["metadata"]["name"], "apiregistration.k8s.io");
@@ -182,15 +183,44 @@ async fn aggregated_discovery_is_for_those_who_ask_for_v2() {
     }
 }
 
+#[tokio::test]
+async fn the_aggregated_document_comes_in_every_encoding() {
+    for (accept, encoding) in [
+        ("application/json, application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", "json"),
+        ("*/*;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", "json"),
+        ("application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", "yaml"),
+        (
+            "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            "vnd.kubernetes.protobuf",
+        ),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        let response = answer("/apis", (&headers, None), &catalog(), &Others::default()).unwrap().unwrap();
+        let content_type =
+            format!("application/{encoding};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], content_type, "{accept}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let document: Value = match encoding {
+            "json" => serde_json::from_slice(&body).unwrap(),
+            "yaml" => serde_saphyr::from_slice(&body).unwrap(),
+            _ => api::protobuf::object(&body).unwrap(),
+        };
+        let first = &document["items"][0];
+        assert_eq!(first["metadata"]["name"], "apiregistration.k8s.io", "{accept}");
+        assert_eq!(first["versions"][0]["resources"][0]["responseKind"]["kind"], "APIService", "{accept}");
+    }
+}
+
 #[test]
 fn an_unchanged_document_is_not_sent_again() {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, V2.parse().unwrap());
-    let etag = answer("/apis", &headers, &catalog(), &Others::default()).unwrap().unwrap().headers()
+    let etag = answer("/apis", (&headers, None), &catalog(), &Others::default()).unwrap().unwrap().headers()
         [header::ETAG]
         .clone();
     headers.insert(header::IF_NONE_MATCH, etag.clone());
-    let again = answer("/apis", &headers, &catalog(), &Others::default()).unwrap().unwrap();
+    let again = answer("/apis", (&headers, None), &catalog(), &Others::default()).unwrap().unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(again.headers()[header::ETAG], etag);
 }
@@ -200,11 +230,15 @@ async fn documents_come_in_the_form_that_is_accepted() {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, "text/html".parse().unwrap());
     for path in ["/api", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1"] {
-        assert_eq!(answer(path, &headers, &catalog(), &Others::default()).unwrap_err().code, 406, "{path}");
+        assert_eq!(
+            answer(path, (&headers, None), &catalog(), &Others::default()).unwrap_err().code,
+            406,
+            "{path}"
+        );
     }
     headers.insert(header::ACCEPT, "application/vnd.kubernetes.protobuf".parse().unwrap());
     for path in ["/api", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1"] {
-        let response = answer(path, &headers, &catalog(), &Others::default()).unwrap().unwrap();
+        let response = answer(path, (&headers, None), &catalog(), &Others::default()).unwrap().unwrap();
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/vnd.kubernetes.protobuf", "{path}");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(body.starts_with(b"k8s\0"), "{path}");

@@ -27,7 +27,6 @@ mod version_tests;
 mod watch;
 
 pub(crate) use respond::encode;
-pub use respond::{error, json};
 
 use crate::admission::{Chain, Part, Sent};
 use crate::auth::UserInfo;

@@ -4,7 +4,7 @@
 
 use super::Call;
 use crate::body::{self, Body, Response};
-use crate::negotiate::{Encoding, Negotiated, Shape, plain};
+use crate::negotiate::{Encoding, Negotiated, Shape};
 use crate::protobuf;
 use crate::registry::{Object, table};
 use crate::respond::add_warnings;
@@ -12,8 +12,8 @@ use api::status::Status;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 use std::io::Write;
 use std::sync::Arc;
@@ -83,33 +83,11 @@ pub(super) fn success(call: &Call<'_>, name: &str, uid: &str) -> Bytes {
     status.to_string().into()
 }
 
-/// A JSON value as a response.
-pub fn json(code: StatusCode, value: &Value) -> Response {
-    encode(&Negotiated::default(), code, value.to_string().into())
-}
-
-/// A failure as a response, in the encoding that the client accepts.
-pub fn error(headers: &HeaderMap, status: &Status) -> Response {
-    let encoding = plain(headers).unwrap_or_default();
-    let negotiated = Negotiated { encoding, ..Negotiated::default() };
-    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = encode(&negotiated, code, status.to_json().to_string().into());
-    let retry = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    if retry > 0 {
-        response.headers_mut().insert(RETRY_AFTER, retry.into());
-    }
-    response
-}
-
 /// A response with these bytes of JSON.
 pub(crate) fn encode(negotiated: &Negotiated, code: StatusCode, json: Bytes) -> Response {
     let bytes = match negotiated.encoding {
         Encoding::Json if !negotiated.pretty => line(&json),
-        Encoding::Json => reformat(&json, |value| {
-            let mut text = serde_json::to_vec_pretty(value).ok()?;
-            text.push(b'\n');
-            Some(text)
-        }),
+        Encoding::Json => reformat(&json, |value| serde_json::to_vec_pretty(value).ok()),
         Encoding::Yaml => {
             reformat(&json, |value| serde_saphyr::to_string(value).ok().map(String::into_bytes))
         }
@@ -130,7 +108,7 @@ fn finish(negotiated: &Negotiated, code: StatusCode, bytes: Bytes) -> Response {
     head(negotiated, code, body, (!compress).then_some(length), compress)
 }
 
-/// Upstream's encoder ends every document with a line break.
+/// Upstream's encoder ends a document with a line break unless it indents it.
 fn line(json: &Bytes) -> Bytes {
     let mut line = Vec::with_capacity(json.len() + 1);
     line.extend_from_slice(json);

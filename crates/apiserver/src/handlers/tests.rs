@@ -58,9 +58,12 @@ impl Api {
         let user = crate::registry::loopback_user();
         let headers = request.headers().clone();
         let admission = Chain::default();
-        dispatch(&self.registry, &admission, &self.context, &info, &user, request)
-            .await
-            .unwrap_or_else(|status| error(&headers, &status))
+        dispatch(&self.registry, &admission, &self.context, &info, &user, request).await.unwrap_or_else(
+            |status| {
+                let form = crate::negotiate::plain(&headers, None).unwrap_or_default();
+                crate::respond::status(&status, form)
+            },
+        )
     }
 
     pub(super) async fn send(

@@ -19,12 +19,13 @@ mod tests;
 use std::sync::OnceLock;
 
 use crate::crd::Published;
+use crate::negotiate::first_of;
 use api::kind::Name;
 use api::schema::Schema;
 use api::schema::descriptions::Descriptions;
 use api::schema::enums::Enums;
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
@@ -125,8 +126,8 @@ pub(crate) fn serve_v2(
         add(&mut whole);
         whole
     };
-    match negotiate(headers, &["application/json", v2::PROTOBUF, v2::PROTOBUF_OLD]) {
-        None => not_acceptable(&["application/json", v2::PROTOBUF]),
+    match first_of(headers, &["application/json", v2::PROTOBUF, v2::PROTOBUF_OLD]) {
+        None => not_acceptable(),
         Some("application/json") => {
             document(headers, &mark, "application/json", || whole().to_string().into())
         }
@@ -148,8 +149,8 @@ fn serve_v3(
     if members.is_empty() {
         return None;
     }
-    let Some(form) = negotiate(headers, &["application/json", v3::PROTOBUF, v3::PROTOBUF_OLD]) else {
-        return Some(not_acceptable(&["application/json", v3::PROTOBUF]));
+    let Some(form) = first_of(headers, &["application/json", v3::PROTOBUF, v3::PROTOBUF_OLD]) else {
+        return Some(not_acceptable());
     };
     let current = v3::hash(&members);
     let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("hash="));
@@ -203,22 +204,9 @@ fn document(
     response
 }
 
-/// The first of the request's media types that is offered; wildcards take the first offer.
-fn negotiate(headers: &HeaderMap, offered: &[&'static str]) -> Option<&'static str> {
-    let accept = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(",");
-    if accept.trim().is_empty() {
-        return offered.first().copied();
-    }
-    accept.split(',').find_map(|clause| match clause.split(';').next().unwrap_or_default().trim() {
-        "*/*" | "application/*" => offered.first().copied(),
-        wanted => offered.iter().copied().find(|o| *o == wanted),
-    })
-}
-
-fn not_acceptable(offered: &[&str]) -> Response<Bytes> {
-    let offered = offered.join(", ");
-    let text = format!("only the following media types are accepted: {offered}\n");
-    let mut response = Response::new(Bytes::from(text));
+/// Upstream says no more than this.
+fn not_acceptable() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
     response
 }

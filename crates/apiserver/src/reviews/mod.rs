@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         return Err(dispatch::method_not_allowed());
     }
     // Questions have no table form; whoever takes nothing else gets 406.
-    let encoding = negotiate::plain(request.headers())?;
+    let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
     let resource = review.resource();
     let mut question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
     let dry_run = subresources::dry_run(info)?;
@@ -89,7 +89,7 @@ pub(crate) async fn serve(
     review.carry_out(server, user, &info.namespace, &question, dry_run).await?;
     let mut warnings = Vec::new();
     let answer = review.answer(server, user, &info.namespace, question, &mut warnings).await?;
-    let mut response = respond::object(201, &answer, encoding);
+    let mut response = respond::object(201, &answer, form);
     respond::add_warnings(response.headers_mut(), &warnings);
     Ok(response)
 }

@@ -42,14 +42,14 @@ impl Subresource for Binding {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let encoding = negotiate::plain(request.headers())?;
+        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
         let mut binding = decode::object_of(request, "v1", "Binding").await?;
         let pods = super::store(server, "", "pods")?;
         // Others are asked about the binding; plugins about the pod that it makes.
         let (what, dry) = ((Operation::Create, Part::Outsiders), dry_run(info)?);
         super::admit_as(server, info, user, what, pods.resource(), dry, &mut binding).await?;
         bind(server, user, (&info.namespace, &info.name), &binding, dry).await?;
-        Ok(success(201, encoding))
+        Ok(success(201, form))
     }
 }
 

@@ -52,7 +52,7 @@ impl Subresource for Eviction {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let encoding = negotiate::plain(request.headers())?;
+        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
         let mut eviction = decode::object(request).await?;
         // What is not said follows from the path; kube-rs leaves it out.
         let (version, kind) = (text(&eviction["apiVersion"]), text(&eviction["kind"]));
@@ -77,7 +77,7 @@ impl Subresource for Eviction {
         admit(server, info, user, Operation::Create, dry_run, &mut eviction).await?;
         let evicting = Evicting { server, user, namespace: &info.namespace, name: &info.name, dry_run };
         evicting.evict(&wanted).await?;
-        Ok(success(201, encoding))
+        Ok(success(201, form))
     }
 }
 

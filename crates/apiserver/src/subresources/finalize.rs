@@ -44,7 +44,7 @@ impl Subresource for Finalize {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let encoding = negotiate::plain(request.headers())?;
+        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
         let manager = options::field_manager(&info.query, request.headers(), user);
         let wanted = decode::object_of(request, "v1", "Namespace").await?;
         let store = super::store(server, "", "namespaces")?;
@@ -75,7 +75,7 @@ impl Subresource for Finalize {
             Ok(object)
         };
         let updated = store.update(&mut options, "", &info.name, UpdateOptions::Raw, &mut change).await?;
-        Ok(respond::object(200, &updated.object.to_value(), encoding))
+        Ok(respond::object(200, &updated.object.to_value(), form))
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) mod passing {
 use crate::admission::{Alone, Attributes, Form, Operation, Outcome, Part, Sent};
 use crate::auth::UserInfo;
 use crate::body::{Request, Response};
-use crate::negotiate::Encoding;
+use crate::negotiate::Negotiated;
 use crate::registry::Store;
 use crate::request::RequestInfo;
 use crate::server::Server;
@@ -191,9 +191,9 @@ pub(crate) fn dry_run(info: &RequestInfo) -> Result<bool, Status> {
 }
 
 /// The Status of something that was done and has no object to show.
-fn success(code: u16, encoding: Encoding) -> Response {
+fn success(code: u16, form: Negotiated) -> Response {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code,
     });
-    respond::object(code, &status, encoding)
+    respond::object(code, &status, form)
 }

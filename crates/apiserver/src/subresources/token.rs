@@ -55,7 +55,7 @@ impl Subresource for Token {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let encoding = negotiate::plain(request.headers())?;
+        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
         let mut review = decode::object_of(request, "authentication.k8s.io/v1", "TokenRequest").await?;
         let dry_run = super::dry_run(info)?;
         admit(server, info, user, Operation::Create, dry_run, &mut review).await?;
@@ -111,7 +111,7 @@ impl Subresource for Token {
             review["spec"]["boundObjectRef"] = Value::Null;
         }
         review["status"] = json!({ "token": token, "expirationTimestamp": api::time::format(end) });
-        Ok(respond::object(201, &review, encoding))
+        Ok(respond::object(201, &review, form))
     }
 }
 
