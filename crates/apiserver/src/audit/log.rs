@@ -53,6 +53,8 @@ impl Log {
             }
             let file = open(path)?;
             let size = file.metadata()?.len();
+            // What has become too old in the meantime does not wait for the next rotation.
+            clean(path, limits, clock.now())?;
             Target::File { path: path.to_owned(), file, size }
         };
         Ok(Self { clock, limits, target: Mutex::new(target) })
@@ -161,5 +163,8 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"12345678\n");
         target.write(b"12345678\n", limits, at(100_000)).unwrap();
         assert_eq!(names().len(), 2, "{:?}", names());
+        let options = AuditOptions { max_age_days: 1, ..AuditOptions::default() };
+        Log::open(&path, &options, Clock::system()).unwrap();
+        assert_eq!(names(), ["audit.log"]);
     }
 }

@@ -8,6 +8,7 @@
 
 mod log;
 mod policy;
+mod policy_file;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -70,9 +71,12 @@ impl Audit {
         let (audit, clock) = (&options.audit, &context.clock);
         let Some(file) = audit.policy_file.as_ref().filter(|_| audit.has_backend()) else { return Ok(None) };
         let text = std::fs::read_to_string(file).map_err(|error| Error::File(file.clone(), error))?;
-        let policy = Policy::parse(&text).map_err(|why| {
-            Error::Configuration(format!("invalid audit policy in {}: {why}", file.display()))
+        let (policy, unknown) = policy_file::read(&text).map_err(|why| {
+            Error::Configuration(format!("loading audit policy file: {why}: from file {}", file.display()))
         })?;
+        if !unknown.is_empty() {
+            tracing::warn!(fields = unknown.join(", "), "the audit policy has fields that mean nothing");
+        }
         let log = audit.log_path.as_ref().map(|path| {
             Log::open(path, audit, clock.clone()).map_err(|error| Error::File(path.clone(), error))
         });

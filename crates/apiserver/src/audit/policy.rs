@@ -1,13 +1,13 @@
 //! What is to be recorded about a request: a `Policy` of `audit.k8s.io/v1`.
 //!
 //! **Contract**: pure. The first rule that matches says the level; none: nothing is recorded.
-//! **Upstream**: `k8s.io/apiserver/pkg/audit/policy`, `pkg/apis/audit/validation`.
+//! **Not here**: how a policy is written (`policy_file`).
+//! **Upstream**: `k8s.io/apiserver/pkg/audit/policy/checker.go`.
 
 use crate::auth::Action;
-use serde::Deserialize;
 
 /// How much is recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     /// Nothing.
     #[default]
@@ -21,6 +21,8 @@ pub(super) enum Level {
 }
 
 impl Level {
+    pub(super) const ALL: [Self; 4] = [Self::None, Self::Metadata, Self::Request, Self::RequestResponse];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::None => "None",
@@ -32,7 +34,7 @@ impl Level {
 }
 
 /// When a record is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Before anything is done.
     RequestReceived,
@@ -45,6 +47,9 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    pub(super) const ALL: [Self; 4] =
+        [Self::RequestReceived, Self::ResponseStarted, Self::ResponseComplete, Self::Panic];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::RequestReceived => "RequestReceived",
@@ -55,52 +60,34 @@ impl Stage {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// The rules, the first that matches first, and what holds for all of them.
+#[derive(Debug)]
 pub(super) struct Policy {
-    api_version: String,
-    kind: String,
-    #[serde(default)]
-    #[expect(dead_code, reason = "a policy may carry metadata; it means nothing")]
-    metadata: serde_json::Value,
-    #[serde(default)]
-    rules: Vec<Rule>,
-    #[serde(default)]
-    omit_stages: Vec<Stage>,
-    #[serde(default)]
-    omit_managed_fields: bool,
+    pub(super) rules: Vec<Rule>,
+    pub(super) omit_stages: Vec<Stage>,
+    pub(super) omit_managed_fields: bool,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Rule {
-    level: Level,
-    #[serde(default)]
-    users: Vec<String>,
-    #[serde(default)]
-    user_groups: Vec<String>,
-    #[serde(default)]
-    verbs: Vec<String>,
-    #[serde(default)]
-    resources: Vec<GroupResources>,
-    #[serde(default)]
-    namespaces: Vec<String>,
-    #[serde(default, rename = "nonResourceURLs")]
-    non_resource_urls: Vec<String>,
-    #[serde(default)]
-    omit_stages: Vec<Stage>,
-    omit_managed_fields: Option<bool>,
+/// What is recorded of requests like these; a list that is empty matches all.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) level: Level,
+    pub(super) users: Vec<String>,
+    pub(super) user_groups: Vec<String>,
+    pub(super) verbs: Vec<String>,
+    pub(super) resources: Vec<GroupResources>,
+    pub(super) namespaces: Vec<String>,
+    pub(super) non_resource_urls: Vec<String>,
+    pub(super) omit_stages: Vec<Stage>,
+    pub(super) omit_managed_fields: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct GroupResources {
-    #[serde(default)]
-    group: String,
-    #[serde(default)]
-    resources: Vec<String>,
-    #[serde(default)]
-    resource_names: Vec<String>,
+/// Resources of a group, `*` for all groups.
+#[derive(Debug)]
+pub(super) struct GroupResources {
+    pub(super) group: String,
+    pub(super) resources: Vec<String>,
+    pub(super) resource_names: Vec<String>,
 }
 
 /// What is recorded about one request.
@@ -112,24 +99,6 @@ pub(super) struct Verdict {
 }
 
 impl Policy {
-    /// Reads a policy file; the error is for whoever wrote it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let policy: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        if policy.api_version != "audit.k8s.io/v1" || policy.kind != "Policy" {
-            return Err(format!(
-                "unknown group version field {:?} or kind {:?} in policy, expected audit.k8s.io/v1, Policy",
-                policy.api_version, policy.kind
-            ));
-        }
-        if policy.rules.is_empty() {
-            return Err("loaded illegal policy with 0 rules".to_owned());
-        }
-        policy.rules.iter().enumerate().try_for_each(|(i, rule)| {
-            rule.check().map_err(|(field, why)| format!("rules[{i}].{field}: Invalid value: {why}"))
-        })?;
-        Ok(policy)
-    }
-
     /// What this policy wants to know about a request.
     pub(super) fn verdict(&self, action: &Action<'_>) -> Verdict {
         let Some(rule) = self.rules.iter().find(|rule| rule.matches(action)) else {
@@ -144,41 +113,6 @@ impl Policy {
 }
 
 impl Rule {
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        if !self.non_resource_urls.is_empty() && (!self.resources.is_empty() || !self.namespaces.is_empty()) {
-            let why = "rules cannot apply to both regular resources and non-resource URLs";
-            return Err(("nonResourceURLs", format!("{:?}: {why}", self.non_resource_urls)));
-        }
-        for url in self.non_resource_urls.iter().filter(|url| *url != "*") {
-            if !url.starts_with('/') {
-                return Err((
-                    "nonResourceURLs",
-                    format!("{url:?}: non-resource URL rules must begin with a '/' character"),
-                ));
-            }
-            if url.trim_end_matches('*').contains('*') {
-                return Err((
-                    "nonResourceURLs",
-                    format!(
-                        "{url:?}: non-resource URL wildcards '*' must be the final character of the rule"
-                    ),
-                ));
-            }
-        }
-        for group in &self.resources {
-            if group.group.contains('/') {
-                return Err(("resources", format!("{:?}: a group has no version", group.group)));
-            }
-            if group.resources.is_empty() && !group.resource_names.is_empty() {
-                return Err((
-                    "resources",
-                    format!("{:?}: using resourceNames requires at least one resource", group.resource_names),
-                ));
-            }
-        }
-        Ok(())
-    }
-
     fn matches(&self, action: &Action<'_>) -> bool {
         let has = |list: &[String], wanted: &str| list.is_empty() || list.iter().any(|item| item == wanted);
         if !has(&self.users, &action.user.name) || !has(&self.verbs, action.verb) {
@@ -205,7 +139,7 @@ impl Rule {
 
 impl GroupResources {
     fn matches(&self, action: &Action<'_>) -> bool {
-        if self.group != action.group {
+        if self.group != action.group && self.group != "*" {
             return false;
         }
         if self.resources.is_empty() {
@@ -228,6 +162,7 @@ impl GroupResources {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::policy_file::read;
     use crate::auth::UserInfo;
 
     const POLICY: &str = "
@@ -255,6 +190,10 @@ rules:
     resourceNames: [one]
 - level: None
   nonResourceURLs: ['/healthz*', /version]
+- level: Request
+  resources:
+  - group: '*'
+    resources: [widgets]
 - level: Metadata
   resources:
   - resources: ['*']
@@ -262,7 +201,7 @@ rules:
 
     #[test]
     fn the_first_rule_that_matches_says_the_level() {
-        let policy = Policy::parse(POLICY).unwrap();
+        let (policy, _) = read(POLICY).unwrap();
         let user = |name: &str, group: &str| UserInfo::authenticated(name, [group.to_owned()]);
         let (jane, proxy, node) =
             (user("jane", "dev"), user("system:kube-proxy", "x"), user("n", "system:nodes"));
@@ -287,6 +226,7 @@ rules:
             (Action::path(&jane, "get", "/healthz/ping"), Level::None),
             (Action::path(&jane, "get", "/metrics"), Level::None),
             (Action::on(&jane, "get", "batch", "jobs"), Level::None),
+            (Action::on(&jane, "get", "example.com", "widgets"), Level::Request),
         ] {
             assert_eq!(policy.verdict(&action).level, level, "{action:?}");
         }
@@ -295,33 +235,5 @@ rules:
         assert!(verdict.omit_managed_fields);
         let pods = Action { namespace: "a", ..Action::on(&jane, "get", "", "pods") };
         assert!(!policy.verdict(&pods).omit_managed_fields);
-    }
-
-    #[test]
-    fn a_policy_that_makes_no_sense_is_refused() {
-        let with = |rule: &str| {
-            Policy::parse(&format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {rule}"))
-                .unwrap_err()
-        };
-        assert!(with("level: Everything").contains("unknown variant"));
-        assert!(with("level: None\n  nonsense: 1").contains("unknown field"));
-        assert!(with("{level: None, nonResourceURLs: [healthz]}").contains("must begin with a '/'"));
-        assert!(with("{level: None, nonResourceURLs: ['/a*b']}").contains("must be the final character"));
-        assert!(
-            with("{level: None, nonResourceURLs: [/a], namespaces: [x]}").contains("cannot apply to both")
-        );
-        assert!(
-            with("{level: None, resources: [{resourceNames: [x]}]}")
-                .contains("requires at least one resource")
-        );
-        assert_eq!(
-            Policy::parse("apiVersion: audit.k8s.io/v1\nkind: Policy").unwrap_err(),
-            "loaded illegal policy with 0 rules"
-        );
-        assert!(
-            Policy::parse("apiVersion: v1\nkind: Pod\nrules: []")
-                .unwrap_err()
-                .contains("expected audit.k8s.io/v1")
-        );
     }
 }

@@ -11,14 +11,21 @@ use api::protobuf;
 use api::status::Status;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, header};
-use http_body::Frame;
+use http::{HeaderMap, StatusCode, header};
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
+
+/// How much of a user agent is recorded, and what stands for the rest. **Upstream**: `maxUserAgentLength`,
+/// `userAgentTruncateSuffix`.
+const USER_AGENT_BYTES: usize = 1024;
+const TRUNCATED: &str = "...TRUNCATED";
+/// A longer answer is none that only says that something was done.
+const STATUS_BYTES: u64 = 16 << 10;
 
 /// Where a request comes from.
 pub(crate) struct Origin<'a> {
@@ -61,7 +68,11 @@ impl Record {
         set("user", user(action.user));
         set("sourceIPs", sources(origin.headers, origin.address));
         if let Some(agent) = origin.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
-            set("userAgent", agent.chars().take(1024).collect::<String>().into());
+            let shown = agent.get(..USER_AGENT_BYTES).map(|start| format!("{start}{TRUNCATED}"));
+            set(
+                "userAgent",
+                shown.filter(|_| agent.len() > USER_AGENT_BYTES).unwrap_or(agent.to_owned()).into(),
+            );
         }
         if action.is_resource {
             set("objectRef", reference(action));
@@ -152,6 +163,18 @@ impl Record {
         self.event.insert("responseStatus".to_owned(), told);
     }
 
+    /// The answer says that something was done, and has no object to show.
+    fn done_with(&mut self, status: &Value, code: StatusCode) {
+        let mut told = json!({ "metadata": {} });
+        for field in ["status", "message", "reason", "details"] {
+            if let Some(value) = status.get(field) {
+                told[field] = value.clone();
+            }
+        }
+        told["code"] = json!(code.as_u16());
+        self.event.insert("responseStatus".to_owned(), told);
+    }
+
     /// Follows the response to its end, where the record is complete.
     pub(crate) async fn follow(mut self, response: Response, is_stream: bool) -> Response {
         if !self.event.contains_key("responseStatus") {
@@ -162,7 +185,9 @@ impl Record {
             self.write(Stage::ResponseStarted);
             return response.map(|body| Recorded { body, _record: self }.boxed_unsync());
         }
-        if self.verdict.level < Level::RequestResponse || !self.event.contains_key("objectRef") {
+        let keeps = self.verdict.level >= Level::RequestResponse;
+        let may_be_status = response.body().size_hint().exact().is_some_and(|length| length <= STATUS_BYTES);
+        if !self.event.contains_key("objectRef") || !(keeps || may_be_status) {
             return response;
         }
         let (head, body) = response.into_parts();
@@ -170,7 +195,12 @@ impl Record {
             Ok(collected) => {
                 let bytes = collected.to_bytes();
                 if let Some(object) = decoded(&head.headers, &bytes) {
-                    self.keep("responseObject", object);
+                    if object["kind"] == "Status" && head.status.is_success() {
+                        self.done_with(&object, head.status);
+                    }
+                    if keeps {
+                        self.keep("responseObject", object);
+                    }
                 }
                 Response::from_parts(head, body::full(bytes))
             }

@@ -54,19 +54,23 @@ async fn a_record_has_as_much_as_its_level_says() {
     let map =
         json!({ "kind": "ConfigMap", "apiVersion": "v1", "metadata": { "name": "m" }, "data": { "a": "b" } });
     let path = "/api/v1/namespaces/default/configmaps";
-    let headers = [("audit-id", "my-id"), ("user-agent", "test/1")];
+    let agent = "a".repeat(1025);
+    let headers = [("audit-id", "my-id"), ("user-agent", agent.as_str())];
     assert_eq!(call(&server, root(), Method::POST, path, &headers, map).await.code, 201);
     let secret = json!({ "kind": "Secret", "apiVersion": "v1", "metadata": { "name": "s" } });
     let path = "/api/v1/namespaces/default/secrets";
     assert_eq!(call(&server, root(), Method::POST, path, &[], secret).await.code, 201);
+    let path = "/api/v1/namespaces/default/secrets/s";
+    assert_eq!(call(&server, root(), Method::DELETE, path, &[], Value::Null).await.code, 200);
 
     let records = records(&folder);
-    let [map, secret] = records.as_slice() else { panic!("{records:?}") };
+    let [map, secret, deleted] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(map["kind"], "Event");
     assert_eq!(map["apiVersion"], "audit.k8s.io/v1");
     assert_eq!(map["level"], "RequestResponse");
     assert_eq!(map["stage"], "ResponseComplete");
-    assert_eq!((&map["auditID"], &map["userAgent"]), (&json!("my-id"), &json!("test/1")));
+    assert_eq!(map["auditID"], "my-id");
+    assert_eq!(map["userAgent"], format!("{}...TRUNCATED", "a".repeat(1024)));
     assert_eq!(map["requestURI"], "/api/v1/namespaces/default/configmaps");
     assert_eq!((&map["verb"], &map["user"]["username"]), (&json!("create"), &json!("root")));
     assert_eq!(
@@ -83,6 +87,12 @@ async fn a_record_has_as_much_as_its_level_says() {
     assert_eq!(secret["level"], "Request");
     assert_eq!(secret["requestObject"]["metadata"]["name"], "s");
     assert!(secret.get("responseObject").is_none());
+
+    // That it was done is told, though answers are not recorded at this level.
+    let status = &deleted["responseStatus"];
+    assert_eq!((&status["status"], &status["code"]), (&json!("Success"), &json!(200)));
+    assert_eq!(status["details"]["name"], "s");
+    assert!(deleted.get("responseObject").is_none());
 }
 
 #[tokio::test]
