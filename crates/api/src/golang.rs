@@ -1,10 +1,14 @@
-//! Values as Go prints them: as JSON (keys sorted, Go's escapes, four spaces or none), and as `fmt.Sprint` does.
+//! Values as Go prints them: as JSON (keys sorted, Go's escapes, four spaces or none), and as `fmt.Sprint` does; and what it
+//! says of a text that it cannot read.
 //!
-//! **Upstream.** Go's `encoding/json` as `cli-runtime/pkg/printers` uses it; Go's `fmt`.
+//! **Upstream.** Go's `encoding/json` as `cli-runtime/pkg/printers` uses it; Go's `fmt`, `strconv`,
+//! `encoding/base64`.
 
 mod syntax;
 
 use std::fmt::Write as _;
+use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
 
 use serde_json::Value;
 pub use syntax::syntax_error;
@@ -22,6 +26,42 @@ pub fn compact(value: &Value) -> String {
     let mut out = String::new();
     write(&mut out, value, None, 0);
     out
+}
+
+/// A whole number in decimal, of whatever size is wanted; the error is that of Go's `strconv.ParseInt`.
+pub fn parse_int<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    parse("ParseInt", text)
+}
+
+/// The same without a sign, and of `strconv.ParseUint`.
+pub fn parse_uint<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    match text.starts_with('+') {
+        true => Err(unparsed("ParseUint", text, "invalid syntax")),
+        false => parse("ParseUint", text),
+    }
+}
+
+fn parse<T: FromStr<Err = ParseIntError>>(function: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        let why = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        unparsed(function, text, why)
+    })
+}
+
+fn unparsed(function: &str, text: &str, why: &str) -> String {
+    format!("strconv.{function}: parsing {text:?}: {why}")
+}
+
+/// Where Go's `base64.RawURLEncoding` finds fault with a text, in its words.
+pub fn corrupt_base64(text: &str) -> Option<String> {
+    let is_ours = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let wrong = text.bytes().position(|byte| !is_ours(byte));
+    // One letter is less than a byte.
+    let at = wrong.or_else(|| (text.len() % 4 == 1).then(|| text.len() - 1))?;
+    Some(format!("illegal base64 data at input byte {at}"))
 }
 
 /// What Go says of a text that could not be read, if it knows what is wrong; else what our reader says.
@@ -172,6 +212,34 @@ fn float(number: &serde_json::Number) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        assert_eq!((parse_int("-7"), parse_int("+7")), (Ok(-7_i64), Ok(7_i64)));
+        assert_eq!(parse_uint("7"), Ok(7_u16));
+        for (found, expected) in [
+            (parse_int::<i64>("x").err(), "strconv.ParseInt: parsing \"x\": invalid syntax"),
+            (
+                parse_int::<i32>("2147483648").err(),
+                "strconv.ParseInt: parsing \"2147483648\": value out of range",
+            ),
+            (parse_uint::<u64>("-1").err(), "strconv.ParseUint: parsing \"-1\": invalid syntax"),
+            (parse_uint::<u64>("+1").err(), "strconv.ParseUint: parsing \"+1\": invalid syntax"),
+            (parse_uint::<u16>("70000").err(), "strconv.ParseUint: parsing \"70000\": value out of range"),
+        ] {
+            assert_eq!(found.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn base64_is_corrupt_where_go_says_so() {
+        for (text, at) in
+            [("", None), ("YQ", None), ("a_-9", None), ("%%", Some(0)), ("YQ==", Some(2)), ("YWJjZ", Some(4))]
+        {
+            let expected = at.map(|at| format!("illegal base64 data at input byte {at}"));
+            assert_eq!(corrupt_base64(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn sorts_indents_and_escapes() {

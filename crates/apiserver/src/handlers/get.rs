@@ -1,6 +1,6 @@
 //! get: one object.
 
-use super::Call;
+use super::{Call, options};
 use crate::body::Response;
 use api::status::Status;
 use http::StatusCode;
@@ -11,10 +11,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Response, Status> {
         // Any state will do, or one that is new enough.
         "" => store.get(call.namespace, name).await?,
         version => {
-            let version = version.parse().map_err(|_| {
-                Status::bad_request(format!("resourceVersion: Invalid value: {version:?}: invalid syntax"))
-            })?;
-            store.wait_for(version).await?;
+            store.wait_for(options::resource_version(version)?).await?;
             store.cached(call.namespace, name).ok_or_else(|| Status::not_found(store.resource(), name))?
         }
     };

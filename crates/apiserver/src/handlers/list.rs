@@ -15,12 +15,16 @@ use crate::watch_cache::Selection;
 use api::golang;
 use api::status::Status;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// As Go reads it: bits that are left over mean nothing.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 /// Bytes of a block of the body.
 const BLOCK: usize = 64 << 10;
 /// What the last object of a block may take beyond that, before the block is moved to a larger place.
@@ -194,29 +198,48 @@ impl Token {
     }
 
     pub(super) fn decode(text: &str) -> Result<Self, Status> {
-        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes =
-            URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
-        let token: Value =
-            serde_json::from_slice(&bytes).map_err(|e| invalid(&golang::unread(&bytes, &e)))?;
-        if token["v"] != Self::VERSION {
-            let version = token["v"].as_str().unwrap_or("");
-            return Err(invalid(&format!("server does not recognize this encoded version {version:?}")));
-        }
-        let revision = match token["rv"].as_i64() {
-            Some(-1) => None,
-            Some(revision @ 1..) => Some(revision.unsigned_abs()),
-            _ => {
-                let text = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)";
-                return Err(invalid(text));
-            }
+        let invalid = |why: String| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
         };
-        match token["start"].as_str() {
-            Some(start) if !start.is_empty() && !start.contains("..") => {
-                Ok(Self { revision, start: start.to_owned() })
-            }
-            _ => Err(invalid("encoded start key is not valid")),
+        let bytes = match (golang::corrupt_base64(text), LENIENT.decode(text)) {
+            (None, Ok(bytes)) => bytes,
+            (Some(why), _) => return Err(invalid(why)),
+            (None, Err(error)) => return Err(invalid(error.to_string())),
+        };
+        let token: Value = serde_json::from_slice(&bytes).map_err(|e| invalid(golang::unread(&bytes, &e)))?;
+        if !token.is_object() {
+            return Err(invalid(golang::mistyped(&token, "storage.continueToken")));
         }
+        let field = |name: &str, wanted: &str, fits: bool| match fits || token[name].is_null() {
+            true => Ok(()),
+            false => Err(invalid(golang::mistyped_field(&token[name], "continueToken", name, wanted))),
+        };
+        field("v", "string", token["v"].is_string())?;
+        field("rv", "int64", token["rv"].is_i64())?;
+        field("start", "string", token["start"].is_string())?;
+        let version = token["v"].as_str().unwrap_or_default();
+        if version != Self::VERSION {
+            return Err(invalid(format!("server does not recognize this encoded version {version}")));
+        }
+        let revision = match token["rv"].as_i64().unwrap_or_default() {
+            0 => {
+                let why = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)";
+                return Err(invalid(why.to_owned()));
+            }
+            // Upstream takes every negative one for the present state.
+            ..0 => None,
+            revision => Some(revision.unsigned_abs()),
+        };
+        let start = token["start"].as_str().unwrap_or_default();
+        if start.is_empty() {
+            return Err(invalid("encoded start key empty (version meta.k8s.io/v1)".to_owned()));
+        }
+        // Nobody may point out of the resource.
+        let mut segments = start.strip_prefix('/').unwrap_or(start).split('/');
+        if segments.any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err(invalid(start.to_owned()));
+        }
+        Ok(Self { revision, start: start.to_owned() })
     }
 }
 
@@ -345,8 +368,37 @@ mod tests {
         ] {
             assert_eq!(Token::decode(&token.encode()).unwrap(), token);
         }
-        for bad in ["", "%%%", "e30"] {
-            assert_eq!(Token::decode(bad).unwrap_err().code, 400, "{bad}");
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused_in_upstreams_words() {
+        let token = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        for (text, why) in [
+            ("%%%".to_owned(), "illegal base64 data at input byte 0"),
+            ("e30=".to_owned(), "illegal base64 data at input byte 3"),
+            ("YWJjZ".to_owned(), "illegal base64 data at input byte 4"),
+            (token("x"), "invalid character 'x' looking for beginning of value"),
+            (token("[]"), "json: cannot unmarshal array into Go value of type storage.continueToken"),
+            (
+                token("{\"v\":\"meta.k8s.io/v1\",\"rv\":\"1\"}"),
+                "json: cannot unmarshal string into Go struct field continueToken.rv of type int64",
+            ),
+            (token("{}"), "server does not recognize this encoded version "),
+            (token("{\"v\":\"v2\"}"), "server does not recognize this encoded version v2"),
+            (
+                token("{\"v\":\"meta.k8s.io/v1\",\"start\":\"a\"}"),
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
+            (
+                token("{\"v\":\"meta.k8s.io/v1\",\"rv\":1}"),
+                "encoded start key empty (version meta.k8s.io/v1)",
+            ),
+            (token("{\"v\":\"meta.k8s.io/v1\",\"rv\":1,\"start\":\"../a\"}"), "../a"),
+            (token("{\"v\":\"meta.k8s.io/v1\",\"rv\":1,\"start\":\"a//b\"}"), "a//b"),
+        ] {
+            let refusal = Token::decode(&text).unwrap_err();
+            let expected = format!("invalid continue token: continue key is not valid: {why}");
+            assert_eq!((refusal.code, refusal.message), (400, expected), "{text}");
         }
     }
 }

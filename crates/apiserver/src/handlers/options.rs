@@ -7,6 +7,7 @@ use super::decode::FieldValidation;
 use crate::auth::UserInfo;
 use crate::request::Query;
 use api::field::{Error, ErrorList, Path};
+use api::golang;
 use api::status::Status;
 use http::HeaderMap;
 use http::header::USER_AGENT;
@@ -61,11 +62,7 @@ impl ListOptions {
         }
         let resource_version = match query.text("resourceVersion") {
             "" => None,
-            text => Some(text.parse().map_err(|_| {
-                Status::bad_request(format!(
-                    "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-                ))
-            })?),
+            text => Some(resource_version(text)?),
         };
         let continue_token = query.text("continue").to_owned();
         if !continue_token.is_empty() && resource_version.is_some_and(|version| version != 0) {
@@ -236,11 +233,13 @@ pub(super) fn invalid(kind: &str, errors: &ErrorList) -> Status {
 pub(super) fn integer(query: &Query, name: &str) -> Result<Option<i64>, Status> {
     match query.text(name) {
         "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
+        text => golang::parse_int(text).map(Some).map_err(Status::bad_request),
     }
+}
+
+pub(super) fn resource_version(text: &str) -> Result<u64, Status> {
+    let wrong = |why: String| Status::bad_request(format!("resourceVersion: Invalid value: {text:?}: {why}"));
+    golang::parse_uint(text).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -261,7 +260,8 @@ mod tests {
             ("sendInitialEvents=true", false, 422, "sendInitialEvents is forbidden for list"),
             ("continue=x&resourceVersion=5", false, 400, "not allowed when using continue"),
             ("resourceVersion=abc", false, 400, "invalid syntax"),
-            ("limit=x", false, 400, "invalid syntax"),
+            ("limit=x", false, 400, "strconv.ParseInt: parsing \"x\": invalid syntax"),
+            ("limit=99999999999999999999", false, 400, "value out of range"),
             ("sendInitialEvents=true", true, 422, "requires setting resourceVersionMatch to NotOlderThan"),
             ("resourceVersionMatch=NotOlderThan", true, 422, "unless sendInitialEvents is provided"),
         ];

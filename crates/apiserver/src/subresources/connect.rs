@@ -13,6 +13,7 @@ use crate::chain;
 use crate::decode::text;
 use crate::request::{Query, RequestInfo};
 use crate::server::Server;
+use api::golang;
 use api::kind::GroupVersionKind;
 use api::status::Status;
 use async_trait::async_trait;
@@ -130,8 +131,7 @@ fn streams(query: &Query) -> Value {
 fn ports(query: &Query) -> Result<Value, Status> {
     let mut ports = Vec::new();
     for text in query.all("ports").flat_map(|list| list.split(',')) {
-        let why = |_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
-        ports.push(text.parse::<i32>().map_err(why)?);
+        ports.push(golang::parse_int::<i32>(text).map_err(Status::bad_request)?);
     }
     Ok(if ports.is_empty() { json!({}) } else { json!({ "ports": ports }) })
 }

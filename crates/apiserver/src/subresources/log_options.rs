@@ -4,6 +4,7 @@
 
 use crate::request::Query;
 use api::field::{Error as FieldError, ErrorList, Path};
+use api::golang;
 use api::status::Status;
 use jiff::{SignedDuration, Timestamp};
 
@@ -24,9 +25,7 @@ impl LogOptions {
     pub(super) fn parse(pod: &str, query: &Query) -> Result<Self, Status> {
         let number = |name: &str| match query.get(name) {
             None | Some("") => Ok(None),
-            Some(text) => text.parse::<i64>().map(Some).map_err(|_| {
-                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-            }),
+            Some(text) => golang::parse_int::<i64>(text).map(Some).map_err(Status::bad_request),
         };
         let since_time = match query.get("sinceTime") {
             None | Some("") => None,

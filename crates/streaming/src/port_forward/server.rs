@@ -44,10 +44,14 @@ pub fn parse_ports<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Vec<
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u16>() {
         Ok(0) => Err(format!("port {text:?} must be > 0")),
-        Ok(port) => Ok(port),
-        Err(error) => Err(format!("unable to parse {text:?} as a port: {error}")),
+        Ok(port) if is_number => Ok(port),
+        _ => {
+            let why = if is_number { "value out of range" } else { "invalid syntax" };
+            Err(format!("unable to parse {text:?} as a port: strconv.ParseUint: parsing {text:?}: {why}"))
+        }
     }
 }
 
@@ -298,9 +302,13 @@ mod tests {
         assert_eq!(parse_ports(["80,443", "8080"]), Ok(vec![80, 443, 8080]));
         assert_eq!(parse_ports(["0"]), Err("port \"0\" must be > 0".into()));
         assert_eq!(parse_ports([""]), Err("query parameter \"port\" cannot be empty".into()));
-        assert!(
-            parse_ports(["99999"]).is_err_and(|e| e.starts_with("unable to parse \"99999\" as a port: "))
-        );
+        for (text, why) in
+            [("99999", "value out of range"), ("x", "invalid syntax"), ("+8", "invalid syntax")]
+        {
+            let expected =
+                format!("unable to parse {text:?} as a port: strconv.ParseUint: parsing {text:?}: {why}");
+            assert_eq!(parse_ports([text]), Err(expected));
+        }
     }
 
     #[test]
