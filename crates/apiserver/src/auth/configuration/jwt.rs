@@ -79,25 +79,34 @@ struct Extra {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Mappings {
-    username: PrefixedClaim,
-    groups: PrefixedClaim,
-    uid: Claim,
+    username: Claim,
+    groups: Claim,
+    uid: UnprefixedClaim,
     extra: Vec<Extra>,
 }
 
+/// A claim, or an expression over all of them.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct PrefixedClaim {
+struct Claim {
     claim: String,
     prefix: Option<String>,
     expression: String,
 }
 
+/// The same where there is no such thing as a prefix.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Claim {
+struct UnprefixedClaim {
     claim: String,
     expression: String,
+}
+
+impl From<UnprefixedClaim> for Claim {
+    fn from(UnprefixedClaim { claim, expression }: UnprefixedClaim) -> Self {
+        let prefix = (!claim.is_empty()).then(String::new);
+        Self { claim, prefix, expression }
+    }
 }
 
 /// What the issuers of a file come to, each with the authorities (PEM) that vouch for its server.
@@ -148,9 +157,9 @@ impl Reading {
         if mappings.username.claim.is_empty() && mappings.username.expression.is_empty() {
             self.errors.push(Error::required(&at.child("username"), NEITHER));
         }
-        let username = self.prefixed(mappings.username, &at.child("username"));
-        let groups = self.prefixed(mappings.groups, &at.child("groups"));
-        let uid = self.uid(mappings.uid, &at.child("uid"));
+        let username = self.source(mappings.username, &at.child("username"));
+        let groups = self.source(mappings.groups, &at.child("groups"));
+        let uid = self.source(mappings.uid.into(), &at.child("uid"));
         let extra = self.extra(mappings.extra, &at.child("extra"));
         if let Some(Source::Expression(name)) = &username
             && mentions(&name.source, "email")
@@ -330,7 +339,7 @@ impl Reading {
     }
 
     /// A claim with its prefix, or an expression over all of them.
-    fn prefixed(&mut self, from: PrefixedClaim, path: &Path) -> Option<Source> {
+    fn source(&mut self, from: Claim, path: &Path) -> Option<Source> {
         match (from.claim.is_empty(), from.expression.is_empty()) {
             (true, true) => None,
             (false, false) => {
@@ -354,21 +363,6 @@ impl Reading {
                 let prefix = from.prefix.unwrap_or_default();
                 Some(Source::Claim(Mapping { claim: from.claim, prefix }))
             }
-        }
-    }
-
-    fn uid(&mut self, from: Claim, path: &Path) -> Option<Source> {
-        match (from.claim.is_empty(), from.expression.is_empty()) {
-            (true, true) => None,
-            (false, false) => {
-                self.errors.push(Error::invalid(path, "", BOTH));
-                None
-            }
-            (true, false) => {
-                let at = path.child("expression");
-                self.compiled(&from.expression, &at, "claims", Kind::Any).map(Source::Expression)
-            }
-            (false, true) => Some(Source::Claim(Mapping { claim: from.claim, prefix: String::new() })),
         }
     }
 
