@@ -16,11 +16,12 @@ use futures::future::BoxFuture;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -75,7 +76,7 @@ impl Tls {
         let mut tls = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(other)?
-            .with_client_cert_verifier(any)
+            .with_client_cert_verifier(Arc::new(AnyClient(any)))
             .with_single_cert(certificates(&config.cert_pem, "server's certificate")?, key)
             .map_err(other)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -87,15 +88,16 @@ impl Tls {
         })
     }
 
-    /// Who the other side is, by its certificates, which one of the authorities has signed.
+    /// Who the other side is, by its certificates, if one of the authorities has signed them.
     fn peer(&self, chain: Option<&[CertificateDer<'_>]>, address: Option<IpAddr>) -> Peer {
         let mut peer = Peer { address, ..Peer::default() };
         let Some([leaf, intermediates @ ..]) = chain else { return peer };
-        // The machine's own time, by which the handshake has checked the dates just now.
+        // Certificates are valid by the machine's own time, as everywhere in TLS.
         let signed_by = |verifier: &Arc<dyn ClientCertVerifier>| {
             verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
         };
-        if signed_by(&self.clients) {
+        peer.is_stranger = !signed_by(&self.clients);
+        if !peer.is_stranger {
             peer.identity = cert::identity(leaf).map(Arc::new);
         }
         if signed_by(&self.proxies) {
@@ -104,6 +106,52 @@ impl Tls {
                 self.proxy_names.is_empty() || name.is_some_and(|name| self.proxy_names.contains(&name));
         }
         peer
+    }
+}
+
+/// Lets a client show any certificate that it has the key of: who is unknown by it may be known by a token, and is
+/// otherwise told so by the API and not by TLS. **Upstream**: `tls.RequestClientCert`.
+#[derive(Debug)]
+struct AnyClient(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 
@@ -116,6 +164,8 @@ fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'sta
 pub(crate) struct Peer {
     /// Whom its certificate, or whoever made the connection, names.
     pub(crate) identity: Option<Arc<UserInfo>>,
+    /// Whether it has shown a certificate that no authority of clients vouches for.
+    pub(crate) is_stranger: bool,
     /// Whether it may speak for others in headers.
     pub(crate) is_proxy: bool,
     /// Where it is; nowhere for a connection in memory.

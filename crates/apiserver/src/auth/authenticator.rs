@@ -62,7 +62,7 @@ impl Authenticator {
             return Ok(Arc::clone(user));
         }
         let Some(token) = bearer(headers) else {
-            let open = self.configuration.anonymous.allows(path);
+            let open = !peer.is_stranger && self.configuration.anonymous.allows(path);
             return if open { Ok(UserInfo::anonymous().into()) } else { Err(Status::unauthorized()) };
         };
         let audience = [self.tokens.issuer().to_owned()];

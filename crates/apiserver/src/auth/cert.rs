@@ -1,7 +1,7 @@
 //! Identity from a client certificate: the common name is the user, each organization a group; its hash tells which
 //! certificate it was.
 //!
-//! **Contract**: the certificate's chain and dates were verified by the TLS handshake.
+//! **Contract**: whoever asks has verified the certificate's chain and dates (`serve`).
 //! **Upstream**: `k8s.io/apiserver/pkg/authentication/request/x509` (`CommonNameUserConversion`).
 
 use super::UserInfo;
