@@ -206,12 +206,33 @@ fn split_path(path: &str) -> (String, String) {
     let segments = if path.starts_with("/api/v1/namespaces/") { 7 } else { 5 };
     let end = path.match_indices('/').nth(segments).map_or(path.len(), |(at, _)| at);
     let (prefix, rest) = path.split_at(end);
-    let rest = match (rest, rewrite::clean(rest)) {
+    let rest = normal(rest);
+    let rest = match (rest.as_str(), rewrite::clean(&rest)) {
         ("", _) => String::new(),
         (_, cleaned) if cleaned.is_empty() => "/".to_owned(),
         (_, cleaned) => cleaned,
     };
     (prefix.to_owned(), rest)
+}
+
+/// A path with those characters escaped, and only those, that Go escapes: a slash that a client has escaped is one.
+/// **Upstream**: `URL.EscapedPath`.
+fn normal(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let mut normal = String::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let digits = (*byte == b'%').then(|| path.get(at + 1..at + 3)).flatten();
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped.unwrap_or(*byte) {
+            byte if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte) => {
+                normal.push(char::from(byte));
+            }
+            byte => normal.push_str(&format!("%{byte:02X}")),
+        }
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    normal
 }
 
 /// Path and query for the backend.

@@ -12,6 +12,7 @@ use flate2::read::{DeflateDecoder, GzDecoder};
 use flate2::write::{DeflateEncoder, GzEncoder};
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, header};
+use http_body::Body as _;
 use http_body_util::{BodyDataStream, BodyExt};
 use std::io::{self, Read, Write};
 
@@ -104,7 +105,9 @@ pub(super) async fn answer(mut answer: Response, page: &Page) -> Result<Response
         }
         return Ok(answer);
     }
-    let Some(packing) = Packing::of_html(answer.headers()) else { return Ok(answer) };
+    // The answer to a HEAD speaks of a page that is not there.
+    let packing = Packing::of_html(answer.headers()).filter(|_| !answer.body().is_end_stream());
+    let Some(packing) = packing else { return Ok(answer) };
     let (mut head, mut body) = answer.into_parts();
     let mut gathered = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -21,12 +21,14 @@ async fn answer(who: String, request: http::Request<hyper::body::Incoming>) -> h
     let mut response = match path.as_str() {
         "/moved" => http::Response::builder().status(302).header("location", "/there"),
         "/page" => http::Response::builder().header("content-type", "text/html; charset=utf-8"),
+        "/asked" => http::Response::builder().header("content-type", "text/html").header("content-length", 7),
         _ => http::Response::builder().header("access-control-allow-origin", "*"),
     };
     response = response.header("keep-alive", "timeout=5");
     let header = |name: &str| head.headers.get(name).map_or("-", |v| v.to_str().unwrap()).to_owned();
     let text = match path.as_str() {
         "/page" => "<a href=\"/next\">next</a>".to_owned(),
+        "/asked" => "<p>text".to_owned(),
         _ => format!(
             "{who} {} {} {} {} {body}",
             head.method,
@@ -127,6 +129,11 @@ async fn redirects_and_links_lead_through_the_proxy() {
     assert_eq!((moved.code, moved.headers["location"].to_str().unwrap()), (302, &*format!("{proxy}/there")));
     let page = get(&server, &format!("{proxy}/page")).await;
     assert_eq!(page.text, format!("<a href=\"{proxy}/next\">next</a>"));
+    let head = call(&server, root(), Method::HEAD, &format!("{proxy}/asked"), &[], Value::Null).await;
+    assert_eq!(
+        (head.code, head.headers["content-length"].to_str().unwrap(), head.text.as_str()),
+        (200, "7", "")
+    );
 }
 
 #[tokio::test]
@@ -143,6 +150,11 @@ async fn who_cannot_be_reached_is_told() {
             503,
             "error trying to reach service: dial tcp 10.0.0.1:81: connect: connection refused",
         ),
+        (
+            format!("{CORE}/pods/https:p:8080/proxy/"),
+            503,
+            "error trying to reach service: http: server gave HTTP response to HTTPS client",
+        ),
         ("/api/v1/nodes/a:b:c:d/proxy/".to_owned(), 400, "invalid node request \"a:b:c:d\""),
     ] {
         let got = get(&server, &path).await;
@@ -156,6 +168,9 @@ fn paths_are_split_after_proxy() {
         ("/api/v1/nodes/n/proxy", "/api/v1/nodes/n/proxy", ""),
         ("/api/v1/nodes/n/proxy/", "/api/v1/nodes/n/proxy", "/"),
         ("/api/v1/nodes/n/proxy/a%20b/", "/api/v1/nodes/n/proxy", "/a%20b/"),
+        ("/api/v1/nodes/n/proxy/a%2Fb%2f", "/api/v1/nodes/n/proxy", "/a/b/"),
+        ("/api/v1/nodes/n/proxy/x%2F..%2F%2e%2e%2Fy", "/api/v1/nodes/n/proxy", "/y"),
+        ("/api/v1/nodes/n/proxy/%41%3f%25%ff(!)", "/api/v1/nodes/n/proxy", "/A%3F%25%FF%28%21%29"),
         ("/api/v1/namespaces/x/pods/p/proxy/../..", "/api/v1/namespaces/x/pods/p/proxy", "/"),
     ] {
         assert_eq!(split_path(path), (prefix.to_owned(), rest.to_owned()));
