@@ -24,6 +24,7 @@ use crate::{catalog, dispatch, negotiate, respond};
 use api::status::Status;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
+use std::net::SocketAddr;
 
 /// Answers a request below `/api` or `/apis` that names no resource.
 pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<Response, Status> {
@@ -31,13 +32,20 @@ pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<R
         return Err(dispatch::method_not_allowed());
     }
     let others = Others { aggregator: server.aggregator.as_deref() };
-    answer(
-        &info.path,
-        (request.headers(), info.query.optional_flag("pretty")),
-        &catalog::of(server),
-        &others,
-    )?
-    .ok_or_else(Status::no_such_path)
+    let address = SocketAddr::new(server.config.advertise_address, server.config.advertise_port).to_string();
+    let pretty = info.query.optional_flag("pretty");
+    let asked = Asked { headers: request.headers(), pretty, address: &address };
+    answer(&info.path, asked, &catalog::of(server), &others)?.ok_or_else(Status::no_such_path)
+}
+
+/// What the documents depend on besides what is served.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    headers: &'a HeaderMap,
+    /// What the query says of indenting.
+    pretty: Option<bool>,
+    /// Where the server is, as host and port.
+    address: &'a str,
 }
 
 /// What other servers add to the documents.
@@ -59,14 +67,14 @@ impl Others<'_> {
     }
 }
 
-/// The answer to a GET with these headers and perhaps `pretty`; `None` if nothing is there, 406 if it is there in no form
-/// that the client accepts.
+/// The answer to a GET; `None` if nothing is there, 406 if it is there in no form that the client accepts.
 pub(crate) fn answer(
     path: &str,
-    (headers, pretty): (&HeaderMap, Option<bool>),
+    asked: Asked<'_>,
     catalog: &Catalog,
     others: &Others<'_>,
 ) -> Result<Option<Response>, Status> {
+    let Asked { headers, pretty, address } = asked;
     let facts = catalog.facts();
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (segments.as_slice(), negotiate::asked_as(headers, pretty, aggregated::KIND)) {
@@ -82,7 +90,7 @@ pub(crate) fn answer(
         }
         _ => {}
     }
-    let local = legacy(&segments, headers, facts);
+    let local = legacy(&segments, address, facts);
     let merged = match (segments.as_slice(), local, others.aggregator) {
         (["apis"], Some(document), _) => Some(others.add(aggregation::add_legacy_groups, document)),
         (["apis", group], local, Some(aggregator)) => aggregation::group(aggregator, local, group),
@@ -101,10 +109,9 @@ pub(crate) fn answer(
     Ok(Some(response))
 }
 
-fn legacy(segments: &[&str], headers: &HeaderMap, facts: &[ResourceFacts]) -> Option<Value> {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
+fn legacy(segments: &[&str], address: &str, facts: &[ResourceFacts]) -> Option<Value> {
     match segments {
-        ["api"] => Some(legacy::core_versions(host)),
+        ["api"] => Some(legacy::core_versions(address)),
         ["apis"] => Some(legacy::groups(facts)),
         ["apis", group] => legacy::group(facts, group),
         ["api", version] => legacy::resources(facts, "", version),

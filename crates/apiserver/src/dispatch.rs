@@ -117,6 +117,7 @@ async fn answer(
             let found = openapi::serve(&info.path, request.headers(), query, catalog.resources(), now);
             found.map(|response| response.map(body::full)).ok_or_else(Status::no_such_path)
         }
+        ["version"] if !matches!(info.verb, "get" | "head") => Err(method_not_allowed()),
         _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),
         ["healthz" | "livez" | "readyz", ..] => health::serve(server, info),
         ["debug", "api_priority_and_fairness", page] => {
@@ -248,6 +249,11 @@ mod tests {
         ] {
             let answer = call(&server, root(), Method::GET, path, &[], Value::Null).await;
             let expected = (404, "the server could not find the requested resource");
+            assert_eq!((answer.code, answer.message().as_str()), expected, "{path}");
+        }
+        for path in ["/version", "/api", "/apis/apps/v1"] {
+            let answer = call(&server, root(), Method::POST, path, &[], Value::Null).await;
+            let expected = (405, "the server does not allow this method on the requested resource");
             assert_eq!((answer.code, answer.message().as_str()), expected, "{path}");
         }
     }

@@ -7,9 +7,9 @@ use api::kind::api_version;
 use serde_json::{Value, json};
 
 /// `/api`: `APIVersions`.
-pub(super) fn core_versions(host: &str) -> Value {
+pub(super) fn core_versions(address: &str) -> Value {
     json!({"kind": "APIVersions", "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}]})
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
 }
 
 /// `/apis`: `APIGroupList`.

@@ -16,10 +16,14 @@ fn catalog() -> Catalog {
     Catalog::new(std::sync::Arc::new(()), all())
 }
 
+fn asked(headers: &HeaderMap) -> Asked<'_> {
+    Asked { headers, pretty: None, address: "10.0.0.1:6443" }
+}
+
 async fn get(path: &str, accept: &str) -> Option<(http::response::Parts, Value)> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, accept.parse().unwrap());
-    let (parts, body) = answer(path, (&headers, None), &catalog(), &Others::default()).ok()??.into_parts();
+    let (parts, body) = answer(path, asked(&headers), &catalog(), &Others::default()).ok()??.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Some((parts, serde_json::from_slice(&body).unwrap_or_default()))
 }
@@ -179,7 +183,9 @@ async fn aggregated_discovery_is_for_those_who_ask_for_v2() {
         serde_json::json!({"group": "policy", "version": "v1", "kind": "Eviction"})
     );
     for accept in [V2BETA1, "application/json", "*/*", ""] {
-        assert_eq!(get("/api", accept).await.unwrap().1["kind"], "APIVersions", "{accept}");
+        let (_, versions) = get("/api", accept).await.unwrap();
+        assert_eq!(versions["kind"], "APIVersions", "{accept}");
+        assert_eq!(versions["serverAddressByClientCIDRs"][0]["serverAddress"], "10.0.0.1:6443");
     }
 }
 
@@ -196,7 +202,7 @@ async fn the_aggregated_document_comes_in_every_encoding() {
     ] {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        let response = answer("/apis", (&headers, None), &catalog(), &Others::default()).unwrap().unwrap();
+        let response = answer("/apis", asked(&headers), &catalog(), &Others::default()).unwrap().unwrap();
         let content_type =
             format!("application/{encoding};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
         assert_eq!(response.headers()[header::CONTENT_TYPE], content_type, "{accept}");
@@ -216,11 +222,11 @@ async fn the_aggregated_document_comes_in_every_encoding() {
 fn an_unchanged_document_is_not_sent_again() {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, V2.parse().unwrap());
-    let etag = answer("/apis", (&headers, None), &catalog(), &Others::default()).unwrap().unwrap().headers()
+    let etag = answer("/apis", asked(&headers), &catalog(), &Others::default()).unwrap().unwrap().headers()
         [header::ETAG]
         .clone();
     headers.insert(header::IF_NONE_MATCH, etag.clone());
-    let again = answer("/apis", (&headers, None), &catalog(), &Others::default()).unwrap().unwrap();
+    let again = answer("/apis", asked(&headers), &catalog(), &Others::default()).unwrap().unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(again.headers()[header::ETAG], etag);
 }
@@ -231,14 +237,14 @@ async fn documents_come_in_the_form_that_is_accepted() {
     headers.insert(header::ACCEPT, "text/html".parse().unwrap());
     for path in ["/api", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1"] {
         assert_eq!(
-            answer(path, (&headers, None), &catalog(), &Others::default()).unwrap_err().code,
+            answer(path, asked(&headers), &catalog(), &Others::default()).unwrap_err().code,
             406,
             "{path}"
         );
     }
     headers.insert(header::ACCEPT, "application/vnd.kubernetes.protobuf".parse().unwrap());
     for path in ["/api", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1"] {
-        let response = answer(path, (&headers, None), &catalog(), &Others::default()).unwrap().unwrap();
+        let response = answer(path, asked(&headers), &catalog(), &Others::default()).unwrap().unwrap();
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/vnd.kubernetes.protobuf", "{path}");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(body.starts_with(b"k8s\0"), "{path}");
