@@ -24,7 +24,7 @@ use api::status::Status;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use http_body::Body;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;

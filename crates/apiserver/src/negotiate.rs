@@ -148,7 +148,7 @@ fn is_pretty(headers: &HeaderMap, query: Option<bool>, accept: bool) -> bool {
 }
 
 /// Whether a body may be compressed.
-pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accepted.split(',').any(|clause| clause.split(';').next().unwrap_or_default().trim() == "gzip")
 }

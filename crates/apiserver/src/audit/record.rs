@@ -68,11 +68,11 @@ impl Record {
         set("user", user(action.user));
         set("sourceIPs", sources(origin.headers, origin.address));
         if let Some(agent) = origin.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
-            let shown = agent.get(..USER_AGENT_BYTES).map(|start| format!("{start}{TRUNCATED}"));
-            set(
-                "userAgent",
-                shown.filter(|_| agent.len() > USER_AGENT_BYTES).unwrap_or(agent.to_owned()).into(),
-            );
+            let shown = match agent.get(..USER_AGENT_BYTES) {
+                Some(start) if agent.len() > USER_AGENT_BYTES => format!("{start}{TRUNCATED}"),
+                _ => agent.to_owned(),
+            };
+            set("userAgent", shown.into());
         }
         if action.is_resource {
             set("objectRef", reference(action));
