@@ -191,6 +191,8 @@ impl Server {
 }
 
 #[cfg(test)]
+mod form_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
