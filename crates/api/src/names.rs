@@ -237,6 +237,91 @@ pub fn env_var_name(name: &str) -> Vec<String> {
     ]
 }
 
+/// Whether a resource is neither native nor divisible: `example.com/gpu`. **Upstream**: `IsExtendedResourceName`.
+pub fn is_extended_resource(name: &str) -> bool {
+    let is_foreign = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
+    is_foreign && qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// An identifier of the language C, however long.
+pub fn c_identifier(name: &str) -> Vec<String> {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Vec::new();
+    }
+    vec![regex_message(
+        "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
+        "[A-Za-z_][A-Za-z0-9_]*",
+        &["my_name", "MY_NAME", "MyName"],
+    )]
+}
+
+/// The reason of a condition, however long.
+pub fn condition_reason(reason: &str) -> Vec<String> {
+    let bytes = reason.as_bytes();
+    let inside = |b: &u8| b.is_ascii_alphanumeric() || b"_,:".contains(b);
+    if let (Some(first), Some(last)) = (bytes.first(), bytes.last())
+        && first.is_ascii_alphabetic()
+        && bytes.iter().all(inside)
+        && (last.is_ascii_alphanumeric() || *last == b'_')
+    {
+        return Vec::new();
+    }
+    vec![regex_message(
+        "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
+        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+        &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+    )]
+}
+
+/// A UUID as upstream writes them.
+pub fn uuid(text: &str) -> Vec<String> {
+    let core = match text.len() {
+        32 | 36 => text,
+        38 => match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+            Some(core) => core,
+            None => return vec!["error validating uid: invalid bracketed UUID format".to_owned()],
+        },
+        45 => match text.split_at_checked(9) {
+            Some((urn, core)) if urn.eq_ignore_ascii_case("urn:uuid:") => core,
+            urn => {
+                let urn = urn.map_or("", |(urn, _)| urn);
+                return vec![format!("error validating uid: invalid urn prefix: {urn:?}")];
+            }
+        },
+        length => return vec![format!("error validating uid: invalid UUID length: {length}")],
+    };
+    let fits = |(i, b): (usize, u8)| match i {
+        8 | 13 | 18 | 23 if core.len() == 36 => b == b'-',
+        _ => b.is_ascii_hexdigit(),
+    };
+    if !core.bytes().enumerate().all(fits) {
+        return vec!["error validating uid: invalid UUID format".to_owned()];
+    }
+    if text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Vec::new();
+    }
+    vec![
+        "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters"
+            .to_owned(),
+    ]
+}
+
+/// The address of an interface, with the length of its network: `10.9.8.7/24`.
+pub fn interface_address(address: &str) -> Vec<String> {
+    if !cidr(address).is_empty() {
+        return vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned()];
+    }
+    let (ip, length) = address.split_once('/').unwrap_or((address, ""));
+    let (Ok(ip), Ok(length)) = (ip.parse::<std::net::IpAddr>(), length.parse::<u8>()) else {
+        return Vec::new();
+    };
+    let shown = ip.to_canonical();
+    let length = if shown.is_ipv4() && length > 32 { length.saturating_sub(96) } else { length };
+    let canonical = format!("{shown}/{length}");
+    if canonical == address { Vec::new() } else { vec![format!("must be in canonical form ({canonical:?})")] }
+}
+
 /// A port number.
 pub fn port_number(port: i64) -> Vec<String> {
     between(port, 1, 65535)
@@ -314,6 +399,12 @@ mod tests {
         assert!(port_name("http-2").is_empty());
         assert!(config_map_key("a_B.c-1").is_empty());
         assert!(cidr("10.0.0.0/8").is_empty());
+        assert!(c_identifier("_Memory0").is_empty());
+        assert!(condition_reason("Attached:Ok").is_empty());
+        assert!(uuid("0f3a2b1c-1111-4222-8333-444455556666").is_empty());
+        assert!(interface_address("10.9.8.7/24").is_empty());
+        assert!(is_extended_resource("example.com/gpu"));
+        assert!(interface_address("2001:db8::1/64").is_empty());
     }
 
     #[test]
@@ -342,6 +433,31 @@ mod tests {
         assert_eq!(dns_label(&"a".repeat(64), false), ["must be no more than 63 bytes"]);
         assert!(!dns_1035_label("1a", false).is_empty());
         assert!(!dns_subdomain("web-", false).is_empty());
+        for name in ["", "0a", "a-b"] {
+            assert_eq!(
+                c_identifier(name),
+                [
+                    "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')"
+                ]
+            );
+        }
+        for name in ["cpu", "kubernetes.io/gpu", "requests.example.com/gpu", "example.com/gpu/a"] {
+            assert!(!is_extended_resource(name), "{name}");
+        }
+        assert!(!condition_reason("ends,").is_empty());
+        for (text, message) in [
+            ("1", "error validating uid: invalid UUID length: 1"),
+            ("0f3a2b1c-1111-4222-8333-44445555666g", "error validating uid: invalid UUID format"),
+            (
+                "0F3A2B1C-1111-4222-8333-444455556666",
+                "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters",
+            ),
+        ] {
+            assert_eq!(uuid(text), [message]);
+        }
+        let form = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+        assert_eq!(interface_address("10.9.8.7"), [form]);
+        assert_eq!(interface_address("::ffff:10.9.8.7/120"), ["must be in canonical form (\"10.9.8.7/24\")"]);
     }
 
     #[test]

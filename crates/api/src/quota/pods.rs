@@ -2,6 +2,7 @@
 //!
 //! **Upstream**: `pkg/quota/v1/evaluator/core/pods.go`.
 
+use crate::names::is_extended_resource;
 use crate::pod::{self, ResourceList};
 use crate::quantity::Quantity;
 use crate::quota::amounts;
@@ -32,12 +33,9 @@ const MANDATORY: [&str; 6] =
 pub(super) fn is_measured_by(name: &str) -> bool {
     MEASURES.contains(&name)
         || name.starts_with(HUGE_PAGES)
-        || name.strip_prefix(REQUESTS).is_some_and(|name| name.starts_with(HUGE_PAGES) || is_extended(name))
-}
-
-/// Whether a resource is none of Kubernetes' own.
-fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with(REQUESTS)
+        || name
+            .strip_prefix(REQUESTS)
+            .is_some_and(|name| name.starts_with(HUGE_PAGES) || is_extended_resource(name))
 }
 
 pub(super) fn add_usage(usage: &mut ResourceList, pod: &Value, now: Timestamp) {
@@ -73,7 +71,7 @@ fn compute(requests: &ResourceList, limits: &ResourceList) -> ResourceList {
                 usage.insert(name.to_owned(), *amount);
                 usage.insert(format!("{REQUESTS}{name}"), *amount);
             }
-            name if is_extended(name) => {
+            name if is_extended_resource(name) => {
                 usage.insert(format!("{REQUESTS}{name}"), *amount);
             }
             _ => {}

@@ -5,7 +5,7 @@
 use super::invalid;
 use api::field::Path;
 use api::k8s_openapi::api::core::v1::{Container, PodSpec};
-use api::names::qualified_name;
+use api::names::{is_extended_resource, qualified_name};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,11 +87,6 @@ impl ExtenderSpec {
     }
 }
 
-/// Whether a resource is neither Kubernetes' own nor a quota's. **Upstream**: `IsExtendedResourceName`.
-fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
-}
-
 /// Completes and checks them all.
 pub(super) fn validate(all: &mut [ExtenderSpec], errors: &mut Vec<String>) {
     let list = Path::new("extenders");
@@ -122,7 +117,7 @@ pub(super) fn validate(all: &mut [ExtenderSpec], errors: &mut Vec<String>) {
             for why in qualified_name(&resource.name) {
                 errors.push(invalid(&path, resource.name.clone(), &why));
             }
-            if !is_extended(&resource.name) {
+            if !is_extended_resource(&resource.name) {
                 errors.push(invalid(&path, resource.name.clone(), "is an invalid extended resource name"));
             }
             if !managed.insert(resource.name.clone()) {

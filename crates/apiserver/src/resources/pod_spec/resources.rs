@@ -5,17 +5,12 @@
 use crate::resources::check;
 use crate::resources::edit::{entries, items};
 use api::field::{Error, ErrorList, Path};
-use api::names;
+use api::names::{self, is_extended_resource};
 use api::quantity::Quantity;
 use serde_json::Value;
 
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const HUGE_PAGES: &str = "hugepages-";
-
-/// A resource that is neither native nor divisible: `example.com/gpu`.
-fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
-}
 
 /// An amount as it stands in an object.
 pub(crate) fn parse_amount(amount: &Value) -> Option<Quantity> {
@@ -44,7 +39,7 @@ pub(crate) fn check_amount(errors: &mut ErrorList, path: &Path, name: &str, amou
             if quantity.is_negative() {
                 errors.push(Error::invalid(path, quantity.to_string(), check::NOT_NEGATIVE));
             }
-            let whole = is_extended(name) || name.starts_with(HUGE_PAGES);
+            let whole = is_extended_resource(name) || name.starts_with(HUGE_PAGES);
             if whole && !quantity.is_integer() {
                 errors.push(Error::invalid(path, quantity.to_string(), "must be an integer"));
             }
@@ -60,7 +55,7 @@ pub(super) fn check_resources(errors: &mut ErrorList, path: &Path, resources: &V
     }
     for (name, amount) in entries(resources, "requests") {
         check_amount(errors, &requests.key(name), name, amount);
-        let fixed = is_extended(name) || name.starts_with(HUGE_PAGES);
+        let fixed = is_extended_resource(name) || name.starts_with(HUGE_PAGES);
         let (Some(request), limit) = (parse_amount(amount), parse_amount(&resources["limits"][name])) else {
             continue;
         };
