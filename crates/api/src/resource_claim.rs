@@ -4,7 +4,9 @@
 //! **Upstream**: `k8s.io/dynamic-resource-allocation/resourceclaim`.
 
 use k8s_openapi::api::core::v1::{Pod, PodResourceClaim};
-use k8s_openapi::api::resource::v1::{AllocationResult, DeviceTaint, DeviceToleration, ResourceClaim};
+use k8s_openapi::api::resource::v1::{
+    AllocationResult, DeviceTaint, DeviceToleration, ResourceClaim, ResourceClaimConsumerReference,
+};
 
 /// Keeps an allocated claim until it is deallocated. **Upstream**: `resourceapi.Finalizer`.
 pub const FINALIZER: &str = "resource.kubernetes.io/delete-protection";
@@ -85,6 +87,16 @@ pub fn is_for_pod(pod: &Pod, claim: &ResourceClaim) -> Result<(), String> {
 /// What was allocated for a claim.
 pub fn allocation(claim: &ResourceClaim) -> Option<&AllocationResult> {
     claim.status.as_ref()?.allocation.as_ref()
+}
+
+/// A pod as one of those that use a claim.
+pub fn consumer(pod: &Pod) -> ResourceClaimConsumerReference {
+    ResourceClaimConsumerReference {
+        api_group: None,
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        resource: "pods".to_owned(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+    }
 }
 
 /// Whether a pod is among those that use the claim.

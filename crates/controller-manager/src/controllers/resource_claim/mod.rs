@@ -10,7 +10,7 @@ mod plan;
 use crate::error::{code, is_namespace_terminating};
 use crate::workload::{is_conflict, message, owned};
 use crate::{Error, Manager};
-use api::resource_claim::{FINALIZER, named, of_pod};
+use api::resource_claim::{FINALIZER, consumer, named, of_pod};
 use client::events::Type;
 use client::{Action, Index, Informer, Key, Queue, Recorder, controller};
 use k8s_openapi::api::core::v1::Pod;
@@ -193,12 +193,7 @@ impl Claims {
         let Some(claim) = self.claims.get(&namespace, name) else { return Ok(()) };
         let mut claim = claim.as_ref().clone();
         let status = claim.status.get_or_insert_default();
-        status.reserved_for.get_or_insert_default().push(ResourceClaimConsumerReference {
-            api_group: None,
-            name: pod.metadata.name.clone().unwrap_or_default(),
-            resource: "pods".to_owned(),
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
-        });
+        status.reserved_for.get_or_insert_default().push(consumer(pod));
         let written = self.api(&namespace).replace_status(name, &PostParams::default(), &claim).await;
         let written = written.map_err(Error::request("reserve claim", format!("{namespace}/{name}")))?;
         self.claims.caught_up(written.metadata.resource_version.as_deref().unwrap_or_default()).await;
