@@ -201,3 +201,38 @@ pub(crate) fn required_metric_name(errors: &mut ErrorList, path: &Path, name: &V
     }
     errors.len() == before
 }
+
+/// **Upstream**: `maxReasonLen`, `maxMessageLen` of `metav1`.
+const MAX_REASON: usize = 1024;
+const MAX_MESSAGE: usize = 32 * 1024;
+
+/// A list of `metav1.Condition`. **Upstream**: `ValidateConditions`.
+pub(crate) fn conditions(errors: &mut ErrorList, path: &Path, conditions: &[Value]) {
+    for (i, condition) in conditions.iter().enumerate() {
+        let path = path.index(i);
+        let (name, reason) = (text(condition, "type"), text(condition, "reason"));
+        if conditions[..i].iter().any(|other| text(other, "type") == name) {
+            errors.push(Error::duplicate(&path.child("type"), name));
+        }
+        invalid(errors, &path.child("type"), &name.into(), names::qualified_name(name));
+        let (status, known) = (text(condition, "status"), ["False", "True", "Unknown"]);
+        if !known.contains(&status) {
+            errors.push(Error::not_supported(&path.child("status"), status, &known));
+        }
+        let generation = condition["observedGeneration"].as_i64().unwrap_or(0);
+        if generation < 0 {
+            let detail = "must be greater than or equal to zero";
+            errors.push(Error::invalid(&path.child("observedGeneration"), generation, detail));
+        }
+        required(errors, &path.child("lastTransitionTime"), &condition["lastTransitionTime"]);
+        if required(errors, &path.child("reason"), &condition["reason"]) {
+            invalid(errors, &path.child("reason"), &reason.into(), names::condition_reason(reason));
+        }
+        if reason.len() > MAX_REASON {
+            errors.push(Error::too_long(&path.child("reason"), MAX_REASON));
+        }
+        if text(condition, "message").len() > MAX_MESSAGE {
+            errors.push(Error::too_long(&path.child("message"), MAX_MESSAGE));
+        }
+    }
+}

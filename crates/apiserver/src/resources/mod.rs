@@ -23,7 +23,7 @@ pub(crate) mod pod_spec;
 mod pod_template;
 mod policy;
 mod rbac;
-mod resource;
+pub(crate) mod resource;
 mod scheduling;
 mod storage;
 mod webhook_client;

@@ -1,10 +1,12 @@
 //! DeviceClass: a kind of device that can be asked for.
 
-use super::claim_spec;
+use super::bounded;
+use super::claim_spec::{self, MAX_CONFIGS};
 use crate::registry::{Cell, Column, Strategy};
 use crate::resources::{cells, edit};
-use api::field::{ErrorList, Path};
+use api::field::{Error, ErrorList, Path};
 use api::kind::{Resource, Scope};
+use api::names::is_extended_resource;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -32,10 +34,14 @@ impl Strategy for DeviceClass {
     }
 
     fn validate(&self, object: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let path = Path::new("spec");
-        claim_spec::check_selectors(&mut errors, &path, &object["spec"]);
-        claim_spec::check_configs(&mut errors, &path, &object["spec"]);
+        let (mut errors, path) = (ErrorList::new(), Path::new("spec"));
+        let spec = &object["spec"];
+        claim_spec::check_selectors(&mut errors, &path, spec);
+        bounded::list(&mut errors, &path, (spec, "config"), MAX_CONFIGS, &mut claim_spec::check_config);
+        if let Some(name) = spec["extendedResourceName"].as_str().filter(|name| !is_extended_resource(name)) {
+            let detail = "must be a valid extended resource name";
+            errors.push(Error::invalid(&path.child("extendedResourceName"), name, detail));
+        }
         errors
     }
 

@@ -1,17 +1,14 @@
 //! ResourceClaim: a wish for devices, and what came of it.
 
-use super::claim_spec;
+use super::{claim_spec, claim_status};
 use crate::registry::{Cell, Column, Strategy, WriteContext};
-use crate::resources::edit::{is_empty, items};
+use crate::resources::edit::is_empty;
 use crate::resources::{cells, check, edit};
-use api::field::{Error, ErrorList, Path};
+use api::field::{ErrorList, Path};
 use api::kind::{Resource, Scope};
 use api::meta;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-/// **Upstream**: `ResourceClaimReservedForMaxSize`.
-const MAX_RESERVED: usize = 256;
 
 /// The strategy of ResourceClaims.
 pub(crate) struct ResourceClaim(Resource);
@@ -59,6 +56,9 @@ impl Strategy for ResourceClaim {
         if let Some(spec) = edit::child_or_new(object, "spec") {
             claim_spec::default_spec(spec);
         }
+        if let Some(status) = edit::child(object, "status") {
+            claim_status::default_status(status);
+        }
     }
 
     fn prepare_for_create(&self, _: &WriteContext<'_>, object: &mut Value) {
@@ -77,21 +77,14 @@ impl Strategy for ResourceClaim {
         errors
     }
 
+    fn prepare_for_status_update(&self, _: &WriteContext<'_>, object: &mut Value, old: &Value) {
+        if let Some(status) = edit::child(object, "status") {
+            claim_status::drop_deallocated(status, &old["status"]);
+        }
+    }
+
     fn validate_status_update(&self, object: &Value, old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let (status, path) = (&object["status"], Path::new("status"));
-        let (reserved, at) = (items(status, "reservedFor"), path.child("reservedFor"));
-        if reserved.len() > MAX_RESERVED {
-            errors.push(Error::too_many(&at, reserved.len(), MAX_RESERVED));
-        }
-        if !reserved.is_empty() && status["allocation"].is_null() {
-            errors.push(Error::forbidden(&at, "may not be specified when `allocated` is not set"));
-        }
-        let before = &old["status"]["allocation"];
-        if !before.is_null() && !status["allocation"].is_null() {
-            check::immutable(&mut errors, &path.child("allocation"), &status["allocation"], before);
-        }
-        errors
+        claim_status::check_update(object, old)
     }
 
     fn returns_deleted_object(&self) -> bool {
