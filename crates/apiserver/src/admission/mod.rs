@@ -32,6 +32,7 @@ mod priority;
 mod refusal;
 mod reinvocation;
 mod request;
+mod resource_claims;
 mod resource_quota;
 mod role_escalation;
 mod runtime_class;

@@ -18,6 +18,7 @@ use super::pod_resize::{NodeDeclaredFeatureValidator, PodResizeValidator};
 use super::pod_security::PodSecurity;
 use super::pod_topology_labels::PodTopologyLabels;
 use super::priority::Priority;
+use super::resource_claims::ResourceClaims;
 use super::resource_quota::ResourceQuota;
 use super::role_escalation::RoleEscalation;
 use super::runtime_class::RuntimeClass;
@@ -118,9 +119,10 @@ pub fn chain(
         let named = |names: &[String]| names.iter().any(|name| name == plugin.name());
         named(&choice.enabled) || !named(&choice.disabled) && !OFF_BY_DEFAULT.contains(&plugin.name())
     });
-    // No plugin of upstream's: there it is a layer of the store, and always on.
+    // No plugins of upstream's: there they are layers of stores, and always on.
     let before_quota =
         list.len() - usize::from(list.last().is_some_and(|last| last.name() == "ResourceQuota"));
     list.insert(before_quota, Step::Plugin(Arc::new(RoleEscalation::new(Arc::clone(authorizer)))));
+    list.insert(before_quota, Step::Plugin(Arc::new(ResourceClaims(Arc::clone(authorizer)))));
     Ok(Chain::new(list))
 }

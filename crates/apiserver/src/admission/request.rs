@@ -5,7 +5,7 @@
 use super::{Attributes, Form};
 use crate::auth::UserInfo;
 use crate::registry::DeleteOptions;
-use crate::request::Query;
+use crate::request::RequestInfo;
 use api::kind::GroupVersionKind;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ pub enum Sent<'a> {
     Nothing,
     /// Of a creation, update or patch.
     Write {
+        /// The verb of the request: an update may be a `patch`.
+        verb: &'a str,
         /// `fieldManager`, as sent.
         manager: &'a str,
         /// `fieldValidation`, as sent.
@@ -29,9 +31,10 @@ pub enum Sent<'a> {
 }
 
 impl<'a> Sent<'a> {
-    /// Those of a write's query.
-    pub(crate) fn of(query: &'a Query) -> Self {
-        Self::Write { manager: query.text("fieldManager"), validation: query.text("fieldValidation") }
+    /// Those of a write.
+    pub(crate) fn of(info: &'a RequestInfo) -> Self {
+        let text = |name| info.query.text(name);
+        Self::Write { verb: info.verb, manager: text("fieldManager"), validation: text("fieldValidation") }
     }
 }
 
@@ -157,7 +160,7 @@ fn options(attributes: &Attributes<'_>) -> Value {
     set("dryRun", attributes.dry_run.then(|| json!(["All"])));
     match attributes.sent {
         Sent::Nothing => {}
-        Sent::Write { manager, validation } => {
+        Sent::Write { manager, validation, .. } => {
             set("fieldManager", text(manager));
             set("fieldValidation", text(validation));
         }

@@ -163,7 +163,7 @@ fn node(user: &str) -> Option<&str> {
 }
 
 /// Whether a service account's pod runs on this node.
-fn is_on(requestor: &UserInfo, node: &str) -> bool {
+pub(crate) fn is_on(requestor: &UserInfo, node: &str) -> bool {
     token::split_user_name(&requestor.name).is_some()
         && matches!(requestor.extra.get(NODE_NAME).map(Vec::as_slice), Some([name]) if name == node)
 }

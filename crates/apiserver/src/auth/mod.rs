@@ -32,5 +32,6 @@ pub(crate) mod webhook;
 pub use authenticator::Authenticator;
 pub use authorizer::{Action, Authorizer, Decision};
 pub use forbidden::forbidden;
+pub(crate) use impersonation::is_on;
 pub use objects::Objects;
 pub use user::{ANONYMOUS, GROUP_AUTHENTICATED, GROUP_MASTERS, GROUP_UNAUTHENTICATED, UserInfo};

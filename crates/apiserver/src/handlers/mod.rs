@@ -165,7 +165,7 @@ impl<'a> Call<'a> {
             admission: Some((self.admission, &**self.registry)),
             dry_run,
             part: Part::All,
-            sent: Sent::of(&self.info.query),
+            sent: Sent::of(self.info),
             subresource: &self.info.subresource,
             shown: None,
             version: (!self.version.is_stored()).then_some(self.version),

@@ -53,7 +53,7 @@ impl Subresource for Finalize {
             admission: Some((&server.admission, &*server.registry)),
             dry_run: dry_run(info)?,
             subresource: "finalize",
-            sent: Sent::of(&info.query),
+            sent: Sent::of(info),
             tracking: Tracking::Update(&manager),
             ..WriteOptions::new(user)
         };

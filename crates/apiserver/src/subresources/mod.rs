@@ -168,7 +168,7 @@ pub(crate) async fn admit_as(
         forms: &Alone(Form::with_kind(resource, kind)),
         sent: match operation {
             Operation::Connect => Sent::Nothing,
-            _ => Sent::of(&info.query),
+            _ => Sent::of(info),
         },
         reinvocation: Default::default(),
         outcome: Outcome::default(),

@@ -152,7 +152,7 @@ pub(super) async fn serve(
         admission: Some((&server.admission, &*server.registry)),
         dry_run: super::dry_run(info)?,
         subresource: &info.subresource,
-        sent: Sent::of(&info.query),
+        sent: Sent::of(info),
         shown: Some(&seen),
         tracking,
         ..WriteOptions::new(user)
