@@ -232,3 +232,94 @@ async fn pods_leave_devices_with_taints() {
     eventually(DEADLINE, async || given(&cluster).await.iter().all(|(_, other)| *other != device)).await;
     cluster.stop().await;
 }
+
+/// What a driver says of the device of a claim: that this condition is met.
+async fn report(cluster: &Cluster, claim: &ResourceClaim, condition: &str) {
+    let results = claim.status.as_ref().and_then(|status| status.allocation.as_ref()?.devices.as_ref());
+    let result = results.and_then(|devices| devices.results.as_ref()?.first()).expect("a device");
+    let condition = json!({"type": condition, "status": "True", "reason": "Told", "message": "by the fabric",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let device = json!({"driver": result.driver, "pool": result.pool, "device": result.device, "conditions": [condition]});
+    let change = Patch::Merge(json!({"status": {"devices": [device]}}));
+    let written = claims(cluster).patch_status(&claim.name_any(), &PatchParams::default(), &change).await;
+    written.expect("the driver is heard");
+}
+
+/// The claim that has a device, once there is one of which drivers have said nothing.
+async fn silent(cluster: &Cluster) -> ResourceClaim {
+    eventually_some(DEADLINE, async || {
+        all_claims(cluster).await.into_iter().find(|claim| {
+            let status = claim.status.as_ref();
+            status.is_some_and(|status| status.allocation.is_some() && status.devices.is_none())
+        })
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_bound_when_its_devices_are_attached() {
+    let cluster = cluster(1).await;
+    untainted(&cluster).await;
+    devices(&cluster, 0, 0).await;
+    let spec = json!({"driver": "gpu.example.com", "allNodes": true,
+        "pool": {"name": "fabric", "generation": 1, "resourceSliceCount": 1},
+        "devices": [{"name": "gpu-0", "attributes": {"index": {"int": 0}}, "bindsToNode": true,
+            "bindingConditions": ["Attached"], "bindingFailureConditions": ["Refused"]}]});
+    everywhere::<ResourceSlice>(&cluster, json!({"metadata": {"name": "fabric"}, "spec": spec})).await;
+    create::<Deployment>(&cluster, with_claim(workload("web", json!({"replicas": 1})), "gpu")).await;
+
+    // It fails at first: the device is taken back, and given once more.
+    let first = silent(&cluster).await;
+    let allocation = first.status.clone().and_then(|status| status.allocation).expect("an allocation");
+    assert!(allocation.allocation_timestamp.is_some());
+    let node = cluster_nodes(&cluster).await.pop().expect("a node");
+    let selector = serde_json::to_value(allocation.node_selector).expect("JSON");
+    assert_eq!(selector["nodeSelectorTerms"][0]["matchFields"][0]["values"], json!([node]));
+    let events = Api::<Event>::default_namespaced(cluster.client());
+    let told = async |reason: &str, part: &str| {
+        let all = ListParams::default().fields(&format!("reason={reason}"));
+        eventually_some(DEADLINE, async || {
+            let events = events.list(&all).await.expect("events").items;
+            events.into_iter().filter_map(|event| event.message).find(|message| message.contains(part))
+        })
+        .await
+    };
+    let waiting = told("BindingConditionsPending", "waiting").await;
+    assert_eq!(waiting, format!("waiting for binding conditions for device on node {node}"));
+    assert!(selected::<Pod>(&cluster, "web").await.iter().all(|pod| !is_running(pod)));
+    report(&cluster, &first, "Refused").await;
+    let failed = told("FailedScheduling", "binding failed").await;
+    let name = first.name_any();
+    let why = format!("claim {name} binding failed: reason=Told, message=\"by the fabric\"");
+    assert_eq!(failed, format!("running PreBind plugin \"DynamicResources\": {why}"));
+
+    let second = silent(&cluster).await;
+    assert_eq!(second.name_any(), name);
+    assert!(selected::<Pod>(&cluster, "web").await.iter().all(|pod| !is_running(pod)));
+    report(&cluster, &second, "Attached").await;
+    eventually(DEADLINE, async || selected::<Pod>(&cluster, "web").await.iter().all(is_running)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn access_as_an_administrator_is_refused_where_the_namespace_does_not_say_so() {
+    let cluster = cluster(0).await;
+    let request = json!({"name": "gpu", "exactly": {"deviceClassName": "gpu", "adminAccess": true}});
+    let claim = json!({"metadata": {"name": "all"}, "spec": {"devices": {"requests": [request]}}});
+    let claim: ResourceClaim = serde_json::from_value(claim).expect("a claim");
+    let refused = claims(&cluster).create(&PostParams::default(), &claim).await.expect_err("it is refused");
+    let kube::Error::Api(status) = refused else { panic!("{refused}") };
+    assert_eq!(
+        (status.code, status.message.as_str()),
+        (
+            422,
+            "ResourceClaim.resource.k8s.io \"all\" is invalid: spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace"
+        )
+    );
+    let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(cluster.client());
+    let label = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    let labelled = namespaces.patch("default", &PatchParams::default(), &Patch::Merge(label)).await;
+    labelled.expect("the namespace is labelled");
+    claims(&cluster).create(&PostParams::default(), &claim).await.expect("it is taken");
+    cluster.stop().await;
+}

@@ -19,8 +19,9 @@ const ON: &str = "
     AuthorizePodWebsocketUpgradeCreatePermission AuthorizeWithSelectors BtreeWatchCache CRDValidationRatcheting
     ClearingNominatedNodeNameAfterBinding ComponentFlagz ComponentStatusz ConsistentListFromCache
     ConstrainedImpersonation ContainerRestartRules
-    CustomResourceFieldSelectors DRAAdminAccess DRAConsumableCapacity DRADeviceTaints DRAPartitionableDevices
-    DRAPrioritizedList DeclarativeValidation DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
+    CustomResourceFieldSelectors DRAAdminAccess DRAConsumableCapacity DRADeviceBindingConditions DRADeviceTaints
+    DRAPartitionableDevices DRAPrioritizedList DRAResourceClaimDeviceStatus
+    DRAResourceClaimGranularStatusAuthorization DeclarativeValidation DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
     DisableAllocatorDualWrite DisableNodeKubeProxyVersion DynamicResourceAllocation EnvFiles
     ExecProbeTimeout GracefulNodeShutdown
     HPAConfigurableTolerance HonorPVReclaimPolicy HostnameOverride ImageMaximumGCAge ImageVolume
@@ -56,8 +57,8 @@ const OFF: &str = "
     ClusterTrustBundle ClusterTrustBundleProjection ConcurrentWatchObjectDecode
     ContainerCheckpoint ContainerStopSignals CoordinatedLeaderElection
     CrossNamespaceVolumeDataSource CustomCPUCFSQuotaPeriod
-    DRADeviceBindingConditions DRADeviceTaintRules DRAExtendedResource
-    DRAResourceClaimDeviceStatus DRASchedulerFilterTimeout DeclarativeValidationTakeover
+    DRADeviceTaintRules DRAExtendedResource DRAListTypeAttributes
+    DRANodeAllocatableResources DRASchedulerFilterTimeout DeclarativeValidationTakeover
     DisableCPUQuotaWithExclusiveCPUs EventedPLEG ExternalServiceAccountTokenSigner
     GangScheduling GenericWorkload GitRepoVolumeDriver GracefulNodeShutdownBasedOnPodPriority HPAScaleToZero
     ImageVolumeWithDigest InPlacePodLevelResourcesVerticalScaling InPlacePodVerticalScalingAllocatedStatus

@@ -3,6 +3,7 @@
 //! **Upstream**: `BindPodVolumes` of the VolumeBinding plugin, the DefaultBinder plugin.
 
 mod claims;
+mod conditions;
 
 pub(crate) use claims::deallocate;
 
@@ -12,8 +13,10 @@ use crate::pod_status::pods;
 use api::k8s_openapi::api::core::v1::{
     Binding, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
 };
+use api::k8s_openapi::api::resource::v1::ResourceClaim;
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use api::volume::{BOUND_BY_CONTROLLER, SELECTED_NODE};
+use client::events::{Recorder, Type};
 use client::{Informer, Key};
 use component_base::Context;
 use kube::Api;
@@ -29,6 +32,7 @@ pub(crate) struct Binder {
     pub(crate) context: Context,
     pub(crate) client: kube::Client,
     pub(crate) claims: Informer<PersistentVolumeClaim>,
+    pub(crate) devices: Informer<ResourceClaim>,
     pub(crate) extenders: Extenders,
 }
 
@@ -50,16 +54,17 @@ pub(crate) enum Failure {
 }
 
 impl Binder {
-    /// `timeout`: how long volumes may take; `written` gets the claims (by UID) that have their devices from here on.
+    /// `timeout`: how long volumes may take; `recorder`: who tells the pod; `written` gets the claims (by UID) that have
+    /// their devices from here on.
     pub(crate) async fn run(
         &self,
         pod: &Pod,
         node: &str,
         preparations: &[Preparation],
-        timeout: Duration,
+        (timeout, recorder): (Duration, &Recorder),
         written: &mut BTreeSet<String>,
     ) -> Result<(), Failure> {
-        let done = self.prepare_and_bind(pod, node, preparations, timeout, written).await;
+        let done = self.prepare_and_bind(pod, node, preparations, (timeout, recorder), written).await;
         if done.is_err() {
             for preparation in preparations {
                 if let Preparation::Reserve { claim, .. } = preparation
@@ -77,7 +82,7 @@ impl Binder {
         pod: &Pod,
         node: &str,
         preparations: &[Preparation],
-        timeout: Duration,
+        (timeout, recorder): (Duration, &Recorder),
         written: &mut BTreeSet<String>,
     ) -> Result<(), Failure> {
         if !preparations.is_empty() {
@@ -99,6 +104,12 @@ impl Binder {
                 done.map_err(Failure::Claims)?;
                 written.extend(claim.metadata.uid.clone());
             }
+        }
+        let waiting = conditions::waiting(preparations);
+        if !waiting.is_empty() {
+            let told = format!("waiting for binding conditions for device on node {node}");
+            recorder.on(pod, Type::Normal, "BindingConditionsPending", told);
+            conditions::met(self, &waiting).await.map_err(Failure::Claims)?;
         }
         match self.extenders.bind(pod, node).await {
             Some(bound) => bound.map_err(Failure::Extender),

@@ -63,6 +63,7 @@ pub async fn run(context: Context, client: kube::Client, config: Config) -> Resu
             context: context.clone(),
             client: client.clone(),
             claims: informers.of(),
+            devices: informers.of(),
             extenders: extenders.clone(),
         },
         extenders,
@@ -143,9 +144,10 @@ impl Scheduler {
     async fn schedule_one(&mut self, mut waiting: Waiting) {
         let pod = waiting.info.clone();
         let Some(at) = self.profile_of(&pod) else { return };
+        let now = self.context.clock.now();
+        self.cache.snapshot.now = now;
         let profile = &self.profiles[at];
         if let Some(rejection) = unready(profile, &pod, &self.cache.snapshot) {
-            let now = self.context.clock.now();
             self.queue.wait(waiting, rejection.plugin, now);
             let nodes = self.cache.snapshot.len();
             let diagnosis =
@@ -155,7 +157,7 @@ impl Scheduler {
             self.decisions.record(pod.key(), decision, message, &self.cache.snapshot, now);
             return;
         }
-        let (snapshot, rng, now) = (&self.cache.snapshot, &self.context.rng, self.context.clock.now());
+        let (snapshot, rng) = (&self.cache.snapshot, &self.context.rng);
         let mut search = Search::run(profile, &pod, snapshot, &mut self.memory, &mut self.start);
         let points = match consult(&self.extenders, &pod, &mut search, &mut self.start).await {
             Ok(points) => points,
@@ -247,7 +249,8 @@ impl Scheduler {
             // Else the pod would be told to be unschedulable after it was bound.
             finished(waiting.told.clone()).await;
             let mut written = BTreeSet::new();
-            let done: Act = match binder.run(&pod, &node, &preparations, timeout, &mut written).await {
+            let done = binder.run(&pod, &node, &preparations, (timeout, &recorder), &mut written).await;
+            let done: Act = match done {
                 Ok(()) => {
                     let key = waiting.info.key();
                     let text = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);

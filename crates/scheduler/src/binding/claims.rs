@@ -5,10 +5,9 @@
 
 use super::Binder;
 use api::k8s_openapi::api::core::v1::Pod;
-use api::k8s_openapi::api::resource::v1::{
-    AllocationResult, ResourceClaim, ResourceClaimConsumerReference, ResourceClaimStatus,
-};
-use api::resource_claim::{FINALIZER, allocation as allocation_of};
+use api::k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim, ResourceClaimStatus};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use api::resource_claim::{FINALIZER, allocation as allocation_of, consumer, is_reserved_for};
 use component_base::logging::chain;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -37,9 +36,12 @@ pub(super) async fn reserve(
     claim: &ResourceClaim,
     allocation: Option<&AllocationResult>,
 ) -> Result<(), String> {
+    if allocation.is_none() && is_reserved_for(claim, pod.metadata.uid.as_deref().unwrap_or_default()) {
+        return Ok(());
+    }
     let (api, told) = (api(&binder.client, claim), named(claim));
     let name = claim.metadata.name.as_deref().unwrap_or_default();
-    let allocation = allocation.map(|allocation| with_shares(binder, allocation));
+    let allocation = allocation.map(|allocation| completed(binder, allocation));
     let mut current = claim.clone();
     for attempt in 1.. {
         match write(&api, pod, current, allocation.as_ref()).await {
@@ -93,19 +95,15 @@ async fn write(
         claim.status.get_or_insert_default().allocation = Some(allocation.clone());
     }
     let status = claim.status.get_or_insert_default();
-    status.reserved_for.get_or_insert_default().push(ResourceClaimConsumerReference {
-        api_group: None,
-        name: pod.metadata.name.clone().unwrap_or_default(),
-        resource: "pods".to_owned(),
-        uid: pod.metadata.uid.clone().unwrap_or_default(),
-    });
+    status.reserved_for.get_or_insert_default().push(consumer(pod));
     let written = api.replace_status(&name, &PostParams::default(), &claim).await;
     written.map(drop).map_err(|error| Unwritten::Refused { what, error })
 }
 
-/// Shares of devices get an identity of their own.
-fn with_shares(binder: &Binder, allocation: &AllocationResult) -> AllocationResult {
+/// The time of the allocation is written down, and shares of devices get an identity of their own.
+fn completed(binder: &Binder, allocation: &AllocationResult) -> AllocationResult {
     let mut allocation = allocation.clone();
+    allocation.allocation_timestamp = Some(Time(binder.context.clock.now()));
     let results = allocation.devices.iter_mut().flat_map(|devices| devices.results.iter_mut().flatten());
     for result in results.filter(|result| result.share_id.is_some()) {
         result.share_id = Some(binder.context.rng.uuid());
@@ -129,8 +127,6 @@ pub(super) async fn unreserve(client: &kube::Client, pod: &Pod, claim: &Resource
 /// The claim has no devices any more.
 pub(crate) async fn deallocate(client: kube::Client, claim: &ResourceClaim) -> Result<(), kube::Error> {
     let name = claim.metadata.name.as_deref().unwrap_or_default();
-    let status = claim.status.clone().unwrap_or_default();
-    let status = ResourceClaimStatus { allocation: None, reserved_for: None, ..status };
-    let changed = ResourceClaim { status: Some(status), ..claim.clone() };
+    let changed = ResourceClaim { status: Some(ResourceClaimStatus::default()), ..claim.clone() };
     api(&client, claim).replace_status(name, &PostParams::default(), &changed).await.map(drop)
 }

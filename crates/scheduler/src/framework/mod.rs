@@ -19,6 +19,7 @@ mod node_info;
 mod nominated;
 mod owners;
 mod pod_info;
+pub(crate) mod readiness;
 mod resources;
 mod snapshot;
 mod topology;

@@ -13,6 +13,7 @@ use api::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use api::selector::LabelSelector;
 use api::well_known::label;
 use client::Key;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub volumes: Volumes,
     /// Devices, and claims for them.
     pub devices: Devices,
+    /// When it is looked at: of what a decision depends on, time is a part.
+    pub now: Timestamp,
     /// Budgets of disruption.
     pub budgets: BTreeMap<Key, Arc<PodDisruptionBudget>>,
 }

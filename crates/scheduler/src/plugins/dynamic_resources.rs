@@ -2,8 +2,8 @@
 //!
 //! **Contract**: decides only. What is to be written before the pod is bound is in [`Plugin::prepare`]'s answer. A pod
 //! without claims costs nothing.
-//! **Not here**: who makes claims for pods, and who takes devices back (a controller); conditions that devices must meet
-//! before a pod is bound (`bindingConditions`: such devices are given to nobody); classes as extended resources.
+//! **Not here**: who makes claims for pods, and who takes devices back (a controller); who waits for the conditions that
+//! devices must meet before a pod is bound (`binding`); classes as extended resources.
 //! **Upstream**: `pkg/scheduler/framework/plugins/dynamicresources`. What is wrong with a claim or a class is told by
 //! node here; upstream ends the attempt.
 
@@ -13,6 +13,7 @@ mod constraint;
 mod result;
 mod wanted;
 
+use crate::framework::readiness::{has_conditions, is_hopeless};
 use crate::framework::{
     ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Preparation, Rejection, Snapshot, View,
 };
@@ -20,6 +21,7 @@ use api::k8s_openapi::api::core::v1::Node;
 use api::k8s_openapi::api::resource::v1::ResourceClaim;
 use api::resource_claim::{Named, allocation, can_be_reserved, is_for_pod, is_reserved_for, named, of_pod};
 use api::scheduling::node_selector_matches;
+use jiff::Timestamp;
 use std::sync::Arc;
 use wanted::Wanted;
 
@@ -84,7 +86,10 @@ fn state(pod: &PodInfo, cluster: &Snapshot) -> Result<State, String> {
 }
 
 /// Whether a claim's devices can be used on a node.
-fn is_available(claim: &ResourceClaim, node: &Node) -> bool {
+fn is_available(claim: &ResourceClaim, node: &Node, now: Timestamp) -> bool {
+    if is_hopeless(claim, now) {
+        return false;
+    }
     let selector = allocation(claim).and_then(|allocation| allocation.node_selector.as_ref());
     selector.is_none_or(|selector| node_selector_matches(selector, node))
 }
@@ -116,7 +121,7 @@ impl Plugin for DynamicResources {
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let Some(node) = &node.node else { return Ok(()) };
         let state = view.state::<State>();
-        if !state.allocated.iter().all(|claim| is_available(claim, node)) {
+        if !state.allocated.iter().all(|claim| is_available(claim, node, view.cluster.now)) {
             return Err(Rejection::unresolvable(NAME, "resourceclaim not available on the node"));
         }
         match allocator::allocate(&state.wanted, node, &view.cluster.devices) {
@@ -135,7 +140,7 @@ impl Plugin for DynamicResources {
         let mut all: Vec<_> = state
             .allocated
             .iter()
-            .filter(|claim| !reserved(claim))
+            .filter(|claim| !reserved(claim) || has_conditions(claim))
             .map(|claim| Preparation::Reserve { claim: claim.clone(), allocation: None })
             .collect();
         let allocations = allocator::allocate(&state.wanted, node, &cluster.devices);
@@ -155,9 +160,12 @@ impl Plugin for DynamicResources {
             let reserved = claim.status.as_ref().and_then(|status| status.reserved_for.as_deref());
             reserved.unwrap_or_default().iter().all(|consumer| consumer.uid == pod.uid())
         };
+        let is_lost = |node: &Node, claim: &ResourceClaim| !is_available(claim, node, cluster.now);
+        let is_far = |claim: &ResourceClaim| {
+            cluster.nodes().filter_map(|info| info.node.as_ref()).any(|node| is_lost(node, claim))
+        };
         let claims = state(pod, cluster).ok()?.allocated;
-        let mut nodes = cluster.nodes().filter_map(|info| info.node.as_ref());
-        claims.into_iter().find(|claim| idle(claim) && nodes.any(|node| !is_available(claim, node)))
+        claims.into_iter().find(|claim| idle(claim) && is_far(claim))
     }
 
     fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {

@@ -123,6 +123,11 @@ impl<'a> Offer<'a> {
         &devices[self.place]
     }
 
+    /// Whether its driver must say that it is ready before a pod is bound.
+    pub fn has_conditions(&self) -> bool {
+        self.device().binding_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty())
+    }
+
     /// Whether several may have it at a time.
     pub fn is_shareable(&self) -> bool {
         self.device().allow_multiple_allocations == Some(true)

@@ -28,7 +28,7 @@ pub(super) fn allocate(
     node: &Node,
     devices: &Devices,
 ) -> Result<Option<Vec<AllocationResult>>, String> {
-    let pools: Vec<(&Pool, Vec<Offer<'_>>)> = devices
+    let mut pools: Vec<(&Pool, Vec<Offer<'_>>)> = devices
         .pools(node)
         .into_iter()
         .filter_map(|pool| match pool.offers(node) {
@@ -36,6 +36,8 @@ pub(super) fn allocate(
             (false, _) => None,
         })
         .collect();
+    // What is ready at once comes first.
+    pools.sort_by_key(|(_, offers)| offers.iter().any(Offer::has_conditions));
     let mut candidates = Vec::new();
     for claim in &wanted.claims {
         candidates.push(of_claim(claim, &pools)?);
@@ -94,10 +96,6 @@ fn of_claim<'a>(claim: &ClaimWanted, pools: &[(&'a Pool, Vec<Offer<'a>>)]) -> Re
 }
 
 fn is_selectable(alternative: &Alternative, offer: &Offer<'_>) -> Result<bool, String> {
-    // Nothing here would wait for the conditions.
-    if offer.device().binding_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty()) {
-        return Ok(false);
-    }
     for (told, selector) in &alternative.selectors {
         if !offer.is_selected(selector).map_err(|why| format!("{told}{why}"))? {
             return Ok(false);

@@ -49,6 +49,8 @@ fn device(request: &RequestWanted, chosen: usize, pick: &Pick<'_>) -> DeviceRequ
         consumed.map(|(name, amount)| (name.clone(), Quantity(amount.to_string()))).collect();
     DeviceRequestAllocationResult {
         admin_access: pick.admin_access.then_some(true),
+        binding_conditions: pick.offer.device().binding_conditions.clone(),
+        binding_failure_conditions: pick.offer.device().binding_failure_conditions.clone(),
         consumed_capacity: (!consumed.is_empty()).then_some(consumed),
         device: id.device.to_string(),
         driver: id.driver.to_string(),
