@@ -323,3 +323,53 @@ async fn access_as_an_administrator_is_refused_where_the_namespace_does_not_say_
     claims(&cluster).create(&PostParams::default(), &claim).await.expect("it is taken");
     cluster.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_class_stands_for_an_extended_resource_where_a_node_does_not_offer_it() {
+    let cluster = cluster(2).await;
+    untainted(&cluster).await;
+    devices(&cluster, 1, 2).await;
+    let classes = Api::<DeviceClass>::all(cluster.client());
+    let resource = "example.com/gpu";
+    let mut web = workload("web", json!({"replicas": 2}));
+    web["spec"]["template"]["spec"]["containers"][0]["resources"] =
+        json!({"limits": {resource: "1", "cpu": "10m"}});
+    create::<Deployment>(&cluster, web).await;
+    let events = Api::<Event>::default_namespaced(cluster.client());
+    let failed = ListParams::default().fields("reason=FailedScheduling");
+    let told = eventually_some(DEADLINE, async || {
+        let events = events.list(&failed).await.expect("events").items;
+        events.into_iter().find_map(|event| event.message)
+    })
+    .await;
+    assert!(told.contains("2 Insufficient example.com/gpu"), "{told}");
+
+    let change = Patch::Merge(json!({"spec": {"extendedResourceName": resource}}));
+    classes.patch("gpu", &PatchParams::default(), &change).await.expect("the class is changed");
+    eventually(DEADLINE, async || {
+        let pods = selected::<Pod>(&cluster, "web").await;
+        pods.len() == 2 && pods.iter().all(is_running)
+    })
+    .await;
+    let distinct: BTreeSet<_> = given(&cluster).await.into_iter().collect();
+    assert_eq!(distinct.len(), 2);
+    let pod = selected::<Pod>(&cluster, "web").await.pop().expect("a pod");
+    let status = pod.status.clone().and_then(|status| status.extended_resource_claim_status);
+    let status = status.expect("the pod tells of its claim");
+    let name = status.resource_claim_name.clone();
+    assert!(name.starts_with(&format!("{}-extended-resources-", pod.name_any())), "{name}");
+    let container = pod.spec.as_ref().map(|spec| spec.containers[0].name.clone());
+    let mapping = &status.request_mappings[0];
+    assert_eq!(
+        (Some(&mapping.container_name), mapping.request_name.as_str(), mapping.resource_name.as_str()),
+        (container.as_ref(), "container-0-request-1", resource)
+    );
+    let claim = claims(&cluster).get(&name).await.expect("the claim");
+    assert_eq!(claim.annotations()["resource.kubernetes.io/extended-resource-claim"], "true");
+    assert_eq!(claim.owner_references()[0].uid, pod.uid().expect("an identity"));
+
+    let deployments = Api::<Deployment>::default_namespaced(cluster.client());
+    deployments.delete("web", &DeleteParams::background()).await.expect("it goes");
+    eventually(DEADLINE, async || all_claims(&cluster).await.is_empty()).await;
+    cluster.stop().await;
+}

@@ -14,6 +14,13 @@ pub const FINALIZER: &str = "resource.kubernetes.io/delete-protection";
 /// Tells of a claim for which entry of a pod's `spec.resourceClaims` it was made.
 pub const POD_CLAIM_NAME: &str = "resource.kubernetes.io/pod-claim-name";
 
+/// Marks the claim that the scheduler has made for a pod's extended resources.
+/// **Upstream**: `ExtendedResourceClaimAnnotation`.
+pub const EXTENDED_CLAIM: &str = "resource.kubernetes.io/extended-resource-claim";
+
+/// A class is an extended resource by this and its name. **Upstream**: `ResourceDeviceClassPrefix`.
+pub const CLASS_RESOURCE: &str = "deviceclass.resource.kubernetes.io/";
+
 /// How many may use a claim at a time. **Upstream**: `ResourceClaimReservedForMaxSize`.
 pub const RESERVED_FOR_MAX: usize = 256;
 
@@ -46,6 +53,12 @@ impl<'a> Named<'a> {
 /// The claims that a pod refers to.
 pub fn of_pod(pod: &Pod) -> &[PodResourceClaim] {
     pod.spec.as_ref().and_then(|spec| spec.resource_claims.as_deref()).unwrap_or_default()
+}
+
+/// The claim that was made for a pod's extended resources.
+pub fn extended_claim(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?.extended_resource_claim_status.as_ref()?;
+    Some(status.resource_claim_name.as_str())
 }
 
 /// Which claim one of them is.

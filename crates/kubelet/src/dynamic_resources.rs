@@ -32,17 +32,22 @@ pub(crate) fn claim_name<'a>(pod: &'a Pod, entry: &'a PodResourceClaim) -> Resul
     Ok(which.name())
 }
 
-/// Whether the pod can use a claim now.
+/// Whether an entry means a claim that was made for the pod.
+pub(crate) fn is_made(pod: &Pod, entry: &PodResourceClaim) -> bool {
+    matches!(named(pod, entry), Named::Made(_))
+}
+
+/// Whether the pod can use a claim now, be it one that was made for it or not.
 ///
 /// # Errors
 /// Why it cannot.
 pub(crate) fn prepare(
     pod: &Pod,
-    entry: &PodResourceClaim,
+    is_made: bool,
     claim: &ResourceClaim,
     drivers: Drivers,
 ) -> Result<(), String> {
-    if matches!(named(pod, entry), Named::Made(_)) {
+    if is_made {
         is_for_pod(pod, claim)?;
     }
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -120,7 +125,7 @@ mod tests {
                 Ok(()),
             ),
         ] {
-            let told = prepare(&pod, &entry(&pod), &claim, drivers);
+            let told = prepare(&pod, is_made(&pod, &entry(&pod)), &claim, drivers);
             assert_eq!(told, wanted.map_err(str::to_owned), "{name}");
         }
     }

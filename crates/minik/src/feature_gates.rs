@@ -19,7 +19,7 @@ const ON: &str = "
     AuthorizePodWebsocketUpgradeCreatePermission AuthorizeWithSelectors BtreeWatchCache CRDValidationRatcheting
     ClearingNominatedNodeNameAfterBinding ComponentFlagz ComponentStatusz ConsistentListFromCache
     ConstrainedImpersonation ContainerRestartRules
-    CustomResourceFieldSelectors DRAAdminAccess DRAConsumableCapacity DRADeviceBindingConditions DRADeviceTaints
+    CustomResourceFieldSelectors DRAAdminAccess DRAConsumableCapacity DRADeviceBindingConditions DRADeviceTaints DRAExtendedResource
     DRAPartitionableDevices DRAPrioritizedList DRAResourceClaimDeviceStatus
     DRAResourceClaimGranularStatusAuthorization DeclarativeValidation DeploymentReplicaSetTerminatingReplicas DetectCacheInconsistency
     DisableAllocatorDualWrite DisableNodeKubeProxyVersion DynamicResourceAllocation EnvFiles
@@ -57,7 +57,7 @@ const OFF: &str = "
     ClusterTrustBundle ClusterTrustBundleProjection ConcurrentWatchObjectDecode
     ContainerCheckpoint ContainerStopSignals CoordinatedLeaderElection
     CrossNamespaceVolumeDataSource CustomCPUCFSQuotaPeriod
-    DRADeviceTaintRules DRAExtendedResource DRAListTypeAttributes
+    DRADeviceTaintRules DRAListTypeAttributes
     DRANodeAllocatableResources DRASchedulerFilterTimeout DeclarativeValidationTakeover
     DisableCPUQuotaWithExclusiveCPUs EventedPLEG ExternalServiceAccountTokenSigner
     GangScheduling GenericWorkload GitRepoVolumeDriver GracefulNodeShutdownBasedOnPodPriority HPAScaleToZero

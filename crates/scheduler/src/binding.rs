@@ -5,7 +5,7 @@
 mod claims;
 mod conditions;
 
-pub(crate) use claims::deallocate;
+pub(crate) use claims::{deallocate, delete};
 
 use crate::extender::Extenders;
 use crate::framework::{Preparation, is_bound};
@@ -19,6 +19,7 @@ use api::volume::{BOUND_BY_CONTROLLER, SELECTED_NODE};
 use client::events::{Recorder, Type};
 use client::{Informer, Key};
 use component_base::Context;
+use component_base::logging::chain;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -64,8 +65,15 @@ impl Binder {
         (timeout, recorder): (Duration, &Recorder),
         written: &mut BTreeSet<String>,
     ) -> Result<(), Failure> {
-        let done = self.prepare_and_bind(pod, node, preparations, (timeout, recorder), written).await;
+        let mut made = Vec::new();
+        let to = (node, preparations);
+        let done = self.prepare_and_bind(pod, to, (timeout, recorder), written, &mut made).await;
         if done.is_err() {
+            for claim in &made {
+                if let Err(error) = claims::delete(&self.client, claim).await {
+                    tracing::debug!(claim = claim.metadata.name, "delete: {}", chain(&error));
+                }
+            }
             for preparation in preparations {
                 if let Preparation::Reserve { claim, .. } = preparation
                     && claim.metadata.uid.as_ref().is_some_and(|uid| written.contains(uid))
@@ -80,10 +88,10 @@ impl Binder {
     async fn prepare_and_bind(
         &self,
         pod: &Pod,
-        node: &str,
-        preparations: &[Preparation],
+        (node, preparations): (&str, &[Preparation]),
         (timeout, recorder): (Duration, &Recorder),
         written: &mut BTreeSet<String>,
+        made: &mut Vec<ResourceClaim>,
     ) -> Result<(), Failure> {
         if !preparations.is_empty() {
             // Subscribed first, so that no change is missed.
@@ -99,13 +107,17 @@ impl Binder {
             }
         }
         for preparation in preparations {
-            if let Preparation::Reserve { claim, allocation } = preparation {
+            if let Preparation::Reserve { claim, allocation: Some(allocation) } = preparation
+                && claim.metadata.name.is_none()
+            {
+                claims::make(self, pod, claim, allocation, made).await.map_err(Failure::Claims)?;
+            } else if let Preparation::Reserve { claim, allocation } = preparation {
                 let done = claims::reserve(self, pod, claim, allocation.as_deref()).await;
                 done.map_err(Failure::Claims)?;
                 written.extend(claim.metadata.uid.clone());
             }
         }
-        let waiting = conditions::waiting(preparations);
+        let waiting = conditions::waiting(preparations, made);
         if !waiting.is_empty() {
             let told = format!("waiting for binding conditions for device on node {node}");
             recorder.on(pod, Type::Normal, "BindingConditionsPending", told);

@@ -10,8 +10,9 @@ use crate::cycle::{Decision, Search};
 use crate::decisions::Decisions;
 use crate::diagnosis::Diagnosis;
 use crate::extender::{self, Extenders};
-use crate::framework::{ClusterEvent, PodInfo, Preparation, Rejection, Snapshot};
+use crate::framework::{ClusterEvent, PodInfo, Preparation, Rejection, Snapshot, extended_of};
 use crate::memory::Memory;
+use crate::plugins::has_claims;
 use crate::preemption::{Candidate, Preemption, best, preempt};
 use crate::profile::Profile;
 use crate::queue::{Queue, Waiting};
@@ -280,7 +281,7 @@ impl Scheduler {
 
     /// Takes devices back from a claim of the pod's that nobody uses, where they keep it from nodes; what is told of that.
     fn deallocate(&self, pod: &PodInfo, profile: usize, diagnosis: &Diagnosis) -> Option<&'static str> {
-        if api::resource_claim::of_pod(&pod.pod).is_empty() {
+        if !has_claims(pod, &self.cache.snapshot) {
             return None;
         }
         if diagnosis.before {
@@ -291,13 +292,25 @@ impl Scheduler {
         else {
             return Some("still not schedulable");
         };
-        let client = self.client.clone();
+        let (client, is_extended) = (self.client.clone(), extended_of(&claim).is_some());
         self.context.shutdown.spawn(async move {
-            if let Err(error) = binding::deallocate(client, &claim).await {
+            let done = match is_extended {
+                true => binding::delete(&client, &claim).await,
+                false => binding::deallocate(&client, &claim).await,
+            };
+            if let Err(error) = done {
                 tracing::debug!(claim = claim.metadata.name, "deallocate: {}", chain(&error));
             }
         });
-        Some("deallocation of ResourceClaim completed")
+        Some(match is_extended {
+            true => "deletion of ResourceClaim completed",
+            false => "deallocation of ResourceClaim completed",
+        })
+    }
+
+    /// What was found out about nodes may be otherwise.
+    pub(crate) fn forget(&mut self) {
+        self.memory = Memory::default();
     }
 
     fn binding_failed(&mut self, mut waiting: Waiting, message: &str) {

@@ -161,6 +161,8 @@ pub(crate) fn start(informers: &Informers, context: &Context, acts: &mpsc::Unbou
         } else {
             drop(all.remove(&name))
         }
+        // It may stand for a resource that nodes lack.
+        scheduler.forget();
         scheduler.happened(&ClusterEvent::DevicesChanged);
     });
     watch!(ResourceSlice, |scheduler, delta| {

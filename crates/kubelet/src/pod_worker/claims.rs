@@ -6,11 +6,11 @@
 
 use super::PodWorker;
 use super::volumes::{RETRY, RETRY_MAX};
-use crate::dynamic_resources::{Drivers, claim_name, prepare};
+use crate::dynamic_resources::{Drivers, claim_name, is_made, prepare};
 use crate::images::EventKind;
 use api::k8s_openapi::api::core::v1::Pod;
 use api::k8s_openapi::api::resource::v1::ResourceClaim;
-use api::resource_claim::of_pod;
+use api::resource_claim::{extended_claim, of_pod};
 use jiff::Timestamp;
 use kube::Api;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 impl PodWorker {
     /// Makes the pod's claims ready. `Err`: some are not; when to try again.
     pub(super) async fn prepare_claims(&mut self, pod: &Arc<Pod>) -> Result<(), Timestamp> {
-        if self.claims_ready || of_pod(pod).is_empty() {
+        if self.claims_ready || (of_pod(pod).is_empty() && extended_claim(pod).is_none()) {
             return Ok(());
         }
         let now = self.now();
@@ -48,11 +48,14 @@ impl PodWorker {
         let claims = Api::<ResourceClaim>::namespaced(self.node.client.clone(), namespace);
         // Without folders there are no containers that devices could be given to.
         let drivers = if self.node.pod_dir(pod).is_some() { Drivers::Needed } else { Drivers::Unneeded };
+        let mut names = Vec::new();
         for entry in of_pod(pod) {
-            let Some(name) = claim_name(pod, entry)? else { continue };
+            names.extend(claim_name(pod, entry)?.map(|name| (name, is_made(pod, entry))));
+        }
+        for (name, is_made) in names.into_iter().chain(extended_claim(pod).map(|name| (name, true))) {
             let claim =
                 claims.get(name).await.map_err(|error| format!("fetch ResourceClaim {name}: {error}"))?;
-            prepare(pod, entry, &claim, drivers)?;
+            prepare(pod, is_made, &claim, drivers)?;
         }
         Ok(())
     }

@@ -4,13 +4,15 @@
 //! **Upstream**: `bindClaim`, `Unreserve` and `PostFilter` of the DynamicResources plugin.
 
 use super::Binder;
+use crate::framework::extended;
+use crate::pod_status::pods;
 use api::k8s_openapi::api::core::v1::Pod;
 use api::k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim, ResourceClaimStatus};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use api::resource_claim::{FINALIZER, allocation as allocation_of, consumer, is_reserved_for};
 use component_base::logging::chain;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 /// How often a conflict is met by looking again (`retry.DefaultRetry`).
@@ -35,9 +37,9 @@ pub(super) async fn reserve(
     pod: &Pod,
     claim: &ResourceClaim,
     allocation: Option<&AllocationResult>,
-) -> Result<(), String> {
+) -> Result<ResourceClaim, String> {
     if allocation.is_none() && is_reserved_for(claim, pod.metadata.uid.as_deref().unwrap_or_default()) {
-        return Ok(());
+        return Ok(claim.clone());
     }
     let (api, told) = (api(&binder.client, claim), named(claim));
     let name = claim.metadata.name.as_deref().unwrap_or_default();
@@ -55,10 +57,10 @@ pub(super) async fn reserve(
             }
             Err(Unwritten::Refused { what, error }) => return Err(format!("{what} claim {told}: {error}")),
             Err(Unwritten::Changed(how)) => return Err(format!("claim {told} got {how} in the meantime")),
-            Ok(()) => return Ok(()),
+            Ok(written) => return Ok(written),
         }
     }
-    Ok(())
+    Ok(current)
 }
 
 /// Why nothing was written.
@@ -74,7 +76,7 @@ async fn write(
     pod: &Pod,
     mut claim: ResourceClaim,
     allocation: Option<&AllocationResult>,
-) -> Result<(), Unwritten> {
+) -> Result<ResourceClaim, Unwritten> {
     let name = claim.metadata.name.clone().unwrap_or_default();
     if claim.metadata.deletion_timestamp.is_some() {
         return Err(Unwritten::Changed("deleted"));
@@ -97,7 +99,46 @@ async fn write(
     let status = claim.status.get_or_insert_default();
     status.reserved_for.get_or_insert_default().push(consumer(pod));
     let written = api.replace_status(&name, &PostParams::default(), &claim).await;
-    written.map(drop).map_err(|error| Unwritten::Refused { what, error })
+    written.map_err(|error| Unwritten::Refused { what, error })
+}
+
+/// Makes the claim for a pod's extended resources, with these devices, and has the pod tell of it. `made` gets it as soon
+/// as it is there.
+pub(super) async fn make(
+    binder: &Binder,
+    pod: &Pod,
+    claim: &ResourceClaim,
+    allocation: &AllocationResult,
+    made: &mut Vec<ResourceClaim>,
+) -> Result<(), String> {
+    let mut new = claim.clone();
+    new.metadata.uid = None;
+    let told = format!("{}/", new.metadata.namespace.as_deref().unwrap_or_default());
+    let created = api(&binder.client, claim).create(&PostParams::default(), &new).await;
+    let created = created.map_err(|error| format!("create claim for extended resources {told}: {error}"))?;
+    made.push(created.clone());
+    let written = reserve(binder, pod, &created, Some(allocation)).await?;
+    let status = json!({"status": {"extendedResourceClaimStatus": extended::told(pod, &written)}});
+    made.clear();
+    made.push(written);
+    let (pods, name) = pods(binder.client.clone(), pod);
+    match pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+            Err(format!("update pod {namespace}/{name} ExtendedResourceClaimStatus: {error}"))
+        }
+    }
+}
+
+/// The claim goes, with what it has.
+pub(crate) async fn delete(client: &kube::Client, claim: &ResourceClaim) -> Result<(), kube::Error> {
+    let (api, name) = (api(client, claim), claim.metadata.name.as_deref().unwrap_or_default());
+    let Some(mut current) = api.get_opt(name).await? else { return Ok(()) };
+    let finalizers = current.metadata.finalizers.get_or_insert_default();
+    finalizers.retain(|present| present != FINALIZER);
+    api.replace(name, &PostParams::default(), &current).await?;
+    api.delete(name, &DeleteParams::default()).await.map(drop)
 }
 
 /// The time of the allocation is written down, and shares of devices get an identity of their own.
@@ -125,8 +166,8 @@ pub(super) async fn unreserve(client: &kube::Client, pod: &Pod, claim: &Resource
 }
 
 /// The claim has no devices any more.
-pub(crate) async fn deallocate(client: kube::Client, claim: &ResourceClaim) -> Result<(), kube::Error> {
+pub(crate) async fn deallocate(client: &kube::Client, claim: &ResourceClaim) -> Result<(), kube::Error> {
     let name = claim.metadata.name.as_deref().unwrap_or_default();
     let changed = ResourceClaim { status: Some(ResourceClaimStatus::default()), ..claim.clone() };
-    api(&client, claim).replace_status(name, &PostParams::default(), &changed).await.map(drop)
+    api(client, claim).replace_status(name, &PostParams::default(), &changed).await.map(drop)
 }

@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The claims that are to be waited for, if any of them asks for it.
-pub(super) fn waiting(preparations: &[Preparation]) -> Vec<Arc<ResourceClaim>> {
+/// The claims that are to be waited for; `made`: those that were not there before.
+pub(super) fn waiting(preparations: &[Preparation], made: &[ResourceClaim]) -> Vec<Arc<ResourceClaim>> {
     let claims = preparations.iter().filter_map(|preparation| match preparation {
         Preparation::Reserve { claim, allocation: None } => Some(claim.clone()),
         Preparation::Reserve { claim, allocation: Some(allocation) } => {
@@ -24,7 +24,8 @@ pub(super) fn waiting(preparations: &[Preparation]) -> Vec<Arc<ResourceClaim>> {
         }
         Preparation::Bind { .. } | Preparation::Provision { .. } => None,
     });
-    claims.filter(|claim| has_conditions(claim)).collect()
+    let claims = claims.filter(|claim| claim.metadata.name.is_some());
+    claims.chain(made.iter().cloned().map(Arc::new)).filter(|claim| has_conditions(claim)).collect()
 }
 
 /// Returns when all of them are ready.

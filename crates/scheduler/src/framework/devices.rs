@@ -18,8 +18,9 @@ use selector::Selectors;
 use super::Preparation;
 use api::k8s_openapi::api::core::v1::Node;
 use api::k8s_openapi::api::resource::v1::{AllocationResult, DeviceClass, ResourceClaim, ResourceSlice};
-use api::resource_claim::allocation;
+use api::resource_claim::{CLASS_RESOURCE, EXTENDED_CLAIM, allocation};
 use client::Key;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -53,6 +54,33 @@ impl Devices {
         self.classes.get(name)
     }
 
+    /// The class that stands for an extended resource: by its name, or the newest of those that say so.
+    pub fn class_of(&self, resource: &str) -> Option<&str> {
+        if let Some(name) = resource.strip_prefix(CLASS_RESOURCE) {
+            return self.classes.get_key_value(name).map(|(name, _)| name.as_str());
+        }
+        let says_so = |class: &&DeviceClass| class.spec.extended_resource_name.as_deref() == Some(resource);
+        let all = self.classes.values().map(Arc::as_ref).filter(says_so);
+        let age = |class: &&DeviceClass| {
+            let since = class.metadata.creation_timestamp.as_ref().map(|since| since.0);
+            (since, Reverse(class.metadata.name.clone()))
+        };
+        all.max_by_key(age).and_then(|class| class.metadata.name.as_deref())
+    }
+
+    /// The claim that was made for a pod's extended resources.
+    pub fn extended_claim(&self, namespace: &str, pod: &str) -> Option<&Arc<ResourceClaim>> {
+        let mut all = self.claims.values();
+        all.find(|claim| {
+            claim.metadata.namespace.as_deref() == Some(namespace) && extended_of(claim) == Some(pod)
+        })
+    }
+
+    /// The UID of that claim as long as it is not made.
+    pub fn provisional(pod: &str) -> String {
+        format!("extended resources of {pod}")
+    }
+
     /// Whether a claim has devices, of which the API does not know yet.
     pub fn is_in_flight(&self, claim: &ResourceClaim) -> bool {
         claim.metadata.uid.as_ref().is_some_and(|uid| self.in_flight.contains_key(uid))
@@ -80,6 +108,11 @@ impl Devices {
     pub(crate) fn set_claim(&mut self, claim: Arc<ResourceClaim>) -> Option<Arc<ResourceClaim>> {
         let uid = claim.metadata.uid.clone().unwrap_or_default();
         let allocated = allocation(&claim);
+        if let Some(provisional) = extended_of(&claim).filter(|_| allocated.is_some()).map(Self::provisional)
+        {
+            self.in_flight.remove(&provisional);
+            self.in_use.set(&provisional, None);
+        }
         if allocated.is_some() {
             self.in_flight.remove(&uid);
         }
@@ -180,6 +213,14 @@ impl Devices {
         }
         gave_up
     }
+}
+
+/// The pod (by UID) for whose extended resources a claim was made.
+pub(crate) fn extended_of(claim: &ResourceClaim) -> Option<&str> {
+    let annotations = claim.metadata.annotations.as_ref()?;
+    annotations.get(EXTENDED_CLAIM).filter(|value| *value == "true")?;
+    let mut owners = claim.metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
 }
 
 #[cfg(test)]

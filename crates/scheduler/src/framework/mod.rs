@@ -14,6 +14,7 @@ mod affinity;
 mod classes;
 mod devices;
 mod event;
+pub(crate) mod extended;
 mod images;
 mod node_info;
 mod nominated;
@@ -28,6 +29,7 @@ mod volumes;
 pub(crate) use affinity::with_label_keys;
 pub use affinity::{Namespaces, PodAffinity, Term};
 pub use classes::PodClass;
+pub(crate) use devices::extended_of;
 pub use devices::{
     Capacities, Counters, DeviceId, Devices, InUse, Offer, Pool, PoolId, Selector, SliceInfo, consumption,
 };

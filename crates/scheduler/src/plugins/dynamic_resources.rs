@@ -3,7 +3,8 @@
 //! **Contract**: decides only. What is to be written before the pod is bound is in [`Plugin::prepare`]'s answer. A pod
 //! without claims costs nothing.
 //! **Not here**: who makes claims for pods, and who takes devices back (a controller); who waits for the conditions that
-//! devices must meet before a pod is bound (`binding`); classes as extended resources.
+//! devices must meet before a pod is bound (`binding`); what a pod claims by asking for extended resources
+//! (`framework::extended`).
 //! **Upstream**: `pkg/scheduler/framework/plugins/dynamicresources`. What is wrong with a claim or a class is told by
 //! node here; upstream ends the attempt.
 
@@ -15,13 +16,15 @@ mod wanted;
 
 use crate::framework::readiness::{has_conditions, is_hopeless};
 use crate::framework::{
-    ClusterEvent, NodeInfo, Plugin, PodInfo, PreFilter, Preparation, Rejection, Snapshot, View,
+    ClusterEvent, Devices, NodeInfo, Plugin, PodInfo, PreFilter, Preparation, Rejection, Snapshot, View,
+    extended,
 };
 use api::k8s_openapi::api::core::v1::Node;
 use api::k8s_openapi::api::resource::v1::ResourceClaim;
 use api::resource_claim::{Named, allocation, can_be_reserved, is_for_pod, is_reserved_for, named, of_pod};
 use api::scheduling::node_selector_matches;
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::sync::Arc;
 use wanted::Wanted;
 
@@ -34,6 +37,34 @@ struct State {
     /// Those that have their devices.
     allocated: Vec<Arc<ResourceClaim>>,
     wanted: Wanted,
+    /// Whether the pod asks for resources for which nodes may have devices.
+    is_extended: bool,
+}
+
+impl State {
+    /// What is to be allocated on a node.
+    fn wanted_on<'a>(
+        &'a self,
+        pod: &PodInfo,
+        node: &NodeInfo,
+        devices: &Devices,
+    ) -> Result<Cow<'a, Wanted>, String> {
+        let extended = self.is_extended.then(|| extended::claim(pod, node, devices)).flatten();
+        let Some(claim) = extended else { return Ok(Cow::Borrowed(&self.wanted)) };
+        let mut wanted = self.wanted.clone();
+        wanted.claims.push(wanted::of_claim(&Arc::new(claim), devices)?);
+        Ok(Cow::Owned(wanted))
+    }
+}
+
+/// Whether a pod has claims, or will have.
+pub(crate) fn has_claims(pod: &PodInfo, cluster: &Snapshot) -> bool {
+    !of_pod(&pod.pod).is_empty() || extended::is_asked(pod, &cluster.devices)
+}
+
+/// A claim that an earlier try has made for the pod's extended resources: it may be for another node.
+fn left_over<'a>(pod: &PodInfo, cluster: &'a Snapshot) -> Option<&'a Arc<ResourceClaim>> {
+    cluster.devices.extended_claim(pod.namespace(), pod.uid())
 }
 
 /// The claims of a pod.
@@ -66,7 +97,8 @@ fn claims(pod: &PodInfo, cluster: &Snapshot) -> Result<Vec<Arc<ResourceClaim>>, 
 }
 
 fn state(pod: &PodInfo, cluster: &Snapshot) -> Result<State, String> {
-    let mut state = State { allocated: Vec::new(), wanted: Wanted { claims: Vec::new() } };
+    let is_extended = extended::is_asked(pod, &cluster.devices);
+    let mut state = State { allocated: Vec::new(), wanted: Wanted { claims: Vec::new() }, is_extended };
     for claim in claims(pod, cluster)? {
         if allocation(&claim).is_some() {
             if !can_be_reserved(&claim) && !is_reserved_for(&claim, pod.uid()) {
@@ -104,11 +136,11 @@ impl Plugin for DynamicResources {
     }
 
     fn pre_filter(&self, pod: &PodInfo, cluster: &Snapshot) -> Result<PreFilter, Rejection> {
-        if of_pod(&pod.pod).is_empty() {
+        if !has_claims(pod, cluster) {
             return Ok(PreFilter::Skip);
         }
         let state = state(pod, cluster).map_err(|why| Rejection::unresolvable(NAME, why))?;
-        if state.allocated.is_empty() && state.wanted.claims.is_empty() {
+        if state.allocated.is_empty() && state.wanted.claims.is_empty() && !state.is_extended {
             return Ok(PreFilter::Skip);
         }
         Ok(PreFilter::Run(Box::new(state)))
@@ -119,23 +151,28 @@ impl Plugin for DynamicResources {
     }
 
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
+        let (state, devices, info) = (view.state::<State>(), &view.cluster.devices, node);
         let Some(node) = &node.node else { return Ok(()) };
-        let state = view.state::<State>();
+        if state.is_extended && left_over(view.pod, view.cluster).is_some() {
+            return Err(Rejection::unresolvable(NAME, "cannot schedule extended resource claim"));
+        }
         if !state.allocated.iter().all(|claim| is_available(claim, node, view.cluster.now)) {
             return Err(Rejection::unresolvable(NAME, "resourceclaim not available on the node"));
         }
-        match allocator::allocate(&state.wanted, node, &view.cluster.devices) {
+        let wanted = state.wanted_on(view.pod, info, devices);
+        match wanted.and_then(|wanted| allocator::allocate(&wanted, node, devices)) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Rejection::unresolvable(NAME, "cannot allocate all claims")),
             Err(why) => Err(Rejection::unresolvable(NAME, why)),
         }
     }
 
-    fn prepare(&self, pod: &PodInfo, cluster: &Snapshot, node: &NodeInfo) -> Vec<Preparation> {
-        if of_pod(&pod.pod).is_empty() {
+    fn prepare(&self, pod: &PodInfo, cluster: &Snapshot, info: &NodeInfo) -> Vec<Preparation> {
+        if !has_claims(pod, cluster) {
             return Vec::new();
         }
-        let Some((state, node)) = state(pod, cluster).ok().zip(node.node.as_ref()) else { return Vec::new() };
+        let Some((state, node)) = state(pod, cluster).ok().zip(info.node.as_ref()) else { return Vec::new() };
+        let Ok(wanted) = state.wanted_on(pod, info, &cluster.devices) else { return Vec::new() };
         let reserved = |claim: &Arc<ResourceClaim>| is_reserved_for(claim, pod.uid());
         let mut all: Vec<_> = state
             .allocated
@@ -143,9 +180,9 @@ impl Plugin for DynamicResources {
             .filter(|claim| !reserved(claim) || has_conditions(claim))
             .map(|claim| Preparation::Reserve { claim: claim.clone(), allocation: None })
             .collect();
-        let allocations = allocator::allocate(&state.wanted, node, &cluster.devices);
+        let allocations = allocator::allocate(&wanted, node, &cluster.devices);
         let allocations = allocations.ok().flatten().unwrap_or_default();
-        for (wanted, allocation) in state.wanted.claims.iter().zip(allocations) {
+        for (wanted, allocation) in wanted.claims.iter().zip(allocations) {
             let allocation = Some(Arc::new(allocation));
             all.push(Preparation::Reserve { claim: wanted.claim.clone(), allocation });
         }
@@ -153,8 +190,11 @@ impl Plugin for DynamicResources {
     }
 
     fn give_back(&self, pod: &PodInfo, cluster: &Snapshot) -> Option<Arc<ResourceClaim>> {
-        if of_pod(&pod.pod).is_empty() {
+        if !has_claims(pod, cluster) {
             return None;
+        }
+        if let Some(claim) = left_over(pod, cluster) {
+            return Some(claim.clone());
         }
         let idle = |claim: &ResourceClaim| {
             let reserved = claim.status.as_ref().and_then(|status| status.reserved_for.as_deref());

@@ -24,6 +24,7 @@ use crate::preemption::PreemptionArgs;
 use crate::profile::{Enabled, Profile};
 use std::time::Duration;
 
+pub(crate) use dynamic_resources::has_claims;
 pub(crate) use inter_pod_affinity::InterPodAffinity;
 pub(crate) use node_affinity::NodeAffinity;
 pub(crate) use node_resources_balanced_allocation::NodeResourcesBalancedAllocation;

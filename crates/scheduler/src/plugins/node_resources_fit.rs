@@ -51,8 +51,15 @@ impl NodeResourcesFit {
             || self.ignored_groups.iter().any(|ignored| ignored == group)
     }
 
-    /// What is short, and whether the node has not even enough when it is empty.
-    fn shortages(&self, wants: &Resources, used: &Resources, has: &Resources) -> (Reasons, bool) {
+    /// What is short, and whether the node has not even enough when it is empty. `is_claimed`: what a node does not offer
+    /// itself may come from devices.
+    fn shortages(
+        &self,
+        wants: &Resources,
+        used: &Resources,
+        has: &Resources,
+        is_claimed: impl Fn(&str) -> bool,
+    ) -> (Reasons, bool) {
         let (mut reasons, mut hopeless) = (Reasons::new(), false);
         if used.pods + 1 > has.pods {
             reasons.push(Cow::Borrowed("Too many pods"));
@@ -74,7 +81,7 @@ impl NodeResourcesFit {
         }
         for (name, wants) in wants.other.iter().filter(|(name, wants)| **wants > 0 && !self.ignores(name)) {
             let amount = |of: &Resources| of.other.get(name).copied().unwrap_or(0);
-            if *wants > amount(has) - amount(used) {
+            if *wants > amount(has) - amount(used) && !(amount(has) == 0 && is_claimed(name)) {
                 reasons.push(Cow::Owned(format!("Insufficient {name}")));
                 hopeless |= *wants > amount(has);
             }
@@ -136,7 +143,9 @@ impl Plugin for NodeResourcesFit {
     }
 
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
-        let (reasons, hopeless) = self.shortages(&view.pod.requests, &node.requested, &node.allocatable);
+        let is_claimed = |name: &str| view.cluster.devices.class_of(name).is_some();
+        let (wants, used, has) = (&view.pod.requests, &node.requested, &node.allocatable);
+        let (reasons, hopeless) = self.shortages(wants, used, has, is_claimed);
         if reasons.is_empty() {
             return Ok(());
         }
@@ -169,13 +178,15 @@ impl Plugin for NodeResourcesFit {
         let allocatable = |node: &Node| node.status.as_ref().and_then(|s| s.allocatable.clone());
         match event {
             ClusterEvent::PodUpdated(old) => old.requests != pod.requests,
+            // A class may stand for what is short.
+            ClusterEvent::DevicesChanged => !pod.requests.other.is_empty(),
             ClusterEvent::AssignedPodDeleted(_) => true,
             ClusterEvent::AssignedPodUpdated { old, new } => old.requests != new.requests,
             event => event.node(|old, new| allocatable(old) != allocatable(new)).is_some_and(|node| {
                 let list = allocatable(node).unwrap_or_default();
                 let list = list.iter().map(|(name, q)| (name.clone(), parse_quantity(q))).collect();
                 let has = Resources::from_list(&list);
-                self.shortages(&pod.requests, &Resources::default(), &has).0.is_empty()
+                self.shortages(&pod.requests, &Resources::default(), &has, |_| false).0.is_empty()
             }),
         }
     }

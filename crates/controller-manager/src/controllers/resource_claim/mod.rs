@@ -10,7 +10,7 @@ mod plan;
 use crate::error::{code, is_namespace_terminating};
 use crate::workload::{is_conflict, message, owned};
 use crate::{Error, Manager};
-use api::resource_claim::{FINALIZER, consumer, named, of_pod};
+use api::resource_claim::{FINALIZER, consumer, extended_claim, named, of_pod};
 use client::events::Type;
 use client::{Action, Index, Informer, Key, Queue, Recorder, controller};
 use k8s_openapi::api::core::v1::Pod;
@@ -109,7 +109,7 @@ pub async fn run(manager: Manager) {
 fn names(pod: &Pod) -> impl Iterator<Item = Key> + '_ {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let names = of_pod(pod).iter().filter_map(|entry| named(pod, entry).name());
-    names.map(move |name| Key::new(namespace, name))
+    names.chain(extended_claim(pod)).map(move |name| Key::new(namespace, name))
 }
 
 impl Claims {

@@ -11,15 +11,18 @@ use api::pod::parse_quantity;
 use std::sync::Arc;
 
 /// The claims of a pod that have no devices yet.
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) claims: Vec<ClaimWanted>,
 }
 
+#[derive(Clone)]
 pub(super) struct ClaimWanted {
     pub(super) claim: Arc<ResourceClaim>,
     pub(super) requests: Vec<RequestWanted>,
 }
 
+#[derive(Clone)]
 pub(super) struct RequestWanted {
     pub(super) name: String,
     /// In the order of preference; one, unless the request is a list (`firstAvailable`).
@@ -27,6 +30,7 @@ pub(super) struct RequestWanted {
 }
 
 /// What would satisfy a request.
+#[derive(Clone)]
 pub(super) struct Alternative {
     /// Its name within a list.
     pub(super) name: Option<String>,
