@@ -58,7 +58,6 @@ fn device(request: &RequestWanted, chosen: usize, pick: &Pick<'_>) -> DeviceRequ
         request: request.full_name(chosen),
         share_id: pick.consumed.as_ref().map(|_| String::new()),
         tolerations: (!tolerations.is_empty()).then(|| tolerations.clone()),
-        ..DeviceRequestAllocationResult::default()
     }
 }
 
