@@ -8,6 +8,7 @@
 
 mod claims;
 mod kill;
+mod news;
 mod node;
 mod reset;
 mod resizing;
@@ -29,11 +30,12 @@ use crate::static_pods;
 use crate::sync_pod::{Circumstances, Plan, sync_pod};
 use crate::volumes::{Volumes, blocking};
 use api::k8s_openapi::api::core::v1::{Pod, PodStatus};
-use client::Key;
 use component_base::logging::chain;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+pub(crate) use news::Told;
+use news::{Listener, News};
 pub(crate) use node::Node;
 use runtime::ContainerId;
 use std::collections::{BTreeMap, HashSet};
@@ -47,45 +49,6 @@ const RETRY: SignedDuration = SignedDuration::from_secs(10);
 const RETRY_API: SignedDuration = SignedDuration::from_secs(1);
 /// How long a container that could not be started says so, before the next try or a back-off has the word.
 const SHOW_ERROR: SignedDuration = SignedDuration::from_secs(2);
-
-/// A pod as its worker is told of it.
-#[derive(Clone)]
-pub(crate) enum Told {
-    /// The API has it.
-    Present(Arc<Pod>),
-    /// The API has it no more; this is how it was last seen.
-    Gone(Arc<Pod>),
-    /// The API does not have it; this is what the runtime says of it.
-    Orphan(Arc<Pod>),
-}
-
-impl Told {
-    fn pod(&self) -> &Arc<Pod> {
-        match self {
-            Self::Present(pod) | Self::Gone(pod) | Self::Orphan(pod) => pod,
-        }
-    }
-
-    /// Whether the pod is to stop, whatever it is doing.
-    fn is_ending(&self) -> bool {
-        !matches!(self, Self::Present(_)) || self.pod().metadata.deletion_timestamp.is_some()
-    }
-}
-
-/// The last that a worker was told. None: the worker waits, and the informer knows how the pod is. Workers that wait keep no
-/// pods, as there may be ten thousand of them.
-type News = Option<Told>;
-
-fn is_ending(news: &News) -> bool {
-    news.as_ref().is_some_and(Told::is_ending)
-}
-
-/// Resolves when the pod is to stop.
-async fn ending(mut news: watch::Receiver<News>) {
-    if news.wait_for(is_ending).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
 
 /// The worker's end of the wire to the kubelet.
 pub(crate) struct Handle {
@@ -120,12 +83,7 @@ enum Next {
 
 pub(crate) struct PodWorker {
     node: Arc<Node>,
-    news: watch::Receiver<News>,
-    /// The other end of `news`, to put down what is not needed for a while.
-    teller: watch::Sender<News>,
-    /// Where the informer has the pod, and its UID.
-    key: Key,
-    uid: String,
+    news: Listener,
     wake: Arc<Notify>,
     observed: Observed,
     /// Nothing of this pod can be in the runtime yet, so it need not be asked.
@@ -171,8 +129,8 @@ pub(crate) struct PodWorker {
 
 /// Starts a worker. `fresh`: the runtime is known to have nothing of this pod.
 pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
-    let (key, uid) = (Key::of(&**told.pod()), uid(told.pod()).to_owned());
-    let (teller, news) = watch::channel(Some(told));
+    let namespace = told.pod().metadata.namespace.clone().unwrap_or_default();
+    let (teller, news) = Listener::new(told);
     let wake = Arc::new(Notify::new());
     let evicted: Arc<Mutex<Option<Eviction>>> = Arc::default();
     let knowledge = Knowledge {
@@ -182,7 +140,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         ..Knowledge::default()
     };
     let worker = Box::new(PodWorker {
-        held: Held::new(&node.context, &key.namespace, wake.clone()),
+        held: Held::new(&node.context, &namespace, wake.clone()),
         volumes: Volumes::default(),
         volumes_retry: None,
         volumes_of: None,
@@ -199,9 +157,6 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         resizing: None,
         hooked: Mutex::default(),
         news,
-        teller: teller.clone(),
-        key,
-        uid,
         wake: wake.clone(),
         observed: Observed::default(),
         fresh,
@@ -220,7 +175,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
 impl PodWorker {
     async fn run(mut self: Box<Self>) {
         loop {
-            let Some(told) = self.take_up() else {
+            let Some(told) = self.news.take_up(&self.node.pods) else {
                 self.wait(None).await;
                 continue;
             };
@@ -240,40 +195,11 @@ impl PodWorker {
                 Next::Done => return self.node.release(&pod),
                 Next::Wait(until) => {
                     drop(pod);
-                    self.put_down(told);
+                    self.news.put_down(told);
                     self.wait(until).await;
                 }
             }
         }
-    }
-
-    /// How the pod is. None: it is gone, which the worker will be told.
-    fn take_up(&mut self) -> Option<Told> {
-        if let Some(told) = &*self.news.borrow_and_update() {
-            return Some(told.clone());
-        }
-        let pod = self.node.pods.get_key(&self.key).filter(|pod| uid(pod) == self.uid)?;
-        let told = Told::Present(pod);
-        self.replace(Option::is_none, Some(told.clone()));
-        Some(told)
-    }
-
-    /// Lets go of a pod that the informer has, too, unless there are other news meanwhile.
-    fn put_down(&self, told: Told) {
-        let Told::Present(pod) = told else { return };
-        if !static_pods::is_static(&pod) {
-            self.replace(|news| matches!(news, Some(Told::Present(known)) if Arc::ptr_eq(known, &pod)), None);
-        }
-    }
-
-    /// Replaces the news if they are these, as if nobody had.
-    fn replace(&self, which: impl Fn(&News) -> bool, by: News) {
-        self.teller.send_if_modified(|news| {
-            if which(news) {
-                *news = by;
-            }
-            false
-        });
     }
 
     /// Takes up an order to leave this node, unless the pod has ended already.
@@ -301,14 +227,8 @@ impl PodWorker {
                 None => std::future::pending().await,
             }
         };
-        let told = async {
-            // The kubelet is ending.
-            if self.news.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
-            () = told => {}
+            () = self.news.changed() => {}
             () = self.wake.notified() => {}
             () = alarm => {}
         }
@@ -316,11 +236,11 @@ impl PodWorker {
 
     /// Resolves when the pod is to end, so that what may take long can give way.
     fn doom(&self) -> impl Future<Output = ()> + use<> {
-        ending(self.news.clone())
+        self.news.doom()()
     }
 
     fn is_doomed(&self) -> bool {
-        is_ending(&self.news.borrow())
+        self.news.is_ending()
     }
 
     fn now(&self) -> Timestamp {

@@ -4,7 +4,7 @@
 //! harmless. A pod that reached its end by itself keeps its dead containers for their logs until it is deleted.
 
 use super::kill::Turns;
-use super::{News, Next, PodWorker, RETRY_API, Told, uid};
+use super::{Next, PodWorker, RETRY_API, Told, news::News, uid};
 use crate::container_config::grace_period;
 use crate::health::Probe;
 use crate::images::EventKind;
@@ -97,9 +97,7 @@ impl PodWorker {
                 (Told::Present(_), Some(_)) => true,
                 _ => false,
             };
-            if self.news.clone().wait_for(changed).await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            self.news.until(changed).await;
         };
         let status = self.status(pod);
         let publish = async {

@@ -4,11 +4,10 @@
 //! holds up nothing, but an event says so.
 //! **Upstream**: `WaitForAttachAndMount` of `pkg/kubelet/volumemanager`, its back-off included.
 
-use super::{PodWorker, earliest, ending, revision};
+use super::{PodWorker, earliest, revision};
 use crate::images::EventKind;
 use crate::references;
 use api::k8s_openapi::api::core::v1::Pod;
-use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -42,8 +41,7 @@ impl PodWorker {
             () = self.doom() => return Err(self.now()),
         }
         let node = self.node.clone();
-        let news = self.news.clone();
-        let doom = move || ending(news.clone()).boxed();
+        let doom = self.news.doom();
         let failed = self.volumes.set_up(&node, pod, &pod_dir, &self.held, &doom).await;
         if self.is_doomed() {
             return Err(self.now());
