@@ -13,6 +13,18 @@ use std::str::FromStr;
 use serde_json::Value;
 pub use syntax::syntax_error;
 
+/// Takes out what is null, which to Go is as if it were not there.
+pub fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
 /// An object as kubectl prints it, with a final newline.
 pub fn print(value: &Value) -> String {
     let mut out = String::new();

@@ -6,6 +6,7 @@
 
 use super::policy::{GroupResources, Level, Policy, Rule, Stage};
 use api::field::{Error, ErrorList, Path, aggregate};
+use api::golang;
 use api::names::dns_subdomain;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -71,10 +72,10 @@ struct ResourcesFile {
 
 /// The policy of a file, and the fields of the file that nobody knows; the error is for whoever wrote it.
 pub(super) fn read(text: &str) -> Result<(Policy, Vec<String>), String> {
-    let document: Value =
-        serde_saphyr::from_str(text).map_err(|error| format!("failed decoding: {error}"))?;
-    let file: PolicyFile = serde_json::from_value(without_nulls(document))
-        .map_err(|error| format!("failed decoding: {error}"))?;
+    let undecoded = |why: &dyn std::fmt::Display| format!("failed decoding: {why}");
+    let mut document: Value = serde_saphyr::from_str(text).map_err(|error| undecoded(&error))?;
+    golang::drop_nulls(&mut document);
+    let file: PolicyFile = serde_json::from_value(document).map_err(|error| undecoded(&error))?;
     if file.api_version != API_VERSION || file.kind != KIND {
         return Err(format!(
             "unknown group version field {}, Kind={} in policy, expected {API_VERSION}, Kind={KIND}",
@@ -91,18 +92,6 @@ pub(super) fn read(text: &str) -> Result<(Policy, Vec<String>), String> {
         return Err("loaded illegal policy with 0 rules".to_owned());
     }
     Ok((policy, unknown))
-}
-
-/// A field that is null is as one that is not there.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(object) => {
-            let kept = object.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
-        other => other,
-    }
 }
 
 impl PolicyFile {

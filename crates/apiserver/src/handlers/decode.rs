@@ -262,20 +262,9 @@ fn match_strictly(resource: &Resource, mut value: Value) -> Result<(Value, Probl
     match Schema::get().type_by_gvk(&resource.group, &resource.version, &resource.kind) {
         Some(ty) => strict::decode_value(value, ty).map(Problems::split),
         None => {
-            drop_nulls(&mut value);
+            golang::drop_nulls(&mut value);
             Ok((value, Problems::default()))
         }
-    }
-}
-
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, v| !v.is_null());
-            fields.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
     }
 }
 

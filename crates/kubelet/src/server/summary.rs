@@ -6,6 +6,7 @@ use super::request::Query;
 use super::usage::{Disk, PodUsage, Usage};
 use super::volumes::VolumeUsage;
 use super::{Answer, Server, json};
+use api::golang;
 use jiff::Timestamp;
 use runtime::{FilesystemUsage, InterfaceStats, MemoryStats, StatsDetail};
 use serde_json::{Map, Value, json};
@@ -52,7 +53,10 @@ fn summary(
         }
     }
     let pods: Vec<Value> = pods.iter().map(|pod| describe(pod, usage, rates, only_compute)).collect();
-    without_nulls(json!({"node": described, "pods": pods}))
+    let mut summary = json!({"node": described, "pods": pods});
+    // What is not known is left out.
+    golang::drop_nulls(&mut summary);
+    summary
 }
 
 fn describe(pod: &PodUsage, usage: &Usage, rates: &HashMap<String, u64>, only_compute: bool) -> Value {
@@ -161,16 +165,4 @@ fn filesystem(at: Timestamp, disk: &Disk, used: u64, inodes_used: Option<u64>) -
 
 fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// What is not known is left out.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let known = map.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(known.map(|(key, value)| (key, without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
-        other => other,
-    }
 }
