@@ -27,7 +27,7 @@ const ON: &str = "
     HPAConfigurableTolerance HonorPVReclaimPolicy HostnameOverride ImageMaximumGCAge ImageVolume
     InOrderInformers InOrderInformersBatchProcess InPlacePodVerticalScaling InformerResourceVersion
     JobBackoffLimitPerIndex JobManagedBy JobPodReplacementPolicy JobSuccessPolicy KubeletCgroupDriverFromCRI
-    KubeletFineGrainedAuthz ListFromCacheSnapshot LogarithmicScaleDown MatchLabelKeysInPodAffinity
+    KubeletEnsureSecretPulledImages KubeletFineGrainedAuthz ListFromCacheSnapshot LogarithmicScaleDown MatchLabelKeysInPodAffinity
     MatchLabelKeysInPodTopologySpread MatchLabelKeysInPodTopologySpreadSelectorMerge MaxUnavailableStatefulSet
     MultiCIDRServiceAllocator MutatingAdmissionPolicy NFTablesProxyMode NodeInclusionPolicyInPodTopologySpread
     NominatedNodeNameForExpectation OpenAPIEnums OpportunisticBatching OrderedNamespaceDeletion PodDeletionCost
@@ -63,7 +63,7 @@ const OFF: &str = "
     GangScheduling GenericWorkload GitRepoVolumeDriver GracefulNodeShutdownBasedOnPodPriority HPAScaleToZero
     ImageVolumeWithDigest InPlacePodLevelResourcesVerticalScaling InPlacePodVerticalScalingAllocatedStatus
     InPlacePodVerticalScalingExclusiveCPUs InPlacePodVerticalScalingExclusiveMemory KMSv1
-    KubeletCrashLoopBackOffMax KubeletEnsureSecretPulledImages KubeletInUserNamespace KubeletPSI
+    KubeletCrashLoopBackOffMax KubeletInUserNamespace KubeletPSI
     KubeletPodResourcesDynamicResources KubeletPodResourcesGet KubeletPodResourcesListUseActivePods
     KubeletRegistrationGetOnExistsOnly KubeletSeparateDiskGC KubeletServiceAccountTokenForCredentialProviders
     KubeletTracing LocalStorageCapacityIsolationFSQuotaMonitoring MemoryQoS MutableCSINodeAllocatableCount
