@@ -5,6 +5,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/endpoints/request` (`RequestInfo`).
 
 use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
 
 /// The query of a request: names and values, decoded, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,18 +191,7 @@ pub(crate) fn invalid_escape(path: &str) -> Option<&str> {
 
 /// Decodes `%41`; what is not a valid escape stays as it is.
 pub(crate) fn percent_decode<S: AsRef<str> + ?Sized>(text: &S) -> String {
-    let bytes = text.as_ref().as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let escape = (bytes[i] == b'%').then(|| bytes.get(i + 1..i + 3)).flatten();
-        let value = escape
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        decoded.push(value.unwrap_or(bytes[i]));
-        i += if value.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8(decoded).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    percent_decode_str(text.as_ref()).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

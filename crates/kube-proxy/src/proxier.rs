@@ -62,6 +62,9 @@ pub struct Config {
     pub in_place: Arc<AtomicBool>,
 }
 
+/// An event's reason and message.
+type Complaint = (&'static str, String);
+
 struct Proxier {
     context: Context,
     config: Config,
@@ -80,8 +83,10 @@ struct Proxier {
     /// The places of services over UDP, as the kernel's flows were last compared with them.
     udp: HashMap<Key, Vec<Frontend>>,
     recorder: Recorder,
-    /// Services with ports that another program has: why, by the event's reason.
-    taken: BTreeMap<Key, Vec<(&'static str, String)>>,
+    /// What services were told of what others have, so that they are told once.
+    told: BTreeMap<Key, Vec<Complaint>>,
+    /// Services with ports that another program has.
+    taken: BTreeSet<Key>,
     /// Whether the kernel has what `tables` say.
     in_place: bool,
 }
@@ -119,7 +124,8 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
         health: HealthChecks::new(&context),
         udp: HashMap::new(),
         recorder,
-        taken: BTreeMap::new(),
+        told: BTreeMap::new(),
+        taken: BTreeSet::new(),
         in_place: false,
         config,
     };
@@ -171,7 +177,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
                 if !proxier.config.in_place.swap(true, Ordering::Relaxed) {
                     tracing::info!(table = proxier.config.table, "service rules are in place");
                 }
-                refused = proxier.taken.keys().cloned().collect();
+                refused = proxier.taken.clone();
                 (!refused.is_empty()).then_some(TAKEN_RETRY)
             }
             Err(error) => {
@@ -209,9 +215,6 @@ impl Proxier {
             dirty.into_iter().map(|key| (key.clone(), self.ports(&key))).collect();
         let full = !self.in_place;
         let transaction = self.transaction(&ports, &moved, full);
-        for (key, _) in &ports {
-            self.tell_conflicts(key);
-        }
         if !transaction.is_empty() {
             self.in_place = false;
             self.config.dataplane.apply(&transaction).await?;
@@ -226,20 +229,30 @@ impl Proxier {
             let told = service.and_then(|service| health(&service, &slices, &self.machine));
             let health = self.health.update(&key, told).await.into_iter();
             let ports = self.localhost.update(&key, &ports).await.into_iter();
-            let taken = health.map(|why| ("FailedToStartServiceHealthcheck", why));
-            self.tell_taken(key, taken.chain(ports.map(|why| ("PortNotAvailable", why))).collect());
+            let health = health.map(|why| ("FailedToStartServiceHealthcheck", why));
+            let mut complaints: Vec<Complaint> = health.collect();
+            complaints.extend(ports.map(|why| ("PortNotAvailable", why)));
+            if complaints.is_empty() {
+                self.taken.remove(&key);
+            } else {
+                self.taken.insert(key.clone());
+            }
+            complaints.extend(self.conflicts(&key).map(|why| ("AddressInUse", why)));
+            self.tell(key, complaints);
         }
         Ok(())
     }
 
-    /// Says once what of a service another program has.
-    fn tell_taken(&mut self, key: Key, taken: Vec<(&'static str, String)>) {
-        let told = self.taken.remove(&key).unwrap_or_default();
-        for (reason, why) in taken.iter().filter(|new| !told.contains(new)) {
-            self.warn(&key, reason, why);
+    /// Says what of a service others have, unless that was said before.
+    fn tell(&mut self, key: Key, complaints: Vec<Complaint>) {
+        let told = self.told.remove(&key).unwrap_or_default();
+        if let Some(service) = self.services.get_key(&key) {
+            for (reason, why) in complaints.iter().filter(|new| !told.contains(new)) {
+                self.recorder.on(&*service, Type::Warning, reason, why.as_str());
+            }
         }
-        if !taken.is_empty() {
-            self.taken.insert(key, taken);
+        if !complaints.is_empty() {
+            self.told.insert(key, complaints);
         }
     }
 
@@ -331,22 +344,11 @@ impl Proxier {
         }
     }
 
-    fn tell_conflicts(&self, key: &Key) {
+    /// The addresses of a service that another one has.
+    fn conflicts(&self, key: &Key) -> impl Iterator<Item = String> + use<> {
         let taken = self.tables.iter().flat_map(|(_, table)| table.taken(key));
         // A place is the key of several maps.
-        let places: BTreeSet<String> = taken.map(|(_, place)| place.clone()).collect();
-        for place in places {
-            self.warn(
-                key,
-                "AddressInUse",
-                &format!("{} is used by another service", place.replace(" . ", " ")),
-            );
-        }
-    }
-
-    fn warn(&self, key: &Key, reason: &str, message: &str) {
-        if let Some(service) = self.services.get_key(key) {
-            self.recorder.on(&*service, Type::Warning, reason, message);
-        }
+        let places: BTreeSet<String> = taken.map(|(_, place)| place.replace(" . ", " ")).collect();
+        places.into_iter().map(|place| format!("{place} is used by another service"))
     }
 }

@@ -26,6 +26,7 @@ use api::kind::GroupVersionKind;
 use api::status::Status;
 use async_trait::async_trait;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use rewrite::Page;
 use serde_json::json;
 use std::net::IpAddr;
@@ -215,24 +216,27 @@ fn split_path(path: &str) -> (String, String) {
     (prefix.to_owned(), rest)
 }
 
+/// What Go escapes in a path.
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
 /// A path with those characters escaped, and only those, that Go escapes: a slash that a client has escaped is one.
 /// **Upstream**: `URL.EscapedPath`.
 fn normal(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut normal = String::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let digits = (*byte == b'%').then(|| path.get(at + 1..at + 3)).flatten();
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped.unwrap_or(*byte) {
-            byte if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte) => {
-                normal.push(char::from(byte));
-            }
-            byte => normal.push_str(&format!("%{byte:02X}")),
-        }
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    normal
+    let bytes: Vec<u8> = percent_decode_str(path).collect();
+    percent_encode(&bytes, &ESCAPED).to_string()
 }
 
 /// Path and query for the backend.
