@@ -69,15 +69,17 @@ impl Reporter {
     /// Registers the node, then reports until the context ends.
     pub(crate) async fn run(self) {
         let mut pause = REGISTER_RETRY;
-        let node = loop {
+        loop {
             match Box::pin(self.register()).await {
-                Ok(node) => break node,
+                Ok(node) => {
+                    self.own(&node);
+                    break;
+                }
                 Err(error) => tracing::warn!("{}", chain(&error)),
             }
             self.context.clock.sleep(pause).await;
             pause = (pause * 2).min(REGISTER_RETRY_MAX);
-        };
-        self.own(&node);
+        }
         let owner = self.owner.clone();
         let (client, context, name) =
             (self.client.clone(), self.context.clone(), self.config.node_name.clone());
@@ -101,7 +103,7 @@ impl Reporter {
                 Ok(true) => reported = now,
                 Ok(false) => {}
                 // Somebody deleted the node: as long as this kubelet runs, it is one.
-                Err(error) if error.is_not_found() => match self.register().await {
+                Err(error) if error.is_not_found() => match Box::pin(self.register()).await {
                     Ok(node) => {
                         self.own(&node);
                         reported = now;

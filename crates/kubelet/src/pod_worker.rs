@@ -94,7 +94,9 @@ pub(crate) struct PodWorker {
     retry: BTreeMap<String, Timestamp>,
     /// The generation of the pod that `retry` is about.
     generation: Option<i64>,
-    published: Option<PodStatus>,
+    published: Option<Box<PodStatus>>,
+    /// The same as JSON, while the worker waits: that is a third of it.
+    resting: Option<String>,
     /// The pod's revision as of `published`.
     revision: u64,
     held: Held,
@@ -165,6 +167,7 @@ pub(crate) fn spawn(node: Arc<Node>, told: Told, fresh: bool) -> Handle {
         retry: BTreeMap::new(),
         generation: None,
         published: None,
+        resting: None,
         revision: 0,
         node: node.clone(),
     });
@@ -180,6 +183,7 @@ impl PodWorker {
                 continue;
             };
             let pod = told.pod().clone();
+            self.wake_up();
             if std::mem::replace(&mut self.generation, pod.metadata.generation) != pod.metadata.generation {
                 // What failed may succeed now: another image, for example.
                 self.retry.clear();
@@ -196,9 +200,24 @@ impl PodWorker {
                 Next::Wait(until) => {
                     drop(pod);
                     self.news.put_down(told);
+                    self.rest();
                     self.wait(until).await;
                 }
             }
+        }
+    }
+
+    /// Keeps of what was published as little as can be: there may be ten thousand workers that wait.
+    fn rest(&mut self) {
+        self.resting = self.published.as_ref().and_then(|status| serde_json::to_string(status).ok());
+        if self.resting.is_some() {
+            self.published = None;
+        }
+    }
+
+    fn wake_up(&mut self) {
+        if let Some(resting) = self.resting.take() {
+            self.published = Some(serde_json::from_str(&resting).expect("what was encoded can be decoded"));
         }
     }
 
@@ -250,7 +269,7 @@ impl PodWorker {
     /// Whether the pod has reached a phase from which nothing starts again.
     fn has_ended(&self, pod: &Pod) -> bool {
         let phase = |status: Option<&PodStatus>| status.and_then(|s| s.phase.clone());
-        let phase = phase(self.published.as_ref()).or_else(|| phase(pod.status.as_ref()));
+        let phase = phase(self.published.as_deref()).or_else(|| phase(pod.status.as_ref()));
         self.finished
             || self.knowledge.failed.is_some()
             || matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
@@ -285,11 +304,11 @@ impl PodWorker {
             };
             if let Err(retry_at) = ready {
                 return match self.publish(pod).await {
-                    Ok(()) => Next::Wait(earliest(Some(retry_at), deadline(pod, self.published.as_ref()))),
+                    Ok(()) => Next::Wait(earliest(Some(retry_at), deadline(pod, self.published.as_deref()))),
                     Err(at) => Next::Wait(earliest(Some(retry_at), Some(at))),
                 };
             }
-            if let Some(deadline) = deadline(pod, self.published.as_ref())
+            if let Some(deadline) = deadline(pod, self.published.as_deref())
                 && self.now() >= deadline
             {
                 let message = "Pod was active on the node longer than the specified deadline".to_owned();
@@ -302,7 +321,7 @@ impl PodWorker {
                 backoff: &self.backoff,
                 health: &self.knowledge.health,
                 limits: &self.limits,
-                status: self.published.as_ref().or(pod.status.as_ref()),
+                status: self.published.as_deref().or(pod.status.as_ref()),
                 now: self.now(),
             };
             let mut plan = sync_pod(pod, &self.observed, &given);
@@ -311,7 +330,7 @@ impl PodWorker {
                 return Next::Wait(Some(self.now()));
             }
             self.hold_back(pod, &mut plan);
-            let wake_at = earliest(plan.wake_at, deadline(pod, self.published.as_ref()));
+            let wake_at = earliest(plan.wake_at, deadline(pod, self.published.as_deref()));
             let wake_at = earliest(wake_at, self.volumes_due());
             if plan.is_idle() {
                 return match self.publish(pod).await {
@@ -389,7 +408,7 @@ impl PodWorker {
 
     /// Decides whether the pod gets the resources that it asks for now.
     fn weigh_resources(&mut self, pod: &Pod) {
-        let published = self.published.as_ref().or(pod.status.as_ref());
+        let published = self.published.as_deref().or(pod.status.as_ref());
         let asked = published.is_some_and(|status| limits::is_asked_for(pod, status));
         let before = self.knowledge.pending.take();
         if asked {
@@ -438,7 +457,7 @@ impl PodWorker {
         let mut base = pod.clone();
         if let Some(published) = &self.published {
             let theirs = pod.status.clone().unwrap_or_default().conditions.unwrap_or_default();
-            let mut status = published.clone();
+            let mut status = PodStatus::clone(published);
             let ours = status.conditions.get_or_insert_default();
             for condition in theirs {
                 match ours.iter_mut().find(|c| c.type_ == condition.type_) {
@@ -462,7 +481,7 @@ impl PodWorker {
     }
 
     fn wrote(&mut self, status: PodStatus, revision: Option<u64>) {
-        self.published = Some(status);
+        self.published = Some(Box::new(status));
         self.revision = revision.unwrap_or(self.revision);
     }
 
@@ -471,7 +490,7 @@ impl PodWorker {
         if static_pods::is_static(pod) {
             return self.write_mirror(pod, status).await;
         }
-        let last = self.published.as_ref().or(pod.status.as_ref());
+        let last = self.published.as_deref().or(pod.status.as_ref());
         let overwritten = revision(pod) > self.revision
             && pod.status.as_ref().is_some_and(|s| !pod_status::agree(s, status));
         if last == Some(status) && !overwritten {

@@ -34,7 +34,8 @@ const ATTEMPTS: usize = 3;
 /// The probes of one pod.
 pub(crate) struct Probes {
     context: Context,
-    health: Arc<watch::Sender<Health>>,
+    /// What they have found out; most pods have none.
+    health: Option<Arc<watch::Sender<Health>>>,
     wake: Arc<Notify>,
     /// Ends with its value.
     tasks: HashMap<(ContainerId, Probe), Task>,
@@ -62,13 +63,12 @@ pub(crate) struct Target {
 impl Probes {
     /// None yet. `wake` is told when a conclusion changes.
     pub(crate) fn new(context: &Context, wake: Arc<Notify>) -> Self {
-        let (health, _) = watch::channel(Health::default());
-        Self { context: context.clone(), health: Arc::new(health), wake, tasks: HashMap::new() }
+        Self { context: context.clone(), health: None, wake, tasks: HashMap::new() }
     }
 
     /// What the probes have found out.
     pub(crate) fn health(&self) -> Health {
-        self.health.borrow().clone()
+        self.health.as_ref().map(|health| health.borrow().clone()).unwrap_or_default()
     }
 
     /// Probes exactly these containers; `known` are all that the runtime has, running or not.
@@ -90,7 +90,7 @@ impl Probes {
                         target: target.clone(),
                         probe,
                         spec: spec.clone(),
-                        health: self.health.clone(),
+                        health: self.health.get_or_insert_default().clone(),
                         wake: self.wake.clone(),
                     };
                     context.shutdown.spawn(worker.run());
@@ -98,11 +98,13 @@ impl Probes {
                 }
             }
         }
-        self.health.send_if_modified(|health| {
-            let before = health.clone();
-            health.retain(known);
-            *health != before
-        });
+        if let Some(health) = &self.health {
+            health.send_if_modified(|health| {
+                let before = health.clone();
+                health.retain(known);
+                *health != before
+            });
+        }
     }
 }
 
