@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Entries in each of the memories (upstream: `maxLruCacheEntries`).
@@ -60,7 +60,8 @@ struct Bucket {
 
 #[derive(Debug)]
 struct Alike {
-    messages: HashSet<Digest>,
+    /// Different ones; at most [`ALIKE`].
+    messages: Vec<Digest>,
     last: Timestamp,
 }
 
@@ -114,20 +115,18 @@ impl Correlator {
         let alike = self
             .alike
             .entry(similarity(event))
-            .or_insert_with(|| Alike { messages: HashSet::new(), last: now });
+            .or_insert_with(|| Alike { messages: Vec::with_capacity(1), last: now });
         if now.as_second() - alike.last.as_second() > ALIKE_SECONDS {
             alike.messages.clear();
         }
         alike.last = now;
-        alike.messages.insert(digest(message));
+        let digest = digest(message);
+        // Which ones are remembered does not matter once there are so many.
+        if alike.messages.len() < ALIKE && !alike.messages.contains(&digest) {
+            alike.messages.push(digest);
+        }
         if alike.messages.len() < ALIKE {
             return;
-        }
-        // Bounded: which message goes does not matter, only how many there are.
-        if alike.messages.len() > ALIKE
-            && let Some(one) = alike.messages.iter().next().copied()
-        {
-            alike.messages.remove(&one);
         }
         event.message = Some(format!("(combined from similar events): {message}"));
     }
