@@ -55,7 +55,7 @@ pub(crate) fn stored_and_kept(object: &Object, resource: &Resource) -> Option<By
 }
 
 fn message(object: &Object, ty: &'static Type) -> Option<Bytes> {
-    let mut out = Vec::with_capacity(object.json().len() / 2);
+    let mut out = Vec::with_capacity(object.json_len() / 2);
     append_message(&mut out, &object.to_value(), ty)
         .inspect_err(|error| tracing::warn!(%error, key = %object.key(), "an object has no protobuf form"))
         .ok()?;
@@ -91,7 +91,7 @@ impl List<'_> {
         let list = api::protobuf::type_of(self.api_version, self.kind).ok_or_else(missing)?;
         let partial =
             api::protobuf::type_of("meta.k8s.io/v1", "PartialObjectMetadata").ok_or_else(missing)?;
-        let mut out = Vec::with_capacity(objects.iter().map(|o| o.json().len() / 2).sum());
+        let mut out = Vec::with_capacity(objects.iter().map(|o| o.json_len() / 2).sum());
         append_message(&mut out, &serde_json::json!({"metadata": self.metadata}), list).map_err(failed)?;
         let mut turn = TURN;
         for object in objects {

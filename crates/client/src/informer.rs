@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 
 pub use any::AnyObject;
 pub use index::{Index, Keys};
-pub use interner::Interner;
+pub use interner::{Interner, Origin, Original, Place};
 
 /// What can be watched: a kind known at compile time, or its metadata alone (`PartialObjectMeta<Pod>`).
 pub trait Watched:

@@ -25,7 +25,8 @@ pub use controller::Action;
 pub use error::{Error, RequestError};
 pub use events::Recorder;
 pub use informer::{
-    AnyObject, Delta, Index, Informer, Informers, Interner, Selection, Subscription, Watched,
+    AnyObject, Delta, Index, Informer, Informers, Interner, Origin, Original, Place, Selection, Subscription,
+    Watched,
 };
 pub use key::{ClaimOrVolume, Key};
 pub use queue::Queue;

@@ -26,6 +26,7 @@ mod network;
 mod network_helper;
 mod role;
 mod service_range;
+mod watch_cache;
 
 use crate::control_plane::{Check, Component, Supervised};
 use crate::nodes::Nodes;
@@ -137,9 +138,13 @@ impl Cluster {
         }
     }
 
-    /// What its components keep of the API's objects.
-    pub(crate) fn interner(&self) -> &client::Interner {
-        &self.interner
+    /// Lets go of what its components keep decoded of the API's objects and packs what the API server keeps; for now and then.
+    pub(crate) fn cool(&self) -> impl Fn() + Send + use<> {
+        let (interner, registry) = (self.interner.clone(), self.server.api.registry.clone());
+        move || {
+            interner.cool();
+            registry.pack();
+        }
     }
 
     /// Keys and certificates.

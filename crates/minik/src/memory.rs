@@ -1,4 +1,4 @@
-//! Lets go, now and then, of what components keep decoded and can have again.
+//! Makes small, now and then, what components keep of objects: decoded, it can be had again, and what rests can be packed.
 //!
 //! **Not here**: giving freed memory back to the system. The allocator does that by itself (docs/decisions/0026-jemalloc.md).
 

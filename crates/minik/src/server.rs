@@ -156,8 +156,7 @@ async fn serve(
     cluster.ready(wait, nodes, ready).await?;
     tracing::info!(port = settings.api_port, "ready");
     tell(Report::Ready);
-    let interner = cluster.interner().clone();
-    memory::keep_small(&context, move || interner.cool());
+    memory::keep_small(&context, cluster.cool());
 
     let workload_ends = tokio::select! {
         _ = terminate.recv() => true,

@@ -165,7 +165,7 @@ impl std::fmt::Debug for Definition {
 impl Definition {
     /// What this object says; `None` if it cannot be understood (it was stored past validation).
     pub(crate) fn of(object: &Arc<Object>) -> Option<Self> {
-        let written: Written = serde_json::from_slice(object.json()).ok()?;
+        let written: Written = serde_json::from_slice(&object.json()).ok()?;
         let Written { metadata, spec, status } = written;
         let is = |kind: &str| status.conditions.iter().any(|c| c.kind == kind && c.status == "True");
         Some(Self {
@@ -217,7 +217,8 @@ impl Definition {
             #[serde(borrow, default, rename = "openAPIV3Schema")]
             open_api: Option<&'a RawValue>,
         }
-        let source: Option<Source<'_>> = serde_json::from_slice(self.source.json()).ok();
+        let json = self.source.json();
+        let source: Option<Source<'_>> = serde_json::from_slice(&json).ok();
         let version = source.and_then(|source| source.spec.versions.into_iter().find(|v| v.name == version));
         let raw = version.and_then(|version| version.schema).and_then(|schema| schema.open_api);
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()

@@ -296,21 +296,17 @@ pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response,
     } else {
         String::new()
     };
-    let items: usize =
-        shown.iter().map(|object| item(object, &said).len() + usize::from(!said.is_empty())).sum();
+    let rest = |object: &Arc<Object>| object.json_len().saturating_sub(said.len());
+    let items: usize = shown.iter().map(|object| rest(object) + usize::from(!said.is_empty())).sum();
     let length = head.len() + items + shown.len().saturating_sub(1) + 3;
     let write = move |out: &mut BytesMut, object: &Object| {
         if !said.is_empty() {
             out.extend_from_slice(b"{");
         }
-        out.extend_from_slice(item(object, &said));
+        // Every object of a kind begins with what was said.
+        out.extend_from_slice(object.json().get(said.len()..).unwrap_or_default());
     };
     Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, shown, length, write)))
-}
-
-/// An object's JSON behind what the list has `said` already (every object of a kind begins with it).
-fn item<'a>(object: &'a Object, said: &str) -> &'a [u8] {
-    object.json().get(said.len()..).unwrap_or_default()
 }
 
 /// The body of a list, made while it is sent.

@@ -34,7 +34,7 @@ impl Call<'_> {
         let stored = object;
         let object = &self.version.show(object).await?;
         let json = match self.negotiated.shape {
-            Shape::Object => object.json().clone(),
+            Shape::Object => object.json(),
             Shape::Metadata(version) => table::partial_metadata(object, version),
             Shape::Table(version) => {
                 let include = table::Include::parse(self.info.query.text("includeObject"))?;

@@ -332,7 +332,7 @@ impl Encoder {
                     protobuf::frame(out, change.as_str(), &object);
                 }
             }
-            _ => self.frame(out, change.as_str(), object.json()),
+            _ => self.frame(out, change.as_str(), &object.json()),
         }
     }
 

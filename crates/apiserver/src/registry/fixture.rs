@@ -26,6 +26,10 @@ impl Strategy for Widget {
         true
     }
 
+    fn is_packed(&self) -> bool {
+        true
+    }
+
     fn default(&self, object: &mut Value) {
         if object["spec"]["color"].is_null() {
             object["spec"]["color"] = "grey".into();

@@ -15,6 +15,7 @@ pub(crate) mod fixture;
 mod forms;
 #[cfg(test)]
 mod history_tests;
+mod json;
 pub mod managed_fields;
 pub mod metadata;
 mod object;
@@ -169,6 +170,11 @@ impl Registry {
         });
         self.exchanged.send_replace(());
         outcome
+    }
+
+    /// Packs what has not changed lately, of kinds that are packed; for now and then.
+    pub fn pack(&self) {
+        self.stores().iter().for_each(|store| store.cache().pack_past());
     }
 
     /// The store of a resource.

@@ -4,6 +4,7 @@
 //! with `resourceVersion`; the stored form is the same without it, so one follows from the other by splicing bytes.
 //! **Not here**: changing objects, which is done on `serde_json::Value` by the store.
 
+use super::json::Json;
 use super::parts::Parts;
 use super::texts::Texts;
 use crate::registry::Strategy;
@@ -24,7 +25,7 @@ pub struct Object {
     revision: u64,
     /// Whether it is stored in another form than it would be written in.
     outdated: bool,
-    json: Bytes,
+    json: Json,
     namespace_start: u32,
     name_start: u32,
     /// A key, its value, the next key.
@@ -66,7 +67,7 @@ impl Object {
         Ok(Self {
             revision,
             outdated,
-            json: splice(stored, revision),
+            json: Json::new(splice(stored, revision), strategy.is_packed()),
             namespace_start: u32::try_from(namespace_start).unwrap_or(0),
             name_start: u32::try_from(name_start).unwrap_or(0),
             labels,
@@ -103,8 +104,23 @@ impl Object {
     }
 
     /// Its JSON, `resourceVersion` in place.
-    pub fn json(&self) -> &Bytes {
-        &self.json
+    pub fn json(&self) -> Bytes {
+        self.json.get()
+    }
+
+    /// The length of its JSON.
+    pub(crate) fn json_len(&self) -> usize {
+        self.json.len()
+    }
+
+    /// The JSON beside which its own is packed.
+    pub(crate) fn model(&self) -> Option<Bytes> {
+        self.json.model()
+    }
+
+    /// Packs its JSON beside the first of these that is much like it; the JSON itself if there is none, as a model for others.
+    pub(crate) fn pack(&self, models: impl IntoIterator<Item = Bytes>) -> Option<Bytes> {
+        self.json.pack(models)
     }
 
     /// The value of a label.
@@ -136,12 +152,12 @@ impl Object {
 
     /// The object as a tree of values; costs a parse.
     pub fn to_value(&self) -> Value {
-        serde_json::from_slice(&self.json).expect("the cache holds what was parsed before")
+        serde_json::from_slice(&self.json()).expect("the cache holds what was parsed before")
     }
 
     /// The same object with other bytes: for objects that are not stored and have no revision.
     pub(crate) fn with_json(self, json: Bytes) -> Self {
-        Self { json, message: OnceLock::new(), ..self }
+        Self { json: self.json.with(json), message: OnceLock::new(), ..self }
     }
 
     /// The same object in another version, whose stored form is given.
@@ -152,17 +168,18 @@ impl Object {
 
     /// The same object as of another revision (a deletion is told with the revision that deleted).
     pub(crate) fn at_revision(&self, revision: u64) -> Self {
-        let mut json = BytesMut::with_capacity(self.json.len() + 4);
-        let start = resource_version_start(&self.json);
-        let end = self.json[start..].iter().position(|b| *b == b'"').map_or(start, |n| start + n);
-        json.extend_from_slice(&self.json[..start]);
+        let before = self.json();
+        let mut json = BytesMut::with_capacity(before.len() + 4);
+        let start = resource_version_start(&before);
+        let end = before[start..].iter().position(|b| *b == b'"').map_or(start, |n| start + n);
+        json.extend_from_slice(&before[..start]);
         json.extend_from_slice(revision.to_string().as_bytes());
-        json.extend_from_slice(&self.json[end..]);
+        json.extend_from_slice(&before[end..]);
         Self {
             key: self.key.clone(),
             revision,
             outdated: self.outdated,
-            json: json.freeze(),
+            json: self.json.with(json.freeze()),
             namespace_start: self.namespace_start,
             name_start: self.name_start,
             labels: self.labels.clone(),

@@ -22,7 +22,8 @@ impl Parsed {
     pub(super) fn of(&self, object: &Object) -> Arc<Value> {
         let known = self.trees(|trees| trees.get(object.key()).cloned());
         // A text that is kept here keeps its place in memory.
-        if let Some((_, tree)) = known.filter(|(json, _)| json.as_ptr() == object.json().as_ptr()) {
+        let json = object.json();
+        if let Some((_, tree)) = known.filter(|(known, _)| known.as_ptr() == json.as_ptr()) {
             return tree;
         }
         let tree = Arc::new(object.to_value());
@@ -30,7 +31,7 @@ impl Parsed {
             if trees.len() >= MAX {
                 trees.clear();
             }
-            trees.insert(object.key().clone(), (object.json().clone(), Arc::clone(&tree)));
+            trees.insert(object.key().clone(), (json, Arc::clone(&tree)));
         });
         tree
     }

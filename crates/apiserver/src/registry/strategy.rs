@@ -145,6 +145,11 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
 
+    /// Whether there may be very many of them that are much alike and seldom read: these are packed in memory.
+    fn is_packed(&self) -> bool {
+        false
+    }
+
     /// The version that the storage version hash speaks of: upstream still stores some kinds in an older one.
     fn storage_version(&self) -> &str {
         &self.resource().version

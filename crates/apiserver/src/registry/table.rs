@@ -69,7 +69,8 @@ struct Head<'a> {
 }
 
 fn write_partial(out: &mut Vec<u8>, object: &Object, version: &str) {
-    let head: Option<Head<'_>> = serde_json::from_slice(object.json()).ok();
+    let json = object.json();
+    let head: Option<Head<'_>> = serde_json::from_slice(&json).ok();
     let metadata = head.map_or("{}", |head| head.metadata.get());
     out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
     out.extend_from_slice(version.as_bytes());
@@ -183,7 +184,7 @@ impl Writer {
             }
             Include::Object => {
                 out.extend_from_slice(b",\"object\":");
-                out.extend_from_slice(object.json());
+                out.extend_from_slice(&object.json());
             }
         }
         out.push(b'}');

@@ -7,6 +7,7 @@ use super::selection::Selection;
 use super::watchers::{Watcher, Watchers};
 use crate::registry::{Object, Parts, Strategy};
 use api::kind::Resource;
+use bytes::Bytes;
 use imbl::OrdMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -101,6 +102,8 @@ struct State {
     /// Changes that came before the state they change; `None` once that is there.
     early: Option<Vec<storage::Event>>,
     watchers: Watchers,
+    /// Beside which objects are packed that are like no neighbour.
+    model: Option<Bytes>,
     /// The number of those that are told of everything, for each of them to see.
     crowd: Arc<AtomicUsize>,
 }
@@ -131,6 +134,7 @@ impl Cache {
             revision: 0,
             early: Some(Vec::new()),
             watchers: Watchers::default(),
+            model: None,
             crowd: Arc::default(),
         };
         let parts = Object::parts(&*strategy);
@@ -227,7 +231,33 @@ impl Cache {
         let mut state = self.changing();
         match &mut state.early {
             Some(early) => early.extend_from_slice(events),
-            None => state.apply(events, decoded),
+            None => {
+                let past = state.apply(events, decoded);
+                drop(state);
+                self.pack(past.iter().filter_map(|event| event.new.as_ref()));
+            }
+        }
+    }
+
+    /// Packs those objects that have not changed lately. Those that were loaded are not packed by themselves.
+    pub(crate) fn pack_past(&self) {
+        let (Snapshot { objects, .. }, ring_start) = {
+            let state = self.state();
+            (self.snapshot_of(&state), state.ring.start())
+        };
+        self.pack(objects.values().filter(|object| object.revision() <= ring_start));
+    }
+
+    /// Packs objects, each beside what its neighbour is packed beside, which most often is of the same maker.
+    fn pack<'a>(&self, objects: impl IntoIterator<Item = &'a Arc<Object>>) {
+        if !self.strategy.is_packed() {
+            return;
+        }
+        for object in objects {
+            let models = self.state().models_for(object);
+            if let Some(unlike) = models.and_then(|models| object.pack(models)) {
+                self.state().model = Some(unlike);
+            }
         }
     }
 
@@ -247,7 +277,7 @@ impl Cache {
         let early = state.early.take().unwrap_or_default();
         let decoded = early.iter().map(|event| event.value.as_ref().and_then(|stored| self.decode(stored)));
         let decoded = decoded.collect();
-        state.apply(&early, decoded);
+        let _loaded = state.apply(&early, decoded);
     }
 
     /// Ends all watchers: another cache takes this one's place, or its resource is gone.
@@ -268,28 +298,39 @@ impl Cache {
 }
 
 impl State {
-    /// Takes over changes but those that it already has.
-    fn apply(&mut self, events: &[storage::Event], decoded: Vec<Option<Arc<Object>>>) {
+    /// Takes over changes but those that it already has. Hands out those that are now too old for the ring.
+    fn apply(&mut self, events: &[storage::Event], decoded: Vec<Option<Arc<Object>>>) -> Vec<Arc<Event>> {
         let known = self.revision;
+        let mut past = Vec::new();
         for (event, new) in events.iter().zip(decoded) {
             if event.revision > known {
-                self.change(&event.key, event.revision, new);
+                past.extend(self.change(&event.key, event.revision, new));
             }
         }
+        past
     }
 
-    fn change(&mut self, key: &Key, revision: u64, new: Option<Arc<Object>>) {
+    /// Beside what an object may be packed; nothing if there is a newer one, which takes its place soon.
+    fn models_for(&self, object: &Arc<Object>) -> Option<impl Iterator<Item = Bytes> + use<>> {
+        self.objects.get(object.key()).filter(|newest| Arc::ptr_eq(newest, object))?;
+        let before = (Bound::Unbounded, Bound::Excluded(object.key().clone()));
+        let neighbour = self.objects.range::<_, Key>(before).next_back();
+        let models = [neighbour.and_then(|(_, neighbour)| neighbour.model()), self.model.clone()];
+        Some(models.into_iter().flatten())
+    }
+
+    fn change(&mut self, key: &Key, revision: u64, new: Option<Arc<Object>>) -> Vec<Arc<Event>> {
         let old = match &new {
             Some(object) => self.objects.insert(key.clone(), Arc::clone(object)),
             None => self.objects.remove(key),
         };
         self.revision = self.revision.max(revision);
         if old.is_none() && new.is_none() {
-            return;
+            return Vec::new();
         }
         let event = Arc::new(Event::new(revision, old, new));
         self.watchers.tell(&event);
         self.crowd.store(self.watchers.crowd(), Ordering::Relaxed);
-        self.ring.push(event);
+        self.ring.push(event)
     }
 }

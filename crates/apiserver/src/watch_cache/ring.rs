@@ -71,7 +71,7 @@ impl Event {
     }
 
     fn bytes(&self) -> usize {
-        self.new.as_ref().or(self.old.as_ref()).map_or(0, |o| o.json().len())
+        self.new.as_ref().or(self.old.as_ref()).map_or(0, |o| o.json_len())
     }
 }
 
@@ -89,14 +89,23 @@ impl Ring {
         Self { oldest: revision, ..Self::default() }
     }
 
-    pub(super) fn push(&mut self, event: Arc<Event>) {
+    /// Takes one more event; the oldest are handed out, for which there is no room any longer.
+    pub(super) fn push(&mut self, event: Arc<Event>) -> Vec<Arc<Event>> {
         self.bytes += event.bytes();
         self.events.push_back(event);
+        let mut out = Vec::new();
         while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
             let Some(event) = self.events.pop_front() else { break };
             self.bytes -= event.bytes();
             self.oldest = event.revision;
+            out.push(event);
         }
+        out
+    }
+
+    /// It has every event after this revision.
+    pub(super) fn start(&self) -> u64 {
+        self.oldest
     }
 
     /// Every event after `revision`, or `None` if some of them are no longer here.

@@ -245,6 +245,43 @@ async fn a_watcher_that_does_not_keep_up_is_ended_and_holds_nobody_up() {
     assert_eq!(delivered + rest, 1101);
 }
 
+#[tokio::test]
+async fn what_rests_is_packed_and_reads_as_before() {
+    let (registry, storage, _context) = open(1).await;
+    let user = loopback_user();
+    let store = registry.store("test.io", "widgets").unwrap();
+    let mut written = Vec::new();
+    for i in 0..600 {
+        let made = store.create(&mut WriteOptions::new(&user), "ns", widget(&format!("w{i}"))).await.unwrap();
+        written.push((made.json(), made));
+    }
+    let packed = |registry: &Registry| {
+        let snapshot = registry.store("test.io", "widgets").unwrap().snapshot();
+        written
+            .iter()
+            .filter(|(_, made)| snapshot.get(&format!("ns/{}", made.name())).unwrap().model().is_some())
+            .count()
+    };
+    // The newest are in the ring; the first is what the others are packed beside.
+    assert_eq!(packed(&registry), 600 - 512 - 1);
+    let reads_as_before = |registry: &Registry| {
+        let snapshot = registry.store("test.io", "widgets").unwrap().snapshot();
+        assert_eq!(snapshot.len(), written.len());
+        for (json, made) in &written {
+            let object = snapshot.get(&format!("ns/{}", made.name())).unwrap();
+            assert_eq!((&object.json(), object.json_len()), (json, json.len()));
+        }
+    };
+    reads_as_before(&registry);
+    registry.pack();
+    reads_as_before(&registry);
+    let again = Registry::open(storage, &Context::simulated(2), strategies()).await.unwrap();
+    assert_eq!(packed(&again), 0);
+    again.pack();
+    assert_eq!(packed(&again), 599);
+    reads_as_before(&again);
+}
+
 #[test]
 fn selectors_are_refused_in_upstreams_words() {
     let strategies = strategies();

@@ -3,7 +3,7 @@
 //! Decoded, a pod takes some 6 KiB, most of it fields that it does not have; as JSON a fifth of that. Most objects are not
 //! looked at for hours. **Contract**: what is read is what was sent, decoded anew or not; readers keep what they hold.
 
-use super::Watched;
+use super::{Original, Watched, sent};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -13,23 +13,42 @@ const WARM_BYTES: usize = 48 << 20;
 /// The same when things have calmed down.
 const COOL_BYTES: usize = 512 << 10;
 
+/// The JSON of an object.
+enum Json {
+    /// Of its own.
+    Own(Box<str>),
+    /// Of something else that keeps it.
+    Shared(Arc<dyn Original>),
+}
+
 /// An object of an informer.
 pub(super) struct Kept<K> {
-    json: Box<[u8]>,
+    json: Json,
+    /// The length of its JSON as it was sent.
+    size: usize,
     decoded: Mutex<Option<Arc<K>>>,
 }
 
 impl<K: Watched> Kept<K> {
-    fn new(object: K) -> Self {
-        let json = serde_json::to_vec(&object).expect("what was decoded from JSON has a JSON form");
-        Self { json: json.into(), decoded: Mutex::new(Some(Arc::new(object))) }
+    fn new(object: K, size: usize, original: Option<Arc<dyn Original>>) -> Self {
+        let json = original.map(Json::Shared).unwrap_or_else(|| {
+            let json = serde_json::to_string(&object).expect("what was decoded from JSON has a JSON form");
+            Json::Own(json.into())
+        });
+        Self { json, size, decoded: Mutex::new(Some(Arc::new(object))) }
     }
 
     /// The object, which stays decoded only if it is so already.
     pub(super) fn peek(&self) -> Arc<K> {
         let decoded = self.decoded().clone();
         decoded.unwrap_or_else(|| {
-            Arc::new(serde_json::from_slice(&self.json).expect("what was encoded can be decoded"))
+            let object = match &self.json {
+                Json::Own(json) => sent::decode(json),
+                Json::Shared(original) => {
+                    sent::decode(std::str::from_utf8(&original.json()).expect("it was sent as text"))
+                }
+            };
+            Arc::new(object.expect("what was encoded can be decoded"))
         })
     }
 }
@@ -78,9 +97,14 @@ impl Queue {
 }
 
 impl Warm {
-    /// An object that was just sent.
-    pub(super) fn keep<K: Watched>(&self, object: K) -> Arc<Kept<K>> {
-        let kept = Arc::new(Kept::new(object));
+    /// An object that was just sent with so many bytes, and what else keeps it.
+    pub(super) fn keep<K: Watched>(
+        &self,
+        object: K,
+        size: usize,
+        original: Option<Arc<dyn Original>>,
+    ) -> Arc<Kept<K>> {
+        let kept = Arc::new(Kept::new(object, size, original));
         self.push(&kept);
         kept
     }
@@ -99,8 +123,8 @@ impl Warm {
     fn push<K: Watched>(&self, kept: &Arc<Kept<K>>) {
         let weak: Weak<dyn Cool> = Arc::downgrade(kept) as Weak<dyn Cool>;
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.objects.push_back((weak, kept.json.len()));
-        queue.bytes += kept.json.len();
+        queue.objects.push_back((weak, kept.size));
+        queue.bytes += kept.size;
         let cooled = queue.shrink(WARM_BYTES);
         drop(queue);
         cooled.iter().for_each(|object| object.cool());
@@ -108,8 +132,13 @@ impl Warm {
 
     /// Lets go of most of what is decoded.
     pub(super) fn cool(&self) {
+        self.shrink(COOL_BYTES);
+    }
+
+    /// Lets go of what is more than so much.
+    pub(super) fn shrink(&self, bytes: usize) {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let cooled = queue.shrink(COOL_BYTES);
+        let cooled = queue.shrink(bytes);
         queue.objects.shrink_to_fit();
         drop(queue);
         cooled.iter().for_each(|object| object.cool());
@@ -129,14 +158,14 @@ mod tests {
     #[test]
     fn what_was_used_last_stays_decoded() {
         let warm = Warm::default();
-        let first = warm.keep(map(10));
+        let first = warm.keep(map(10), 10, None);
         assert!(first.decoded().is_some());
-        let second = warm.keep(map(COOL_BYTES));
+        let second = warm.keep(map(COOL_BYTES), COOL_BYTES, None);
         assert!(first.decoded().is_some() && second.decoded().is_some());
         warm.cool();
         assert!(first.decoded().is_none() && second.decoded().is_none(), "things have calmed down");
         warm.get(&first);
-        let _third = warm.keep(map(WARM_BYTES));
+        let _third = warm.keep(map(WARM_BYTES), WARM_BYTES, None);
         assert!(first.decoded().is_none(), "the budget is spent");
         assert_eq!(*first.peek(), map(10));
         assert!(first.decoded().is_none(), "to peek is not to use");

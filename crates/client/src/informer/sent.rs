@@ -81,11 +81,19 @@ impl<'a> Sent<'a> {
         Ok(Self { text, metadata })
     }
 
-    /// The whole object, but for who owns its fields: that is larger in memory than the rest, and no controller asks.
+    /// As informers have it.
     pub(super) fn decode<K: Watched>(&self) -> serde_json::Result<K> {
-        let mut object: K = serde_json::from_str(self.text)?;
-        object.meta_mut().managed_fields = None;
-        Ok(object)
+        decode(self.text)
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether these bytes are what was sent.
+    pub(super) fn is(&self, json: &[u8]) -> bool {
+        self.text.as_bytes() == json
     }
 
     pub(super) fn key(&self) -> Key {
@@ -101,6 +109,15 @@ impl<'a> Sent<'a> {
     pub(super) fn identity(&self) -> Option<(Uuid, u64)> {
         identity(self.metadata.uid.as_deref(), self.resource_version())
     }
+}
+
+/// The whole object, but for who owns its fields: that is larger in memory than the rest, and no controller asks.
+///
+/// From text, as `kube` does: what decodes a type from bytes would be in the program a second time.
+pub(super) fn decode<K: Watched>(json: &str) -> serde_json::Result<K> {
+    let mut object: K = serde_json::from_str(json)?;
+    object.meta_mut().managed_fields = None;
+    Ok(object)
 }
 
 /// The same of its parts.

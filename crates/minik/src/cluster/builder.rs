@@ -5,6 +5,7 @@
 use super::kubelets::{node, node_name, real, simulated};
 use super::network::{self, Network};
 use super::service_range::{IpFamily, Range};
+use super::watch_cache::WatchCache;
 use super::{Cluster, NodeRuntime, RunningServer, Runtime};
 use crate::control_plane;
 use crate::nodes::Nodes;
@@ -411,7 +412,8 @@ impl Builder {
         for node in nodes.iter_mut().filter(|node| node.root_dir.is_some()) {
             node.log_dir.clone_from(&self.log_dir);
         }
-        let interner = client::Interner::default();
+        let watch_cache = Arc::new(WatchCache(server.api.registry.clone()));
+        let interner = client::Interner::beside(watch_cache);
         let node_requests = Arc::new(Semaphore::new(super::NODE_REQUESTS));
         let mut cluster = Cluster {
             context,

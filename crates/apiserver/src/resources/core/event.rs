@@ -128,6 +128,10 @@ impl Strategy for Event {
         ]
     }
 
+    fn is_packed(&self) -> bool {
+        true
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<String> {
         let involved = &object["involvedObject"];
         let component = text(&object["source"], "component");

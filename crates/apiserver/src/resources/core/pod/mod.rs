@@ -167,6 +167,10 @@ impl Strategy for Pod {
         if label == "spec.host" { "spec.nodeName" } else { label }
     }
 
+    fn is_packed(&self) -> bool {
+        true
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<String> {
         let (spec, status) = (&object["spec"], &object["status"]);
         let addresses: Vec<&str> = items(status, "podIPs").iter().map(|ip| text(ip, "ip")).collect();
