@@ -22,13 +22,18 @@ use crate::request::RequestInfo;
 use crate::server::Server;
 use crate::{catalog, dispatch, negotiate, respond};
 use api::status::Status;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use std::net::SocketAddr;
 
 /// Answers a request below `/api` or `/apis` that names no resource.
 pub fn serve(server: &Server, info: &RequestInfo, request: &Request) -> Result<Response, Status> {
-    if !matches!(info.verb, "get" | "head") {
+    // What lists groups asks nobody for the method; everything else is a route for GET.
+    let lists_groups = matches!(
+        info.path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice(),
+        ["apis"] | ["apis", _]
+    );
+    if !lists_groups && *request.method() != Method::GET {
         return Err(dispatch::method_not_allowed());
     }
     let others = Others { aggregator: server.aggregator.as_deref() };
@@ -97,7 +102,10 @@ pub(crate) fn answer(
         (_, local, _) => local,
     };
     let Some(mut document) = merged else { return Ok(None) };
-    let form = negotiate::plain(headers, pretty)?;
+    let form = match segments.as_slice() {
+        ["apis"] | ["apis", _] => negotiate::plain(headers, pretty)?,
+        _ => negotiate::routed(headers, pretty)?,
+    };
     if form.encoding == Encoding::Protobuf {
         // Upstream leaves it out of some documents, but not of its envelope.
         document["apiVersion"] = "v1".into();

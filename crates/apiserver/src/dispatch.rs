@@ -8,10 +8,11 @@ use crate::request::RequestInfo;
 use crate::server::Server;
 use crate::subresources::CustomScale;
 use crate::{
-    aggregation, body, catalog, discovery, handlers, health, metrics, openapi, openid, pages, request,
-    respond, version,
+    aggregation, body, catalog, discovery, handlers, health, metrics, negotiate, openapi, openid, pages,
+    request, respond, version,
 };
 use api::status::Status;
+use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -92,7 +93,7 @@ async fn answer(
     match segments.as_slice() {
         [] => Ok(index(server)),
         ["api" | "apis", ..] => discovery::serve(server, info, &request),
-        ["openapi", "v3"] if others.is_some() && matches!(info.verb, "get" | "head") => {
+        ["openapi", "v3"] if others.is_some() => {
             let catalog = catalog::of(server);
             let add = |index: &mut Value| {
                 if let Some(others) = others {
@@ -101,7 +102,7 @@ async fn answer(
             };
             Ok(openapi::index(request.headers(), catalog.resources(), &add).map(body::full))
         }
-        ["openapi", "v2"] if others.is_some() && matches!(info.verb, "get" | "head") => {
+        ["openapi", "v2"] if others.is_some() => {
             let catalog = catalog::of(server);
             let add = |document: &mut Value| {
                 if let Some(others) = others {
@@ -110,15 +111,13 @@ async fn answer(
             };
             Ok(openapi::serve_v2(request.headers(), catalog.resources(), &add).map(body::full))
         }
-        ["openapi", ..] if matches!(info.verb, "get" | "head") => {
+        ["openapi", ..] => {
             let catalog = catalog::of(server);
             let query = request.uri().query();
             let now = server.context.clock.now();
             let found = openapi::serve(&info.path, request.headers(), query, catalog.resources(), now);
             found.map(|response| response.map(body::full)).ok_or_else(Status::no_such_path)
         }
-        ["version"] if !matches!(info.verb, "get" | "head") => Err(method_not_allowed()),
-        _ if !matches!(info.verb, "get" | "head") => Err(Status::no_such_path()),
         ["healthz" | "livez" | "readyz", ..] => health::serve(server, info),
         ["debug", "api_priority_and_fairness", page] => {
             let with_details = !info.query.text("includeRequestDetails").is_empty();
@@ -132,13 +131,38 @@ async fn answer(
         }
         ["flagz"] => pages::flags(server, request.headers()),
         ["statusz"] => pages::status(server, request.headers(), &paths(server)),
-        ["version"] => Ok(respond::indented(200, &version::version())),
+        ["version"] => {
+            only_get(&request, "application/json")?;
+            Ok(respond::indented(200, &version::version()))
+        }
+        // Upstream empties its counters then; nobody does that here.
+        ["metrics", ..] if info.verb == "delete" => Err(Status::no_such_path()),
         ["metrics", "slis"] => Ok(metrics::respond(server.indicators.metrics(), request.headers())),
         ["metrics"] => Ok(metrics::respond(&server.context.metrics, request.headers())),
-        ["openid", "v1", "jwks"] => openid::keys(server),
-        [".well-known", "openid-configuration"] => Ok(openid::configuration(server)),
+        ["openid", "v1", "jwks"] => {
+            only_get(&request, openid::KEYS)?;
+            openid::keys(server)
+        }
+        [".well-known", "openid-configuration"] => {
+            only_get(&request, "application/json")?;
+            Ok(openid::configuration(server))
+        }
         _ => Err(Status::no_such_path()),
     }
+}
+
+/// Refuses what a route for GET, which produces this media type, does not take: a HEAD, too.
+fn only_get(request: &Request, produced: &str) -> Result<(), Status> {
+    if *request.method() != Method::GET {
+        return Err(method_not_allowed());
+    }
+    negotiate::routable(request.headers(), &[produced])
+}
+
+/// Whether a kind was added at run time: to requests for it upstream leads by their verb alone, without a router.
+fn is_custom(server: &Server, info: &RequestInfo) -> bool {
+    let served = server.registry.served(&info.group, &info.version, &info.resource);
+    served.is_some_and(|(_, version)| crate::protobuf::type_of(version.resource()).is_none())
 }
 
 async fn resource(
@@ -147,6 +171,10 @@ async fn resource(
     user: &UserInfo,
     request: Request,
 ) -> Result<Response, Status> {
+    // There is a right to a HEAD, that of a GET, but no route for it.
+    let routed = (*request.method() == Method::HEAD && !is_custom(server, info))
+        .then(|| RequestInfo { verb: "head", ..info.clone() });
+    let info = routed.as_ref().unwrap_or(info);
     let review = server.reviews.iter().find(|review| {
         let resource = review.resource();
         resource.group == info.group && resource.version == info.version && resource.plural == info.resource
@@ -225,6 +253,7 @@ fn paths(server: &Server) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::auth::UserInfo;
     use crate::server::testing::{call, root, start};
     use http::Method;
     use serde_json::Value;
@@ -255,6 +284,55 @@ mod tests {
             let answer = call(&server, root(), Method::POST, path, &[], Value::Null).await;
             let expected = (405, "the server does not allow this method on the requested resource");
             assert_eq!((answer.code, answer.message().as_str()), expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_has_the_rights_of_a_get_and_no_route() {
+        let server = start().await;
+        let pods = "/api/v1/namespaces/default/pods";
+        for (path, code) in [
+            (pods, 405),
+            ("/api/v1/namespaces/default", 405),
+            ("/apis/authentication.k8s.io/v1/selfsubjectreviews", 405),
+            ("/api/v1/namespaces/default/pods/p/log", 405),
+            ("/api/v1/things", 404),
+            ("/api/v1", 405),
+            ("/apis/apps/v1", 405),
+            ("/version", 405),
+            ("/openid/v1/jwks", 405),
+            ("/apis", 200),
+            ("/apis/apps", 200),
+            ("/healthz", 200),
+            ("/openapi/v3", 200),
+        ] {
+            let answer = call(&server, root(), Method::HEAD, path, &[], Value::Null).await;
+            assert_eq!((answer.code, answer.text.as_str()), (code, ""), "{path}");
+        }
+        let nobody = UserInfo::authenticated("nobody", []);
+        assert_eq!(call(&server, nobody, Method::HEAD, pods, &[], Value::Null).await.code, 403);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_route_asks_nobody_for_the_method() {
+        let server = start().await;
+        for path in ["/", "/healthz", "/readyz/ping", "/metrics", "/apis", "/apis/apps", "/openapi/v3"] {
+            assert_eq!(call(&server, root(), Method::POST, path, &[], Value::Null).await.code, 200, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_tells_what_it_produces_to_whoever_wants_something_else() {
+        let server = start().await;
+        let html = [("accept", "text/html")];
+        for (path, available) in [
+            ("/version", "application/json"),
+            ("/openid/v1/jwks", "application/jwk-set+json"),
+            ("/api/v1", "application/json, application/yaml, application/vnd.kubernetes.protobuf"),
+        ] {
+            let answer = call(&server, root(), Method::GET, path, &html, Value::Null).await;
+            let expected = format!("406: Not Acceptable\n\nAvailable representations: {available}");
+            assert_eq!((answer.code, answer.message()), (406, expected), "{path}");
         }
     }
 

@@ -104,6 +104,10 @@ pub fn negotiate(
     protobuf: Protobuf,
 ) -> Result<Negotiated, Status> {
     let accept = accept(headers);
+    if protobuf == Protobuf::Offered {
+        let streams: &[&str] = if target == Target::Object { &[] } else { &STREAMS };
+        routable(headers, &[&MEDIA_TYPES[..], streams].concat())?;
+    }
     let (encoding, shape, asked_pretty) = if accept.trim().is_empty() {
         (Encoding::Json, Shape::Object, false)
     } else {
@@ -124,7 +128,30 @@ pub fn negotiate(
     Ok(Negotiated { encoding, shape, pretty, gzip: takes_gzip(headers) })
 }
 
-/// The form of something that has no other shape: a failure, the answer of a review.
+/// Whether a route that produces these media types may answer. Upstream's router asks before anybody else does: it
+/// compares types as they are written, without their parameters, and knows no wildcard but `*/*`.
+///
+/// **Upstream**: `github.com/emicklei/go-restful` (`Route.matchesAccept`).
+pub(crate) fn routable(headers: &HeaderMap, produced: &[&str]) -> Result<(), Status> {
+    let accept = accept(headers);
+    let mut wanted = accept.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim());
+    if accept.is_empty() || wanted.any(|wanted| wanted == "*/*" || produced.contains(&wanted)) {
+        return Ok(());
+    }
+    let available = produced.join(", ");
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {available}");
+    let mut refusal = Status::new(406, "NotAcceptable", message);
+    refusal.details = Some(Box::default());
+    Err(refusal)
+}
+
+/// The form of something that has no other shape and a route of its own: the answer of a review, a list of resources.
+pub fn routed(headers: &HeaderMap, pretty: Option<bool>) -> Result<Negotiated, Status> {
+    routable(headers, &MEDIA_TYPES)?;
+    plain(headers, pretty)
+}
+
+/// The form of something that has no other shape: a failure, a list of groups.
 pub fn plain(headers: &HeaderMap, pretty: Option<bool>) -> Result<Negotiated, Status> {
     let accept = accept(headers);
     let (encoding, asked_pretty) = if accept.trim().is_empty() {
@@ -148,7 +175,7 @@ fn is_pretty(headers: &HeaderMap, query: Option<bool>, accept: bool) -> bool {
 }
 
 /// Whether a body may be compressed.
-fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accepted.split(',').any(|clause| clause.split(';').next().unwrap_or_default().trim() == "gzip")
 }
@@ -335,6 +362,7 @@ mod tests {
             ("application/yaml,application/json", Target::Watch, None),
             ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Target::List, None),
             ("text/html", Target::Object, None),
+            ("application/*", Target::Object, None),
             ("application/json;as=Table;v=v2;g=meta.k8s.io", Target::List, None),
         ];
         for (accept, target, expected) in table {
@@ -346,6 +374,28 @@ mod tests {
                 negotiate(&headers, None, target, Protobuf::Offered).ok().map(|n| (n.encoding, n.shape));
             assert_eq!(got, expected, "{accept} for {target:?}");
         }
+    }
+
+    #[test]
+    fn a_route_that_produces_nothing_of_what_is_asked_for_says_what_it_does() {
+        let ask = |accept: &'static str, target, protobuf| {
+            let headers = HeaderMap::from_iter([(ACCEPT, http::HeaderValue::from_static(accept))]);
+            negotiate(&headers, None, target, protobuf).map(drop).map_err(|status| status.message)
+        };
+        let refused =
+            |available: &str| Err(format!("406: Not Acceptable\n\nAvailable representations: {available}"));
+        let object = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        let list = format!(
+            "{object}, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+        );
+        assert_eq!(ask("text/html, text/plain", Target::Object, Protobuf::Offered), refused(object));
+        assert_eq!(ask("text/html", Target::List, Protobuf::Offered), refused(&list));
+        let words = format!("only the following media types are accepted: {object}");
+        assert_eq!(ask("application/json;as=Nothing", Target::Object, Protobuf::Offered), Err(words));
+        let words =
+            "only the following media types are accepted: application/json, application/yaml".to_owned();
+        assert_eq!(ask("text/html", Target::List, Protobuf::OnlyMetadata), Err(words));
+        assert_eq!(ask("text/html, */*;q=0.8", Target::List, Protobuf::Offered), Ok(()));
     }
 
     #[test]

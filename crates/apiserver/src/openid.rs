@@ -12,11 +12,14 @@ use serde_json::json;
 /// Upstream's maximal age of both documents.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
+/// The media type of keys.
+pub(crate) const KEYS: &str = "application/jwk-set+json";
+
 /// `/openid/v1/jwks`
 pub(crate) fn keys(server: &Server) -> Result<Response, Status> {
     let keys = serde_json::to_vec(server.authenticator.tokens().keys())
         .map_err(|_| Status::internal("the keys cannot be encoded"))?;
-    let mut response = respond::bytes(200, "application/jwk-set+json", keys);
+    let mut response = respond::bytes(200, KEYS, keys);
     response.headers_mut().insert(header::CACHE_CONTROL, CACHE);
     Ok(response)
 }

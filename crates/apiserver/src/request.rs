@@ -63,7 +63,8 @@ pub struct RequestInfo {
     pub is_resource: bool,
     /// The path as sent.
     pub path: String,
-    /// `get list watch create update patch delete deletecollection`; else the method in lower case.
+    /// `get list watch create update patch delete deletecollection`, or nothing; if no resource is named, the method in
+    /// lower case.
     pub verb: &'static str,
     /// API group, `""` for core.
     pub group: String,
@@ -119,7 +120,7 @@ impl RequestInfo {
             Method::PUT => "update",
             Method::PATCH => "patch",
             Method::DELETE => "delete",
-            _ => self.verb,
+            _ => "",
         };
         let watch_path = parts.len() > 1 && parts[0] == "watch";
         if watch_path {
@@ -241,6 +242,9 @@ mod tests {
                 "x",
                 "",
             ),
+            ("HEAD", "/api/v1/pods", true, "list", "", "", "pods", "", ""),
+            ("OPTIONS", "/api/v1/pods", true, "", "", "", "pods", "", ""),
+            ("OPTIONS", "/version", false, "options", "", "", "", "", ""),
             ("GET", "/apis/apps/v1", false, "get", "", "", "", "", ""),
             ("GET", "/api/v1", false, "get", "", "", "", "", ""),
             ("GET", "/healthz", false, "get", "", "", "", "", ""),

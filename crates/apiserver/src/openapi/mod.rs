@@ -16,16 +16,21 @@ pub mod v3;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use crate::crd::Published;
-use crate::negotiate::first_of;
+use crate::negotiate::{first_of, takes_gzip};
 use api::kind::Name;
 use api::schema::Schema;
 use api::schema::descriptions::Descriptions;
 use api::schema::enums::Enums;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
@@ -34,7 +39,13 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// Changes whenever the same resources give other documents, so that clients drop theirs.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "-3");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "-4");
+
+/// What the index goes as, as upstream says nothing of it and lets Go guess.
+const INDEX_TYPE: &str = "text/plain; charset=utf-8";
+
+/// A shorter document is not compressed. **Upstream**: `gziphandler.DefaultMinSize`.
+const GZIP_THRESHOLD: usize = 1400;
 
 /// `info.version` of the documents.
 const KUBERNETES_VERSION: &str = "v1.36.0";
@@ -85,8 +96,11 @@ pub fn serve(
 ) -> Option<Response<Bytes>> {
     match path.trim_end_matches('/') {
         "/openapi/v2" => Some(serve_v2(headers, facts, &|_| {})),
-        "/openapi/v3" => Some(document(headers, &hash(facts), "application/json", || v3::root(facts))),
-        path => serve_v3(path.strip_prefix("/openapi/v3/")?, headers, query, facts, now),
+        "/openapi/v3" => Some(document(headers, &hash(facts), INDEX_TYPE, || v3::root(facts))),
+        path => {
+            let name = path.strip_prefix("/openapi/v3/")?;
+            Some(serve_v3(name, headers, query, facts, now).unwrap_or_else(|| nothing(StatusCode::NOT_FOUND)))
+        }
     }
 }
 
@@ -101,7 +115,7 @@ pub(crate) fn index(
     add(&mut index);
     let hash = hash(facts);
     let hash = if index == own { hash } else { format!("{hash}-{}", digest(index.to_string().as_bytes())) };
-    document(headers, &hash, "application/json", || index.to_string().into())
+    document(headers, &hash, INDEX_TYPE, || index.to_string().into())
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -126,8 +140,8 @@ pub(crate) fn serve_v2(
         add(&mut whole);
         whole
     };
-    match first_of(headers, &["application/json", v2::PROTOBUF, v2::PROTOBUF_OLD]) {
-        None => not_acceptable(),
+    let plain = match first_of(headers, &["application/json", v2::PROTOBUF, v2::PROTOBUF_OLD]) {
+        None => nothing(StatusCode::NOT_ACCEPTABLE),
         Some("application/json") => {
             document(headers, &mark, "application/json", || whole().to_string().into())
         }
@@ -135,7 +149,21 @@ pub(crate) fn serve_v2(
             let build = || gnostic::v2::document(&whole()).into();
             document(headers, &format!("{mark}-pb"), v2::PROTOBUF_TYPE, build)
         }
+    };
+    compressed(headers, plain)
+}
+
+/// The answer in fewer bytes, if that is asked for; upstream does so with documents of version 2 only.
+fn compressed(headers: &HeaderMap, plain: Response<Bytes>) -> Response<Bytes> {
+    if !takes_gzip(headers) || plain.body().len() < GZIP_THRESHOLD {
+        return plain;
     }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let Ok(packed) = encoder.write_all(plain.body()).and_then(|()| encoder.finish()) else { return plain };
+    let mut response = plain.map(|_| packed.into());
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 fn serve_v3(
@@ -150,12 +178,12 @@ fn serve_v3(
         return None;
     }
     let Some(form) = first_of(headers, &["application/json", v3::PROTOBUF, v3::PROTOBUF_OLD]) else {
-        return Some(not_acceptable());
+        return Some(nothing(StatusCode::NOT_ACCEPTABLE));
     };
     let current = v3::hash(&members);
     let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("hash="));
     if asked.is_some_and(|asked| asked != current) {
-        let mut response = Response::new(Bytes::new());
+        let mut response = document(headers, &current, form, Bytes::new);
         *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
         let location = HeaderValue::try_from(v3::url(name, &current)).expect("groups and versions are ASCII");
         response.headers_mut().insert(LOCATION, location);
@@ -205,9 +233,9 @@ fn document(
 }
 
 /// Upstream says no more than this.
-fn not_acceptable() -> Response<Bytes> {
+fn nothing(code: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    *response.status_mut() = code;
     response
 }
 

@@ -1,9 +1,14 @@
 //! The documents hold together, and the answers have the headers that clients cache by.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
+use flate2::read::GzDecoder;
 use http::HeaderMap;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH,
+    LOCATION, VARY,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -160,6 +165,10 @@ fn the_index_names_documents_by_hash() {
 
     let stale = get(path, Some("hash=OLD&timeout=32s"), &[]);
     assert_eq!((stale.status().as_u16(), stale.headers()[LOCATION].to_str().unwrap()), (301, url.as_str()));
+    assert_eq!(
+        (&stale.headers()[CONTENT_TYPE], stale.body().len()),
+        (&"application/json".parse().unwrap(), 0)
+    );
     assert!(!get(path, None, &[]).headers().contains_key(CACHE_CONTROL));
 }
 
@@ -173,8 +182,11 @@ fn answers_in_the_form_that_is_asked_for() {
     assert_eq!(types(v2::PROTOBUF).1.unwrap(), v2::PROTOBUF_TYPE);
     assert_eq!(types("text/html").0, 406);
     assert_eq!(get("/openapi/v3/api/v1", None, &[(ACCEPT, "text/html")]).status(), 406);
+    assert_eq!(get("/openapi/v3", None, &[]).headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+    let unknown = get("/openapi/v3/apis/no.such/v1", None, &[]);
+    assert_eq!((unknown.status().as_u16(), unknown.body().len()), (404, 0));
     // The document of before Kubernetes 1.10 is gone, though kubectl still asks for it where the other fails.
-    for path in ["/openapi/v3/apis/none/v1", "/openapi", "/swagger-2.0.0.pb-v1"] {
+    for path in ["/openapi", "/swagger-2.0.0.pb-v1"] {
         assert!(serve(path, &HeaderMap::new(), None, &facts(), Timestamp::UNIX_EPOCH).is_none(), "{path}");
     }
     let url = json(get("/openapi/v3", None, &[]).body())["paths"]["api/v1"]["serverRelativeURL"].clone();
@@ -280,4 +292,15 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
         bytes = rest;
     }
     out
+}
+
+#[test]
+fn only_the_older_document_is_compressed() {
+    let ask = |path| get(path, None, &[(ACCEPT_ENCODING, "gzip")]);
+    let (plain, packed) = (get("/openapi/v2", None, &[]), ask("/openapi/v2"));
+    assert_eq!(packed.headers()[CONTENT_ENCODING], "gzip");
+    let mut text = Vec::new();
+    GzDecoder::new(&**packed.body()).read_to_end(&mut text).unwrap();
+    assert_eq!(text, **plain.body());
+    assert_eq!(ask("/openapi/v3/api/v1").headers().get(CONTENT_ENCODING), None);
 }

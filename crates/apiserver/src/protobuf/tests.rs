@@ -232,10 +232,9 @@ async fn failures_are_in_the_encoding_that_is_accepted() {
 
     let types = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
     let answer = get(&server, MAPS, "text/html").await;
-    assert_eq!(
-        (answer.code, &answer.json()["message"]),
-        (406, &json!(format!("only the following media types are accepted: {types}")))
-    );
+    let streams = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    let available = format!("406: Not Acceptable\n\nAvailable representations: {types}, {streams}");
+    assert_eq!((answer.code, &answer.json()["message"]), (406, &json!(available)));
     for path in [MAPS, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] {
         let answer = ask(&server, Method::POST, path, &[("content-type", "text/plain")], b"x".to_vec()).await;
         assert_eq!(answer.code, 415);

@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         return Err(dispatch::method_not_allowed());
     }
     // Questions have no table form; whoever takes nothing else gets 406.
-    let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
+    let form = negotiate::routed(request.headers(), info.query.optional_flag("pretty"))?;
     let resource = review.resource();
     let mut question = decode::object_of(request, &resource.api_version(), &resource.kind).await?;
     let dry_run = subresources::dry_run(info)?;

@@ -42,7 +42,7 @@ impl Subresource for Binding {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
+        let form = negotiate::routed(request.headers(), info.query.optional_flag("pretty"))?;
         let mut binding = decode::object_of(request, "v1", "Binding").await?;
         let pods = super::store(server, "", "pods")?;
         // Others are asked about the binding; plugins about the pod that it makes.

@@ -52,7 +52,7 @@ impl Subresource for Eviction {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
+        let form = negotiate::routed(request.headers(), info.query.optional_flag("pretty"))?;
         let mut eviction = decode::object(request).await?;
         // What is not said follows from the path; kube-rs leaves it out.
         let (version, kind) = (text(&eviction["apiVersion"]), text(&eviction["kind"]));

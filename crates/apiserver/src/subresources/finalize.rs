@@ -44,7 +44,7 @@ impl Subresource for Finalize {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
+        let form = negotiate::routed(request.headers(), info.query.optional_flag("pretty"))?;
         let manager = options::field_manager(&info.query, request.headers(), user);
         let wanted = decode::object_of(request, "v1", "Namespace").await?;
         let store = super::store(server, "", "namespaces")?;

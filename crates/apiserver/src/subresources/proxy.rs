@@ -66,7 +66,7 @@ impl Subresource for Proxy {
     }
 
     fn serves(&self, verb: &str) -> bool {
-        verb == "options" || self.facts().verbs.contains(&verb)
+        matches!(verb, "" | "head") || self.facts().verbs.contains(&verb)
     }
 
     async fn handle(

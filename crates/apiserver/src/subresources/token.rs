@@ -55,7 +55,7 @@ impl Subresource for Token {
         user: &UserInfo,
         request: Request,
     ) -> Result<Response, Status> {
-        let form = negotiate::plain(request.headers(), info.query.optional_flag("pretty"))?;
+        let form = negotiate::routed(request.headers(), info.query.optional_flag("pretty"))?;
         let mut review = decode::object_of(request, "authentication.k8s.io/v1", "TokenRequest").await?;
         let dry_run = super::dry_run(info)?;
         admit(server, info, user, Operation::Create, dry_run, &mut review).await?;
