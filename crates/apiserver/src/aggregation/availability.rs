@@ -115,7 +115,7 @@ fn seen(lookup: &dyn Lookup, remote: &Remote, aggregator: &Aggregator) -> Value 
 async fn check(server: &Server, aggregator: &Aggregator, remote: &Remote) -> bool {
     let verdict = match unreachable(&*server.registry, remote) {
         Some(verdict) => verdict,
-        None => match discover(aggregator, remote).await {
+        None => match discover(&*server.registry, aggregator, remote).await {
             Ok(learnt) => {
                 aggregator.learn(&remote.name, learnt);
                 ("True", "Passed", "all checks passed".to_owned())
@@ -165,21 +165,48 @@ fn unreachable(lookup: &dyn Lookup, remote: &Remote) -> Option<Verdict> {
     })
 }
 
-/// Asks what the server serves.
-async fn discover(aggregator: &Aggregator, remote: &Remote) -> Result<Learnt, String> {
-    let list = fetch(aggregator, remote, &remote.path()).await?;
+/// Host and port to which a Service leads, as upstream tells them: where it goes itself unless it is told to choose
+/// endpoints.
+fn location(lookup: &dyn Lookup, remote: &Remote) -> Result<String, String> {
+    let service = lookup.get("", "services", &remote.namespace, &remote.service);
+    let spec = service.map(|service| service["spec"].clone()).unwrap_or_default();
+    let (address, port) = (text(&spec, "clusterIP"), remote.port);
+    match text(&spec, "type") {
+        "ExternalName" => Ok(format!("{}:{port}", text(&spec, "externalName"))),
+        "" | "ClusterIP" if address == "None" => {
+            Err("cannot route to service with ClusterIP \"None\"".to_owned())
+        }
+        _ if !items(&spec, "ports").iter().any(|listed| listed["port"] == port) => {
+            Err(format!("no service port {port} found for service {:?}", remote.service))
+        }
+        _ if address.contains(':') => Ok(format!("[{address}]:{port}")),
+        _ => Ok(format!("{address}:{port}")),
+    }
+}
+
+/// Asks what the server serves. That it answers is enough to be available.
+async fn discover(lookup: &dyn Lookup, aggregator: &Aggregator, remote: &Remote) -> Result<Learnt, String> {
+    let location = location(lookup, remote)?;
+    let fetch = |path: String| fetch(aggregator, remote, &location, path);
+    let list = fetch(remote.path()).await?;
     // A server need not have OpenAPI.
-    let root = fetch(aggregator, remote, "/openapi/v3").await.unwrap_or_default();
+    let root = fetch("/openapi/v3".to_owned()).await.unwrap_or_default();
     let document = remote.path().trim_start_matches('/').to_owned();
     let openapi = root["paths"][&document]["serverRelativeURL"].as_str().map(str::to_owned);
-    let older = fetch(aggregator, remote, "/openapi/v2").await.unwrap_or_default();
+    let older = fetch("/openapi/v2".to_owned()).await.unwrap_or_default();
     let document = super::openapi::part(older, &remote.path()).map(Arc::new);
     Ok(Learnt { resources: discovery::converted(&list), openapi, document })
 }
 
-async fn fetch(aggregator: &Aggregator, remote: &Remote, path: &str) -> Result<Value, String> {
-    let url = remote.url(path);
-    let failing = |why: String| format!("failing or missing response from {url}: {why}");
+/// What a path of the server answers; nothing if that is no JSON.
+async fn fetch(
+    aggregator: &Aggregator,
+    remote: &Remote,
+    location: &str,
+    path: String,
+) -> Result<Value, String> {
+    let (url, told) = (remote.url(&path), format!("https://{location}{path}"));
+    let failing = |why: String| format!("failing or missing response from {told}: {why}");
     let client = remote.client(&aggregator.identity, &aggregator.services)?;
     let mut request = http::Request::get(&url).header(header::ACCEPT, "application/json");
     let user = UserInfo {
@@ -193,18 +220,22 @@ async fn fetch(aggregator: &Aggregator, remote: &Remote, path: &str) -> Result<V
         let answer = client.request(request).await;
         let answer = answer.map_err(|error| {
             let why = outbound::in_gos_words(&outbound::Error::Connection(error.into()));
-            failing(format!("Get {url:?}: {why}"))
+            failing(format!("Get {told:?}: {why}"))
         })?;
         let code = answer.status().as_u16();
         if !(200..300).contains(&code) {
-            return Err(failing(format!("bad status from {url}: {code}")));
+            return Err(failing(format!("bad status from {told}: {code}")));
         }
         let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
         let body = body.map_err(|error| failing(error.to_string()))?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| failing(error.to_string()))
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
     };
     let timely = tokio::time::timeout(TIMEOUT, exchange).await;
-    timely.unwrap_or_else(|_| Err(failing(format!("Get {url:?}: context deadline exceeded"))))
+    timely.unwrap_or_else(|_| {
+        Err(failing(format!(
+            "Get {told:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        )))
+    })
 }
 
 /// The APIService with the condition; `None` if it has it.
@@ -224,4 +255,44 @@ fn told(object: &Value, (status, reason, message): &Verdict, now: &str) -> Optio
     let mut object = object.clone();
     object["status"] = json!({"conditions": conditions});
     Some(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Services(Value);
+
+    impl Lookup for Services {
+        fn get(&self, _: &str, plural: &str, _: &str, _: &str) -> Option<Arc<Value>> {
+            (plural == "services").then(|| Arc::new(self.0.clone()))
+        }
+
+        fn list(&self, _: &str, _: &str, _: &str) -> Vec<Arc<Value>> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_server_is_spoken_of_by_the_address_of_its_service() {
+        let spec = json!({"group": "g", "version": "v1", "service": {"namespace": "n", "name": "s"}});
+        let remote = Remote::read(&json!({"metadata": {"name": "v1.g"}, "spec": spec})).unwrap();
+        let ports = json!([{"port": 443}]);
+        for (spec, expected) in [
+            (json!({"clusterIP": "10.96.0.7", "ports": ports}), Ok("10.96.0.7:443")),
+            (json!({"type": "NodePort", "clusterIP": "fd00::7", "ports": ports}), Ok("[fd00::7]:443")),
+            (json!({"type": "ExternalName", "externalName": "example.com"}), Ok("example.com:443")),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None", "ports": ports}),
+                Err("cannot route to service with ClusterIP \"None\""),
+            ),
+            (
+                json!({"type": "LoadBalancer", "clusterIP": "10.96.0.7", "ports": [{"port": 80}]}),
+                Err("no service port 443 found for service \"s\""),
+            ),
+        ] {
+            let found = location(&Services(json!({"spec": spec.clone()})), &remote);
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{spec}");
+        }
+    }
 }

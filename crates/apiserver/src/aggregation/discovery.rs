@@ -59,11 +59,14 @@ fn remotes(all: &[(String, std::sync::Arc<Option<Remote>>)]) -> impl Iterator<It
 pub(crate) fn add_groups(aggregator: &Aggregator, document: &mut Value) {
     let all = aggregator.all();
     for remote in remotes(&all) {
-        let learnt = aggregator.learnt(&remote.name);
-        let fresh = remote.available && learnt.is_some();
-        let resources = learnt.map_or_else(|| json!([]), |learnt| learnt.resources);
-        let version = json!({"version": remote.version, "resources": resources,
-            "freshness": if fresh { "Current" } else { "Stale" }});
+        let learnt = aggregator.learnt(&remote.name).filter(|_| remote.available);
+        // Of a server that does not answer nothing is told but that it is there.
+        let version = match learnt {
+            Some(learnt) => {
+                json!({"version": remote.version, "resources": learnt.resources, "freshness": "Current"})
+            }
+            None => json!({"version": remote.version, "freshness": "Stale"}),
+        };
         add(
             document,
             "items",
