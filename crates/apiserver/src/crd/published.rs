@@ -3,7 +3,7 @@
 //! **Upstream**: `apiextensions-apiserver/pkg/controller/openapi/{builder,v2}`.
 
 use super::declared::Seen;
-use super::definition::Definition;
+use super::definition::{Definition, SelectableField};
 use super::{flag, walk};
 use crate::cel::{Declared, Objects};
 use serde_json::{Map, Value, json};
@@ -77,7 +77,7 @@ impl Published {
             "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
         let mut metadata = reference("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta");
         metadata["description"] = format!("Standard list metadata. {more}#types-kinds").into();
-        json!({
+        let mut list = json!({
             "description": format!("{} is a list of {}", names.list_kind, names.kind),
             "type": "object",
             "required": ["items"],
@@ -89,7 +89,19 @@ impl Published {
                 "metadata": metadata,
             },
             "x-kubernetes-group-version-kind": self.gvk(&names.list_kind),
-        })
+        });
+        self.add_selectable_fields(&mut list);
+        list
+    }
+
+    /// Says by which fields the objects can be selected.
+    fn add_selectable_fields(&self, schema: &mut Value) {
+        let fields = &self.definition.versions[self.version].selectable_fields;
+        if !fields.is_empty() {
+            let path =
+                |field: &SelectableField| json!({"fieldPath": field.json_path.trim_start_matches('.')});
+            schema["x-kubernetes-selectable-fields"] = fields.iter().map(path).collect();
+        }
     }
 
     fn gvk(&self, kind: &str) -> Value {
@@ -102,8 +114,10 @@ impl Published {
     pub fn object(&self, open: bool, reference: impl Fn(&str) -> Value) -> Value {
         let mut schema = self.definition.written_schema(&self.definition.versions[self.version].name);
         if !schema.is_object() || open && flag(&schema, "x-kubernetes-preserve-unknown-fields") {
-            return json!({"type": "object",
+            let mut any = json!({"type": "object",
                 "x-kubernetes-group-version-kind": self.gvk(&self.definition.accepted.kind)});
+            self.add_selectable_fields(&mut any);
+            return any;
         }
         if open {
             widen(&mut schema);
@@ -120,6 +134,7 @@ impl Published {
         schema["properties"]["kind"] = kind();
         schema["properties"]["metadata"] = metadata();
         schema["x-kubernetes-group-version-kind"] = self.gvk(&self.definition.accepted.kind);
+        self.add_selectable_fields(&mut schema);
         schema
     }
 }
@@ -175,26 +190,47 @@ fn unfold(schema: &mut Value) {
     });
 }
 
-/// Leaves out what the older version of OpenAPI, or its readers, cannot say.
+/// Leaves out what the older version of OpenAPI, or its readers, cannot say: what may be null is of no type, and where
+/// fields may be that nobody names, none is named.
+///
+/// **Upstream**: `ToStructuralOpenAPIV2`, `PruneDefaults`.
 fn widen(schema: &mut Value) {
-    each(schema, &mut |fields| {
-        for name in ["allOf", "anyOf", "oneOf", "not", "default", "x-kubernetes-validations"] {
-            fields.shift_remove(name);
+    let Some(fields) = schema.as_object_mut() else { return };
+    let remove = |fields: &mut Map<String, Value>, names: &[&str]| {
+        names.iter().for_each(|name| drop(fields.shift_remove(*name)));
+    };
+    remove(fields, &["allOf", "anyOf", "oneOf", "not", "default"]);
+    let is = |fields: &Map<String, Value>, name: &str| fields.get(name) == Some(&true.into());
+    let preserves = is(fields, "x-kubernetes-preserve-unknown-fields");
+    if is(fields, "nullable") {
+        remove(fields, &["type", "nullable", "items", "properties"]);
+    }
+    if preserves {
+        remove(fields, &["items", "properties"]);
+    }
+    let of_type = fields.get("type").and_then(Value::as_str);
+    if of_type == Some("array") && !fields.contains_key("items") || of_type == Some("object") && preserves {
+        remove(fields, &["type"]);
+    }
+    let nullable = |inner: Option<&Value>| inner.is_some_and(|inner| flag(inner, "nullable"));
+    let properties = fields.get("properties").cloned().unwrap_or_default();
+    if let Some(required) = fields.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| !nullable(name.as_str().and_then(|name| properties.get(name))));
+        if required.is_empty() {
+            remove(fields, &["required"]);
         }
-        let is = |fields: &Map<String, Value>, name: &str| fields.get(name) == Some(&true.into());
-        let nullable = is(fields, "nullable");
-        let preserves = is(fields, "x-kubernetes-preserve-unknown-fields");
-        if nullable || preserves {
-            for name in ["items", "properties", "additionalProperties", "required"] {
-                fields.shift_remove(name);
-            }
+    }
+    if nullable(fields.get("additionalProperties")) {
+        remove(fields, &["required"]);
+    }
+    for name in ["items", "additionalProperties"] {
+        if let Some(inner) = fields.get_mut(name) {
+            widen(inner);
         }
-        if nullable || is(fields, "x-kubernetes-int-or-string") {
-            for name in ["nullable", "type", "format", "pattern", "enum"] {
-                fields.shift_remove(name);
-            }
-        }
-    });
+    }
+    if let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(widen);
+    }
 }
 
 /// What every object has that is embedded in another.
@@ -210,8 +246,12 @@ fn add_embedded(schema: &mut Value, open: bool, metadata: &dyn Fn() -> Value) {
             return;
         }
         let properties = fields.entry("properties").or_insert_with(|| json!({}));
-        properties["apiVersion"] = api_version();
-        properties["kind"] = kind();
+        properties["apiVersion"] = json!({"type": "string", "description": "apiVersion defines the versioned schema of \
+            this representation of an object. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/\
+            api-conventions.md#resources"});
+        properties["kind"] = json!({"type": "string", "description": "kind is a string value representing the type of \
+            this object. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/\
+            api-conventions.md#types-kinds"});
         properties["metadata"] = metadata();
         let required = fields.entry("required").or_insert_with(|| json!([]));
         if let Some(required) = required.as_array_mut() {
@@ -222,4 +262,50 @@ fn add_embedded(schema: &mut Value, open: bool, metadata: &dyn Fn() -> Value) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_document_leaves_out_what_it_cannot_say() {
+        let any = json!([{"type": "integer"}, {"type": "string"}]);
+        for (schema, expected) in [
+            (
+                json!({"type": "string", "default": "a", "pattern": "^a", "oneOf": [{"format": "x"}], "allOf": [], "not": {}}),
+                json!({"type": "string", "pattern": "^a"}),
+            ),
+            (
+                json!({"x-kubernetes-int-or-string": true, "anyOf": any, "pattern": "^[0-9]+$"}),
+                json!({"x-kubernetes-int-or-string": true, "pattern": "^[0-9]+$"}),
+            ),
+            (
+                json!({"type": "object", "nullable": true, "properties": {"a": {}}, "description": "d"}),
+                json!({"description": "d"}),
+            ),
+            (
+                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"a": {}}}),
+                json!({"x-kubernetes-preserve-unknown-fields": true}),
+            ),
+            (
+                json!({"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "string"}}),
+                json!({"x-kubernetes-preserve-unknown-fields": true}),
+            ),
+            (
+                json!({"type": "object", "required": ["a", "b"], "x-kubernetes-validations": [{"rule": "true"}],
+                    "properties": {"a": {"type": "string", "nullable": true}, "b": {"type": "array", "items": {"not": {}}}}}),
+                json!({"type": "object", "required": ["b"], "x-kubernetes-validations": [{"rule": "true"}],
+                    "properties": {"a": {}, "b": {"type": "array", "items": {}}}}),
+            ),
+            (
+                json!({"type": "object", "required": ["a"], "additionalProperties": {"type": "string", "nullable": true}}),
+                json!({"type": "object", "additionalProperties": {}}),
+            ),
+        ] {
+            let mut widened = schema.clone();
+            widen(&mut widened);
+            assert_eq!(widened, expected, "{schema}");
+        }
+    }
 }

@@ -151,6 +151,10 @@ fn add(facts: &ResourceFacts, paths: &mut BTreeMap<String, PathItem>) {
             };
             let action = if connect { "connect" } else { method };
             let mut operation = namer.operation(method, prefix, action, &name, &gvk, object, object);
+            if facts.published.is_some() {
+                // Upstream calls it the kind's own, whatever goes over the wire.
+                operation.gvk = (facts.group.clone(), facts.version.clone(), facts.kind.clone());
+            }
             operation.description = match &**verb {
                 _ if connect => {
                     format!("connect {} requests to {} of {}", method.to_uppercase(), sub.name, facts.kind)
@@ -208,6 +212,7 @@ impl Namer {
         parameters.push(parameters::common("pretty", ""));
         let codes: &[u16] = match action {
             "post" => &[200, 201, 202],
+            "patch" if self.custom.is_some() => &[200],
             "put" | "patch" => &[200, 201],
             "delete" => &[200, 202],
             _ => &[200],
@@ -215,7 +220,10 @@ impl Namer {
         Operation {
             method,
             id: format!("{prefix}{}{name}", self.group_version),
-            description: description(action, &gvk.2),
+            description: match action {
+                "list" if self.custom.is_some() => format!("list objects of kind {}", gvk.2),
+                _ => description(action, &gvk.2),
+            },
             action,
             gvk: gvk.clone(),
             tag: self.tag.clone(),

@@ -98,6 +98,7 @@ fn operation(operation: &Operation) -> Value {
     let consumes: &[&str] = match (operation.action, &operation.custom) {
         ("patch", None) => &PATCH_TYPES,
         ("patch", Some(_)) => &CUSTOM_PATCH_TYPES,
+        (_, Some(_)) => &MEDIA_TYPES[..2],
         _ => &["*/*"],
     };
     let produces = if operation.custom.is_some() { &MEDIA_TYPES[..2] } else { &MEDIA_TYPES };

@@ -135,6 +135,7 @@ fn operation(operation: &Operation) -> Value {
             (true, None) => &PATCH_TYPES,
             // All but the last.
             (true, Some(_)) => &PATCH_TYPES[..3],
+            (false, Some(_)) => &MEDIA_TYPES[..2],
             _ => &["*/*"],
         };
         out["requestBody"] = json!({"content": content(body.content, operation, types)});
