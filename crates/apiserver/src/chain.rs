@@ -26,6 +26,7 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -72,15 +73,18 @@ where
     let inflight = server.metrics.enter(kind);
 
     let guarded = AssertUnwindSafe(limited(&server, &info, kind, &peer, request, &mut trace));
-    let result = guarded.catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(verb = info.verb, path = %info.path, "a handler panicked");
-        let why = "this request caused the server to panic, look in the logs for details";
-        let status = Status::internal(why);
-        if let Some(record) = trace.record.take() {
-            record.panicked(&status);
+    let result = match guarded.catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => {
+            tracing::error!(verb = info.verb, path = %info.path, "a handler panicked");
+            let why = "this request caused the server to panic, look in the logs for details";
+            if let Some(record) = trace.record.take() {
+                let words = words(&*panic).to_owned();
+                record.panicked(&words).await;
+            }
+            Err(Status::internal(why))
         }
-        Err(status)
-    });
+    };
     let mut response = result.unwrap_or_else(|status| {
         if let Some(record) = &mut trace.record {
             record.answered_with(&status);
@@ -88,7 +92,7 @@ where
         respond::status(&status, form)
     });
     if let Some(record) = trace.record.take() {
-        response = record.follow(response, kind == RequestKind::LongRunning).await;
+        response = record.follow(response).await;
     }
 
     rest.read().await;
@@ -156,10 +160,17 @@ async fn authorized(
             headers: request.headers(),
             address: peer.address,
             received: server.context.clock.now(),
+            is_stream: kind == RequestKind::LongRunning,
         };
         trace.record = audit.begin(&action(info, who.as_deref().unwrap_or(&nobody)), origin, annotations);
-        if let Some(record) = &mut trace.record {
-            record.received();
+        match (&who, trace.record.take()) {
+            (Ok(_), Some(mut record)) => {
+                let kept = record.received().await;
+                trace.record = Some(record);
+                kept.map_err(|_| Status::internal("failed to store audit event"))?;
+            }
+            (Err(status), Some(record)) => record.unauthenticated(status).await,
+            (_, None) => {}
         }
     }
     let user = who?;
@@ -222,6 +233,12 @@ pub(crate) fn action<'a>(info: &'a RequestInfo, user: &'a UserInfo) -> Action<'a
     }
 }
 
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+}
+
 fn kind(info: &RequestInfo) -> RequestKind {
     let streams = matches!(&*info.subresource, "attach" | "exec" | "log" | "portforward" | "proxy");
     if info.is_resource && (info.verb == "watch" || streams) {
@@ -251,7 +268,7 @@ fn without_body(response: Response) -> Response {
 
 fn audit_id(server: &Server, request: &Request) -> String {
     let given = request.headers().get(AUDIT_ID).and_then(|v| v.to_str().ok());
-    match given.filter(|id| !id.is_empty() && id.len() <= 64) {
+    match given.filter(|id| !id.is_empty()) {
         Some(id) => id.to_owned(),
         None => server.context.rng.uuid(),
     }

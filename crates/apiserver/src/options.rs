@@ -103,21 +103,60 @@ impl Default for Options {
     }
 }
 
+/// Whether requests wait for their records. **Upstream**: `AllowedModes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditMode {
+    /// They do not: records are sent some at a time.
+    Batch,
+    /// They wait, and go on whether the record was kept or not.
+    Blocking,
+    /// A request whose first record is not kept fails.
+    BlockingStrict,
+}
+
+impl AuditMode {
+    const ALL: [Self; 3] = [Self::Batch, Self::Blocking, Self::BlockingStrict];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Blocking => "blocking",
+            Self::BlockingStrict => "blocking-strict",
+        }
+    }
+}
+
 /// What is written down about requests, and where.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AuditOptions {
     /// `--audit-policy-file`
     pub policy_file: Option<PathBuf>,
     /// `--audit-log-path`; `-` is standard output.
     pub log_path: Option<PathBuf>,
+    /// `--audit-log-mode`; never in batches.
+    pub log_mode: AuditMode,
     /// `--audit-log-maxage`: days that rotated files are kept; 0: for ever.
     pub max_age_days: u32,
     /// `--audit-log-maxbackup`: rotated files that are kept; 0: all.
     pub max_backups: u32,
-    /// `--audit-log-maxsize`: megabytes of a file before it is rotated; 0: 100.
+    /// `--audit-log-maxsize`: megabytes of a file before it is rotated; 0: it never is.
     pub max_megabytes: u32,
     /// `--audit-webhook-*`
     pub webhook: AuditWebhookOptions,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self {
+            policy_file: None,
+            log_path: None,
+            log_mode: AuditMode::Blocking,
+            max_age_days: 366,
+            max_backups: 100,
+            max_megabytes: 100,
+            webhook: AuditWebhookOptions::default(),
+        }
+    }
 }
 
 impl AuditOptions {
@@ -132,6 +171,8 @@ impl AuditOptions {
 pub struct AuditWebhookOptions {
     /// `--audit-webhook-config-file`
     pub file: Option<PathBuf>,
+    /// `--audit-webhook-mode`
+    pub mode: AuditMode,
     /// `--audit-webhook-batch-buffer-size`: records that may wait.
     pub buffer: usize,
     /// `--audit-webhook-batch-max-size`: records in one request.
@@ -152,6 +193,7 @@ impl Default for AuditWebhookOptions {
     fn default() -> Self {
         Self {
             file: None,
+            mode: AuditMode::Batch,
             buffer: 10_000,
             most: 400,
             wait: Duration::from_secs(30),
@@ -250,6 +292,10 @@ impl Options {
         let duration = || parse_duration(value).ok_or_else(|| invalid("must be a duration such as 2m0s"));
         let file = || (!value.is_empty()).then(|| PathBuf::from(value));
         let text = || value.to_owned();
+        let mode = || {
+            let known = AuditMode::ALL.into_iter().find(|mode| mode.name() == value);
+            known.ok_or_else(|| invalid("allowed modes are batch,blocking,blocking-strict"))
+        };
         let list = || value.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect::<Vec<_>>();
         match flag {
             "admission-control-config-file" => self.admission_config = file(),
@@ -258,8 +304,13 @@ impl Options {
             "audit-log-maxbackup" => self.audit.max_backups = number()?,
             "audit-log-maxsize" => self.audit.max_megabytes = number()?,
             "audit-log-path" => self.audit.log_path = file(),
-            "audit-log-mode" if value == "blocking" => {}
-            "audit-log-mode" => return Err(invalid("only blocking is supported")),
+            "audit-log-mode" => {
+                let mode = mode()?;
+                if mode == AuditMode::Batch {
+                    return Err(invalid("only blocking and blocking-strict are supported"));
+                }
+                self.audit.log_mode = mode;
+            }
             "audit-policy-file" => self.audit.policy_file = file(),
             "audit-log-format" if value == "json" => {}
             "audit-log-format" => return Err(invalid("only json is supported")),
@@ -274,8 +325,7 @@ impl Options {
             }
             "audit-webhook-config-file" => self.audit.webhook.file = file(),
             "audit-webhook-initial-backoff" => self.audit.webhook.initial_backoff = duration()?,
-            "audit-webhook-mode" if value == "batch" => {}
-            "audit-webhook-mode" => return Err(invalid("only batch is supported")),
+            "audit-webhook-mode" => self.audit.webhook.mode = mode()?,
             "audit-webhook-version" | "audit-log-version" if value == "audit.k8s.io/v1" => {}
             "audit-webhook-version" | "audit-log-version" => {
                 return Err(invalid("only audit.k8s.io/v1 is supported"));

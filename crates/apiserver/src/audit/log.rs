@@ -1,7 +1,7 @@
 //! The file of audit records: a line of JSON each, renamed away when it is full.
 //!
-//! **Contract**: a record is written when `write` returns (upstream's `blocking` mode); a record that cannot be written
-//! is an error in the log, never in the request.
+//! **Contract**: a record is written when `write` returns (upstream's modes `blocking` and `blocking-strict`); one that
+//! cannot be written is an error in the log.
 //! **Upstream**: `k8s.io/apiserver/plugin/pkg/audit/log` with lumberjack; names of old files are its.
 
 use crate::options::AuditOptions;
@@ -13,8 +13,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// lumberjack's default, in megabytes.
-const DEFAULT_MEGABYTES: u32 = 100;
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S.%3f";
 
 /// Where records go.
@@ -39,9 +37,11 @@ struct Limits {
 impl Log {
     /// Opens the file; `-` is standard output.
     pub(super) fn open(path: &Path, options: &AuditOptions, clock: Clock) -> io::Result<Self> {
-        let megabytes = if options.max_megabytes == 0 { DEFAULT_MEGABYTES } else { options.max_megabytes };
         let limits = Limits {
-            bytes: u64::from(megabytes) << 20,
+            bytes: match options.max_megabytes {
+                0 => u64::MAX,
+                megabytes => u64::from(megabytes) << 20,
+            },
             backups: options.max_backups as usize,
             days: options.max_age_days,
         };
@@ -60,12 +60,14 @@ impl Log {
         Ok(Self { clock, limits, target: Mutex::new(target) })
     }
 
-    /// Adds a record, which ends with a line break.
-    pub(super) fn write(&self, line: &[u8]) {
+    /// Adds a record, which ends with a line break; tells whether it is there.
+    pub(super) fn write(&self, line: &[u8]) -> bool {
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = target.write(line, self.limits, self.clock.now()) {
+        let written = target.write(line, self.limits, self.clock.now());
+        if let Err(error) = &written {
             tracing::error!(%error, "cannot write the audit log");
         }
+        written.is_ok()
     }
 }
 

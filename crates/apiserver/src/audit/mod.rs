@@ -17,6 +17,7 @@ mod webhook;
 use crate::auth::Action;
 use crate::config::Options;
 use crate::error::Error;
+use crate::options::AuditMode;
 use component_base::{Clock, Context};
 use log::Log;
 use policy::{Level, Policy};
@@ -57,10 +58,15 @@ pub fn annotate_bodies(key: &str, value: impl Into<String>) {
 /// Marks annotations that repeat bodies, until they are written.
 pub(super) const BODIES: &str = "\0";
 
+/// A record that had to be kept was not.
+#[derive(Debug)]
+pub(crate) struct Lost;
+
 /// The audit log of a server.
 pub(crate) struct Audit {
     policy: Policy,
     log: Option<Log>,
+    log_mode: AuditMode,
     webhook: Option<webhook::Sender>,
     clock: Clock,
 }
@@ -85,7 +91,8 @@ impl Audit {
                 webhook::Sender::start(file, &audit.webhook, context).map_err(Error::Configuration)
             });
         let (log, webhook) = (log.transpose()?, webhook.transpose()?);
-        Ok(Some(Arc::new(Self { policy, log, webhook, clock: clock.clone() })))
+        let log_mode = audit.log_mode;
+        Ok(Some(Arc::new(Self { policy, log, log_mode, webhook, clock: clock.clone() })))
     }
 
     /// The record of a request, if the policy wants one.
@@ -100,16 +107,26 @@ impl Audit {
             .then(|| Record::new(Arc::clone(self), verdict, action, origin, Arc::clone(annotations)))
     }
 
-    /// Hands a record to whoever keeps them.
+    /// Hands a record to whoever keeps them, without waiting for anybody.
     fn write(&self, record: Value) {
-        if let Some(log) = &self.log {
-            let mut line = record.to_string();
-            line.push('\n');
-            log.write(line.as_bytes());
-        }
+        self.log(&record);
         if let Some(webhook) = &self.webhook {
             webhook.push(record);
         }
+    }
+
+    /// The same, waiting where requests are to wait. `Err`: it was not kept by who must have it.
+    async fn keep(&self, record: Value) -> Result<(), Lost> {
+        let logged = self.log(&record) || self.log_mode != AuditMode::BlockingStrict;
+        let sent = match &self.webhook {
+            Some(webhook) => webhook.deliver(record).await,
+            None => true,
+        };
+        if logged && sent { Ok(()) } else { Err(Lost) }
+    }
+
+    fn log(&self, record: &Value) -> bool {
+        self.log.as_ref().is_none_or(|log| log.write(format!("{record}\n").as_bytes()))
     }
 }
 

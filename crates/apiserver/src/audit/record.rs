@@ -3,7 +3,7 @@
 //! **Upstream**: `k8s.io/apiserver/pkg/audit/request.go`, `pkg/apis/audit/v1/types.go`.
 
 use super::policy::{Level, Stage, Verdict};
-use super::{Annotations, Audit};
+use super::{Annotations, Audit, Lost};
 use crate::auth::{Action, UserInfo};
 use crate::body::{self, BoxError, ReadError, Request, Response};
 use crate::chain::MAX_BODY_BYTES;
@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 /// `userAgentTruncateSuffix`.
 const USER_AGENT_BYTES: usize = 1024;
 const TRUNCATED: &str = "...TRUNCATED";
+const STATUS: &str = "responseStatus";
 /// A longer answer is none that only says that something was done.
 const STATUS_BYTES: u64 = 16 << 10;
 
@@ -34,6 +35,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) address: Option<IpAddr>,
     pub(crate) received: jiff::Timestamp,
+    /// Whether the request is meant to run long.
+    pub(crate) is_stream: bool,
 }
 
 /// What is known about one request so far.
@@ -43,6 +46,7 @@ pub(crate) struct Record {
     event: Map<String, Value>,
     received: jiff::Timestamp,
     annotations: Annotations,
+    is_stream: bool,
     written: bool,
 }
 
@@ -77,7 +81,8 @@ impl Record {
         if action.is_resource {
             set("objectRef", reference(action));
         }
-        Self { audit, verdict, event, received: origin.received, annotations, written: false }
+        let Origin { received, is_stream, .. } = origin;
+        Self { audit, verdict, event, received, annotations, is_stream, written: false }
     }
 
     /// Adds what the chain itself knows.
@@ -127,28 +132,42 @@ impl Record {
             }
         }
         if self.verdict.level >= Level::Request && !object.is_null() {
-            self.keep("requestObject", object);
+            self.keep_object("requestObject", object);
         }
         Ok(Request::from_parts(head, body::full(bytes)))
     }
 
-    fn keep(&mut self, key: &str, mut object: Value) {
+    fn keep_object(&mut self, key: &str, mut object: Value) {
         if self.verdict.omit_managed_fields {
             strip_managed_fields(&mut object);
         }
         self.event.insert(key.to_owned(), object);
     }
 
-    /// Before anything is done.
-    pub(crate) fn received(&mut self) {
-        self.write(Stage::RequestReceived);
+    /// Before anything is done. `Err`: nothing may be.
+    pub(crate) async fn received(&mut self) -> Result<(), Lost> {
+        self.keep(Stage::RequestReceived).await
     }
 
-    /// A handler has panicked.
-    pub(crate) fn panicked(mut self, status: &Status) {
+    /// Nobody knows who asks: that is told when it is answered, and no more than once.
+    pub(crate) async fn unauthenticated(mut self, status: &Status) {
         self.answered_with(status);
+        self.end(Stage::ResponseStarted).await;
+    }
+
+    /// A handler has panicked with these words.
+    pub(crate) async fn panicked(mut self, words: &str) {
+        let told = json!({"metadata": {}, "status": "Failure", "message": format!("APIServer panic'd: {words}"),
+            "reason": "InternalError", "code": 500});
+        self.event.insert(STATUS.to_owned(), told);
+        self.end(Stage::Panic).await;
+    }
+
+    /// Writes the last stage.
+    async fn end(mut self, stage: Stage) {
         self.written = true;
-        self.write(Stage::Panic);
+        // Only a request that has not begun fails for want of a record.
+        let _ = self.keep(stage).await;
     }
 
     /// Something went wrong; this is what the client is told.
@@ -160,7 +179,7 @@ impl Record {
             told["details"] = serde_json::to_value(details).unwrap_or_default();
         }
         told["code"] = json!(status.code);
-        self.event.insert("responseStatus".to_owned(), told);
+        self.event.insert(STATUS.to_owned(), told);
     }
 
     /// The answer says that something was done, and has no object to show.
@@ -172,24 +191,31 @@ impl Record {
             }
         }
         told["code"] = json!(code.as_u16());
-        self.event.insert("responseStatus".to_owned(), told);
+        self.event.insert(STATUS.to_owned(), told);
     }
 
     /// Follows the response to its end, where the record is complete.
-    pub(crate) async fn follow(mut self, response: Response, is_stream: bool) -> Response {
-        if !self.event.contains_key("responseStatus") {
+    pub(crate) async fn follow(mut self, response: Response) -> Response {
+        if !self.event.contains_key(STATUS) {
             let status = json!({ "metadata": {}, "code": response.status().as_u16() });
-            self.event.insert("responseStatus".to_owned(), status);
+            self.event.insert(STATUS.to_owned(), status);
         }
-        if is_stream {
-            self.write(Stage::ResponseStarted);
+        if self.is_stream {
+            let _ = self.keep(Stage::ResponseStarted).await;
             return response.map(|body| Recorded { body, _record: self }.boxed_unsync());
         }
         let keeps = self.verdict.level >= Level::RequestResponse;
         let may_be_status = response.body().size_hint().exact().is_some_and(|length| length <= STATUS_BYTES);
-        if !self.event.contains_key("objectRef") || !(keeps || may_be_status) {
-            return response;
-        }
+        let response = match self.event.contains_key("objectRef") && (keeps || may_be_status) {
+            true => self.read_answer(response, keeps).await,
+            false => response,
+        };
+        self.end(Stage::ResponseComplete).await;
+        response
+    }
+
+    /// Reads the body of an answer whose body counts, and gives the answer back with it.
+    async fn read_answer(&mut self, response: Response, keeps: bool) -> Response {
         let (head, body) = response.into_parts();
         match body.collect().await {
             Ok(collected) => {
@@ -199,7 +225,7 @@ impl Record {
                         self.done_with(&object, head.status);
                     }
                     if keeps {
-                        self.keep("responseObject", object);
+                        self.keep_object("responseObject", object);
                     }
                 }
                 Response::from_parts(head, body::full(bytes))
@@ -211,9 +237,25 @@ impl Record {
         }
     }
 
+    /// Writes a stage where nobody can wait.
     fn write(&mut self, stage: Stage) {
+        if let Some(event) = self.at(stage) {
+            self.audit.write(event);
+        }
+    }
+
+    /// Writes a stage, and waits if requests are to wait.
+    async fn keep(&mut self, stage: Stage) -> Result<(), Lost> {
+        match self.at(stage) {
+            Some(event) => self.audit.keep(event).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The record at a stage, if that is to be written.
+    fn at(&self, stage: Stage) -> Option<Value> {
         if self.verdict.omit_stages.contains(&stage) {
-            return;
+            return None;
         }
         let mut event = self.event.clone();
         event.insert("stage".to_owned(), stage.name().into());
@@ -230,16 +272,24 @@ impl Record {
         if !told.is_empty() {
             event.insert("annotations".to_owned(), Value::Object(told));
         }
-        drop(annotations);
-        self.audit.write(Value::Object(event));
+        Some(Value::Object(event))
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if !self.written {
-            self.write(Stage::ResponseComplete);
+        if self.written {
+            return;
         }
+        if !self.event.contains_key(STATUS) {
+            // The client has left before it was answered; upstream calls that a success.
+            let told = json!({"metadata": {}, "status": "Success", "message": "Connection closed early", "code": 200});
+            self.event.insert(STATUS.to_owned(), told);
+            if self.is_stream {
+                self.write(Stage::ResponseStarted);
+            }
+        }
+        self.write(Stage::ResponseComplete);
     }
 }
 
@@ -282,6 +332,9 @@ fn strip_managed_fields(object: &mut Value) {
     }
     if let Some(items) = object.get_mut("items").and_then(Value::as_array_mut) {
         items.iter_mut().for_each(strip_managed_fields);
+    }
+    if let Some(rows) = object.get_mut("rows").and_then(Value::as_array_mut) {
+        rows.iter_mut().filter_map(|row| row.get_mut("object")).for_each(strip_managed_fields);
     }
 }
 

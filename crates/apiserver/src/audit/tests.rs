@@ -1,12 +1,13 @@
 //! Records of real requests.
 
-use crate::auth::UserInfo;
+use super::{Annotations, Origin};
 use crate::auth::configuration::tests::kubeconfig;
+use crate::auth::{Action, UserInfo};
 use crate::config::{Config, Options};
 use crate::server::Server;
 use crate::server::testing::{Pki, Service, call, config, exchange, memory, root};
 use component_base::Context;
-use http::Method;
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use std::fs;
 use std::sync::Arc;
@@ -125,7 +126,11 @@ async fn refusals_and_those_whom_nobody_knows_are_recorded_too() {
     assert_eq!(impersonated["impersonatedUser"]["username"], "joe");
     assert_eq!(regrouped["impersonatedUser"]["groups"], json!(["dev", "system:authenticated"]));
     assert_eq!(unknown["user"], json!({}));
-    assert_eq!(unknown["responseStatus"]["code"], 401);
+    assert_eq!(unknown["stage"], "ResponseStarted");
+    assert_eq!(
+        unknown["responseStatus"],
+        json!({"metadata": {}, "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized", "code": 401})
+    );
 }
 
 #[tokio::test]
@@ -140,6 +145,41 @@ async fn a_watch_is_recorded_when_it_starts_and_when_it_ends() {
     assert_eq!(call(&server, root(), Method::GET, "/version", &[], Value::Null).await.code, 200);
     let stages: Vec<Value> = records(&folder).iter().skip(2).map(|record| record["stage"].clone()).collect();
     assert_eq!(stages, ["RequestReceived", "ResponseComplete"]);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_it_is_answered_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder).await;
+    let record = |is_stream| {
+        let user = UserInfo::authenticated("jane", []);
+        let (action, uri) = (Action::on(&user, "get", "", "pods"), "/api/v1/pods".parse().unwrap());
+        let received = server.context.clock.now();
+        let headers = HeaderMap::new();
+        let origin =
+            Origin { audit_id: "i", uri: &uri, headers: &headers, address: None, received, is_stream };
+        let audit = server.audit.as_ref().unwrap();
+        audit.begin(&action, origin, &Annotations::default()).unwrap()
+    };
+    drop(record(false));
+    drop(record(true));
+    record(false).panicked("oh").await;
+    let records = records(&folder);
+    let told: Vec<(&str, &str)> = records
+        .iter()
+        .map(|record| (&record["stage"], &record["responseStatus"]["message"]))
+        .map(|(stage, message)| (stage.as_str().unwrap(), message.as_str().unwrap()))
+        .collect();
+    let early = "Connection closed early";
+    assert_eq!(
+        told,
+        [
+            ("ResponseComplete", early),
+            ("ResponseStarted", early),
+            ("ResponseComplete", early),
+            ("Panic", "APIServer panic'd: oh")
+        ]
+    );
 }
 
 #[tokio::test]
@@ -198,4 +238,38 @@ async fn a_webhook_is_sent_records_some_at_a_time() {
     // The third is not due for long, but the server ends.
     server.context.shutdown.trigger();
     assert_eq!(names(&next().await), ["c"]);
+}
+
+#[tokio::test]
+async fn a_request_waits_for_its_record_if_it_is_to() {
+    let (sender, mut lists) = tokio::sync::mpsc::unbounded_channel();
+    let service = Service::start(|_| {
+        Arc::new(move |_: &str, list| {
+            let _ = sender.send(list);
+            Value::Null
+        })
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = kubeconfig(&service, &folder);
+    let file = file.to_string_lossy();
+    let flags = [("audit-webhook-config-file", &*file), ("audit-webhook-mode", "blocking")];
+    let server = started(&folder, &flags).await;
+    assert_eq!(call(&server, root(), Method::GET, "/version", &[], Value::Null).await.code, 200);
+    for stage in ["RequestReceived", "ResponseComplete"] {
+        let list = lists.try_recv().expect("it is there before the answer");
+        assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+        assert_eq!(list["items"][0]["stage"], stage);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_record_fails_where_that_is_strict() {
+    for (mode, code) in [("blocking", 200), ("blocking-strict", 500)] {
+        let folder = tempfile::tempdir().unwrap();
+        let full = [("audit-log-path", "/dev/full"), ("audit-log-mode", mode)];
+        let server = started(&folder, &full).await;
+        let answer = call(&server, root(), Method::GET, "/version", &[], Value::Null).await;
+        assert_eq!(answer.code, code, "{}", answer.text);
+    }
 }

@@ -1,14 +1,16 @@
-//! Audit records sent to a service, some at a time.
+//! Audit records sent to a service, some at a time, or each while its request waits.
 //!
-//! **Contract**: no request waits for the service. Records that it cannot take in time are told in the log and dropped;
-//! what waits at shutdown is sent.
-//! **Upstream**: `k8s.io/apiserver/plugin/pkg/audit/{webhook,buffered}` in its mode `batch`.
+//! **Contract**: in batches, no request waits for the service; records that it cannot take in time are told in the log
+//! and dropped, and what waits at shutdown is sent. Otherwise [`Sender::deliver`] returns when the service has the
+//! record, or has not taken it; what is only pushed, at the end of a stream, nobody waits for.
+//! **Upstream**: `k8s.io/apiserver/plugin/pkg/audit/{webhook,buffered}`.
 
 use crate::auth::webhook::Webhook;
-use crate::options::AuditWebhookOptions;
+use crate::options::{AuditMode, AuditWebhookOptions};
 use component_base::Context;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -16,8 +18,19 @@ use tokio::time::Instant;
 /// **Upstream**: `DefaultRequestTimeout` of webhooks.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where records wait to be sent.
-pub(super) struct Sender(mpsc::Sender<Value>);
+/// How records get to the service.
+pub(super) enum Sender {
+    /// They wait to be sent.
+    Batches(mpsc::Sender<Value>),
+    /// Each is sent at once.
+    Single(Arc<Single>),
+}
+
+pub(super) struct Single {
+    webhook: Webhook,
+    context: Context,
+    is_strict: bool,
+}
 
 impl Sender {
     /// Reads where the service is, and starts to send.
@@ -28,24 +41,67 @@ impl Sender {
     ) -> Result<Self, String> {
         let webhook = Webhook::open(file, TIMEOUT, context.clock.clone())?;
         let webhook = webhook.first_pause(options.initial_backoff);
+        if options.mode != AuditMode::Batch {
+            let is_strict = options.mode == AuditMode::BlockingStrict;
+            return Ok(Self::Single(Arc::new(Single { webhook, context: context.clone(), is_strict })));
+        }
         let (sender, records) = mpsc::channel(options.buffer.max(1));
         let throttle = options.throttle.then(|| Throttle::new(options, context.clock.instant()));
         let batches = Batches { records, most: options.most.max(1), wait: options.wait, throttle };
         context.shutdown.spawn_graceful(batches.send(webhook, context.clone()));
-        Ok(Self(sender))
+        Ok(Self::Batches(sender))
     }
 
     /// Adds a record.
-    pub(super) fn push(&self, mut record: Value) {
-        // A list says for all what its items are.
-        if let Some(fields) = record.as_object_mut() {
-            fields.shift_remove("kind");
-            fields.shift_remove("apiVersion");
-        }
-        if self.0.try_send(record).is_err() {
-            tracing::error!("audit buffer queue blocked: a record is dropped");
+    pub(super) fn push(&self, record: Value) {
+        match self {
+            Self::Batches(sender) => {
+                if sender.try_send(item(record)).is_err() {
+                    tracing::error!("audit buffer queue blocked: a record is dropped");
+                }
+            }
+            Self::Single(single) => {
+                let sender = Arc::clone(single);
+                single.context.shutdown.spawn(async move {
+                    sender.send(record).await;
+                });
+            }
         }
     }
+
+    /// Adds a record, and waits until the service has it if requests are to wait; tells whether they may go on.
+    pub(super) async fn deliver(&self, record: Value) -> bool {
+        match self {
+            Self::Batches(_) => {
+                self.push(record);
+                true
+            }
+            Self::Single(single) => single.send(record).await || !single.is_strict,
+        }
+    }
+}
+
+impl Single {
+    async fn send(&self, record: Value) -> bool {
+        let sent = self.webhook.send(&list(vec![item(record)])).await;
+        if let Err(why) = &sent {
+            tracing::error!(why, "the audit webhook did not take a record");
+        }
+        sent.is_ok()
+    }
+}
+
+/// A record as one of a list, which says for all what they are.
+fn item(mut record: Value) -> Value {
+    if let Some(fields) = record.as_object_mut() {
+        fields.shift_remove("kind");
+        fields.shift_remove("apiVersion");
+    }
+    record
+}
+
+fn list(items: Vec<Value>) -> Value {
+    json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": items})
 }
 
 struct Batches {
@@ -64,9 +120,7 @@ impl Batches {
                     context.clock.sleep(throttle.take(context.clock.instant())).await;
                 }
                 let count = items.len();
-                let list = json!({
-                    "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": items,
-                });
+                let list = list(items);
                 let sent = webhook.send(&list);
                 let sent = tokio::select! {
                     biased;
