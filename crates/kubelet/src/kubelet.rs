@@ -15,6 +15,7 @@ use crate::network_files::ClusterDns;
 use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
 use crate::own_node::OwnNode;
 use crate::pod_worker::{Handle, Node, Told, spawn};
+use crate::preemption::Preemptions;
 use crate::probes::Results;
 use crate::references::References;
 use crate::server::Host;
@@ -123,6 +124,7 @@ pub async fn run(
         started: context.clock.now(),
         pressure: pressure.clone(),
         volumes: volumes::Registry::default(),
+        preemptions: Preemptions::default(),
         shutting_down: watch::Sender::new(false),
         admitted: Mutex::default(),
         object,
@@ -139,6 +141,7 @@ pub async fn run(
         is_real: config.root_dir.is_some(),
         probes: probe_metrics,
         volumes: node.volumes.clone(),
+        preemptions: node.preemptions.clone(),
         shutdown_grace: config.shutdown_grace,
         shutdown: NodeShutdown::new(node.clone(), config.shutdown_grace),
     })));

@@ -5,17 +5,17 @@
 //! **Upstream**: `pkg/kubelet/kubelet_node_status.go`, `pkg/kubelet/nodestatus`.
 
 use crate::eviction::Pressure;
+use crate::images::EventKind;
 use crate::kubelet::Config;
 use crate::pod_worker::Node;
 use crate::{Error, machine::MachineInfo};
 use api::k8s_openapi::api::core::v1::{
     ContainerImage, Node as ApiNode, NodeAddress, NodeCondition, NodeFeatures, NodeRuntimeHandler,
-    NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo, ObjectReference,
+    NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use api::well_known::label;
-use client::events::Type;
 use client::lease::renew_node_lease;
 use component_base::Context;
 use component_base::logging::chain;
@@ -249,14 +249,7 @@ impl Reporter {
     }
 
     fn event(&self, reason: &str, message: &str) {
-        // Upstream refers to the node by its name, in both fields.
-        let about = ObjectReference {
-            kind: Some("Node".to_owned()),
-            name: Some(self.config.node_name.clone()),
-            uid: Some(self.config.node_name.clone()),
-            ..Default::default()
-        };
-        self.node.recorder.event(&about, Type::Normal, reason, message);
+        self.node.own_event(EventKind::Normal, reason, message);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::eviction::{Cause, Eviction, PressureGauge};
 use crate::images::{EventKind, Images};
 use crate::network_files::ClusterDns;
 use crate::own_node::OwnNode;
-use crate::preemption::{self, victims};
+use crate::preemption::{self, Preemptions, victims};
 use crate::probes::Results;
 use crate::references::References;
 use crate::restart::{self, Role};
@@ -64,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) volumes: Registry,
     /// What the machine is short of.
     pub(crate) pressure: PressureGauge,
+    /// Who had to go for others.
+    pub(crate) preemptions: Preemptions,
     /// Whether the node is about to end.
     pub(crate) shutting_down: watch::Sender<bool>,
     /// UIDs of pods that were given a place and may not show it yet.
@@ -101,16 +103,16 @@ impl Node {
             placed => placed,
         };
         match placed {
-            Ok(in_the_way) => {
-                self.preempt(&in_the_way).await;
+            Ok((in_the_way, missing)) => {
+                self.preempt(&in_the_way, &missing).await;
                 None
             }
             Err(rejection) => Some(rejection),
         }
     }
 
-    /// Gives the pod a place, if there is one once the pods go that it returns.
-    fn place(&self, pod: &Pod, object: Option<&ApiNode>) -> Result<Vec<Arc<Pod>>, Rejection> {
+    /// Gives the pod a place, if there is one once the pods go that it returns; with them, the resource they go for.
+    fn place(&self, pod: &Pod, object: Option<&ApiNode>) -> Result<(Vec<Arc<Pod>>, String), Rejection> {
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         let has_place = |other: &Pod| {
             let started = other.status.as_ref().is_some_and(|s| s.start_time.is_some());
@@ -121,10 +123,12 @@ impl Node {
         let pressure = self.pressure.read(self.context.clock.now());
         let room = Room { others: &others, node: &self.facts, pressure, object };
         let in_the_way = match admission::fits(pod, &room) {
-            Ok(()) => Vec::new(),
+            Ok(()) => (Vec::new(), String::new()),
             Err(Misfit::Refused(rejection)) => return Err(rejection),
             Err(Misfit::Needs(required)) => {
-                victims(pod, &others, &required).map_err(|why| admission::nobody_to_preempt(&why))?
+                let found = victims(pod, &others, &required);
+                let found = found.map_err(|why| admission::nobody_to_preempt(&why))?;
+                (found, required.into_iter().next().map(|first| first.resource).unwrap_or_default())
             }
         };
         admitted.insert(uid(pod).to_owned());
@@ -132,7 +136,7 @@ impl Node {
     }
 
     /// Sends pods away, and waits until they are.
-    async fn preempt(&self, pods: &[Arc<Pod>]) {
+    async fn preempt(&self, pods: &[Arc<Pod>], missing: &str) {
         let mut wait = Duration::ZERO;
         for pod in pods {
             let of_spec = pod.spec.as_ref().map_or(30, grace_period);
@@ -146,7 +150,7 @@ impl Node {
             }
         }
         tokio::select! {
-            () = self.ended(pods) => {}
+            () = self.ended(pods) => self.preemptions.count(missing, pods.len()),
             () = self.context.clock.sleep(wait) => {
                 tracing::warn!(node = self.facts.node_name, "pods did not make room in time");
             }
@@ -199,11 +203,26 @@ impl Node {
         reason: &str,
         message: &str,
     ) {
-        let event_type = match kind {
-            EventKind::Normal => EventType::Normal,
-            EventKind::Warning => EventType::Warning,
+        self.recorder.event(&reference(pod, container), event_type(kind), reason, message);
+    }
+
+    /// Records an event about the node itself.
+    pub(crate) fn own_event(&self, kind: EventKind, reason: &str, message: &str) {
+        // Upstream refers to the node by its name, in both fields.
+        let about = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(self.facts.node_name.clone()),
+            uid: Some(self.facts.node_name.clone()),
+            ..Default::default()
         };
-        self.recorder.event(&reference(pod, container), event_type, reason, message);
+        self.recorder.event(&about, event_type(kind), reason, message);
+    }
+}
+
+fn event_type(kind: EventKind) -> EventType {
+    match kind {
+        EventKind::Normal => EventType::Normal,
+        EventKind::Warning => EventType::Warning,
     }
 }
 

@@ -20,6 +20,7 @@ mod volumes;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
 use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
+use crate::preemption::Preemptions;
 use crate::volumes::Registry;
 use api::k8s_openapi::api::core::v1::Pod;
 use bytes::Bytes;
@@ -56,6 +57,7 @@ pub(crate) struct Host {
     /// What probes have found.
     pub(crate) probes: Metrics,
     pub(crate) volumes: Registry,
+    pub(crate) preemptions: Preemptions,
     pub(crate) shutdown_grace: ShutdownGrace,
     pub(crate) shutdown: NodeShutdown,
 }
