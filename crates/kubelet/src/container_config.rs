@@ -203,6 +203,11 @@ pub(crate) fn resources(pod: &Pod, container: &Container, node: &NodeContext) ->
     let cpu_limit = milli(limits, "cpu").or_else(|| milli(of_pod, "cpu"));
     let memory_limit = milli(limits, "memory").or_else(|| milli(of_pod, "memory"));
     let memory_request = milli(requests, "memory").unwrap_or(0) / 1000 + memory_share(pod);
+    let memory_request = match is_sidecar(container) {
+        // It does not go before those whom it serves.
+        true => memory_request.max(least_memory(pod)),
+        false => memory_request,
+    };
     Resources {
         oom_score_adj: Some(oom_score_adj(pod, memory_request, node.memory_capacity)),
         ..limited(cpu_request, cpu_limit, memory_limit)
@@ -248,6 +253,13 @@ fn memory_share(pod: &Pod) -> i128 {
     (of_pod - requested).max(0) / 1000 / count
 }
 
+/// The least that a container of the pod requests, those aside that run before.
+fn least_memory(pod: &Pod) -> i128 {
+    let all = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let requests = all.map(|c| milli(c.resources.as_ref().and_then(|r| r.requests.as_ref()), "memory"));
+    requests.map(|request| request.unwrap_or(0) / 1000).min().unwrap_or(0)
+}
+
 /// **Upstream**: `pkg/kubelet/qos/policy.go`.
 fn oom_score_adj(pod: &Pod, memory_request: i128, memory_capacity: u64) -> i32 {
     let class = pod.status.as_ref().and_then(|s| s.qos_class.as_deref()).unwrap_or("BestEffort");
@@ -279,6 +291,23 @@ mod tests {
         assert_eq!(got.cpu_shares, Some(256));
         assert_eq!(got.cpu_quota, Some(50_000));
         assert_eq!(got.memory_limit, Some(64 << 20));
+    }
+
+    #[test]
+    fn a_sidecar_is_not_killed_before_those_whom_it_serves() {
+        let asks =
+            |memory: &str| serde_json::json!({"name": "c", "resources": {"requests": {"memory": memory}}});
+        let mut sidecar = asks("50Mi");
+        sidecar["restartPolicy"] = "Always".into();
+        let spec = serde_json::json!({"initContainers": [sidecar, asks("50Mi")], "containers": [asks("300Mi"), asks("200Mi")]});
+        let pod: Pod =
+            serde_json::from_value(serde_json::json!({"spec": spec, "status": {"qosClass": "Burstable"}}))
+                .expect("a pod");
+        let node = NodeContext { memory_capacity: 1000 << 20, ..NodeContext::default() };
+        let spec = pod.spec.as_ref().expect("a spec");
+        let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let scores: Vec<i32> = all.filter_map(|c| resources(&pod, c, &node).oom_score_adj).collect();
+        assert_eq!(scores, [800, 950, 700, 800]);
     }
 
     #[test]
