@@ -258,11 +258,8 @@ async fn who_takes_more_than_was_agreed_has_to_go() {
     assert_eq!(evicted["status"]["reason"], "Evicted");
     assert_eq!(evicted["status"]["message"], "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ");
     let conditions = evicted["status"]["conditions"].as_array().expect("conditions");
-    let disrupted = conditions.iter().find(|c| c["type"] == "DisruptionTarget").expect("there");
-    assert_eq!(
-        (&disrupted["status"], &disrupted["reason"]),
-        (&json!("True"), &json!("TerminationByKubelet"))
-    );
+    // It has itself to blame.
+    assert!(conditions.iter().all(|c| c["type"] != "DisruptionTarget"), "{conditions:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,8 @@ fn to_free(capacity: u64, free: u64) -> Option<u64> {
         .then(|| used.saturating_sub(capacity / 100 * LOW_PERCENT))
 }
 
-async fn collect(
+/// Removes images until so many bytes are free, or no more may go.
+pub(crate) async fn collect(
     clock: &Clock,
     runtime: &dyn RuntimeService,
     images: &Images,

@@ -229,8 +229,7 @@ impl PodWorker {
         if order.cause != Cause::NodeShutdown {
             self.event(pod, None, EventKind::Warning, reason, &message);
         }
-        let disruption = order.cause.disruption().map(str::to_owned);
-        self.knowledge.disrupted = Some(disruption.unwrap_or_else(|| message.clone()));
+        self.knowledge.disrupted = order.cause.disruption(&message);
         self.knowledge.failed = Some((reason.to_owned(), message));
         self.grace = Some(order.grace);
     }

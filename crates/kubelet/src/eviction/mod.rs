@@ -1,26 +1,30 @@
 //! What happens when the machine runs short, or a pod takes more than it said.
 //!
-//! **Contract**: every ten seconds the machine is looked at; under pressure the node says so, takes fewer pods, and one pod
-//! at a time is evicted, in upstream's order. A pod that exceeds its own limits of local storage is evicted at once. Looking
-//! costs a few files; containers are counted only under pressure, or for pods with such limits.
+//! **Contract**: every ten seconds the machine is looked at; under pressure the node says so, takes fewer pods, and one
+//! pod at a time is evicted, in upstream's order; for want of disk, unused images go first. A pod that exceeds its own limits
+//! of local storage is evicted at once. Looking costs a few files; containers are counted only under pressure, or for pods
+//! with such limits.
 //! **Not here**: how an evicted pod ends (`pod_worker`).
 //! **Upstream**: `pkg/kubelet/eviction`, messages included.
 
 mod rank;
 mod signals;
 
+use crate::image_gc;
+use crate::images::EventKind;
 use crate::pod_worker::Node;
 use crate::preemption;
 use crate::static_pods::{is_static, mirrored};
 use crate::volumes::usage_of;
 use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
-use api::pod::{is_terminal, parse_quantity};
+use api::pod::{is_terminal, limits as pod_limits, parse_quantity};
 use api::quantity::Quantity;
 use jiff::{SignedDuration, Timestamp};
 use rank::{Candidate, order};
 use runtime::{ContainerFilter, ContainerStats, StatsDetail, labels};
 use signals::{Observation, Signal};
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +35,9 @@ const PERIOD: Duration = Duration::from_secs(10);
 const TRANSITION: SignedDuration = SignedDuration::from_secs(300);
 /// Priorities from here on belong to what keeps the cluster alive: `SystemCriticalPriority`.
 pub(crate) const CRITICAL: i32 = 2_000_000_000;
+
+/// The resource that local storage is.
+const STORAGE: &str = "ephemeral-storage";
 
 /// `immediateEvictionGracePeriodSeconds`.
 const GRACE: u64 = 1;
@@ -48,8 +55,10 @@ pub(crate) struct Eviction {
 /// For whose sake a pod must go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Something is short, or the pod took more than was agreed.
+    /// Something is short.
     Resources,
+    /// The pod took more local storage than was agreed.
+    Limits,
     /// The node ends.
     NodeShutdown,
     /// A critical pod needs its place.
@@ -60,15 +69,20 @@ impl Cause {
     /// The pod's `status.reason`.
     pub(crate) fn reason(self) -> &'static str {
         match self {
-            Self::Resources => "Evicted",
+            Self::Resources | Self::Limits => "Evicted",
             Self::NodeShutdown => "Terminated",
             Self::Preemption => "Preempting",
         }
     }
 
-    /// What the condition `DisruptionTarget` says, where that is not what the status says.
-    pub(crate) fn disruption(self) -> Option<&'static str> {
-        (self == Self::Preemption).then_some(preemption::DISRUPTION)
+    /// What the condition `DisruptionTarget` says, if the pod has one: who has itself to blame has none.
+    /// `message` is what the status says.
+    pub(crate) fn disruption(self, message: &str) -> Option<String> {
+        match self {
+            Self::Limits => None,
+            Self::Preemption => Some(preemption::DISRUPTION.to_owned()),
+            Self::Resources | Self::NodeShutdown => Some(message.to_owned()),
+        }
     }
 }
 
@@ -111,14 +125,17 @@ pub(crate) async fn run(node: Arc<Node>, gauge: PressureGauge, root_dir: PathBuf
         node.context.clock.sleep(PERIOD).await;
         let pods: Vec<Arc<Pod>> = node.pods.list().into_iter().filter(|pod| is_active(pod)).collect();
         let mut evicted = over_their_limits(&node, &pods).await;
-        let (root, engine) = (root_dir.clone(), engine_dir.clone());
-        let observed = tokio::task::spawn_blocking(move || signals::observe(&root, &engine)).await;
-        let observed = observed.unwrap_or_default();
+        let observed = observe(&root_dir, &engine_dir).await;
         let met: Vec<Signal> = observed.iter().filter(|o| o.is_met()).map(|o| o.signal).collect();
         gauge.note(&met, node.context.clock.now());
         if evicted.is_empty()
             && let Some(observation) = observed.iter().find(|o| o.is_met())
         {
+            let words = format!("Attempting to reclaim {}", observation.resource());
+            node.own_event(EventKind::Warning, "EvictionThresholdMet", &words);
+            if make_room(&node, observation.signal, &root_dir, &engine_dir).await {
+                continue;
+            }
             evicted.extend(most_guilty(&node, observation, &pods).await);
         }
         for eviction in evicted {
@@ -127,6 +144,28 @@ pub(crate) async fn run(node: Arc<Node>, gauge: PressureGauge, root_dir: PathBuf
             }
         }
     }
+}
+
+async fn observe(root_dir: &Path, engine_dir: &Path) -> Vec<Observation> {
+    let (root, engine) = (root_dir.to_owned(), engine_dir.to_owned());
+    tokio::task::spawn_blocking(move || signals::observe(&root, &engine)).await.unwrap_or_default()
+}
+
+/// Before a pod has to go for want of disk, unused images do; tells whether that was enough.
+async fn make_room(node: &Node, signal: Signal, root_dir: &Path, engine_dir: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    let images_help = match signal {
+        Signal::ImageDisk => true,
+        Signal::NodeDisk => device(root_dir) == device(engine_dir),
+        Signal::Memory | Signal::Pid => false,
+    };
+    if !images_help {
+        return false;
+    }
+    if let Err(error) = image_gc::collect(&node.context.clock, &*node.runtime, &node.images, u64::MAX).await {
+        tracing::warn!("collect unused images: {error}");
+    }
+    !observe(root_dir, engine_dir).await.iter().any(Observation::is_met)
 }
 
 fn is_active(pod: &Pod) -> bool {
@@ -143,19 +182,27 @@ pub(crate) fn is_critical(pod: &Pod) -> bool {
 async fn most_guilty(node: &Node, observation: &Observation, pods: &[Arc<Pod>]) -> Option<Eviction> {
     let by_pod = usage(node, observation.signal.detail()).await?;
     let memory = observation.signal == Signal::Memory;
-    let candidates = pods.iter().filter(|pod| !is_critical(pod)).map(|pod| {
+    let on_disks = matches!(observation.signal, Signal::NodeDisk | Signal::ImageDisk);
+    let mut candidates = Vec::new();
+    for pod in pods.iter().filter(|pod| !is_critical(pod)) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let containers = by_pod.get(&uid).map(Vec::as_slice).unwrap_or_default();
-        let resource = observation.signal.resource();
+        let resource = observation.resource();
         let request = pod.spec.as_ref().map(api::pod::requests).unwrap_or_default();
-        Candidate {
+        let of_containers: u64 =
+            containers.iter().map(|c| if memory { c.memory.working_set } else { on_disk(c) }).sum();
+        let of_volumes: u64 = match pod.spec.as_ref().filter(|_| on_disks) {
+            Some(spec) => sizes(node, pod, empty_dirs(spec)).await.values().sum(),
+            None => 0,
+        };
+        candidates.push(Candidate {
             pod: pod.clone(),
             priority: pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0),
-            usage: containers.iter().map(|c| if memory { c.memory.working_set } else { on_disk(c) }).sum(),
+            usage: of_containers + of_volumes,
             request: request.get(resource).and_then(|q| u64::try_from(q.value()).ok()).unwrap_or(0),
-        }
-    });
-    let first = order(candidates.collect()).into_iter().next()?;
+        });
+    }
+    let first = order(candidates).into_iter().next()?;
     let uid = first.pod.metadata.uid.clone().unwrap_or_default();
     let containers = by_pod.get(&uid).map(Vec::as_slice).unwrap_or_default();
     let message = message(observation, first.pod.spec.as_ref(), containers);
@@ -164,11 +211,11 @@ async fn most_guilty(node: &Node, observation: &Observation, pods: &[Arc<Pod>]) 
 
 /// The words of an eviction under pressure.
 fn message(observation: &Observation, spec: Option<&PodSpec>, containers: &[ContainerStats]) -> String {
-    let resource = observation.signal.resource();
+    let resource = observation.resource();
     let mut text = format!(
         "The node was low on resource: {resource}. Threshold quantity: {}, available: {}. ",
-        observation.threshold_text(),
-        kibibytes(observation.available)
+        observation.amount(observation.threshold),
+        observation.amount(observation.available)
     );
     for container in spec.iter().flat_map(|s| &s.containers) {
         let used = containers.iter().find(|c| c.metadata.name == container.name);
@@ -182,15 +229,15 @@ fn message(observation: &Observation, spec: Option<&PodSpec>, containers: &[Cont
             text.push_str(&format!(
                 "Container {} was using {}, request is {request}, has larger consumption of {resource}. ",
                 container.name,
-                kibibytes(used)
+                bytes(used)
             ));
         }
     }
     text
 }
 
-fn kibibytes(bytes: u64) -> String {
-    format!("{}Ki", bytes / 1024)
+fn bytes(bytes: u64) -> Quantity {
+    Quantity::bytes(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 fn on_disk(container: &ContainerStats) -> u64 {
@@ -218,8 +265,9 @@ async fn usage(node: &Node, detail: StatsDetail) -> Option<HashMap<String, Vec<C
 
 /// Pods that have taken more local storage than they said they would.
 async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<Eviction> {
+    let mine = pods.iter().filter(|pod| !is_critical(pod));
     let limited: Vec<(&Arc<Pod>, LocalLimits)> =
-        pods.iter().filter_map(|pod| Some((pod, LocalLimits::of(pod.spec.as_ref()?)?))).collect();
+        mine.filter_map(|pod| Some((pod, LocalLimits::of(pod.spec.as_ref()?)?))).collect();
     if limited.is_empty() {
         return Vec::new();
     }
@@ -230,22 +278,34 @@ async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<Eviction> {
     };
     let mut evictions = Vec::new();
     for (pod, limits) in limited {
-        let Some(pod_dir) = node.pod_dir(pod) else { continue };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let volumes = limits.volumes.clone();
-        let sizes = tokio::task::spawn_blocking(move || {
-            let size = |name: &String| (name.clone(), usage_of(&empty_dir(&pod_dir, name)).bytes);
-            volumes.keys().map(size).collect::<BTreeMap<_, _>>()
-        });
-        let sizes = sizes.await.unwrap_or_default();
+        let sizes = sizes(node, pod, limits.volumes.keys().cloned().collect()).await;
         let containers = stats.get(&uid).map(Vec::as_slice).unwrap_or_default();
         let on_disk: BTreeMap<String, u64> =
             containers.iter().map(|c| (c.metadata.name.clone(), on_disk(c))).collect();
         if let Some(message) = limits.exceeded(&sizes, &on_disk) {
-            evictions.push(Eviction { uid, cause: Cause::Resources, message, grace: GRACE });
+            evictions.push(Eviction { uid, cause: Cause::Limits, message, grace: GRACE });
         }
     }
     evictions
+}
+
+/// The emptyDirs that are on disk.
+fn empty_dirs(spec: &PodSpec) -> Vec<String> {
+    let on_disk = spec.volumes.iter().flatten().filter(|volume| {
+        let source = volume.empty_dir.as_ref();
+        source.is_some_and(|source| source.medium.as_deref().unwrap_or_default().is_empty())
+    });
+    on_disk.map(|volume| volume.name.clone()).collect()
+}
+
+/// The bytes that these emptyDirs of a pod take.
+async fn sizes(node: &Node, pod: &Pod, names: Vec<String>) -> BTreeMap<String, u64> {
+    let Some(pod_dir) = node.pod_dir(pod) else { return BTreeMap::new() };
+    let sizes = tokio::task::spawn_blocking(move || {
+        names.into_iter().map(|name| (usage_of(&empty_dir(&pod_dir, &name)).bytes, name)).collect::<Vec<_>>()
+    });
+    sizes.await.unwrap_or_default().into_iter().map(|(bytes, name)| (name, bytes)).collect()
 }
 
 /// What a pod has said of its local storage.
@@ -254,7 +314,7 @@ struct LocalLimits {
     /// Every emptyDir on disk, with its limit in bytes and in words where it has one.
     volumes: BTreeMap<String, Option<(u64, String)>>,
     containers: BTreeMap<String, (u64, String)>,
-    /// Of all containers together, if each has a limit.
+    /// Of all containers together, as far as they have one.
     total: Option<Quantity>,
 }
 
@@ -265,22 +325,21 @@ impl LocalLimits {
         let amount = |q: &api::k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
             (u64::try_from(parse_quantity(q).value()).unwrap_or(0), q.0.clone())
         };
-        for volume in spec.volumes.iter().flatten() {
+        let on_disk = empty_dirs(spec);
+        for volume in spec.volumes.iter().flatten().filter(|volume| on_disk.contains(&volume.name)) {
             let Some(source) = &volume.empty_dir else { continue };
             let limit = source.size_limit.as_ref().map(amount).filter(|(bytes, _)| *bytes > 0);
             limits.volumes.insert(volume.name.clone(), limit);
         }
-        let mut total = Quantity::default();
         for container in &spec.containers {
             let list = container.resources.as_ref().and_then(|r| r.limits.as_ref());
-            if let Some(limit) = list.and_then(|l| l.get("ephemeral-storage")) {
+            if let Some(limit) = list.and_then(|l| l.get(STORAGE)) {
                 limits.containers.insert(container.name.clone(), amount(limit));
-                total += parse_quantity(limit);
             }
         }
-        if limits.containers.len() == spec.containers.len() {
-            limits.total = Some(total);
-        }
+        // A container without a limit of its own shares that of the others.
+        limits.total = pod_limits(spec).get(STORAGE).copied();
+        limits.containers.retain(|_, (bytes, _)| *bytes > 0);
         let says_something = limits.total.is_some()
             || !limits.containers.is_empty()
             || limits.volumes.values().any(Option::is_some);
@@ -323,16 +382,19 @@ fn empty_dir(pod_dir: &Path, volume: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runtime::{ContainerId, ContainerMetadata, MemoryStats, StringMap};
     use serde_json::json;
 
     #[test]
     fn limits_of_local_storage_are_found_exceeded_in_upstreams_words() {
         let spec: PodSpec = serde_json::from_value(json!({
-            "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "w", "emptyDir": {}}],
+            "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "w", "emptyDir": {}},
+                {"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
             "containers": [{"name": "c", "resources": {"limits": {"ephemeral-storage": "4Mi"}}}]
         }))
         .expect("a spec");
         let limits = LocalLimits::of(&spec).expect("it says something");
+        assert_eq!(limits.volumes.keys().collect::<Vec<_>>(), ["v", "w"]);
         const MI: u64 = 1 << 20;
         for (v, w, c, said) in [
             (MI, MI, MI, None),
@@ -348,8 +410,41 @@ mod tests {
             let got = limits.exceeded(&volumes, &[("c".to_owned(), c)].into());
             assert_eq!(got.as_deref(), said);
         }
+        let both: PodSpec = serde_json::from_value(json!({"containers": [
+            {"name": "c", "resources": {"limits": {"ephemeral-storage": "4Mi"}}}, {"name": "d"}]}))
+        .expect("a spec");
+        let limits = LocalLimits::of(&both).expect("it says something");
+        let of_pod = "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. ";
+        for (c, d, said) in [(3 * MI, MI, None), (0, 5 * MI, Some(of_pod))] {
+            let used = [("c".to_owned(), c), ("d".to_owned(), d)].into();
+            assert_eq!(limits.exceeded(&BTreeMap::new(), &used).as_deref(), said);
+        }
         let silent: PodSpec = serde_json::from_value(json!({"containers": [{"name": "c"}]})).expect("a spec");
         assert!(LocalLimits::of(&silent).is_none());
+    }
+
+    #[test]
+    fn what_ran_short_is_told_in_upstreams_words() {
+        let spec: PodSpec = serde_json::from_value(json!({"containers": [
+            {"name": "c", "resources": {"requests": {"memory": "1Mi"}}}, {"name": "d"}]}))
+        .expect("a spec");
+        let used = ContainerStats {
+            id: ContainerId::new("c"),
+            metadata: ContainerMetadata { name: "c".to_owned(), ..ContainerMetadata::default() },
+            labels: StringMap::default(),
+            timestamp: Timestamp::UNIX_EPOCH,
+            started_at: None,
+            cpu_nanos: 0,
+            memory: MemoryStats { working_set: 3 << 20, ..MemoryStats::default() },
+            rootfs: None,
+            logs: None,
+        };
+        let short = Observation::of(Signal::Memory, (99 << 20) + 512, 100 << 20);
+        assert_eq!(
+            message(&short, Some(&spec), &[used]),
+            "The node was low on resource: memory. Threshold quantity: 100Mi, available: 103809536. Container c was \
+             using 3Mi, request is 1Mi, has larger consumption of memory. "
+        );
     }
 
     #[test]

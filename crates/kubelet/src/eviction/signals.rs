@@ -4,6 +4,7 @@
 //! node's alone (`docs/decisions/0013-disk-pressure.md`).
 //! **Upstream**: `DefaultEvictionHard` of `pkg/kubelet/eviction/defaults_linux.go`.
 
+use api::quantity::Quantity;
 use runtime::StatsDetail;
 use std::path::Path;
 
@@ -28,15 +29,6 @@ pub(super) enum Signal {
 }
 
 impl Signal {
-    /// The resource that pods give back.
-    pub(super) fn resource(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::NodeDisk | Self::ImageDisk => "ephemeral-storage",
-            Self::Pid => "pids",
-        }
-    }
-
     /// What has to be asked to know who has it.
     pub(super) fn detail(self) -> StatsDetail {
         match self {
@@ -51,7 +43,9 @@ impl Signal {
 pub(super) struct Observation {
     pub(super) signal: Signal,
     pub(super) available: u64,
-    threshold: u64,
+    pub(super) threshold: u64,
+    /// Of a disk, that no more files can be made.
+    inodes: bool,
 }
 
 impl Observation {
@@ -60,10 +54,27 @@ impl Observation {
         self.available < self.threshold
     }
 
-    pub(super) fn threshold_text(&self) -> String {
+    pub(super) fn of(signal: Signal, available: u64, threshold: u64) -> Self {
+        Self { signal, available, threshold, inodes: false }
+    }
+
+    /// The resource that pods give back.
+    pub(super) fn resource(&self) -> &'static str {
         match self.signal {
-            Signal::Memory => format!("{}Mi", self.threshold >> 20),
-            _ => self.threshold.to_string(),
+            Signal::Memory => "memory",
+            Signal::NodeDisk | Signal::ImageDisk if self.inodes => "inodes",
+            Signal::NodeDisk | Signal::ImageDisk => "ephemeral-storage",
+            Signal::Pid => "pids",
+        }
+    }
+
+    /// So much of it, as upstream writes it.
+    pub(super) fn amount(&self, amount: u64) -> Quantity {
+        let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+        if self.inodes || self.signal == Signal::Pid {
+            Quantity::new(amount)
+        } else {
+            Quantity::bytes(amount)
         }
     }
 }
@@ -73,13 +84,13 @@ pub(super) fn observe(root_dir: &Path, engine_dir: &Path) -> Vec<Observation> {
     let mut all = Vec::new();
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     if let Some(available) = available_memory(&meminfo) {
-        all.push(Observation { signal: Signal::Memory, available, threshold: MEMORY });
+        all.push(Observation::of(Signal::Memory, available, MEMORY));
     }
     all.extend(disk(Signal::NodeDisk, root_dir, NODE_DISK_PERCENT));
     all.extend(disk(Signal::ImageDisk, engine_dir, IMAGE_DISK_PERCENT));
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     if let Some(available) = available_pids(&read("/proc/loadavg"), &read("/proc/sys/kernel/pid_max")) {
-        all.push(Observation { signal: Signal::Pid, available, threshold: PIDS });
+        all.push(Observation::of(Signal::Pid, available, PIDS));
     }
     all
 }
@@ -98,13 +109,10 @@ fn available_pids(loadavg: &str, pid_max: &str) -> Option<u64> {
 /// Bytes and inodes of one file system; the scarcer of the two.
 fn disk(signal: Signal, path: &Path, percent: u64) -> Option<Observation> {
     let found = rustix::fs::statvfs(path).ok()?;
-    let bytes = Observation {
-        signal,
-        available: found.f_bavail * found.f_frsize,
-        threshold: space_threshold(found.f_blocks * found.f_frsize, percent),
-    };
+    let threshold = space_threshold(found.f_blocks * found.f_frsize, percent);
+    let bytes = Observation::of(signal, found.f_bavail * found.f_frsize, threshold);
     let threshold = found.f_files * INODES_PERCENT / 100;
-    let inodes = Observation { signal, available: found.f_ffree, threshold };
+    let inodes = Observation { inodes: true, ..Observation::of(signal, found.f_ffree, threshold) };
     Some(if inodes.is_met() { inodes } else { bytes })
 }
 
