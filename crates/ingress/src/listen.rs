@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,9 @@ pub(crate) async fn bind(addresses: &[IpAddr], ports: &[u16]) -> (Option<Door>, 
         for address in addresses {
             match TcpListener::bind((*address, *port)).await {
                 Ok(listener) => listeners.push(listener),
-                Err(error) => refused.push(format!("cannot listen on {address}:{port}: {error}")),
+                Err(error) => {
+                    refused.push(format!("cannot listen on {}: {error}", SocketAddr::new(*address, *port)))
+                }
             }
         }
         let whole = listeners.len() == addresses.len();
