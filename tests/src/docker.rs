@@ -61,13 +61,13 @@ impl DockerCluster {
         Self::start_as(test, "", None, nodes).await
     }
 
-    /// The same with addresses of IPv6 beside those of IPv4.
+    /// The same with addresses of these families.
     ///
     /// # Panics
     /// If it does not start.
-    pub async fn start_dual(test: &str) -> Self {
+    pub async fn start_in(test: &str, family: IpFamily) -> Self {
         let mut this = Self::new(test, "", None, 1);
-        this.family = IpFamily::Dual;
+        this.family = family;
         this.start_again().await;
         this
     }
@@ -330,7 +330,7 @@ impl Drop for DockerCluster {
             }
         }
         let tables = [format!("minik-{}", self.name), format!("minik-{}-policies", self.name)];
-        let families = if self.family == IpFamily::Dual { &["ip", "ip6"][..] } else { &["ip"] };
+        let families = if self.family == IpFamily::Ipv4 { &["ip"][..] } else { &["ip", "ip6"] };
         let removal = |family, table| format!("add table {family} {table}; delete table {family} {table};");
         let rules: String = families
             .iter()

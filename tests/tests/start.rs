@@ -32,13 +32,19 @@ fn with_the_port_taken() {
 #[test]
 fn with_addresses_that_it_cannot_have() {
     let profile = Profile::new("families");
-    fails(
-        profile.start(&["--runtime", "simulated", "--ip-family", "dual"]),
-        "pods on paper have no addresses",
-    );
-    let said = profile.start(&["--ip-family", "ipv6"]);
-    assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.stderr.contains("[possible values: ipv4, dual]"), "{said:?}");
+    for family in ["dual", "ipv6"] {
+        fails(
+            profile.start(&["--runtime", "simulated", "--ip-family", family]),
+            "pods on paper have no addresses",
+        );
+    }
+    for (family, range, why) in [
+        ("ipv6", "10.97.0.0/16", "have addresses of IPv4"),
+        ("ipv4", "fd00:10:97::/112", "have addresses of IPv6"),
+        ("ipv4", "10.97.0.0/16,fd00:10:97::/112", "have addresses of IPv4 and IPv6"),
+    ] {
+        fails(profile.start(&["--ip-family", family, "--service-cluster-ip-range", range]), why);
+    }
     profile.start(SIMULATED).ok();
     profile.minik(&["stop"]).ok();
     let both = ["--ip-family", "dual"];

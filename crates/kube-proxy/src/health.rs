@@ -3,6 +3,7 @@
 //! **Contract**: a listener a service for as long as it has the port; a port that another program has is reported.
 //! **Upstream**: `pkg/proxy/healthcheck/service_health.go`; the answers are its.
 
+use crate::family::Family;
 use client::Key;
 use component_base::{Context, Shutdown};
 use http_body_util::Full;
@@ -14,7 +15,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub struct Health {
 /// The listeners of all services.
 pub(crate) struct HealthChecks {
     context: Context,
+    at: IpAddr,
     services: HashMap<Key, Check>,
 }
 
@@ -52,8 +54,10 @@ impl Drop for Check {
 }
 
 impl HealthChecks {
-    pub(crate) fn new(context: &Context) -> Self {
-        Self { context: context.clone(), services: HashMap::new() }
+    /// They listen at all addresses of these families; a socket of IPv6 takes connections over IPv4 as well.
+    pub(crate) fn new(context: &Context, families: &[Family]) -> Self {
+        let last = families.iter().max().copied().unwrap_or(Family::V4);
+        Self { context: context.clone(), at: last.unspecified(), services: HashMap::new() }
     }
 
     /// Tells this of a service from now on; what could not be listened on.
@@ -67,7 +71,7 @@ impl HealthChecks {
             return None;
         }
         self.services.remove(service);
-        let listener = match TcpListener::bind((Ipv4Addr::UNSPECIFIED, health.port)).await {
+        let listener = match TcpListener::bind((self.at, health.port)).await {
             Ok(listener) => listener,
             Err(error) => return Some(format!("cannot listen on port {}: {error}", health.port)),
         };
@@ -120,6 +124,7 @@ fn answer(service: &Key, endpoints: usize) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn ask(port: u16) -> Option<String> {
@@ -144,7 +149,7 @@ mod tests {
     async fn says_how_many_endpoints_there_are() {
         let taken = outside_of_the_ephemeral_ports().await;
         let port = taken.local_addr().expect("bound").port();
-        let mut checks = HealthChecks::new(&Context::system());
+        let mut checks = HealthChecks::new(&Context::system(), &[Family::V4]);
         let key = Key::new("shop", "web");
         let health = |endpoints| Some(Health { port, endpoints });
         let refused = checks.update(&key, health(1)).await.expect("refused");

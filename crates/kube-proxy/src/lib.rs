@@ -26,3 +26,4 @@ pub use dataplane::{Dataplane, Error, Frontend, Nftables, Remote, Userspace};
 pub use family::Family;
 pub use localhost::Reach;
 pub use proxier::{Config, Stack, run};
+pub use rules::Closed;

@@ -26,11 +26,14 @@ pub enum Reach {
 }
 
 impl Reach {
-    fn address(self, family: Family) -> IpAddr {
-        match self {
+    /// Where the ports of services of a family are, in a cluster with these.
+    fn addresses(self, family: Family, families: &[Family]) -> impl Iterator<Item = IpAddr> {
+        // Who says `localhost` may mean IPv4, which no service has then.
+        let instead = (family == Family::V6 && !families.contains(&Family::V4)).then_some(Family::V4);
+        [family].into_iter().chain(instead).map(move |family| match self {
             Self::Loopback => family.localhost(),
             Self::Everywhere => family.unspecified(),
-        }
+        })
     }
 }
 
@@ -41,6 +44,7 @@ type Number = (Family, Protocol, u16);
 pub(crate) struct Localhost {
     context: Context,
     reach: Reach,
+    families: Vec<Family>,
     services: HashMap<Key, BTreeMap<Number, Port>>,
 }
 
@@ -71,8 +75,8 @@ impl Targets {
 }
 
 impl Localhost {
-    pub(crate) fn new(context: &Context, reach: Reach) -> Self {
-        Self { context: context.clone(), reach, services: HashMap::new() }
+    pub(crate) fn new(context: &Context, reach: Reach, families: Vec<Family>) -> Self {
+        Self { context: context.clone(), reach, families, services: HashMap::new() }
     }
 
     /// Listens as the service asks now; what could not be listened on.
@@ -85,8 +89,7 @@ impl Localhost {
                 Some(port) => port,
                 None => match self.listen(number).await {
                     Ok(port) => port,
-                    Err(error) => {
-                        let at = SocketAddr::new(self.reach.address(number.0), number.2);
+                    Err((at, error)) => {
                         refused.push(format!("cannot listen on {at}: {error}"));
                         continue;
                     }
@@ -101,20 +104,25 @@ impl Localhost {
         refused
     }
 
-    async fn listen(&self, (family, protocol, number): Number) -> io::Result<Port> {
-        let at = (self.reach.address(family), number);
+    /// At all places of the port or at none.
+    async fn listen(&self, (family, protocol, number): Number) -> Result<Port, (SocketAddr, io::Error)> {
         let (targets, listening) = (Arc::<Targets>::default(), self.context.shutdown.child());
-        let (to, connections) = (targets.clone(), self.context.shutdown.clone());
-        let (within, choose) =
-            (Context { shutdown: listening.clone(), ..self.context.clone() }, move || to.in_turn());
-        if protocol == Protocol::Udp {
-            let socket = Arc::new(UdpSocket::bind(at).await?);
-            listening.spawn(udp::pass_on(within, socket, choose));
-        } else {
-            let listener = TcpListener::bind(at).await?;
-            listening.spawn(tcp::pass_on(within, listener, connections, choose));
+        // What was bound before a failure goes with it.
+        let port = Port { targets: targets.clone(), listening: listening.clone() };
+        let within = Context { shutdown: listening.clone(), ..self.context.clone() };
+        for address in self.reach.addresses(family, &self.families) {
+            let at = SocketAddr::new(address, number);
+            let (to, within, connections) = (targets.clone(), within.clone(), self.context.shutdown.clone());
+            let choose = move || to.in_turn();
+            if protocol == Protocol::Udp {
+                let socket = UdpSocket::bind(at).await.map_err(|error| (at, error))?;
+                listening.spawn(udp::pass_on(within, Arc::new(socket), choose));
+            } else {
+                let listener = TcpListener::bind(at).await.map_err(|error| (at, error))?;
+                listening.spawn(tcp::pass_on(within, listener, connections, choose));
+            }
         }
-        Ok(Port { targets, listening })
+        Ok(port)
     }
 }
 
@@ -171,6 +179,20 @@ mod tests {
             (vec![port(Protocol::Sctp, Some(30080), &balancer)], vec![]),
         ] {
             assert_eq!(wanted(&ports).into_keys().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn localhost_means_both_where_services_have_ipv6_alone() {
+        use Family::{V4, V6};
+        for (family, families, expected) in [
+            (V4, &[V4][..], &["127.0.0.1"][..]),
+            (V4, &[V4, V6], &["127.0.0.1"]),
+            (V6, &[V4, V6], &["::1"]),
+            (V6, &[V6], &["::1", "127.0.0.1"]),
+        ] {
+            let addresses = Reach::Loopback.addresses(family, families).map(|address| address.to_string());
+            assert_eq!(addresses.collect::<Vec<_>>(), expected);
         }
     }
 }

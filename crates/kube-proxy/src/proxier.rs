@@ -9,7 +9,7 @@ use crate::health::HealthChecks;
 use crate::localhost::{Localhost, Reach};
 use crate::metrics::Measured;
 use crate::places::{self, Followed, Machine, Moved};
-use crate::rules::{Base, base, objects, removal};
+use crate::rules::{Base, Closed, base, closed, objects, opened, removal};
 use crate::services::{SERVICE_NAME, ServicePort, health, service_ports};
 use crate::table::Table;
 use client::events::Type;
@@ -39,6 +39,16 @@ pub struct Stack {
     pub masqueraded: Option<String>,
     /// Whether connections to endpoints get this machine's address as source.
     pub masquerade_all: bool,
+    /// What pods have of the other family, where it leads nowhere.
+    pub closed: Option<Closed>,
+}
+
+impl Stack {
+    /// What takes its tables away.
+    fn removal(&self, table: &str) -> String {
+        let others = self.closed.as_ref().map(|closed| opened(table, closed));
+        removal(self.family.nft(), table) + &others.unwrap_or_default()
+    }
 }
 
 /// Configuration of the proxy.
@@ -94,8 +104,7 @@ struct Proxier {
 /// Keeps the rules as services and endpoints are, until the context ends; then there are none.
 pub async fn run(context: Context, client: kube::Client, config: Config) {
     let dataplane = config.dataplane.clone();
-    let removal: String =
-        config.stacks.iter().map(|stack| removal(stack.family.nft(), &config.table)).collect();
+    let removal: String = config.stacks.iter().map(|stack| stack.removal(&config.table)).collect();
     tokio::select! {
         () = follow(context.clone(), client, config) => {}
         () = context.shutdown.requested() => {}
@@ -110,6 +119,7 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
     let (services, slices) = (informers.of::<Service>(), informers.of::<EndpointSlice>());
     let recorder = Recorder::new(client, "kube-proxy", None, &context);
     let pods = Informers::new(config.pods.clone(), &context).sharing(&config.interner);
+    let families: Vec<Family> = config.stacks.iter().map(|stack| stack.family).collect();
     let mut proxier = Proxier {
         context: context.clone(),
         informers: [informers, pods],
@@ -120,8 +130,8 @@ async fn follow(context: Context, client: kube::Client, config: Config) {
             .index("service", |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect()),
         services: services.clone(),
         tables: config.stacks.iter().map(|stack| (stack.clone(), Table::new(stack.family))).collect(),
-        localhost: Localhost::new(&context, config.reach),
-        health: HealthChecks::new(&context),
+        localhost: Localhost::new(&context, config.reach, families.clone()),
+        health: HealthChecks::new(&context, &families),
         udp: HashMap::new(),
         recorder,
         told: BTreeMap::new(),
@@ -279,6 +289,7 @@ impl Proxier {
                 let (masqueraded, masquerade_all) = (masqueraded.as_deref(), *masquerade_all);
                 let made = Base { family, services, pods: &pods, masqueraded, masquerade_all };
                 transaction += &(base(name, &made) + &table.whole(name));
+                transaction.extend(stack.closed.as_ref().map(|others| closed(name, others)));
             } else {
                 transaction += &table.update(name, wanted);
             }

@@ -135,6 +135,50 @@ pub fn base(table: &str, base: &Base<'_>) -> String {
     )
 }
 
+/// Addresses of IPv4 that an engine gives pods although the cluster has none: they lead nowhere.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The pods' block of them.
+    pub pods: String,
+    /// Whether packets within a bridge pass no rules of the family.
+    pub bridged: bool,
+}
+
+/// Tables that lead these addresses nowhere, neither from pod to pod nor out; whatever tables of this name had is gone. This
+/// machine and the pods reach each other, by which an engine publishes ports, and names can be asked for, which its own server
+/// does from within a pod.
+pub(crate) fn closed(table: &str, closed: &Closed) -> String {
+    let Closed { pods, bridged } = closed;
+    let mut text = format!(
+        "{}table ip {table} {{
+  chain closed {{
+    type filter hook forward priority -200
+    meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip saddr {pods} ct state new reject with icmp type net-unreachable
+  }}
+}}
+",
+        removal("ip", table)
+    );
+    if *bridged {
+        let _ = write!(
+            text,
+            "{}table bridge {table} {{
+  chain closed {{ type filter hook forward priority -200; ip saddr {pods} ip daddr {pods} drop; }}
+}}
+",
+            removal("bridge", table)
+        );
+    }
+    text
+}
+
+/// Takes away what [`closed`] makes.
+pub(crate) fn opened(table: &str, closed: &Closed) -> String {
+    let within = if closed.bridged { removal("bridge", table) } else { String::new() };
+    removal("ip", table) + &within
+}
+
 /// Takes a table away, if there is one.
 pub fn removal(family: &str, table: &str) -> String {
     format!("add table {family} {table}\ndelete table {family} {table}\n")

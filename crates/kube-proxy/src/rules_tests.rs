@@ -264,3 +264,25 @@ fn a_service_of_the_other_family_has_the_same_rules() {
     add element ip6 t service-ips { fd00:10:96::9 . tcp . 80 : goto service-8d8253c0-shop/web/http/tcp }
     ");
 }
+
+#[test]
+fn what_pods_have_of_ipv4_is_closed_where_the_cluster_has_none() {
+    let closed = |bridged| closed("t", &Closed { pods: "172.18.0.0/16".to_owned(), bridged });
+    insta::assert_snapshot!(closed(true), @r"
+    add table ip t
+    delete table ip t
+    table ip t {
+      chain closed {
+        type filter hook forward priority -200
+        meta l4proto { tcp, udp } th dport 53 accept
+        ip saddr 172.18.0.0/16 ct state new reject with icmp type net-unreachable
+      }
+    }
+    add table bridge t
+    delete table bridge t
+    table bridge t {
+      chain closed { type filter hook forward priority -200; ip saddr 172.18.0.0/16 ip daddr 172.18.0.0/16 drop; }
+    }
+    ");
+    assert!(closed(true).starts_with(&closed(false)) && !closed(false).contains("bridge"));
+}

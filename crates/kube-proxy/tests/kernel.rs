@@ -547,7 +547,9 @@ fn the_pods_bridge_keeps_its_hardware_address() {
         net.within("m", move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(Nftables::new(OsStr::new("/usr/bin:/bin")).hold(address)).expect("it is held");
+            runtime
+                .block_on(Nftables::new(OsStr::new("/usr/bin:/bin")).hold(address.into()))
+                .expect("it is held");
         });
     }
     pod("lower", "02:00:00:00:00:01");

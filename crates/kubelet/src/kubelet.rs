@@ -105,7 +105,7 @@ pub async fn run(
         recorder,
         facts: NodeContext {
             node_name: config.node_name.clone(),
-            host_ips: config.machine.addresses().iter().map(ToString::to_string).collect(),
+            host_ips: config.machine.addresses.iter().map(ToString::to_string).collect(),
             pod_ips: Vec::new(),
             cpu_millis: config.machine.cpus * 1000,
             memory_capacity: config.machine.memory,

@@ -27,10 +27,8 @@ pub struct MachineInfo {
     pub huge_pages: BTreeMap<String, u64>,
     /// Size in bytes of the file system with the runtime's data.
     pub disk: u64,
-    /// The address at which other machines reach this one; loopback if it has none.
-    pub address: IpAddr,
-    /// Its address of the other family, in a cluster that has both.
-    pub secondary_address: Option<IpAddr>,
+    /// The addresses at which other machines reach this one, that of the cluster's first family first.
+    pub addresses: Vec<IpAddr>,
     /// The machine's own name.
     pub hostname: String,
     /// `/etc/machine-id`.
@@ -50,8 +48,8 @@ pub struct MachineInfo {
 }
 
 impl MachineInfo {
-    /// Of the machine this runs on; `data` is a directory on the disk whose size counts.
-    pub fn detect(data: &Path) -> Self {
+    /// Of the machine this runs on, with these of its addresses; `data` is a directory on the disk whose size counts.
+    pub fn detect(data: &Path, addresses: Vec<IpAddr>) -> Self {
         let system = System::new_with_specifics(
             RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()),
         );
@@ -63,8 +61,7 @@ impl MachineInfo {
             memory: system.map_or(0, |system| system.total_memory()),
             huge_pages: huge_pages(Path::new(HUGE_PAGES)),
             disk: rustix::fs::statvfs(data).map_or(0, |fs| fs.f_blocks * fs.f_frsize),
-            address: machine_address(),
-            secondary_address: None,
+            addresses,
             hostname: System::host_name().unwrap_or_else(|_| "localhost".to_owned()),
             system_uuid: if uuid.is_empty() { machine_id.clone() } else { uuid },
             machine_id,
@@ -76,11 +73,6 @@ impl MachineInfo {
         }
     }
 
-    /// All its addresses, that of the cluster's first family first.
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        [self.address].into_iter().chain(self.secondary_address).collect()
-    }
-
     /// A machine that only exists on paper, for simulated nodes.
     pub fn simulated(hostname: &str) -> Self {
         Self {
@@ -88,8 +80,7 @@ impl MachineInfo {
             memory: 256 << 30,
             huge_pages: BTreeMap::new(),
             disk: 1 << 40,
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            secondary_address: None,
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             hostname: hostname.to_owned(),
             machine_id: hostname.to_owned(),
             system_uuid: hostname.to_owned(),

@@ -316,7 +316,7 @@ fn node_status(facts: &Facts<'_>, old: &NodeStatus, now: Timestamp) -> NodeStatu
     let set_apart = machine.huge_pages.values().sum();
     let mut allocatable = capacity.clone();
     allocatable.insert("memory".to_owned(), kibibytes(machine.memory.saturating_sub(set_apart)));
-    let internal = machine.addresses().into_iter().map(|address| ("InternalIP", address.to_string()));
+    let internal = machine.addresses.iter().map(|address| ("InternalIP", address.to_string()));
     let addresses = internal.chain([("Hostname", facts.config.node_name.clone())]);
     NodeStatus {
         declared_features: Some(DECLARED_FEATURES.map(str::to_owned).to_vec()),

@@ -21,6 +21,7 @@ mod builder;
 mod control_plane;
 mod dns;
 mod forwarding;
+pub(crate) mod ip_family;
 mod kubelets;
 mod network;
 mod network_helper;
@@ -39,11 +40,12 @@ pub use builder::{Builder, Ingress, OnStep, WrapClient};
 use component_base::logging::chain;
 use component_base::{Context, Health};
 use futures::FutureExt as _;
+pub use ip_family::IpFamily;
 pub(crate) use kubelets::node_name;
 pub(crate) use network::{help as network_helper, remove as remove_service_rules};
 use runtime::{ImageService, RuntimeService};
 use runtime_docker::DockerRuntime;
-pub use service_range::{IpFamily, Range as ServiceRange};
+pub use service_range::Range as ServiceRange;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -340,8 +342,8 @@ impl Cluster {
         self.components.push(context);
     }
 
-    /// Lets requests in from outside.
-    fn start_ingress(&mut self, ingress: Ingress) -> Result<()> {
+    /// Lets requests in from outside, at an address that Ingresses tell.
+    fn start_ingress(&mut self, ingress: Ingress, published: IpAddr) -> Result<()> {
         let context = self.context.child();
         let client = self.client_as("minik:ingress", &[]);
         let names = ["ingress.minik.internal".to_owned()];
@@ -350,7 +352,7 @@ impl Cluster {
             addresses: ingress.addresses,
             http_ports: ingress.http_ports,
             https_ports: ingress.https_ports,
-            published: kubelet::machine_address(),
+            published,
             certificate: (identity.cert, identity.key),
             interner: self.interner.clone(),
         };

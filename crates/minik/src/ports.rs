@@ -4,6 +4,7 @@
 //! listens nowhere. Connections end with the server; a node's port that nobody has refuses them one by one.
 //! **Upstream**: kind's `extraPortMappings`, minikube's `--ports`.
 
+use crate::cluster::{IpFamily, ip_family::machine_address};
 use crate::preflight;
 use crate::problem::Problem;
 use anyhow::Result;
@@ -93,7 +94,8 @@ impl PortMapping {
     /// Whether the nodes, which have this address, are at that place already.
     fn is_the_nodes(&self, node: IpAddr) -> bool {
         let at = self.listen_address;
-        self.host_port == self.node_port && (at.is_loopback() || at.is_unspecified() || at == node)
+        let everywhere = at.is_unspecified() && at.is_ipv4() == node.is_ipv4();
+        self.host_port == self.node_port && (at.is_loopback() || everywhere || at == node)
     }
 
     fn taken(&self, error: &std::io::Error) -> anyhow::Error {
@@ -103,9 +105,9 @@ impl PortMapping {
 }
 
 /// Whether all of them can be listened at, together; what is returned holds them.
-pub(crate) fn probe(mappings: &[PortMapping]) -> Result<impl Sized + use<>> {
+pub(crate) fn probe(mappings: &[PortMapping], families: IpFamily) -> Result<impl Sized + use<>> {
     use std::net::{TcpListener, UdpSocket};
-    let node = kubelet::machine_address();
+    let node = machine_address(families.first());
     let (mut tcp, mut udp) = (Vec::new(), Vec::new());
     for (index, mapping) in mappings.iter().enumerate() {
         if mappings[..index].contains(mapping) {
@@ -139,8 +141,8 @@ enum Listener {
 
 impl Forwarder {
     /// Listens.
-    pub(crate) async fn bind(mappings: &[PortMapping]) -> Result<Self> {
-        Self::towards(kubelet::machine_address(), mappings).await
+    pub(crate) async fn bind(mappings: &[PortMapping], families: IpFamily) -> Result<Self> {
+        Self::towards(machine_address(families.first()), mappings).await
     }
 
     async fn towards(node: IpAddr, mappings: &[PortMapping]) -> Result<Self> {
@@ -221,6 +223,7 @@ mod tests {
             ("192.0.2.7:30080:30080", true),
             ("192.0.2.8:30080:30080", false),
             ("0.0.0.0:8080:30080", false),
+            ("[::]:30080:30080", false),
         ] {
             assert_eq!(mapping(text).is_the_nodes(node), expected, "{text}");
         }
@@ -235,7 +238,7 @@ mod tests {
         let wanted = [mapping(&format!("{port}:{}", to.port()))];
         let error = Forwarder::towards(to.ip(), &wanted).await.err().expect("it is taken").to_string();
         assert!(error.starts_with(&format!("port {port} cannot be used for the mapping")), "{error}");
-        assert!(probe(&wanted).is_err());
+        assert!(probe(&wanted, IpFamily::Ipv4).is_err());
         drop(taken);
 
         let context = Context::system();

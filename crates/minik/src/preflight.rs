@@ -39,8 +39,10 @@ pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
             "choose containers (--runtime docker), or leave out the ports",
         ));
     }
-    if settings.ip_family == IpFamily::Dual {
-        if settings.runtime != RuntimeKind::Docker {
+    if settings.ip_family != IpFamily::Ipv4 {
+        // Some pods may do without where there is IPv4, too.
+        let some = settings.simulated_nodes > 0 && settings.ip_family == IpFamily::Ipv6;
+        if settings.runtime != RuntimeKind::Docker || some {
             return Err(Problem::error(
                 "pods on paper have no addresses of IPv6",
                 "choose containers (--runtime docker), or leave out --ip-family",
@@ -59,7 +61,7 @@ pub(crate) fn check(profile: &Profile, settings: &Settings) -> Result<()> {
     if settings.registry && settings.runtime == RuntimeKind::Docker {
         registry::check(settings, &std::env::var_os("PATH").unwrap_or_default())?;
     }
-    let _mappings = ports::probe(&settings.ports)?;
+    let _mappings = ports::probe(&settings.ports, settings.ip_family)?;
     port(settings.api_port)
 }
 

@@ -82,7 +82,7 @@ async fn serve(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.api_port))
         .await
         .map_err(|error| preflight::port_taken(settings.api_port, &error))?;
-    let forwarder = Forwarder::bind(&settings.ports).await?;
+    let forwarder = Forwarder::bind(&settings.ports, settings.ip_family).await?;
     // Gone with the last container.
     let _mounts = Mounts::mount(profile, &settings.mounts)?;
     let registry = match settings.registry && settings.runtime == RuntimeKind::Docker {
@@ -135,7 +135,10 @@ async fn serve(
         .ip_family(settings.ip_family)
         .service_range(Some(settings.service_range()?))
         // Pods on paper answer nobody.
-        .ingress((settings.ingress && settings.runtime == RuntimeKind::Docker).then(Ingress::default))
+        .ingress(
+            (settings.ingress && settings.runtime == RuntimeKind::Docker)
+                .then(|| Ingress::of(settings.ip_family)),
+        )
         .gateway_api(settings.gateway_api)
         .network_helper(std::env::current_exe().ok())
         .registry_mirrors(settings.registries.mirrors.clone())

@@ -38,4 +38,6 @@ pub struct NetworkConfig {
     pub subnet: Option<String>,
     /// `fd00:10:244::/64`; none: pods have no addresses of IPv6.
     pub subnet_v6: Option<String>,
+    /// Pods have no addresses of IPv4; those that an engine cannot leave out are not told.
+    pub only_v6: bool,
 }

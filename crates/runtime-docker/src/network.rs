@@ -99,6 +99,8 @@ impl DockerRuntime {
             name: network.name.clone(),
             driver: Some("bridge".to_owned()),
             ipam,
+            // Engines before 28 do not know it, and have IPv4 always.
+            enable_ipv4: network.only_v6.then_some(false),
             enable_ipv6: network.subnet_v6.as_ref().map(|_| true),
             labels: Some(HashMap::from([(PROFILE_LABEL.to_owned(), self.config.profile.clone())])),
             ..NetworkCreateRequest::default()

@@ -17,12 +17,13 @@ impl DockerRuntime {
     pub(crate) async fn sandbox_status(&self, id: &SandboxId) -> Result<PodSandboxStatus> {
         let found = self.client.inspect_container(id.as_str(), None).await;
         let found = found.map_err(error::sandbox("inspect pod sandbox", id.as_str()))?;
-        describe(found).ok_or_else(|| Error::sandbox_not_found(id.as_str()))
+        let only_v6 = self.config.network.as_ref().is_some_and(|network| network.only_v6);
+        describe(found, only_v6).ok_or_else(|| Error::sandbox_not_found(id.as_str()))
     }
 }
 
 /// None: the name is not a sandbox's.
-fn describe(found: ContainerInspectResponse) -> Option<PodSandboxStatus> {
+fn describe(found: ContainerInspectResponse, only_v6: bool) -> Option<PodSandboxStatus> {
     let name = Name::parse(found.name.as_deref()?)?;
     let (labels, annotations) =
         labels::split(found.config.and_then(|config| config.labels).unwrap_or_default());
@@ -42,6 +43,7 @@ fn describe(found: ContainerInspectResponse) -> Option<PodSandboxStatus> {
         let texts = [&endpoint.ip_address, &endpoint.global_ipv6_address];
         ips.extend(texts.into_iter().flatten().filter_map(|text| text.parse::<IpAddr>().ok()));
     }
+    ips.retain(|ip| ip.is_ipv6() || !only_v6);
     ips.sort_by_key(IpAddr::is_ipv6);
     Some(PodSandboxStatus {
         id: found.id?.into(),
@@ -58,4 +60,23 @@ fn describe(found: ContainerInspectResponse) -> Option<PodSandboxStatus> {
         labels,
         annotations,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn addresses_of_a_family_that_pods_do_not_have_are_not_told() {
+        let found = json!({
+            "Id": "1", "Name": "/k8s_POD_web_default_uid_0", "State": {"Running": true},
+            "NetworkSettings": {"Networks": {"n": {"IPAddress": "172.18.0.2", "GlobalIPv6Address": "fd00::2"}}},
+        });
+        for (only_v6, expected) in [(false, &["172.18.0.2", "fd00::2"][..]), (true, &["fd00::2"])] {
+            let found = serde_json::from_value(found.clone()).expect("an inspection");
+            let ips = describe(found, only_v6).expect("a sandbox").ips;
+            assert_eq!(ips.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+        }
+    }
 }

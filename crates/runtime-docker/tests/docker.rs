@@ -259,7 +259,7 @@ async fn limits_are_set_and_changed() {
 async fn a_profile_can_have_its_own_network() {
     let name = support::profile();
     // A range that no engine picks by itself.
-    let network = NetworkConfig { name, subnet: Some("10.213.77.0/24".into()), subnet_v6: None };
+    let network = NetworkConfig { name, subnet: Some("10.213.77.0/24".into()), ..NetworkConfig::default() };
     let config = DockerConfig { network: Some(network.clone()), ..config() };
     let (docker, harness) = harness_with(config).await;
     testing::run(harness, |h| {

@@ -160,7 +160,7 @@ mod tests {
         let warm = Warm::default();
         let first = warm.keep(map(10), 10, None);
         assert!(first.decoded().is_some());
-        let second = warm.keep(map(COOL_BYTES), COOL_BYTES, None);
+        let second = warm.keep(map(COOL_BYTES), COOL_BYTES + 1, None);
         assert!(first.decoded().is_some() && second.decoded().is_some());
         warm.cool();
         assert!(first.decoded().is_none() && second.decoded().is_none(), "things have calmed down");

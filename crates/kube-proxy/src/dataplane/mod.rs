@@ -11,7 +11,7 @@ pub use remote::{Remote, serve};
 
 use async_trait::async_trait;
 use std::ffi::OsStr;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Why rules are not in place.
@@ -35,8 +35,8 @@ pub enum Error {
     /// The kernel's memory of flows could not be changed.
     #[error("cannot forget flows")]
     Flows(#[source] std::io::Error),
-    /// The bridge's hardware address may change with its ports.
-    #[error("cannot hold the bridge's hardware address: {0}")]
+    /// The bridge's addresses may change with its ports.
+    #[error("cannot hold the bridge's addresses: {0}")]
     Bridge(String),
 }
 
@@ -55,11 +55,12 @@ pub trait Dataplane: Send + Sync + 'static {
     /// If that is not possible: then some go on to where nobody is, until they pause.
     async fn forget(&self, places: Vec<Frontend>) -> Result<(), Error>;
 
-    /// Has the bridge with this address keep its hardware address, whatever pods come and go.
+    /// Has the bridge with this address keep its hardware address, whatever pods come and go, and this one, whether there are
+    /// any.
     ///
     /// # Errors
     /// If that is not possible: then connections of pods may pause when others come and go.
-    async fn hold(&self, bridge: Ipv4Addr) -> Result<(), Error>;
+    async fn hold(&self, bridge: IpAddr) -> Result<(), Error>;
 }
 
 /// No rules at all: ports are passed on by this process, cluster addresses lead nowhere.
@@ -76,7 +77,7 @@ impl Dataplane for Userspace {
         Ok(())
     }
 
-    async fn hold(&self, _: Ipv4Addr) -> Result<(), Error> {
+    async fn hold(&self, _: IpAddr) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::{Dataplane, Error, Frontend, bridge, conntrack, program};
 use crate::family::Family;
 use async_trait::async_trait;
 use std::ffi::{OsStr, OsString};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
@@ -80,7 +80,7 @@ impl Dataplane for Nftables {
         forgotten.map(|count| tracing::debug!(count, "forgot flows")).map_err(Error::Flows)
     }
 
-    async fn hold(&self, address: Ipv4Addr) -> Result<(), Error> {
+    async fn hold(&self, address: IpAddr) -> Result<(), Error> {
         bridge::hold(&self.path, address).await
     }
 }

@@ -7,7 +7,7 @@ use super::{Dataplane, Error, Frontend};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -22,7 +22,7 @@ type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 enum Question {
     Apply(String),
     Forget(Vec<Frontend>),
-    Hold(Ipv4Addr),
+    Hold(IpAddr),
 }
 
 type Answer = Result<(), String>;
@@ -57,7 +57,7 @@ impl Dataplane for Remote {
         self.ask(&Question::Forget(places)).await
     }
 
-    async fn hold(&self, bridge: Ipv4Addr) -> Result<(), Error> {
+    async fn hold(&self, bridge: IpAddr) -> Result<(), Error> {
         self.ask(&Question::Hold(bridge)).await.map_err(|error| match error {
             Error::Refused(why) => Error::Bridge(why),
             error => error,
@@ -115,6 +115,7 @@ async fn read<T: for<'de> Deserialize<'de>>(reader: &mut (impl AsyncRead + Unpin
 mod tests {
     use super::*;
     use crate::family::Family;
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
 
     /// Remembers, and refuses what begins with `no`.
@@ -133,7 +134,7 @@ mod tests {
             Ok(())
         }
 
-        async fn hold(&self, bridge: Ipv4Addr) -> Result<(), Error> {
+        async fn hold(&self, bridge: IpAddr) -> Result<(), Error> {
             Err(Error::Bridge(format!("not {bridge}")))
         }
     }
@@ -156,7 +157,7 @@ mod tests {
         let address = Some(Ipv4Addr::LOCALHOST.into());
         let place = Frontend { family: Family::V4, address, port: 53, endpoints: Vec::new() };
         remote.forget(vec![place]).await.expect("done");
-        let refused = remote.hold(Ipv4Addr::LOCALHOST).await.expect_err("refused");
+        let refused = remote.hold(Ipv4Addr::LOCALHOST.into()).await.expect_err("refused");
         assert!(matches!(refused, Error::Bridge(why) if why == "not 127.0.0.1"));
         drop(remote);
         serving.await.expect("it ends").expect("the streams ended");

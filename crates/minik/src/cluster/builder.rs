@@ -2,9 +2,10 @@
 //!
 //! **Not here**: what a running cluster can be asked ([`Cluster`]).
 
+use super::ip_family::{IpFamily, machine_address};
 use super::kubelets::{node, node_name, real, simulated};
 use super::network::{self, Network};
-use super::service_range::{IpFamily, Range};
+use super::service_range::Range;
 use super::watch_cache::WatchCache;
 use super::{Cluster, NodeRuntime, RunningServer, Runtime};
 use crate::control_plane;
@@ -15,6 +16,7 @@ use apiserver::Server;
 use apiserver::config::{Config as ServerConfig, Options};
 use component_base::logging::Tail;
 use component_base::{Context, Health};
+use kube_proxy::Family;
 use kubelet::{Ledger, MachineInfo, ShutdownGrace};
 use runtime_docker::{DockerConfig, DockerRuntime, Mirrors};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,14 +43,18 @@ pub struct Ingress {
     pub https_ports: Vec<u16>,
 }
 
-impl Default for Ingress {
-    /// The loopback and the node's address; the usual ports, or those next to them where they are taken or not allowed.
-    fn default() -> Self {
-        Self {
-            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), kubelet::machine_address()],
-            http_ports: vec![80, 8080],
-            https_ports: vec![443, 8443],
+impl Ingress {
+    /// The loopback and the node's addresses; the usual ports, or those next to them where they are taken or not allowed.
+    pub(crate) fn of(families: IpFamily) -> Self {
+        let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        addresses.extend(families.has(Family::V6).then_some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        for address in families.all().iter().map(|family| machine_address(*family)) {
+            // A machine without an address of its own has the loopback's.
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
         }
+        Self { addresses, http_ports: vec![80, 8080], https_ports: vec![443, 8443] }
     }
 }
 
@@ -235,7 +241,7 @@ impl Builder {
         self
     }
 
-    /// Which families of addresses pods and services have; with real containers both need nftables. A range of services that
+    /// Which families of addresses pods and services have; with real containers IPv6 needs nftables. A range of services that
     /// is given says it, too.
     #[must_use]
     pub fn ip_family(mut self, family: IpFamily) -> Self {
@@ -329,8 +335,14 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster> {
         let context = self.context.unwrap_or_else(Context::system).child();
         let step = self.on_step.unwrap_or_else(|| Arc::new(|_: &str| {}));
-        let ranged = self.service_range.map(Range::family);
-        let family = if ranged == Some(IpFamily::Dual) { IpFamily::Dual } else { self.ip_family };
+        let family = match self.service_range {
+            None => self.ip_family,
+            Some(range) => {
+                let asked = Some(self.ip_family).filter(|asked| *asked != IpFamily::default());
+                let agreed = IpFamily::agreed(asked, range.family());
+                agreed.with_context(|| format!("{range} is no range of {}", self.ip_family))?
+            }
+        };
         let docker =
             connect_docker(&self.name, &self.runtime, self.nodes, family, &self.registry_mirrors).await?;
         let port = self.listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|at| at.port());
@@ -346,12 +358,14 @@ impl Builder {
             &step,
         )
         .await?;
-        let Network { range, claim, for_pods, proxy, forwarding, policies, dns, both } = network;
+        let Network { range, claim, for_pods, proxy, forwarding, policies, dns, addresses, pods } = network;
+        let address = *addresses.first().context("a node without an address")?;
         let dns = dns.filter(|_| self.dns);
         let serving = Serving {
             listeners: self.listener.into_iter().chain(for_pods).collect(),
             // As a static pod of the first node would have it.
             hostname: node_name(&self.name, 0),
+            address,
             range,
         };
         let prepare = async {
@@ -389,6 +403,7 @@ impl Builder {
                         docker.clone(),
                         root.context("a runtime with real containers needs a root_dir")?,
                         ledger.clone(),
+                        (&addresses, &pods),
                     )?
                 }
                 (None, None) => simulated(&context, name, index),
@@ -401,12 +416,6 @@ impl Builder {
         }
         if let Some(dns) = &dns {
             nodes.iter_mut().for_each(|node| node.cluster_dns.servers = vec![dns.server]);
-        }
-        if let Some(both) = &both {
-            for node in nodes.iter_mut().filter(|node| node.root_dir.is_some()) {
-                node.machine.secondary_address = Some(both.address);
-                node.pod_cidrs.clone_from(&both.pods);
-            }
         }
         nodes.iter_mut().for_each(|node| node.shutdown_grace = self.shutdown_grace);
         for node in nodes.iter_mut().filter(|node| node.root_dir.is_some()) {
@@ -442,7 +451,7 @@ impl Builder {
             cluster.install_gateway_api();
         }
         if let Some(ingress) = self.ingress {
-            cluster.start_ingress(ingress)?;
+            cluster.start_ingress(ingress, address)?;
         }
         if let Some(first) = first {
             cluster.mark_control_plane(first);
@@ -467,6 +476,8 @@ impl Builder {
 struct Serving {
     listeners: Vec<TcpListener>,
     hostname: String,
+    /// The first node's.
+    address: IpAddr,
     range: Range,
 }
 
@@ -478,7 +489,7 @@ async fn start_server(
     options: Options,
     step: &OnStep,
 ) -> Result<RunningServer> {
-    let Serving { listeners, hostname, range } = serving;
+    let Serving { listeners, hostname, address, range } = serving;
     let storage = match store {
         Store::Open(storage) => storage,
         Store::At(location) => {
@@ -501,7 +512,7 @@ async fn start_server(
     let port = addresses.first().map_or(443, SocketAddr::port);
     // What pods reach, if there is such an address; a loopback may not be an endpoint.
     let for_pods = addresses.iter().map(SocketAddr::ip).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
-    let advertise_address = for_pods.unwrap_or_else(kubelet::machine_address);
+    let advertise_address = for_pods.unwrap_or(address);
     let nodes = Arc::new(Nodes::default());
     let health = Health::default();
     let mut config = ServerConfig {

@@ -4,33 +4,35 @@
 //! pass. It goes with the value; after a crash, with the next start or with `minik delete`. Where there is no such chain
 //! nothing is to be done.
 
-use super::service_range::IpFamily;
+use super::ip_family::IpFamily;
+use kube_proxy::Family;
 use std::process::{Command, Stdio};
 
-/// One a family, IPv4 first.
-const PROGRAMS: [&str; 2] = ["iptables", "ip6tables"];
+/// One a family.
+const PROGRAMS: [(Family, &str); 2] = [(Family::V4, "iptables"), (Family::V6, "ip6tables")];
 const CHAIN: &str = "DOCKER-USER";
 
 /// The rule, for as long as the value lives.
 #[derive(Debug)]
 pub(crate) struct Forwarding {
     name: String,
-    programs: &'static [&'static str],
+    programs: Vec<&'static str>,
 }
 
 impl Forwarding {
     /// Puts the rule of this name in place, where an engine refuses packets of the family.
     pub(super) fn admit(name: &str, families: IpFamily) -> Option<Self> {
-        let programs = if families == IpFamily::Dual { &PROGRAMS[..] } else { &PROGRAMS[..1] };
-        let admit = |program: &&str| run(program, "-C", name) || run(program, "-I", name);
+        let admit = |program: &str| run(program, "-C", name) || run(program, "-I", name);
+        let programs =
+            PROGRAMS.iter().filter(|(family, _)| families.has(*family)).map(|(_, program)| *program);
         // Few engines have the chain for IPv6: those that have not refuse nothing.
-        let admitted = programs.iter().filter(|program| admit(program)).count();
-        (admitted > 0).then(|| Self { name: name.to_owned(), programs })
+        let programs: Vec<_> = programs.filter(|program| admit(program)).collect();
+        (!programs.is_empty()).then(|| Self { name: name.to_owned(), programs })
     }
 
     /// Takes away what a crash may have left.
     pub(super) fn remove(name: &str) {
-        Self::remove_by(&PROGRAMS, name);
+        Self::remove_by(&PROGRAMS.map(|(_, program)| program), name);
     }
 
     fn remove_by(programs: &[&str], name: &str) {
@@ -42,7 +44,7 @@ impl Forwarding {
 
 impl Drop for Forwarding {
     fn drop(&mut self) {
-        Self::remove_by(self.programs, &self.name);
+        Self::remove_by(&self.programs, &self.name);
     }
 }
 

@@ -8,7 +8,7 @@ use component_base::Context;
 use kubelet::{Ledger, MachineInfo, ShutdownGrace};
 use runtime_docker::DockerRuntime;
 use runtime_simulated::{SimulatedConfig, SimulatedRuntime};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,15 +42,18 @@ pub(super) fn node(
     }
 }
 
+/// One with containers, the machine's addresses, and blocks of addresses for its pods.
 pub(super) fn real(
     name: String,
     docker: Arc<DockerRuntime>,
     root: &Path,
     ledger: Ledger,
+    (addresses, pods): (&[IpAddr], &[String]),
 ) -> Result<kubelet::Config> {
     std::fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
-    let node = node(name, MachineInfo::detect(root), docker, Some(root.to_owned()));
-    Ok(kubelet::Config { ledger, ..node })
+    let machine = MachineInfo::detect(root, addresses.to_vec());
+    let node = node(name, machine, docker, Some(root.to_owned()));
+    Ok(kubelet::Config { ledger, pod_cidrs: pods.to_vec(), ..node })
 }
 
 pub(super) fn simulated(context: &Context, name: String, index: u32) -> kubelet::Config {

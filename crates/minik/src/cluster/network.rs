@@ -6,14 +6,15 @@
 //! what a crash leaves goes with the next start or with `minik delete`.
 
 use super::forwarding::Forwarding;
+use super::ip_family::{IpFamily, machine_address};
 use super::network_helper::Helper;
-use super::service_range::{Claim, IpFamily, Range, pods_v6};
+use super::service_range::{Claim, Range, pods_v6};
 use super::{OnStep, dns};
 use crate::problem::Problem;
 use crate::{preflight, profile};
 use anyhow::{Context as _, Result};
 use component_base::logging::chain;
-use kube_proxy::{Dataplane, Family, Nftables, Reach, Stack, Userspace, dataplane, policy};
+use kube_proxy::{Closed, Dataplane, Family, Nftables, Reach, Stack, Userspace, dataplane, policy};
 use runtime_docker::{DockerRuntime, NetworkConfig};
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -39,19 +40,22 @@ pub(super) struct Network {
     pub(super) policies: Option<policy::Config>,
     /// Where DNS listens.
     pub(super) dns: Option<dns::Listening>,
-    /// What pods and nodes have of the other family, in a cluster with both.
-    pub(super) both: Option<Both>,
+    /// The machine's addresses, which nodes have: one of each family, the first of the cluster's first family.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Where pods get theirs from, likewise; empty on the engine's bridge. All nodes are on one bridge, and have the same.
+    pub(super) pods: Vec<String>,
 }
 
-/// What nodes tell of their addresses in a cluster with both families.
-#[derive(Clone)]
-pub(super) struct Both {
-    /// The machine's address of IPv6.
-    pub(super) address: IpAddr,
-    /// Where pods get theirs from, IPv4 first. All nodes are on one bridge, and have the same.
-    pub(super) pods: Vec<String>,
-    /// The machine's name of that bridge.
+/// The network of pods with IPv6.
+struct Own {
+    /// This machine's address in it.
+    gateway: IpAddr,
+    /// Its blocks, as far as they are of the cluster's families.
+    pods: Vec<String>,
+    /// The machine's name of the bridge.
     bridge: Option<String>,
+    /// A block of it of a family that the cluster does not have.
+    others: Option<String>,
 }
 
 /// What makes services answer: the proxy's configuration but for its clients.
@@ -83,38 +87,33 @@ pub(super) async fn prepare(
     step: &OnStep,
 ) -> Result<Network> {
     let Some(docker) = docker else {
-        let range = asked.unwrap_or_default();
-        let range = if families == IpFamily::Dual { range.with_both(cluster, true, &[]) } else { range };
         return Ok(Network {
-            range,
+            range: Range::usual(families, asked),
             claim: None,
             for_pods: None,
             proxy: None,
             forwarding: None,
             policies: None,
             dns: None,
-            both: None,
+            addresses: vec![machine_address(families.first())],
+            pods: Vec::new(),
         });
     };
     let (range, claim) = claim(cluster, families, asked)?;
     let gateways = gateways(docker).await;
-    let gateway = gateways.iter().copied().find(IpAddr::is_ipv4);
-    let for_pods = match (gateway, port) {
-        (Some(gateway), Some(port)) => listener_for_pods(gateway, port).await,
-        _ => None,
-    };
+    let gateway = gateways.iter().copied().find(|gateway| Family::of(*gateway) == families.first());
     let nftables = Nftables::new(&search_path());
     let rules = rules(&nftables, docker, helper.filter(|_| gateway.is_some())).await;
-    let both = match range.family() {
-        IpFamily::Ipv4 => None,
-        IpFamily::Dual => Some(both(docker, &gateways).await?),
+    let own = match families.has(Family::V6) {
+        true => Some(own(docker, families, &gateways).await?),
+        false => None,
     };
     let (forwarding, policies) = match &rules {
         Ok(rules) => (
-            Forwarding::admit(&table(cluster), range.family()),
-            Some(policies(cluster, both.as_ref(), rules.clone()).await),
+            Forwarding::admit(&table(cluster), families),
+            Some(policies(cluster, families, own.as_ref(), rules.clone()).await),
         ),
-        Err(why) if range.family() == IpFamily::Dual => return Err(no_rules(why)),
+        Err(why) if own.is_some() => return Err(no_rules(why)),
         Err(why) => {
             tracing::warn!("cluster addresses lead nowhere, and network policies are not enforced: {why}");
             step(
@@ -123,11 +122,15 @@ pub(super) async fn prepare(
             (None, None)
         }
     };
-    if let (Ok(rules), Some(IpAddr::V4(bridge))) = (&rules, gateway)
+    if let (Ok(rules), Some(bridge)) = (&rules, gateway)
         && let Err(error) = rules.hold(bridge).await
     {
         tracing::warn!("connections of pods may pause when others come and go: {}", chain(&error));
     }
+    let for_pods = match (gateway, port) {
+        (Some(gateway), Some(port)) => listener_for_pods(gateway, port).await,
+        _ => None,
+    };
     let has_rules = rules.is_ok();
     if has_rules && forwarding.is_none() && nftables.check().await.is_err() {
         step("Services (by a helper container; other machines do not reach them)");
@@ -138,23 +141,31 @@ pub(super) async fn prepare(
     };
     let proxy = Some(Proxy {
         table: table(cluster),
-        stacks: stacks(range, both.as_ref()),
+        stacks: stacks(range, own.as_ref()),
         in_place: Arc::default(),
         reach: if has_rules { Reach::Loopback } else { Reach::Everywhere },
         dataplane: rules.unwrap_or_else(|_| Arc::new(Userspace)),
         nodes,
     });
-    Ok(Network { range, claim: Some(claim), for_pods, proxy, forwarding, policies, dns, both })
+    let address = |family: &Family| match (family, &own) {
+        // A machine whose links have no other address of IPv6 has at least this one.
+        (Family::V6, Some(own)) => kubelet::machine_address_v6().unwrap_or(own.gateway),
+        _ => machine_address(*family),
+    };
+    let addresses = families.all().iter().map(address).collect();
+    let pods = own.map(|own| own.pods).unwrap_or_default();
+    Ok(Network { range, claim: Some(claim), for_pods, proxy, forwarding, policies, dns, addresses, pods })
 }
 
-/// What is asked of the engine for pods: nothing, or, in a cluster with both families, a network of the profile's own.
-pub(super) fn pods_network(cluster: &str, family: IpFamily) -> Result<Option<NetworkConfig>> {
-    if family == IpFamily::Ipv4 {
+/// What is asked of the engine for pods: nothing, or, in a cluster with IPv6, a network of the profile's own.
+pub(super) fn pods_network(cluster: &str, families: IpFamily) -> Result<Option<NetworkConfig>> {
+    if !families.has(Family::V6) {
         return Ok(None);
     }
     let subnet_v6 = pods_v6(cluster, cluster == profile::DEFAULT);
     let subnet_v6 = Some(subnet_v6.context("find free addresses of IPv6 for pods")?);
-    Ok(Some(NetworkConfig { name: table(cluster), subnet: None, subnet_v6 }))
+    let only_v6 = !families.has(Family::V4);
+    Ok(Some(NetworkConfig { name: table(cluster), subnet: None, subnet_v6, only_v6 }))
 }
 
 /// Engines give pods addresses of IPv6 but do not all masquerade them, and none makes their services answer.
@@ -165,53 +176,56 @@ fn no_rules(why: &str) -> anyhow::Error {
     )
 }
 
-async fn both(docker: &DockerRuntime, gateways: &[IpAddr]) -> Result<Both> {
-    let gateway = gateways.iter().find(|gateway| gateway.is_ipv6()).copied();
-    let address = kubelet::machine_address_v6().or(gateway);
-    let (pods, bridge) = (docker.subnets().await?, docker.bridge().await?);
-    match address {
-        Some(address) if gateway.is_some() => Ok(Both { address, pods, bridge }),
-        _ => Err(Problem::error(
+async fn own(docker: &DockerRuntime, families: IpFamily, gateways: &[IpAddr]) -> Result<Own> {
+    let Some(gateway) = gateways.iter().find(|gateway| gateway.is_ipv6()).copied() else {
+        return Err(Problem::error(
             "the engine's network for pods has no addresses of IPv6",
             "see that IPv6 works here (ip -6 address), and whether another cluster's network is in the way: docker network ls",
-        )),
-    }
+        ));
+    };
+    let (subnets, bridge) = (docker.subnets().await?, docker.bridge().await?);
+    let known = |subnet: &String| families.all().iter().any(|family| family.block(subnet).is_some());
+    let (pods, others): (Vec<_>, Vec<_>) = subnets.into_iter().partition(known);
+    Ok(Own { gateway, pods, bridge, others: others.into_iter().next() })
 }
 
 /// What the proxy is told of each family.
-fn stacks(range: Range, both: Option<&Both>) -> Vec<Stack> {
-    let stack = |family, services, masqueraded| Stack {
-        family,
-        services,
-        masqueraded,
-        masquerade_all: !Nftables::sees_bridges(family),
+fn stacks(range: Range, own: Option<&Own>) -> Vec<Stack> {
+    let stack = |(family, services): (Family, String)| {
+        // The engine masquerades pods over IPv4, and over IPv6 some versions do.
+        let own = own.filter(|_| family == Family::V6);
+        Stack {
+            family,
+            services,
+            masqueraded: own
+                .and_then(|own| own.pods.iter().find_map(|pods| family.block(pods)))
+                .map(str::to_owned),
+            masquerade_all: !Nftables::sees_bridges(family),
+            closed: own
+                .and_then(|own| own.others.clone())
+                .map(|pods| Closed { pods, bridged: !Nftables::sees_bridges(Family::V4) }),
+        }
     };
-    // The engine masquerades pods over IPv4, and over IPv6 some versions do.
-    let pods = both.and_then(|both| both.pods.iter().find(|subnet| subnet.contains(':')).cloned());
-    let six = range.secondary().map(|services| stack(Family::V6, services, pods));
-    [stack(Family::V4, range.primary(), None)].into_iter().chain(six).collect()
+    range.cidrs().map(stack).collect()
 }
 
 fn claim(cluster: &str, families: IpFamily, asked: Option<Range>) -> Result<(Range, Claim)> {
-    let range = match asked {
-        Some(range) if range.family() == families => range,
-        None if families == IpFamily::Ipv4 => {
-            return Range::free(cluster, false, &[]).context("find free addresses for services");
-        }
-        Some(range) => range.with_both(cluster, false, &[]),
-        None => {
-            let (range, _) = Range::free(cluster, false, &[]).context("find free addresses for services")?;
-            range.with_both(cluster, false, &[])
-        }
-    };
-    let claim = range.claim().map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => Problem::error(
-            format!("the services of another running cluster have addresses in {range}"),
-            "stop that cluster, or start a new profile with others: --service-cluster-ip-range",
-        ),
-        _ => anyhow::Error::new(error).context(format!("claim the addresses {range} of services")),
-    })?;
-    Ok((range, claim))
+    loop {
+        let range = Range::free(families, asked, cluster, false, &[]);
+        let range = range.context("find free addresses for services")?;
+        return match range.claim() {
+            Ok(claim) => Ok((range, claim)),
+            // Somebody was faster: that one is not free any more.
+            Err(error) if error.kind() == ErrorKind::AddrInUse && asked.is_none() => continue,
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Err(Problem::error(
+                format!("the services of another running cluster have addresses in {range}"),
+                "stop that cluster, or start a new profile with others: --service-cluster-ip-range",
+            )),
+            Err(error) => {
+                Err(anyhow::Error::new(error).context(format!("claim the addresses {range} of services")))
+            }
+        };
+    }
 }
 
 /// This machine's addresses in the pods' network. Those of an engine elsewhere (another machine, or rootless) are not here.
@@ -283,10 +297,15 @@ pub(crate) async fn help() -> std::io::Result<()> {
 }
 
 /// What enforces network policies; where packets within the pods' bridge pass no rules, a table of the bridge's own.
-async fn policies(profile: &str, both: Option<&Both>, dataplane: Arc<dyn Dataplane>) -> policy::Config {
-    let bridge = both.and_then(|both| both.bridge.clone());
+async fn policies(
+    profile: &str,
+    families: IpFamily,
+    own: Option<&Own>,
+    dataplane: Arc<dyn Dataplane>,
+) -> policy::Config {
+    let bridge = own.and_then(|own| own.bridge.clone());
     let mut tables = Vec::new();
-    for family in [Family::V4].into_iter().chain(both.map(|_| Family::V6)) {
+    for family in families.all().iter().copied() {
         let tables_of = policy_tables(profile, family);
         let [routed, bridged] = tables_of.map(|place| policy::Place { bridge: bridge.clone(), ..place });
         tables.push(routed);
@@ -325,10 +344,11 @@ pub(crate) async fn remove(profile: &str, docker: &DockerRuntime, helper: Option
     Forwarding::remove(&table(profile));
     let [[routed, bridged], [routed_v6, bridged_v6]] =
         [Family::V4, Family::V6].map(|family| policy_tables(profile, family).map(|place| place.name));
-    let mut kinds = vec![("ip", [table(profile), routed]), ("bridge", [bridged, bridged_v6])];
+    let own = || table(profile);
+    let mut kinds = vec![("ip", vec![own(), routed]), ("bridge", vec![own(), bridged, bridged_v6])];
     // A kernel without IPv6 has no tables of it.
     if preflight::ipv6().is_ok() {
-        kinds.push(("ip6", [table(profile), routed_v6]));
+        kinds.push(("ip6", vec![own(), routed_v6]));
     }
     for (kind, tables) in kinds {
         if let Err(error) = dataplane::remove(&*rules, kind, &tables).await {

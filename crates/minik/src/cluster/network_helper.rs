@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use kube_proxy::dataplane::Frontend;
 use kube_proxy::{Dataplane, Error, Remote};
 use runtime_docker::DockerRuntime;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -62,7 +62,7 @@ impl Dataplane for Helper {
         self.after(&remote, remote.forget(places).await).await
     }
 
-    async fn hold(&self, bridge: Ipv4Addr) -> Result<(), Error> {
+    async fn hold(&self, bridge: IpAddr) -> Result<(), Error> {
         let remote = self.running().await?;
         self.after(&remote, remote.hold(bridge).await).await
     }

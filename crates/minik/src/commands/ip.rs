@@ -2,6 +2,7 @@
 
 use super::CommandContext;
 use crate::access;
+use crate::cluster::ip_family::machine_address;
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -18,6 +19,6 @@ pub(super) fn run(cx: &CommandContext, arguments: &Arguments) -> Result<ExitCode
     if let Some(node) = &arguments.node {
         super::node::find(cx, &settings, node)?;
     }
-    cx.terminal.line(&kubelet::machine_address().to_string());
+    cx.terminal.line(&machine_address(settings.ip_family.first()).to_string());
     Ok(ExitCode::SUCCESS)
 }

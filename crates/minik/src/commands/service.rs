@@ -4,6 +4,7 @@
 
 use super::{CommandContext, Output, table};
 use crate::access;
+use crate::cluster::ip_family::machine_address;
 use crate::problem::Problem;
 use crate::template;
 use anyhow::{Context as _, Result};
@@ -13,8 +14,10 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
+use kube_proxy::Family;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -178,13 +181,13 @@ fn rows(service: &Service, addresses: &[(String, String)]) -> Vec<Vec<String>> {
 /// Ports with the addresses at which they answer on this machine: by the node's port, else by the cluster's address.
 fn addresses(service: &Service, format: &str) -> Result<Vec<(String, String)>> {
     let Some(spec) = &service.spec else { return Ok(Vec::new()) };
-    let node = kubelet::machine_address();
-    let cluster = spec.cluster_ip.clone().filter(|address| !address.is_empty() && address != "None");
+    let cluster: Option<IpAddr> = spec.cluster_ip.as_ref().and_then(|address| address.parse().ok());
     let address = |port: &ServicePort| {
         let (address, number) = match port.node_port {
-            Some(number) => (node.to_string(), number),
-            None => (cluster.clone()?, port.port),
+            Some(number) => (machine_address(Family::of(cluster?)), number),
+            None => (cluster?, port.port),
         };
+        let address = if address.is_ipv4() { address.to_string() } else { format!("[{address}]") };
         Some(template::fill(format, &[("IP", &address), ("Port", &number.to_string())]))
     };
     let shown = |port: &ServicePort| match &port.name {
@@ -196,4 +199,23 @@ fn addresses(service: &Service, format: &str) -> Result<Vec<(String, String)>> {
     let ports = spec.ports.iter().flatten().filter_map(|port| Some((shown(port), address(port)?)));
     let ports: Vec<_> = ports.map(|(port, url)| url.map(|url| (port, url))).collect::<Result<_>>()?;
     Ok(ports.into_iter().filter(|(_, url)| seen.insert(url.clone())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_has_brackets() {
+        for (ip, expected) in [
+            (json!("10.96.0.9"), Some("http://10.96.0.9:80")),
+            (json!("fd00::9"), Some("http://[fd00::9]:80")),
+            (json!("None"), None),
+        ] {
+            let service = json!({"metadata": {}, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}});
+            let service = serde_json::from_value(service).expect("a service");
+            let addresses = addresses(&service, FORMAT).expect("a format");
+            assert_eq!(addresses.first().map(|(_, url)| url.as_str()), expected);
+        }
+    }
 }

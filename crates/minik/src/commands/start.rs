@@ -106,17 +106,19 @@ fn start(cx: &CommandContext, arguments: &Arguments, wait: &Wait, progress: &mut
         None => preferences::settings(&cx.home)?,
     };
     let mut settings = merged(arguments, saved.clone())?;
+    if settings.service_cluster_ip_range.is_some() {
+        let of_range = settings.service_range()?.family();
+        let named = Some(settings.ip_family).filter(|family| *family != IpFamily::default());
+        let agreed = IpFamily::agreed(arguments.ip_family.or(named), of_range);
+        settings.ip_family = agreed.ok_or_else(|| {
+            Problem::error(
+                format!("the services of profile {:?} have addresses of {of_range}", profile.name),
+                "leave out --ip-family, or give a new profile another --service-cluster-ip-range",
+            )
+        })?;
+    }
     if is_new && settings.runtime == RuntimeKind::Docker {
         settings.service_cluster_ip_range = Some(range(cx, &settings)?.to_string());
-    }
-    if settings.service_range()?.family() == IpFamily::Dual {
-        if arguments.ip_family == Some(IpFamily::Ipv4) {
-            return Err(Problem::error(
-                format!("the services of profile {:?} have addresses of IPv6", profile.name),
-                "leave out --ip-family, or give one range with --service-cluster-ip-range to a new profile",
-            ));
-        }
-        settings.ip_family = IpFamily::Dual;
     }
     let addresses = |settings: &Settings| anyhow::Ok((settings.service_range()?, settings.ip_family));
     if !is_new && addresses(&settings)? != addresses(&saved)? {
@@ -266,17 +268,9 @@ fn range(cx: &CommandContext, settings: &Settings) -> Result<ServiceRange> {
     let taken: Vec<_> = on_machine.filter_map(|settings| settings.service_range().ok()).collect();
     let preferred = cx.profile.name == profile::DEFAULT;
     let name = &cx.profile.name;
-    let range = match settings.service_cluster_ip_range {
-        Some(_) => settings.service_range()?,
-        None => {
-            let free = ServiceRange::free(name, preferred, &taken);
-            free.context("find free addresses for services: give some with --service-cluster-ip-range")?.0
-        }
-    };
-    Ok(match settings.ip_family {
-        IpFamily::Ipv4 => range,
-        IpFamily::Dual => range.with_both(name, preferred, &taken),
-    })
+    let asked = settings.service_cluster_ip_range.is_some().then(|| settings.service_range()).transpose()?;
+    let free = ServiceRange::free(settings.ip_family, asked, name, preferred, &taken);
+    free.context("find free addresses for services: give some with --service-cluster-ip-range")
 }
 
 fn describe(settings: &Settings) -> String {

@@ -55,10 +55,10 @@ pub(in crate::commands) struct Arguments {
     /// Port of the API server on this machine [default: 6443, or a free one for other profiles]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) api_port: Option<u16>,
-    /// Addresses that pods and services have: of IPv4, or of IPv6 as well, which needs nftables [default: ipv4]
+    /// Addresses that pods and services have: of IPv4, of IPv6, or of both; IPv6 needs nftables [default: ipv4]
     #[arg(long, value_enum)]
     pub(super) ip_family: Option<IpFamily>,
-    /// Addresses of services; with --ip-family dual one range of each, separated by a comma [default: 10.96.0.0/12 and fd00:10:96::/112, or free ones for other profiles]
+    /// Addresses of services, which say the family, too; with --ip-family dual one range of each, separated by a comma [default: 10.96.0.0/12 and fd00:10:96::/112, or free ones for other profiles]
     #[arg(long, value_name = "CIDR")]
     pub(super) service_cluster_ip_range: Option<ServiceRange>,
     /// Install the kinds of the Gateway API, which the ingress controller serves [default: false]
