@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const POLICY: &str = "
 apiVersion: audit.k8s.io/v1
@@ -200,10 +201,9 @@ async fn what_is_far_from_the_chain_annotates_the_record_too() {
     assert!(records.iter().all(|record| !record.to_string().contains(&token)));
 }
 
-#[tokio::test]
-async fn a_webhook_is_sent_records_some_at_a_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let (sender, mut lists) = tokio::sync::mpsc::unbounded_channel();
+/// A service that takes lists of records, and what it was sent.
+async fn collector() -> (Service, UnboundedReceiver<Value>) {
+    let (sender, lists) = unbounded_channel();
     let service = Service::start(|_| {
         Arc::new(move |_: &str, list| {
             let _ = sender.send(list);
@@ -212,6 +212,13 @@ async fn a_webhook_is_sent_records_some_at_a_time() {
         })
     })
     .await;
+    (service, lists)
+}
+
+#[tokio::test]
+async fn a_webhook_is_sent_records_some_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (service, mut lists) = collector().await;
     let file = kubeconfig(&service, &folder);
     let flags = [
         ("audit-webhook-config-file", &*file.to_string_lossy()),
@@ -242,14 +249,7 @@ async fn a_webhook_is_sent_records_some_at_a_time() {
 
 #[tokio::test]
 async fn a_request_waits_for_its_record_if_it_is_to() {
-    let (sender, mut lists) = tokio::sync::mpsc::unbounded_channel();
-    let service = Service::start(|_| {
-        Arc::new(move |_: &str, list| {
-            let _ = sender.send(list);
-            Value::Null
-        })
-    })
-    .await;
+    let (service, mut lists) = collector().await;
     let folder = tempfile::tempdir().unwrap();
     let file = kubeconfig(&service, &folder);
     let file = file.to_string_lossy();
