@@ -1,7 +1,7 @@
 //! The JSON of an object in the watch cache: as it is, or as its differences from another that is much like it.
 //!
 //! Ten thousand pods of a few templates, and the events about them, are most of what a large cluster has in memory, and are
-//! seldom read; each takes a sixth of its size beside another. **Contract**: what is read is what was written.
+//! seldom read; each takes a fifth of its size beside another. **Contract**: what is read is what was written.
 //! **Not here**: which objects are packed, and when (`watch_cache`).
 
 use bytes::Bytes;
