@@ -1,15 +1,18 @@
 //! An object as informers keep it: its JSON, and decoded for as long as it is in use.
 //!
-//! Decoded, a pod takes some 6 KiB, most of it fields that it does not have; as JSON a fifth of that. Most objects are not
+//! Decoded, a pod takes some 12 KiB, most of it fields that it does not have; as JSON a fifth of that. Most objects are not
 //! looked at for hours. **Contract**: what is read is what was sent, decoded anew or not; readers keep what they hold.
 
-use super::{Original, Watched, sent};
+use super::sent::{self, Sent};
+use super::{Original, Watched};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Bytes of JSON of the objects that stay decoded while there is much to do: those that were used last, some ten thousands.
-/// Fewer than a controller goes through at a time, and it would decode all of them each time.
-const WARM_BYTES: usize = 48 << 20;
+/// Bytes of JSON of the objects that stay decoded while there is much to do: those that were used last, more than ten thousand
+/// pods. Fewer than a controller goes through at a time, and it would decode all of them each time.
+const WARM_BYTES: usize = 32 << 20;
+/// How much of that is left when it was spent, so that room is not made for each object.
+const ROOM_BYTES: usize = WARM_BYTES / 8 * 7;
 /// The same when things have calmed down.
 const COOL_BYTES: usize = 512 << 10;
 
@@ -24,7 +27,7 @@ enum Json {
 /// An object of an informer.
 pub(super) struct Kept<K> {
     json: Json,
-    /// The length of its JSON as it was sent.
+    /// The length of its JSON.
     size: usize,
     decoded: Mutex<Option<Arc<K>>>,
 }
@@ -45,7 +48,9 @@ impl<K: Watched> Kept<K> {
             let object = match &self.json {
                 Json::Own(json) => sent::decode(json),
                 Json::Shared(original) => {
-                    sent::decode(std::str::from_utf8(&original.json()).expect("it was sent as text"))
+                    let json = original.json();
+                    Sent::of(std::str::from_utf8(&json).expect("it was sent as text"))
+                        .and_then(|o| o.decode())
                 }
             };
             Arc::new(object.expect("what was encoded can be decoded"))
@@ -83,6 +88,22 @@ struct Queue {
 }
 
 impl Queue {
+    /// One more; which no longer stay decoded for that.
+    fn push(&mut self, object: Weak<dyn Cool>, size: usize) -> Vec<Arc<dyn Cool>> {
+        self.objects.push_back((object, size));
+        self.bytes += size;
+        if self.bytes <= WARM_BYTES {
+            return Vec::new();
+        }
+        // Most have been superseded: a pod changes several times until it runs.
+        self.objects.retain(|(object, size)| {
+            let exists = object.strong_count() > 0;
+            self.bytes -= if exists { 0 } else { *size };
+            exists
+        });
+        self.shrink(ROOM_BYTES)
+    }
+
     /// Takes out the oldest until no more than so much is left.
     fn shrink(&mut self, bytes: usize) -> Vec<Arc<dyn Cool>> {
         let mut out = Vec::new();
@@ -97,7 +118,7 @@ impl Queue {
 }
 
 impl Warm {
-    /// An object that was just sent with so many bytes, and what else keeps it.
+    /// An object that was just sent with JSON of so many bytes, and what else keeps it.
     pub(super) fn keep<K: Watched>(
         &self,
         object: K,
@@ -123,9 +144,7 @@ impl Warm {
     fn push<K: Watched>(&self, kept: &Arc<Kept<K>>) {
         let weak: Weak<dyn Cool> = Arc::downgrade(kept) as Weak<dyn Cool>;
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.objects.push_back((weak, kept.size));
-        queue.bytes += kept.size;
-        let cooled = queue.shrink(WARM_BYTES);
+        let cooled = queue.push(weak, kept.size);
         drop(queue);
         cooled.iter().for_each(|object| object.cool());
     }
@@ -167,6 +186,11 @@ mod tests {
         warm.get(&first);
         let _third = warm.keep(map(WARM_BYTES), WARM_BYTES, None);
         assert!(first.decoded().is_none(), "the budget is spent");
+        let second = warm.keep(map(10), 10, None);
+        for _ in 0..20 {
+            warm.keep(map(10), WARM_BYTES / 2, None);
+        }
+        assert!(second.decoded().is_some(), "what was superseded does not count");
         assert_eq!(*first.peek(), map(10));
         assert!(first.decoded().is_none(), "to peek is not to use");
         let object = warm.get(&first);
