@@ -49,15 +49,26 @@ impl Type {
 /// Records the events of one component; cloning shares its queue.
 #[derive(Clone)]
 pub struct Recorder {
-    source: EventSource,
+    component: String,
     context: Context,
     // Boxed: what waits for its first event is small, with a thousand kubelets in a process.
-    sender: mpsc::Sender<Box<Event>>,
+    sender: mpsc::Sender<Box<Note>>,
+}
+
+/// What an event is made of when its turn comes; an event takes some five times as much, and tens of thousands may wait.
+struct Note {
+    about: ObjectReference,
+    kind: Type,
+    reason: String,
+    message: String,
+    at: Timestamp,
+    /// Below a million.
+    unique: u64,
 }
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Recorder({})", self.source.component.as_deref().unwrap_or_default())
+        write!(f, "Recorder({})", self.component)
     }
 }
 
@@ -77,16 +88,24 @@ impl Recorder {
         turns: Option<Arc<Semaphore>>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUED);
-        let sending = Sending { client, context: context.clone(), correlator: Correlator::default(), turns };
-        context.shutdown.spawn(sending.run(receiver));
         let source = EventSource { component: Some(component.to_owned()), host: host.map(str::to_owned) };
-        Self { source, context: context.clone(), sender }
+        let sending =
+            Sending { client, context: context.clone(), correlator: Correlator::default(), source, turns };
+        context.shutdown.spawn(sending.run(receiver));
+        Self { component: component.to_owned(), context: context.clone(), sender }
     }
 
     /// Records that something happened to an object.
     pub fn event(&self, about: &ObjectReference, kind: Type, reason: &str, message: impl Into<String>) {
-        let event = self.compose(about, kind, reason, message.into());
-        if self.sender.try_send(Box::new(event)).is_err() {
+        let note = Note {
+            about: about.clone(),
+            kind,
+            reason: reason.to_owned(),
+            message: message.into(),
+            at: self.context.clock.now(),
+            unique: self.context.rng.below(1_000_000),
+        };
+        if self.sender.try_send(Box::new(note)).is_err() {
             tracing::debug!(reason, "event dropped: too many are waiting or the component is ending");
         }
     }
@@ -101,30 +120,30 @@ impl Recorder {
     ) {
         self.event(&reference(object), kind, reason, message);
     }
+}
 
-    fn compose(&self, about: &ObjectReference, kind: Type, reason: &str, message: String) -> Event {
-        let now = self.context.clock.now();
-        let name = about.name.as_deref().unwrap_or_default();
+impl Note {
+    fn event(self, source: &EventSource) -> Event {
+        let name = self.about.name.as_deref().unwrap_or_default();
         // Upstream's suffix is the time alone; components that share a coarse clock must not collide.
-        let unique = now.as_nanosecond() + i128::from(self.context.rng.below(1_000_000));
-        let namespace =
-            about.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+        let unique = self.at.as_nanosecond() + i128::from(self.unique);
+        let namespace = self.about.namespace.as_deref().filter(|namespace| !namespace.is_empty());
         Event {
             metadata: ObjectMeta {
                 name: Some(format!("{name}.{unique:x}")),
-                namespace: Some(namespace.to_owned()),
+                namespace: Some(namespace.unwrap_or("default").to_owned()),
                 ..ObjectMeta::default()
             },
-            involved_object: about.clone(),
-            reason: Some(reason.to_owned()),
-            message: Some(message),
-            first_timestamp: Some(seconds(now)),
-            last_timestamp: Some(seconds(now)),
+            involved_object: self.about,
+            reason: Some(self.reason),
+            message: Some(self.message),
+            first_timestamp: Some(seconds(self.at)),
+            last_timestamp: Some(seconds(self.at)),
             count: Some(1),
-            type_: Some(kind.as_str().to_owned()),
-            reporting_component: Some(self.source.component.clone().unwrap_or_default()),
-            reporting_instance: Some(self.source.host.clone().unwrap_or_default()),
-            source: Some(self.source.clone()),
+            type_: Some(self.kind.as_str().to_owned()),
+            reporting_component: Some(source.component.clone().unwrap_or_default()),
+            reporting_instance: Some(source.host.clone().unwrap_or_default()),
+            source: Some(source.clone()),
             ..Event::default()
         }
     }
@@ -154,20 +173,21 @@ struct Sending {
     client: kube::Client,
     context: Context,
     correlator: Correlator,
+    source: EventSource,
     /// None: its events are sent at once.
     turns: Option<Arc<Semaphore>>,
 }
 
 impl Sending {
-    async fn run(mut self, mut events: mpsc::Receiver<Box<Event>>) {
-        while let Some(event) = events.recv().await {
+    async fn run(mut self, mut notes: mpsc::Receiver<Box<Note>>) {
+        while let Some(note) = notes.recv().await {
             let turns = self.turns.clone();
             let _turn = match &turns {
                 // Nobody closes it.
                 Some(turns) => turns.acquire().await.ok(),
                 None => None,
             };
-            match self.correlator.judge(*event, self.context.clock.now()) {
+            match self.correlator.judge(note.event(&self.source), self.context.clock.now()) {
                 Verdict::Silence => {}
                 Verdict::Create(event) => Box::pin(self.send(event, None)).await,
                 Verdict::Count { event, name } => Box::pin(self.send(event, Some(name))).await,
