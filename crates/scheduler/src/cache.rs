@@ -6,7 +6,6 @@
 
 use crate::framework::{ClusterEvent, PodInfo, Snapshot};
 use api::k8s_openapi::api::core::v1::Node;
-use api::pod::{is_terminal, node_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -41,10 +40,10 @@ impl Cache {
 
     /// A pod with a node is new or changed; says what may help pods that wait.
     pub(crate) fn set_pod(&mut self, pod: Arc<PodInfo>) -> Option<ClusterEvent> {
-        if is_terminal(&pod.pod) {
+        if pod.is_terminal() {
             return self.remove_pod(pod.uid());
         }
-        let node = node_name(&pod.pod).to_owned();
+        let node = pod.node().to_owned();
         let known = self.placed.get(pod.uid()).map(|placed| placed.assumed);
         let old = known.and_then(|_| self.take_off(pod.uid()));
         self.snapshot.add_pod(&pod, &node);

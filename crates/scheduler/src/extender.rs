@@ -90,11 +90,12 @@ impl Extenders {
         nodes: &mut Vec<&NodeInfo>,
         diagnosis: &mut Diagnosis,
     ) -> Result<(), Error> {
-        for extender in self.interested(&pod.pod).filter(|extender| !extender.spec.filter_verb.is_empty()) {
+        let pod = pod.pod();
+        for extender in self.interested(&pod).filter(|extender| !extender.spec.filter_verb.is_empty()) {
             if nodes.is_empty() {
                 return Ok(());
             }
-            match extender.filter(&pod.pod, nodes).await {
+            match extender.filter(&pod, nodes).await {
                 Ok(answer) => answer.apply(nodes, diagnosis),
                 Err(error) if extender.spec.ignorable => extender.passed_over(&error),
                 Err(error) => return Err(error),
@@ -105,9 +106,10 @@ impl Extenders {
 
     /// What they give each node, on the scale of plugins' weighted scores. One that fails gives nothing.
     pub(crate) async fn points(&self, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
-        let asked = self.interested(&pod.pod).filter(|extender| !extender.spec.prioritize_verb.is_empty());
+        let pod = &*pod.pod();
+        let asked = self.interested(pod).filter(|extender| !extender.spec.prioritize_verb.is_empty());
         let answers = asked.map(|extender| async move {
-            extender.points(&pod.pod, nodes).await.unwrap_or_else(|error| {
+            extender.points(pod, nodes).await.unwrap_or_else(|error| {
                 extender.passed_over(&error);
                 BTreeMap::new()
             })
@@ -124,11 +126,12 @@ impl Extenders {
         mut candidates: Vec<Candidate>,
         cluster: &Snapshot,
     ) -> Result<Vec<Candidate>, Error> {
-        for extender in self.interested(&pod.pod).filter(|extender| !extender.spec.preempt_verb.is_empty()) {
+        let pod = pod.pod();
+        for extender in self.interested(&pod).filter(|extender| !extender.spec.preempt_verb.is_empty()) {
             if candidates.is_empty() {
                 break;
             }
-            match extender.preempt(&pod.pod, &candidates, cluster).await {
+            match extender.preempt(&pod, &candidates, cluster).await {
                 Ok(left) => candidates = left,
                 Err(error) if extender.spec.ignorable => extender.passed_over(&error),
                 Err(error) => return Err(error),
@@ -202,7 +205,7 @@ impl Extender {
             let pods: Vec<Value> = candidate
                 .victims
                 .iter()
-                .map(|victim| if capable { json!({"UID": victim.uid()}) } else { json!(victim.pod) })
+                .map(|victim| if capable { json!({"UID": victim.uid()}) } else { json!(&*victim.pod()) })
                 .collect();
             let name = cluster.at(candidate.slot).name().to_owned();
             victims.insert(name, json!({"Pods": pods, "NumPDBViolations": candidate.violations}));

@@ -8,7 +8,6 @@
 use crate::cycle::{Cycle, Filters};
 use crate::diagnosis::{Diagnosis, Rejections, is_resolvable};
 use crate::framework::{Change, NodeInfo, PodInfo, Rejection};
-use api::pod::{condition, is_terminating};
 use api::selector::LabelSelector;
 use component_base::Rng;
 use jiff::Timestamp;
@@ -131,9 +130,8 @@ fn waits_for_victims(cycle: &Cycle<'_>, pod: &PodInfo, diagnosis: &Diagnosis) ->
     let Some(node) = cycle.cluster.node(pod.nominated_node()) else { return false };
     let lost = diagnosis.rejected.iter().any(|(slot, why)| slot == node.slot && !is_resolvable(why));
     let leaves = |other: &PodInfo| {
-        let target = condition(&other.pod, "DisruptionTarget");
-        is_terminating(&other.pod)
-            && target.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some(REASON))
+        other.is_terminating()
+            && other.disruption().is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some(REASON))
     };
     !lost && node.pods().iter().any(|other| other.priority() < pod.priority() && leaves(other))
 }

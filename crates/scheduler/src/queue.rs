@@ -109,8 +109,8 @@ impl Queue {
                 let old = std::mem::replace(&mut waiting.info, info);
                 // Its own status, which we write ourselves, changes nothing for it.
                 let claims =
-                    |pod: &PodInfo| pod.pod.status.as_ref().and_then(|s| s.resource_claim_statuses.clone());
-                let same = old.pod.spec == waiting.info.pod.spec
+                    |pod: &PodInfo| pod.pod().status.as_ref().and_then(|s| s.resource_claim_statuses.clone());
+                let same = old.spec() == waiting.info.spec()
                     && old.labels() == waiting.info.labels()
                     && claims(&old) == claims(&waiting.info);
                 let event = ClusterEvent::PodUpdated(old);

@@ -18,7 +18,6 @@ use crate::profile::Profile;
 use crate::queue::{Queue, Waiting};
 use crate::{Configuration, Error, pod_status, watches};
 use api::k8s_openapi::api::core::v1::Pod;
-use api::pod::is_terminating;
 use client::events::Type;
 use client::{Informer, Informers, Interner, Recorder};
 use component_base::Context;
@@ -222,15 +221,15 @@ impl Scheduler {
             _ => format!(" {told},"),
         });
         let message = format!("{reasons}{told}{message}");
-        self.recorders[at].on(&*pod.pod, Type::Warning, "FailedScheduling", message.clone());
-        self.explain(&mut waiting, &pod.pod, "Unschedulable", &message, nominated.as_deref());
+        self.recorders[at].on(&*pod.pod(), Type::Warning, "FailedScheduling", message.clone());
+        self.explain(&mut waiting, &pod.pod(), "Unschedulable", &message, nominated.as_deref());
         self.queue.park(waiting, decision.diagnosis.plugins(), now);
         self.decisions.record(pod.key(), decision, message, &self.cache.snapshot, now);
     }
 
     /// Somebody who was to be asked did not answer: the pod is tried again after a while.
     fn decision_failed(&mut self, mut waiting: Waiting, profile: usize, message: &str) {
-        let pod = waiting.info.pod.clone();
+        let pod = waiting.info.pod();
         self.recorders[profile].on(&*pod, Type::Warning, "FailedScheduling", message.to_owned());
         self.explain(&mut waiting, &pod, "SchedulerError", message, None);
         self.queue.hold_back(waiting, self.context.clock.now());
@@ -246,7 +245,7 @@ impl Scheduler {
             (self.binder.clone(), self.recorders[profile].clone(), self.acts.clone());
         let timeout = self.timeouts[profile];
         self.context.shutdown.spawn(async move {
-            let pod = waiting.info.pod.clone();
+            let pod = waiting.info.pod();
             // Else the pod would be told to be unschedulable after it was bound.
             finished(waiting.told.clone()).await;
             let mut written = BTreeSet::new();
@@ -319,7 +318,7 @@ impl Scheduler {
         }
         // It may be gone, or somebody else has bound it.
         let Some(pod) = self.pods.get_key(&waiting.info.key()) else { return };
-        if pod.metadata.uid == waiting.info.pod.metadata.uid && api::pod::node_name(&pod).is_empty() {
+        if pod.metadata.uid.as_deref() == Some(waiting.info.uid()) && api::pod::node_name(&pod).is_empty() {
             self.explain(&mut waiting, &pod, "SchedulerError", message, None);
             waiting.info = Arc::new(PodInfo::new(pod));
             self.queue.hold_back(waiting, self.context.clock.now());
@@ -336,7 +335,7 @@ impl Scheduler {
             self.cache.snapshot.remove_nomination(other.uid());
         }
         self.cache.snapshot.nominate(pod.clone(), node);
-        let victims: Vec<_> = victims.iter().filter(|victim| !is_terminating(&victim.pod)).cloned().collect();
+        let victims: Vec<_> = victims.iter().filter(|victim| !victim.is_terminating()).cloned().collect();
         if victims.is_empty() && less.is_empty() {
             return;
         }
@@ -348,7 +347,7 @@ impl Scheduler {
         self.context.shutdown.spawn(async move {
             let clear = serde_json::json!({"nominatedNodeName": null});
             for other in less {
-                if let Err(error) = pod_status::write(client.clone(), &other.pod, clear.clone()).await {
+                if let Err(error) = pod_status::write(client.clone(), &other.pod(), clear.clone()).await {
                     tracing::debug!(pod = %other.key(), "clear the nominated node: {}", chain(&error));
                 }
             }
@@ -357,7 +356,7 @@ impl Scheduler {
                 match evict(client.clone(), &victim, &name, clock.now()).await {
                     Ok(()) => {
                         let text = format!("Preempted by pod {} on node {node}", pod.uid());
-                        recorder.on(&*victim.pod, Type::Normal, "Preempted", text);
+                        recorder.on(&*victim.pod(), Type::Normal, "Preempted", text);
                     }
                     Err(error) => {
                         failed = true;
@@ -454,7 +453,7 @@ async fn finished(told: Option<watch::Receiver<()>>) {
 
 /// Why a pod waits for something that it names. Only claims for devices are waited for so far.
 fn unready(profile: &Profile, pod: &PodInfo, cluster: &Snapshot) -> Option<Rejection> {
-    if api::resource_claim::of_pod(&pod.pod).is_empty() {
+    if api::resource_claim::of_pod(&pod.pod()).is_empty() {
         return None;
     }
     let mut plugins = profile.plugins.iter().filter(|enabled| enabled.enqueues);
@@ -474,14 +473,15 @@ async fn evict(
 ) -> Result<(), kube::Error> {
     let gone =
         |error: &kube::Error| matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409));
-    let change = pod_status::disrupted(&victim.pod, scheduler, now);
-    match pod_status::write(client.clone(), &victim.pod, change).await {
+    let pod = victim.pod();
+    let change = pod_status::disrupted(&pod, scheduler, now);
+    match pod_status::write(client.clone(), &pod, change).await {
         Err(error) if !gone(&error) => return Err(error),
         _ => {}
     }
-    let same = Preconditions { uid: victim.pod.metadata.uid.clone(), resource_version: None };
+    let same = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
     let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
-    let (pods, name) = pod_status::pods(client, &victim.pod);
+    let (pods, name) = pod_status::pods(client, &pod);
     match pods.delete(name, &params).await {
         Err(error) if !gone(&error) => Err(error),
         _ => Ok(()),

@@ -13,7 +13,7 @@ use api::k8s_openapi::api::core::v1::{
 use api::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use api::k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use api::k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
-use api::pod::{is_terminal, is_terminating, node_name};
+use api::pod::node_name;
 use api::selector::LabelSelector;
 use client::{Delta, Informers, Key, Watched};
 use component_base::Context;
@@ -253,7 +253,7 @@ fn pod_is(scheduler: &mut Scheduler, pod: Arc<Pod>, nominated: bool) {
         return;
     }
     let Some(profile) = scheduler.profile_of(&pod) else { return };
-    if is_terminal(&pod.pod) || is_terminating(&pod.pod) {
+    if pod.is_terminal() || pod.is_terminating() {
         scheduler.queue.remove(&pod.key());
         scheduler.cache.snapshot.remove_nomination(pod.uid());
         return;

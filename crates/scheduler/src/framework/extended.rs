@@ -51,7 +51,8 @@ fn asked(pod: &Pod) -> Vec<Asked<'_>> {
 
 /// The claim that a pod needs on a node; none if there is nothing to claim.
 pub(crate) fn claim(pod: &PodInfo, node: &NodeInfo, devices: &Devices) -> Option<ResourceClaim> {
-    let requests = asked(&pod.pod).into_iter().filter(|asked| asked.amount > 0).filter_map(|asked| {
+    let whole = pod.pod();
+    let requests = asked(&whole).into_iter().filter(|asked| asked.amount > 0).filter_map(|asked| {
         let class = devices.class_of(asked.resource)?;
         let is_offered = node.allocatable.amount(asked.resource) > 0;
         (!is_offered).then(|| DeviceRequest {
@@ -171,7 +172,7 @@ mod tests {
             "spec": {"devices": {"requests": [{"name": "container-1-request-2"}]}}}))
         .unwrap();
         assert_eq!(
-            told(&pod().pod, &claim),
+            told(&pod().pod(), &claim),
             json!({"resourceClaimName": "c", "requestMappings": [
                 {"containerName": "main", "resourceName": "x.io/gpu", "requestName": "container-1-request-2"}]})
         );

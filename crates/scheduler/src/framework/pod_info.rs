@@ -1,9 +1,12 @@
 //! A pod with what every plugin would compute from it anew.
 
 use super::{PodAffinity, Resources};
-use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodSpec, PodStatus, Toleration, Volume};
+use api::k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, Pod, PodCondition, PodResourceClaim, PodResourceClaimStatus, PodSpec, PodStatus,
+    Toleration, Volume,
+};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use api::pod::{HostPort, condition, host_ports, is_terminating, requests};
+use api::pod::{HostPort, condition, host_ports, is_terminal, is_terminating, node_name, requests};
 use client::Key;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -12,6 +15,8 @@ use std::sync::Arc;
 /// What a container without requests counts as in scores: `DefaultMilliCPURequest`, `DefaultMemoryRequest`.
 const DEFAULT_MILLI_CPU: i64 = 100;
 const DEFAULT_MEMORY: i64 = 200 << 20;
+/// The condition of a pod that has to go.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// A claim that a pod mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +30,7 @@ pub struct ClaimUse {
 /// A pod as the scheduler sees it.
 #[derive(Clone, Debug)]
 pub struct PodInfo {
-    /// The pod.
-    pub pod: Arc<Pod>,
+    form: Form,
     /// What it requests of its node; `pods` is 1.
     pub requests: Resources,
     /// The same for scores: something for containers that request nothing.
@@ -39,8 +43,75 @@ pub struct PodInfo {
     pub claims: Vec<ClaimUse>,
     priority: i32,
     started: Option<Timestamp>,
+    is_terminal: bool,
     /// What it has in common with pods that are treated alike.
     pub class: String,
+}
+
+/// What is kept of a pod.
+#[derive(Clone, Debug)]
+enum Form {
+    Whole(Arc<Pod>),
+    /// What plugins, preemption and events want to know of a pod that has its node, besides what is computed from it: there may
+    /// be very many of them, and a pod is large although it is empty.
+    Gist(Box<Gist>),
+}
+
+#[derive(Clone, Debug)]
+struct Gist {
+    metadata: ObjectMeta,
+    node: Option<String>,
+    scheduler: Option<String>,
+    disks: Vec<Volume>,
+    resource_claims: Option<Vec<PodResourceClaim>>,
+    phase: Option<String>,
+    resource_claim_statuses: Option<Vec<PodResourceClaimStatus>>,
+    disruption: Option<Box<PodCondition>>,
+}
+
+impl Gist {
+    fn of(pod: &Pod) -> Self {
+        let meta = &pod.metadata;
+        let metadata = ObjectMeta {
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            generation: meta.generation,
+            labels: meta.labels.clone(),
+            deletion_timestamp: meta.deletion_timestamp.clone(),
+            ..ObjectMeta::default()
+        };
+        let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
+        Self {
+            metadata,
+            node: spec.and_then(|spec| spec.node_name.clone()),
+            scheduler: spec.and_then(|spec| spec.scheduler_name.clone()),
+            disks: spec.map(|spec| disks(spec).cloned().collect()).unwrap_or_default(),
+            resource_claims: spec.and_then(|spec| spec.resource_claims.clone()),
+            phase: status.and_then(|status| status.phase.clone()),
+            resource_claim_statuses: status.and_then(|status| status.resource_claim_statuses.clone()),
+            disruption: condition(pod, DISRUPTION_TARGET).cloned().map(Box::new),
+        }
+    }
+
+    /// As much of the pod as is known.
+    fn pod(&self) -> Pod {
+        let spec = PodSpec {
+            node_name: self.node.clone(),
+            scheduler_name: self.scheduler.clone(),
+            resource_claims: self.resource_claims.clone(),
+            volumes: Some(self.disks.clone()),
+            ..PodSpec::default()
+        };
+        let status = PodStatus {
+            phase: self.phase.clone(),
+            resource_claim_statuses: self.resource_claim_statuses.clone(),
+            conditions: self.disruption.as_deref().map(|condition| vec![condition.clone()]),
+            ..PodStatus::default()
+        };
+        Pod { metadata: self.metadata.clone(), spec: Some(spec), status: Some(status) }
+    }
 }
 
 impl PodInfo {
@@ -70,40 +141,82 @@ impl PodInfo {
             claims,
             priority: spec.priority.unwrap_or(0),
             started,
+            is_terminal: is_terminal(&pod),
             class,
-            pod,
+            form: Form::Whole(pod),
         }
     }
 
     /// Of a pod that has its node, and of which only what others ask about is kept: there may be very many of them.
     pub fn placed(pod: &Arc<Pod>) -> Self {
         let info = Self::new(pod.clone());
-        Self { pod: Arc::new(gist(pod)), ..info }
+        Self { form: Form::Gist(Box::new(Gist::of(pod))), ..info }
+    }
+
+    /// The pod; of one that has its node, what is kept of it.
+    pub fn pod(&self) -> Arc<Pod> {
+        match &self.form {
+            Form::Whole(pod) => pod.clone(),
+            Form::Gist(gist) => Arc::new(gist.pod()),
+        }
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        match &self.form {
+            Form::Whole(pod) => &pod.metadata,
+            Form::Gist(gist) => &gist.metadata,
+        }
     }
 
     /// Namespace and name.
     pub fn key(&self) -> Key {
-        Key::of(&*self.pod)
+        Key::new(self.namespace(), self.name())
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.pod.metadata.name.as_deref().unwrap_or_default()
+        self.metadata().name.as_deref().unwrap_or_default()
     }
 
     /// Its namespace.
     pub fn namespace(&self) -> &str {
-        self.pod.metadata.namespace.as_deref().unwrap_or_default()
+        self.metadata().namespace.as_deref().unwrap_or_default()
     }
 
     /// Its labels.
     pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
-        self.pod.metadata.labels.as_ref()
+        self.metadata().labels.as_ref()
     }
 
     /// Identity.
     pub fn uid(&self) -> &str {
-        self.pod.metadata.uid.as_deref().unwrap_or_default()
+        self.metadata().uid.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is about to go.
+    pub fn is_terminating(&self) -> bool {
+        self.metadata().deletion_timestamp.is_some()
+    }
+
+    /// Whether it has ended.
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// The node that it has; empty if none.
+    pub fn node(&self) -> &str {
+        match &self.form {
+            Form::Whole(pod) => node_name(pod),
+            Form::Gist(gist) => gist.node.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// Why it has to go, if it has.
+    pub fn disruption(&self) -> Option<&PodCondition> {
+        match &self.form {
+            Form::Whole(pod) => condition(pod, DISRUPTION_TARGET),
+            Form::Gist(gist) => gist.disruption.as_deref(),
+        }
     }
 
     /// `spec.priority`.
@@ -111,19 +224,27 @@ impl PodInfo {
         self.priority
     }
 
-    /// The specification.
+    /// The specification, until it has its node.
     pub fn spec(&self) -> Option<&PodSpec> {
-        self.pod.spec.as_ref()
+        match &self.form {
+            Form::Whole(pod) => pod.spec.as_ref(),
+            Form::Gist(_) => None,
+        }
     }
 
-    /// What taints it bears.
+    /// What taints it bears, until it has its node.
     pub fn tolerations(&self) -> &[Toleration] {
         self.spec().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default()
     }
 
     /// The node that a preemption made room on for it; empty if none.
     pub fn nominated_node(&self) -> &str {
-        self.pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref()).unwrap_or_default()
+        match &self.form {
+            Form::Whole(pod) => {
+                pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref()).unwrap_or_default()
+            }
+            Form::Gist(_) => "",
+        }
     }
 
     /// Whether plugins that look at one node only cannot tell them apart.
@@ -148,15 +269,16 @@ impl PodInfo {
 
     /// Its volumes on disks that may be in use elsewhere.
     pub fn disks(&self) -> impl Iterator<Item = &Volume> {
-        self.spec()
-            .into_iter()
-            .flat_map(|spec| spec.volumes.iter().flatten())
-            .filter(|volume| is_disk(volume))
+        let kept = match &self.form {
+            Form::Whole(_) => [].iter(),
+            Form::Gist(gist) => gist.disks.iter(),
+        };
+        self.spec().into_iter().flat_map(disks).chain(kept)
     }
 
     /// What controls it.
     pub fn controller(&self) -> Option<&OwnerReference> {
-        self.pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+        self.metadata().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
     }
 
     /// Since when it runs; none if it does not yet.
@@ -165,43 +287,14 @@ impl PodInfo {
     }
 }
 
-/// What plugins, preemption and events want to know of a pod that has its node, besides what is computed from it.
-fn gist(pod: &Pod) -> Pod {
-    let meta = &pod.metadata;
-    let metadata = ObjectMeta {
-        namespace: meta.namespace.clone(),
-        name: meta.name.clone(),
-        uid: meta.uid.clone(),
-        resource_version: meta.resource_version.clone(),
-        generation: meta.generation,
-        labels: meta.labels.clone(),
-        deletion_timestamp: meta.deletion_timestamp.clone(),
-        ..ObjectMeta::default()
-    };
-    let spec = pod.spec.as_ref().map(|spec| PodSpec {
-        node_name: spec.node_name.clone(),
-        scheduler_name: spec.scheduler_name.clone(),
-        resource_claims: spec.resource_claims.clone(),
-        volumes: spec
-            .volumes
-            .as_ref()
-            .map(|all| all.iter().filter(|volume| is_disk(volume)).cloned().collect()),
-        ..PodSpec::default()
-    });
-    let status = pod.status.as_ref().map(|status| PodStatus {
-        phase: status.phase.clone(),
-        resource_claim_statuses: status.resource_claim_statuses.clone(),
-        conditions: condition(pod, "DisruptionTarget").map(|condition| vec![condition.clone()]),
-        ..PodStatus::default()
-    });
-    Pod { metadata, spec, status }
-}
-
-fn is_disk(volume: &Volume) -> bool {
-    volume.gce_persistent_disk.is_some()
-        || volume.aws_elastic_block_store.is_some()
-        || volume.iscsi.is_some()
-        || volume.rbd.is_some()
+/// The volumes that may be in use elsewhere.
+fn disks(spec: &PodSpec) -> impl Iterator<Item = &Volume> {
+    spec.volumes.iter().flatten().filter(|volume| {
+        volume.gce_persistent_disk.is_some()
+            || volume.aws_elastic_block_store.is_some()
+            || volume.iscsi.is_some()
+            || volume.rbd.is_some()
+    })
 }
 
 fn class(pod: &Pod, affine: bool) -> String {
@@ -257,8 +350,12 @@ mod tests {
         assert_eq!((&placed.requests, &placed.claims), (&whole.requests, &whole.claims));
         assert_eq!((&placed.host_ports, &placed.class), (&whole.host_ports, &whole.class));
         assert_eq!(placed.disks().map(|volume| volume.name.as_str()).collect::<Vec<_>>(), ["disk"]);
-        assert!(is_terminating(&placed.pod) && condition(&placed.pod, "DisruptionTarget").is_some());
-        let spec = placed.spec().expect("a spec");
-        assert!(spec.node_name.as_deref() == Some("node") && spec.containers.is_empty());
+        assert!(placed.is_terminating() && placed.disruption().is_some_and(|target| target.status == "True"));
+        let pod = placed.pod();
+        assert_eq!(
+            (node_name(&pod), pod.status.as_ref().unwrap().phase.as_deref()),
+            ("node", Some("Running"))
+        );
+        assert!(condition(&pod, DISRUPTION_TARGET).is_some() && placed.spec().is_none());
     }
 }

@@ -59,7 +59,7 @@ impl State {
 
 /// Whether a pod has claims, or will have.
 pub(crate) fn has_claims(pod: &PodInfo, cluster: &Snapshot) -> bool {
-    !of_pod(&pod.pod).is_empty() || extended::is_asked(pod, &cluster.devices)
+    !of_pod(&pod.pod()).is_empty() || extended::is_asked(pod, &cluster.devices)
 }
 
 /// A claim that an earlier try has made for the pod's extended resources: it may be for another node.
@@ -73,8 +73,9 @@ fn left_over<'a>(pod: &PodInfo, cluster: &'a Snapshot) -> Option<&'a Arc<Resourc
 /// If one is not there yet, in upstream's words.
 fn claims(pod: &PodInfo, cluster: &Snapshot) -> Result<Vec<Arc<ResourceClaim>>, String> {
     let mut claims = Vec::new();
-    for entry in of_pod(&pod.pod) {
-        let which = named(&pod.pod, entry);
+    let whole = pod.pod();
+    for entry in of_pod(&whole) {
+        let which = named(&whole, entry);
         let Some(name) = which.name() else {
             if which == Named::NotMade {
                 return Err(format!("pod \"{}\": ResourceClaim not created yet", pod.key()));
@@ -89,7 +90,7 @@ fn claims(pod: &PodInfo, cluster: &Snapshot) -> Result<Vec<Arc<ResourceClaim>>, 
             return Err(format!("resourceclaim \"{name}\" is being deleted"));
         }
         if matches!(which, Named::Made(_)) {
-            is_for_pod(&pod.pod, claim)?;
+            is_for_pod(&whole, claim)?;
         }
         claims.push(claim.clone());
     }
@@ -217,9 +218,10 @@ impl Plugin for DynamicResources {
                     return true;
                 }
                 let name = new.metadata.name.as_deref();
-                let uses = of_pod(&pod.pod)
+                let whole = pod.pod();
+                let uses = of_pod(&whole)
                     .iter()
-                    .any(|entry| named(&pod.pod, entry).name().is_some_and(|used| Some(used) == name));
+                    .any(|entry| named(&whole, entry).name().is_some_and(|used| Some(used) == name));
                 new.metadata.namespace.as_deref() == Some(pod.namespace())
                     && uses
                     && old.as_ref().is_none_or(|old| old.status != new.status)

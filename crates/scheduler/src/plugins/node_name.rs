@@ -12,7 +12,7 @@ impl Plugin for NodeName {
     }
 
     fn pre_filter(&self, pod: &PodInfo, _: &Snapshot) -> Result<PreFilter, Rejection> {
-        let named = !api::pod::node_name(&pod.pod).is_empty();
+        let named = !pod.node().is_empty();
         Ok(if named { PreFilter::run() } else { PreFilter::Skip })
     }
 
@@ -25,14 +25,14 @@ impl Plugin for NodeName {
     }
 
     fn filter(&self, view: &View<'_>, node: &NodeInfo) -> Result<(), Rejection> {
-        if api::pod::node_name(&view.pod.pod) == node.name() {
+        if view.pod.node() == node.name() {
             return Ok(());
         }
         Err(Rejection::unresolvable(NAME, "node(s) didn't match the requested node name"))
     }
 
     fn may_help(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        let wanted = api::pod::node_name(&pod.pod);
+        let wanted = pod.node();
         matches!(event, ClusterEvent::NodeAdded(node) if node.metadata.name.as_deref() == Some(wanted))
     }
 }

@@ -67,7 +67,7 @@ impl Constraint {
             None => LabelSelector::from_object(constraint.label_selector.as_ref()),
         };
         let keys = constraint.match_label_keys.as_deref();
-        crate::framework::with_label_keys(&mut selector, &pod.pod, keys, Operator::In);
+        crate::framework::with_label_keys(&mut selector, &pod.pod(), keys, Operator::In);
         Self {
             max_skew: i64::from(constraint.max_skew),
             key: constraint.topology_key.clone(),
@@ -96,7 +96,7 @@ impl Constraint {
 
     fn counts(&self, pod: &PodInfo, other: &PodInfo) -> bool {
         other.namespace() == pod.namespace()
-            && !api::pod::is_terminating(&other.pod)
+            && !other.is_terminating()
             && self.selector.selects(other.labels())
     }
 

@@ -177,7 +177,7 @@ fn it_waits_for_victims_that_are_still_leaving() {
         "status": {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": REASON}]},
     }));
     let cluster = Cluster::of(&[node("n")]).with("n", leaving);
-    let mut nominated = (*important("4", json!({})).pod).clone();
+    let mut nominated = (*important("4", json!({})).pod()).clone();
     nominated.status = serde_json::from_value(json!({"nominatedNodeName": "n"})).expect("a status");
     let nominated = Arc::new(PodInfo::new(Arc::new(nominated)));
     let why = "not eligible due to a terminating pod on the nominated node.";
@@ -194,7 +194,7 @@ fn anti_affinity_and_spreading_are_judged_without_the_victims() {
     let spread = json!({"topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 1,
         "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "important"}}}]});
     let same = |name: &str| {
-        let mut same = (*low(name, 1, "4").pod).clone();
+        let mut same = (*low(name, 1, "4").pod()).clone();
         same.metadata.labels = Some([("app".to_owned(), "important".to_owned())].into());
         Arc::new(PodInfo::new(Arc::new(same)))
     };
