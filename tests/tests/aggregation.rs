@@ -158,6 +158,11 @@ async fn reason(client: &Client, reason: &str) -> Value {
     .await
 }
 
+async fn metrics(client: &Client) -> String {
+    let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
+    client.request_text(request).await.expect("metrics")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn should_be_able_to_support_a_sample_api_server() {
     let cluster = Cluster::builder().nodes(0).start().await.expect("it starts");
@@ -241,11 +246,21 @@ async fn should_be_able_to_support_a_sample_api_server() {
     assert_eq!(client.send(request).await.expect("an answer").status(), 503);
     let version = json!({"version": "v1alpha1", "freshness": "Stale"});
     assert_eq!(aggregated(&client).await.expect("the version"), version);
+    let counted = [
+        "aggregator_unavailable_apiservice{name=\"v1alpha1.wardle.example.com\"} 1",
+        "aggregator_unavailable_apiservice_total{name=\"v1alpha1.wardle.example.com\",reason=\"MissingEndpoints\"} 1",
+    ];
+    eventually(DEADLINE, async || {
+        let metrics = metrics(&client).await;
+        counted.iter().all(|line| metrics.lines().any(|known| known == *line))
+    })
+    .await;
     let whole = get(&client, "/openapi/v2").await.expect("a document");
     assert!(whole["paths"]["/api/v1/namespaces"]["get"].is_object());
     call(&client, Method::GET, "/api/v1/namespaces", &Value::Null).await.expect("a list");
     delete(&client, &format!("{API_SERVICES}/v1alpha1.wardle.example.com")).await.expect("deleted");
     eventually(DEADLINE, async || aggregated(&client).await.is_none()).await;
+    eventually(DEADLINE, async || !metrics(&client).await.contains(counted[0])).await;
     assert_eq!(get(&client, FLUNDERS).await.expect_err("gone")["code"], 404);
     cluster.stop().await;
 }

@@ -5,7 +5,7 @@
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::{Metric, Registry};
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A shared registry of metrics; cloning shares it.
@@ -47,21 +47,23 @@ impl Metrics {
 
 /// OpenMetrics as Prometheus' older format: a counter's own name ends with `_total`, and there is no last line.
 fn plain_text(open_metrics: &str) -> String {
-    let counters: HashSet<&str> = open_metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
     let mut text = String::with_capacity(open_metrics.len() + 64);
+    // Comes before the type, which decides on the name in both.
+    let mut help = "";
     for line in open_metrics.lines() {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
-            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
-                text.push_str(&format!("# {what} {name}_total {rest}"));
+            (Some("#"), Some("EOF" | "UNIT"), ..) => {}
+            (Some("#"), Some("HELP"), _, Some(rest)) => help = rest,
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                let suffix = if kind == "counter" { "_total" } else { "" };
+                text.push_str(&format!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"));
             }
-            _ => text.push_str(line),
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
         }
-        text.push('\n');
     }
     text
 }
@@ -72,9 +74,10 @@ mod tests {
 
     #[test]
     fn counters_are_named_as_prometheus_does() {
-        let open = "# HELP a Requests.\n# TYPE a counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n# EOF\n";
-        let plain =
-            "# HELP a_total Requests.\n# TYPE a_total counter\na_total{x=\"1\"} 2\n# TYPE b gauge\nb 1\n";
+        let open = "# HELP a Requests.\n# TYPE a counter\na_total{x=\"1\"} 2\n\
+            # HELP a Waiting.\n# TYPE a gauge\na 1\n# EOF\n";
+        let plain = "# HELP a_total Requests.\n# TYPE a_total counter\na_total{x=\"1\"} 2\n\
+            # HELP a Waiting.\n# TYPE a gauge\na 1\n";
         assert_eq!(plain_text(open), plain);
     }
 }

@@ -15,8 +15,13 @@ use crate::server::Server;
 use crate::subresources::ready_addresses;
 use crate::upkeep::{At, Followed, amend};
 use crate::watch_cache::Selection;
+use component_base::Metrics;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,6 +48,55 @@ struct Known {
     pause: Duration,
 }
 
+/// `name`
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct NameLabels {
+    name: String,
+}
+
+/// `name`, `reason`
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    name: String,
+    reason: &'static str,
+}
+
+/// What is counted.
+struct Unavailable {
+    now: Family<NameLabels, Gauge>,
+    times: Family<ReasonLabels, Counter>,
+}
+
+impl Unavailable {
+    fn register(metrics: &Metrics) -> Self {
+        let name = "aggregator_unavailable_apiservice";
+        Self {
+            now: metrics.register(
+                name,
+                "Gauge of APIServices which are marked as unavailable broken down by APIService name.",
+                Family::default(),
+            ),
+            times: metrics.register(
+                name,
+                "Counter of APIServices which are marked as unavailable broken down by APIService name and reason.",
+                Family::default(),
+            ),
+        }
+    }
+
+    fn observe(&self, name: &str, was_available: bool, (status, reason, _): &Verdict) {
+        let is_available = *status == "True";
+        self.now.get_or_create(&NameLabels { name: name.to_owned() }).set((!is_available).into());
+        if was_available && !is_available {
+            self.times.get_or_create(&ReasonLabels { name: name.to_owned(), reason }).inc();
+        }
+    }
+
+    fn forget(&self, name: &str) {
+        self.now.remove(&NameLabels { name: name.to_owned() });
+    }
+}
+
 /// Begins to keep conditions true.
 pub(crate) fn follow(server: &Arc<Server>, aggregator: &Arc<Aggregator>) {
     let all = |group: &str, plural: &str| (group.to_owned(), plural.to_owned(), Selection::namespace(""));
@@ -51,12 +105,13 @@ pub(crate) fn follow(server: &Arc<Server>, aggregator: &Arc<Aggregator>) {
     let (server, aggregator) = (Arc::downgrade(server), Arc::clone(aggregator));
     let Some(running) = server.upgrade() else { return };
     let (clock, shutdown) = (running.context.clock.clone(), running.context.shutdown.clone());
+    let unavailable = Unavailable::register(&running.context.metrics);
     drop(running);
     shutdown.spawn(async move {
         let mut known = HashMap::new();
         loop {
             let Some(running) = server.upgrade() else { return };
-            let next = turn(&running, &aggregator, &mut known).await;
+            let next = turn(&running, &aggregator, &mut known, &unavailable).await;
             drop(running);
             let changed = followed.changed(&clock);
             match next {
@@ -72,10 +127,13 @@ async fn turn(
     server: &Server,
     aggregator: &Aggregator,
     known: &mut HashMap<String, Known>,
+    unavailable: &Unavailable,
 ) -> Option<Instant> {
     let remotes = aggregator.all();
     let names: Vec<String> = remotes.iter().map(|(name, _)| name.clone()).collect();
-    known.retain(|name, _| names.contains(name));
+    for (name, _) in known.extract_if(|name, _| !names.contains(name)) {
+        unavailable.forget(&name);
+    }
     aggregator.forget_but(&names);
     let now = server.context.clock.instant();
     let lookup: &dyn Lookup = &*server.registry;
@@ -90,10 +148,12 @@ async fn turn(
         .collect();
     let checks = due.iter().map(|(remote, _)| check(server, aggregator, remote));
     let results = futures::future::join_all(checks).await;
-    for ((remote, seen), available) in due.into_iter().zip(results) {
+    for ((remote, seen), verdict) in due.into_iter().zip(results) {
         let name = remote.name.clone();
+        unavailable.observe(&name, remote.available, &verdict);
         let before = known.get(&name).map_or(RETRY.0, |known| known.pause);
-        let (wait, pause) = if available { (PERIOD, RETRY.0) } else { (before, (before * 2).min(RETRY.1)) };
+        let (wait, pause) =
+            if verdict.0 == "True" { (PERIOD, RETRY.0) } else { (before, (before * 2).min(RETRY.1)) };
         known.insert(name, Known { seen, next: server.context.clock.instant() + wait, pause });
     }
     known.values().map(|known| known.next).min()
@@ -111,8 +171,8 @@ fn seen(lookup: &dyn Lookup, remote: &Remote, aggregator: &Aggregator) -> Value 
     json!([spec, service.map(|service| service["spec"].clone()), own])
 }
 
-/// Finds out about one server and says so in its APIService; tells whether it is available.
-async fn check(server: &Server, aggregator: &Aggregator, remote: &Remote) -> bool {
+/// Finds out about one server and says so in its APIService.
+async fn check(server: &Server, aggregator: &Aggregator, remote: &Remote) -> Verdict {
     let verdict = match unreachable(&*server.registry, remote) {
         Some(verdict) => verdict,
         None => match discover(&*server.registry, aggregator, remote).await {
@@ -133,7 +193,7 @@ async fn check(server: &Server, aggregator: &Aggregator, remote: &Remote) -> boo
             "cannot tell whether an API is available"
         );
     }
-    verdict.0 == "True"
+    verdict
 }
 
 /// Why the Service leads nowhere, if its objects say so.
