@@ -96,7 +96,7 @@ pub(crate) struct PodWorker {
     generation: Option<i64>,
     published: Option<Box<PodStatus>>,
     /// The same as JSON, while the worker waits: that is a third of it.
-    resting: Option<String>,
+    resting: Option<Box<str>>,
     /// The pod's revision as of `published`.
     revision: u64,
     held: Held,
@@ -209,7 +209,8 @@ impl PodWorker {
 
     /// Keeps of what was published as little as can be: there may be ten thousand workers that wait.
     fn rest(&mut self) {
-        self.resting = self.published.as_ref().and_then(|status| serde_json::to_string(status).ok());
+        self.resting =
+            self.published.as_ref().and_then(|status| serde_json::to_string(status).ok()).map(Into::into);
         if self.resting.is_some() {
             self.published = None;
         }
