@@ -1,6 +1,9 @@
 //! Makes small, now and then, what components keep of objects: decoded, it can be had again, and what rests can be packed.
+//! The program itself, too: most of it serves the start.
 //!
 //! **Not here**: giving freed memory back to the system. The allocator does that by itself (docs/decisions/0026-jemalloc.md).
+
+mod program;
 
 use component_base::Context;
 use std::time::Duration;
@@ -14,6 +17,7 @@ pub(crate) fn keep_small(context: &Context, release: impl Fn() + Send + 'static)
     let clock = context.clock.clone();
     context.shutdown.spawn(async move {
         clock.sleep(FIRST).await;
+        program::release();
         loop {
             release();
             clock.sleep(INTERVAL).await;
