@@ -42,6 +42,15 @@ pub async fn get(client: &Client, path: &str) -> Result<Value, Value> {
     call(client, Method::GET, path, &Value::Null).await
 }
 
+/// Reads what is at a path and no JSON.
+///
+/// # Panics
+/// If that fails.
+pub async fn text(client: &Client, path: &str) -> String {
+    let request = Request::get(path).body(Vec::new()).expect("a request");
+    client.request_text(request).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 /// Deletes what is at a path.
 pub async fn delete(client: &Client, path: &str) -> Result<Value, Value> {
     call(client, Method::DELETE, path, &Value::Null).await

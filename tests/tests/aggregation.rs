@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use testkit::{eventually, eventually_some};
 use tests::DEADLINE;
-use tests::raw::{call, create, delete, get, merge, message};
+use tests::raw::{call, create, delete, get, merge, message, text};
 use tests::tls_server::{ClientCertificates, Handler, TlsServer, answer, full, own_address};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -158,11 +158,6 @@ async fn reason(client: &Client, reason: &str) -> Value {
     .await
 }
 
-async fn metrics(client: &Client) -> String {
-    let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
-    client.request_text(request).await.expect("metrics")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn should_be_able_to_support_a_sample_api_server() {
     let cluster = Cluster::builder().nodes(0).start().await.expect("it starts");
@@ -251,7 +246,7 @@ async fn should_be_able_to_support_a_sample_api_server() {
         "aggregator_unavailable_apiservice_total{name=\"v1alpha1.wardle.example.com\",reason=\"MissingEndpoints\"} 1",
     ];
     eventually(DEADLINE, async || {
-        let metrics = metrics(&client).await;
+        let metrics = text(&client, "/metrics").await;
         counted.iter().all(|line| metrics.lines().any(|known| known == *line))
     })
     .await;
@@ -260,7 +255,7 @@ async fn should_be_able_to_support_a_sample_api_server() {
     call(&client, Method::GET, "/api/v1/namespaces", &Value::Null).await.expect("a list");
     delete(&client, &format!("{API_SERVICES}/v1alpha1.wardle.example.com")).await.expect("deleted");
     eventually(DEADLINE, async || aggregated(&client).await.is_none()).await;
-    eventually(DEADLINE, async || !metrics(&client).await.contains(counted[0])).await;
+    eventually(DEADLINE, async || !text(&client, "/metrics").await.contains(counted[0])).await;
     assert_eq!(get(&client, FLUNDERS).await.expect_err("gone")["code"], 404);
     cluster.stop().await;
 }

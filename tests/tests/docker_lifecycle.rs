@@ -260,6 +260,10 @@ async fn who_takes_more_than_was_agreed_has_to_go() {
     let conditions = evicted["status"]["conditions"].as_array().expect("conditions");
     // It has itself to blame.
     assert!(conditions.iter().all(|c| c["type"] != "DisruptionTarget"), "{conditions:?}");
+    let path = format!("/api/v1/nodes/{}/proxy/metrics", cluster.node().await);
+    let metrics = tests::raw::text(&cluster.client(), &path).await;
+    let told = "kubelet_evictions{eviction_signal=\"emptydirfs.limit\"} 1";
+    assert!(metrics.lines().any(|line| line == told), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tests::docker::{DockerCluster, docker, script, service};
+use tests::raw;
 use tests::tls_server::{TlsServer, full};
 use tokio::net::TcpListener;
 
@@ -287,10 +288,8 @@ async fn volumes_tell_what_they_take() {
     cluster.create(service("p", text, spec, main)).await;
     cluster.writes("p", "up").await;
     let node = cluster.node().await;
-    let ask = async |path: &str| {
-        let request = http::Request::get(format!("/api/v1/nodes/{node}/proxy/{path}")).body(Vec::new());
-        cluster.client().request_text(request.expect("a request")).await.expect("an answer")
-    };
+    let ask =
+        async |path: &str| raw::text(&cluster.client(), &format!("/api/v1/nodes/{node}/proxy/{path}")).await;
     let summary: Value = serde_json::from_str(&ask("stats/summary").await).expect("JSON");
     let pods = summary["pods"].as_array().expect("pods");
     let pod = pods.iter().find(|pod| pod["podRef"]["name"] == "p").expect("the pod");

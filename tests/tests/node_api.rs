@@ -13,7 +13,7 @@ use streaming::port_forward::{self, Forwarded, Forwarder};
 use streaming::remote_command::{self, Options, Outcome};
 use streaming::upgrade::{Connected, Offer, Transport};
 use streaming::{logs, websocket};
-use tests::{DEADLINE, create_pod, pod, pod_reaches};
+use tests::{DEADLINE, create_pod, pod, pod_reaches, raw};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Served {
@@ -38,9 +38,7 @@ async fn served() -> Served {
 impl Served {
     /// Asks the node through the API server.
     async fn node(&self, path: &str) -> String {
-        let uri = format!("/api/v1/nodes/{}/proxy/{path}", self.node);
-        let request = Request::get(&uri).body(Vec::new()).expect("a request");
-        self.client.request_text(request).await.unwrap_or_else(|error| panic!("{uri}: {error}"))
+        raw::text(&self.client, &format!("/api/v1/nodes/{}/proxy/{path}", self.node)).await
     }
 
     async fn node_json(&self, path: &str) -> Value {

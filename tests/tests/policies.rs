@@ -7,7 +7,7 @@ use minik::Cluster;
 use serde_json::{Value, json};
 use testkit::{eventually, eventually_some};
 use tests::DEADLINE;
-use tests::raw::{create, delete, get, merge, message};
+use tests::raw::{create, delete, get, merge, message, text};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -294,8 +294,7 @@ async fn the_status_tells_what_expressions_get_wrong_about_the_kinds_they_match(
     assert_eq!(seen["status"]["typeChecking"], json!({}));
     // Verdicts are counted.
     create(&client, DEPLOYMENTS, &deployment("few", 1)).await.expect_err("a refusal");
-    let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
-    let metrics = client.request_text(request).await.expect("metrics");
+    let metrics = text(&client, "/metrics").await;
     let counted = |line: &str| {
         line.starts_with("apiserver_validating_admission_policy_check_total{")
             && [

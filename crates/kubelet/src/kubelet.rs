@@ -15,10 +15,10 @@ use crate::network_files::ClusterDns;
 use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
 use crate::own_node::OwnNode;
 use crate::pod_worker::{Handle, Node, Told, spawn};
-use crate::preemption::Preemptions;
 use crate::probes::Results;
 use crate::references::References;
 use crate::server::Host;
+use crate::tally::Tally;
 use crate::{Error, Server, gc, node_status, static_pods, volumes};
 use api::k8s_openapi::api::core::v1::{Pod, Service};
 use client::{Delta, Informers, Interner, Recorder, Selection};
@@ -124,7 +124,8 @@ pub async fn run(
         started: context.clock.now(),
         pressure: pressure.clone(),
         volumes: volumes::Registry::default(),
-        preemptions: Preemptions::default(),
+        evictions: Tally::default(),
+        preemptions: Tally::default(),
         shutting_down: watch::Sender::new(false),
         admitted: Mutex::default(),
         object,
@@ -141,6 +142,7 @@ pub async fn run(
         is_real: config.root_dir.is_some(),
         probes: probe_metrics,
         volumes: node.volumes.clone(),
+        evictions: node.evictions.clone(),
         preemptions: node.preemptions.clone(),
         shutdown_grace: config.shutdown_grace,
         shutdown: NodeShutdown::new(node.clone(), config.shutdown_grace),

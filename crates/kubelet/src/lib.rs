@@ -41,6 +41,7 @@ mod security;
 pub mod server;
 mod static_pods;
 mod sync_pod;
+mod tally;
 mod volumes;
 
 pub use error::Error;

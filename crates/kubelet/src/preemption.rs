@@ -9,29 +9,13 @@ use crate::eviction::is_critical;
 use api::k8s_openapi::api::core::v1::Pod;
 use api::pod::{QosClass, qos_class, requests};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What the event and the status of a pod say that had to go.
 pub(crate) const MESSAGE: &str = "Preempted in order to admit critical pod";
 /// What its condition `DisruptionTarget` says.
 pub(crate) const DISRUPTION: &str = "Pod was preempted by Kubelet to accommodate a critical pod.";
-
-/// How many pods had to go, by the resource that was missing first. **Upstream**: `metrics.Preemptions`.
-#[derive(Clone, Default)]
-pub(crate) struct Preemptions(Arc<Mutex<BTreeMap<String, u64>>>);
-
-impl Preemptions {
-    pub(crate) fn count(&self, signal: &str, pods: usize) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry(signal.to_owned()).or_default() += pods as u64;
-    }
-
-    pub(crate) fn read(&self) -> BTreeMap<String, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// So much of a resource has to become free.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -227,8 +227,7 @@ async fn a_critical_pod_takes_the_place_of_lesser_ones() {
     bed.event("small", "Preempting", "Preempted in order to admit critical pod").await;
     bed.phase("critical", "Running").await;
     let path = format!("/api/v1/nodes/{}/proxy/metrics", name.as_str().expect("a name"));
-    let request = http::Request::get(path).body(Vec::new()).expect("a request");
-    let metrics = bed.cluster.client().request_text(request).await.expect("metrics");
+    let metrics = tests::raw::text(&bed.cluster.client(), &path).await;
     let told = "kubelet_preemptions{preemption_signal=\"cpu\"} 1";
     assert!(metrics.lines().any(|line| line == told), "{metrics}");
     assert_eq!(bed.get("large").await.expect("there")["status"]["phase"], "Running");

@@ -2,7 +2,7 @@
 
 use super::{MAPS, MUTATING, cluster, configure, hook, map, rule};
 use serde_json::json;
-use tests::raw::{create, get};
+use tests::raw::{create, get, text};
 use tests::tls_server::{Webhook, patched};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,8 +34,7 @@ async fn a_webhook_cannot_break_the_record_of_owners_and_is_counted() {
     );
     create(&client, MAPS, &map("refused", &json!({}))).await.expect_err("a refusal");
 
-    let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
-    let metrics = client.request_text(request).await.expect("metrics");
+    let metrics = text(&client, "/metrics").await;
     for (name, labels) in [
         (
             "apiserver_admission_webhook_admission_duration_seconds_count",

@@ -136,9 +136,11 @@ pub(crate) async fn run(node: Arc<Node>, gauge: PressureGauge, root_dir: PathBuf
             if make_room(&node, observation.signal, &root_dir, &engine_dir).await {
                 continue;
             }
-            evicted.extend(most_guilty(&node, observation, &pods).await);
+            let guilty = most_guilty(&node, observation, &pods).await;
+            evicted.extend(guilty.map(|eviction| (observation.name(), eviction)));
         }
-        for eviction in evicted {
+        for (signal, eviction) in evicted {
+            node.evictions.count(signal, 1);
             if node.evict.send(eviction).await.is_err() {
                 return;
             }
@@ -263,8 +265,8 @@ async fn usage(node: &Node, detail: StatsDetail) -> Option<HashMap<String, Vec<C
     }
 }
 
-/// Pods that have taken more local storage than they said they would.
-async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<Eviction> {
+/// Pods that have taken more local storage than they said they would, and as upstream calls what they have exceeded.
+async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<(&'static str, Eviction)> {
     let mine = pods.iter().filter(|pod| !is_critical(pod));
     let limited: Vec<(&Arc<Pod>, LocalLimits)> =
         mine.filter_map(|pod| Some((pod, LocalLimits::of(pod.spec.as_ref()?)?))).collect();
@@ -283,8 +285,8 @@ async fn over_their_limits(node: &Node, pods: &[Arc<Pod>]) -> Vec<Eviction> {
         let containers = stats.get(&uid).map(Vec::as_slice).unwrap_or_default();
         let on_disk: BTreeMap<String, u64> =
             containers.iter().map(|c| (c.metadata.name.clone(), on_disk(c))).collect();
-        if let Some(message) = limits.exceeded(&sizes, &on_disk) {
-            evictions.push(Eviction { uid, cause: Cause::Limits, message, grace: GRACE });
+        if let Some((signal, message)) = limits.exceeded(&sizes, &on_disk) {
+            evictions.push((signal, Eviction { uid, cause: Cause::Limits, message, grace: GRACE }));
         }
     }
     evictions
@@ -346,31 +348,35 @@ impl LocalLimits {
         says_something.then_some(limits)
     }
 
-    /// The words for what is exceeded.
+    /// What is exceeded, as upstream calls it, and the words for it.
     fn exceeded(
         &self,
         volumes: &BTreeMap<String, u64>,
         containers: &BTreeMap<String, u64>,
-    ) -> Option<String> {
+    ) -> Option<(&'static str, String)> {
         for (name, limit) in &self.volumes {
             let used = volumes.get(name).copied().unwrap_or(0);
             if let Some((limit, text)) = limit
                 && used > *limit
             {
-                return Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {text:?}. "));
+                let message = format!("Usage of EmptyDir volume {name:?} exceeds the limit {text:?}. ");
+                return Some(("emptydirfs.limit", message));
             }
         }
         let all: u64 = volumes.values().chain(containers.values()).sum();
         let all = i64::try_from(all).unwrap_or(i64::MAX);
         if let Some(total) = self.total.filter(|total| all > total.value()) {
-            return Some(format!(
-                "Pod ephemeral local storage usage exceeds the total limit of containers {total}. "
-            ));
+            let message =
+                format!("Pod ephemeral local storage usage exceeds the total limit of containers {total}. ");
+            return Some(("ephemeralpodfs.limit", message));
         }
         self.containers.iter().find_map(|(name, (limit, text))| {
             let used = containers.get(name).copied().unwrap_or(0);
-            (used > *limit)
-                .then(|| format!("Container {name} exceeded its local ephemeral storage limit {text:?}. "))
+            (used > *limit).then(|| {
+                let message =
+                    format!("Container {name} exceeded its local ephemeral storage limit {text:?}. ");
+                ("ephemeralcontainerfs.limit", message)
+            })
         })
     }
 }
@@ -396,28 +402,29 @@ mod tests {
         let limits = LocalLimits::of(&spec).expect("it says something");
         assert_eq!(limits.volumes.keys().collect::<Vec<_>>(), ["v", "w"]);
         const MI: u64 = 1 << 20;
+        let of_pod = "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. ";
         for (v, w, c, said) in [
             (MI, MI, MI, None),
-            (MI + 1, 0, 0, Some("Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ")),
             (
+                MI + 1,
                 0,
-                3 * MI,
-                2 * MI,
-                Some("Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. "),
+                0,
+                Some(("emptydirfs.limit", "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ")),
             ),
+            (0, 3 * MI, 2 * MI, Some(("ephemeralpodfs.limit", of_pod))),
         ] {
             let volumes = [("v".to_owned(), v), ("w".to_owned(), w)].into();
             let got = limits.exceeded(&volumes, &[("c".to_owned(), c)].into());
-            assert_eq!(got.as_deref(), said);
+            assert_eq!(got, said.map(|(signal, message)| (signal, message.to_owned())));
         }
         let both: PodSpec = serde_json::from_value(json!({"containers": [
             {"name": "c", "resources": {"limits": {"ephemeral-storage": "4Mi"}}}, {"name": "d"}]}))
         .expect("a spec");
         let limits = LocalLimits::of(&both).expect("it says something");
-        let of_pod = "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. ";
         for (c, d, said) in [(3 * MI, MI, None), (0, 5 * MI, Some(of_pod))] {
             let used = [("c".to_owned(), c), ("d".to_owned(), d)].into();
-            assert_eq!(limits.exceeded(&BTreeMap::new(), &used).as_deref(), said);
+            let got = limits.exceeded(&BTreeMap::new(), &used).map(|(_, message)| message);
+            assert_eq!(got.as_deref(), said);
         }
         let silent: PodSpec = serde_json::from_value(json!({"containers": [{"name": "c"}]})).expect("a spec");
         assert!(LocalLimits::of(&silent).is_none());

@@ -58,6 +58,18 @@ impl Observation {
         Self { signal, available, threshold, inodes: false }
     }
 
+    /// As upstream calls what is looked at.
+    pub(super) fn name(&self) -> &'static str {
+        match self.signal {
+            Signal::Memory => "memory.available",
+            Signal::NodeDisk if self.inodes => "nodefs.inodesFree",
+            Signal::NodeDisk => "nodefs.available",
+            Signal::ImageDisk if self.inodes => "imagefs.inodesFree",
+            Signal::ImageDisk => "imagefs.available",
+            Signal::Pid => "pid.available",
+        }
+    }
+
     /// The resource that pods give back.
     pub(super) fn resource(&self) -> &'static str {
         match self.signal {

@@ -7,11 +7,12 @@ use crate::eviction::{Cause, Eviction, PressureGauge};
 use crate::images::{EventKind, Images};
 use crate::network_files::ClusterDns;
 use crate::own_node::OwnNode;
-use crate::preemption::{self, Preemptions, victims};
+use crate::preemption::{self, victims};
 use crate::probes::Results;
 use crate::references::References;
 use crate::restart::{self, Role};
 use crate::static_pods::{is_static, runtime_uid};
+use crate::tally::Tally;
 use crate::volumes::Registry;
 use api::k8s_openapi::api::core::v1::{Node as ApiNode, ObjectReference, Pod, Service};
 use api::pod::is_terminal;
@@ -64,8 +65,10 @@ pub(crate) struct Node {
     pub(crate) volumes: Registry,
     /// What the machine is short of.
     pub(crate) pressure: PressureGauge,
-    /// Who had to go for others.
-    pub(crate) preemptions: Preemptions,
+    /// Who had to go for want of something.
+    pub(crate) evictions: Tally,
+    /// Who had to go for others, by the resource that was missing first.
+    pub(crate) preemptions: Tally,
     /// Whether the node is about to end.
     pub(crate) shutting_down: watch::Sender<bool>,
     /// UIDs of pods that were given a place and may not show it yet.

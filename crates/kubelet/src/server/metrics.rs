@@ -52,13 +52,19 @@ impl Server {
             "[ALPHA] Number of pods that have a running pod sandbox",
         );
         text.sample("kubelet_running_pods", &[], running as f64);
-        let preemptions = self.host.preemptions.read();
-        if !preemptions.is_empty() {
-            let help = "[ALPHA] Cumulative number of pod preemptions by preemption resource";
-            text.family("kubelet_preemptions", "counter", help);
-        }
-        for (signal, count) in &preemptions {
-            text.sample("kubelet_preemptions", &[("preemption_signal", signal)], *count as f64);
+        let evictions = "[ALPHA] Cumulative number of pod evictions by eviction signal";
+        let preemptions = "[ALPHA] Cumulative number of pod preemptions by preemption resource";
+        for (name, label, help, tally) in [
+            ("kubelet_evictions", "eviction_signal", evictions, &self.host.evictions),
+            ("kubelet_preemptions", "preemption_signal", preemptions, &self.host.preemptions),
+        ] {
+            let counts = tally.read();
+            if !counts.is_empty() {
+                text.family(name, "counter", help);
+            }
+            for (signal, count) in &counts {
+                text.sample(name, &[(label, signal)], *count as f64);
+            }
         }
         self.claims(&mut text).await;
         Ok(exposition(text.0))

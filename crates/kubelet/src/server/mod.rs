@@ -20,7 +20,7 @@ mod volumes;
 use crate::machine::MachineInfo;
 use crate::network_files::ClusterDns;
 use crate::node_shutdown::{NodeShutdown, ShutdownGrace};
-use crate::preemption::Preemptions;
+use crate::tally::Tally;
 use crate::volumes::Registry;
 use api::k8s_openapi::api::core::v1::Pod;
 use bytes::Bytes;
@@ -57,7 +57,8 @@ pub(crate) struct Host {
     /// What probes have found.
     pub(crate) probes: Metrics,
     pub(crate) volumes: Registry,
-    pub(crate) preemptions: Preemptions,
+    pub(crate) evictions: Tally,
+    pub(crate) preemptions: Tally,
     pub(crate) shutdown_grace: ShutdownGrace,
     pub(crate) shutdown: NodeShutdown,
 }
