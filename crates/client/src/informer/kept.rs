@@ -50,7 +50,7 @@ impl<K: Watched> Kept<K> {
                 Json::Shared(original) => {
                     let json = original.json();
                     Sent::of(std::str::from_utf8(&json).expect("it was sent as text"))
-                        .and_then(|o| o.decode())
+                        .and_then(|sent| sent.decode())
                 }
             };
             Arc::new(object.expect("what was encoded can be decoded"))
