@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt as _;
+use memchr::memchr;
+use memchr::memmem::Finder;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use tokio::time::{Instant, timeout};
@@ -26,6 +28,8 @@ use super::sample::Sample;
 const NAMESPACE: &str = "bench";
 /// Connections that make objects where their number is not measured.
 const WRITERS: usize = 16;
+/// What stands before the number of an update.
+const MARKER: &[u8] = b"\"update\":\"";
 /// What one watch may take in all.
 const WATCH_LIMIT: Duration = Duration::from_secs(120);
 /// What memory is measured after: long enough for the server to give back what a burst has left.
@@ -191,20 +195,23 @@ impl Bench<'_> {
             watchers.push(tokio::spawn(async move {
                 let mut body = connection.send(&watch).await?;
                 all_watch.wait().await;
-                let (mut line, mut seen) = (Vec::new(), 0);
+                let marker = Finder::new(MARKER);
+                let (mut text, mut seen) = (Vec::new(), 0);
                 while seen < updates {
                     let frame = body.frame().await.context("a watch ended early")??;
-                    for byte in frame.data_ref().map(Bytes::as_ref).unwrap_or_default() {
-                        if *byte != b'\n' {
-                            line.push(*byte);
-                            continue;
-                        }
-                        let wanted = format!("\"update\":\"{seen:06}\"");
-                        let found = line.windows(wanted.len()).any(|part| part == wanted.as_bytes());
-                        ensure!(found, "not update {seen}: {}", String::from_utf8_lossy(&line));
-                        line.clear();
+                    text.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
+                    let mut read = 0;
+                    while let Some(length) = memchr(b'\n', &text[read..]) {
+                        let line = &text[read..read + length];
+                        let wanted = format!("{seen:06}");
+                        let found = marker
+                            .find(line)
+                            .is_some_and(|at| line[at + MARKER.len()..].starts_with(wanted.as_bytes()));
+                        ensure!(found, "not update {wanted}: {}", String::from_utf8_lossy(line));
+                        read += length + 1;
                         seen += 1;
                     }
+                    text.drain(..read);
                 }
                 anyhow::Ok(())
             }));
