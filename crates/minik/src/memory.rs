@@ -17,9 +17,9 @@ pub(crate) fn keep_small(context: &Context, release: impl Fn() + Send + 'static)
     let clock = context.clock.clone();
     context.shutdown.spawn(async move {
         clock.sleep(FIRST).await;
-        program::release();
         loop {
             release();
+            program::release();
             clock.sleep(INTERVAL).await;
         }
     });
