@@ -101,8 +101,8 @@ fn from_snapshot(
         None => Box::new(selection.list(snapshot)),
         Some(start) => Box::new(
             snapshot
-                .after(Some(&format!("{prefix}{start}")), selection.prefix(prefix))
-                .filter(|object| selection.matches(object)),
+                .after(Some(&format!("{prefix}{start}")), &selection.prefix(prefix))
+                .filter(|object| selection.matches_within(object)),
         ),
     };
     let objects: Vec<Arc<Object>> = selected.by_ref().take(limit).cloned().collect();
@@ -142,7 +142,7 @@ async fn at(
         let last = items.last().map(|object| object.key().to_string());
         let count = items.len();
         for (index, object) in items.into_iter().enumerate() {
-            if !selection.matches(&object) {
+            if !selection.matches_within(&object) {
                 continue;
             }
             if objects.len() == limit {
@@ -252,11 +252,13 @@ pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response,
             metadata["remainingItemCount"] = (*remaining).into();
         }
     }
+    let mut stored = Vec::new();
     if let Shape::Table(_) = call.negotiated.shape {
         call.version.sort_rows(&mut page.objects);
+        stored.clone_from(&page.objects);
     }
     let resource = call.version.resource();
-    let shown = call.version.show_all(page.objects.clone()).await?;
+    let shown = call.version.show_all(page.objects).await?;
     let (kind, api_version) = match call.negotiated.shape {
         Shape::Object => (resource.list_kind(), resource.api_version()),
         Shape::Metadata(version) => {
@@ -267,7 +269,7 @@ pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response,
             let mut writer = table::Writer::new(call.version, version, include, call.context.clock.now());
             let mut head = Vec::with_capacity(1024);
             writer.begin(&mut head, &metadata);
-            let mut stored = page.objects.into_iter();
+            let mut stored = stored.into_iter();
             let write = move |out: &mut BytesMut, object: &Object| {
                 let mut row = Vec::with_capacity(1024);
                 writer.row(&mut row, stored.next().as_deref().unwrap_or(object), object);
@@ -296,15 +298,14 @@ pub(super) async fn respond(call: &Call<'_>, mut page: Page) -> Result<Response,
     } else {
         String::new()
     };
+    let open = if said.is_empty() { "" } else { "{" };
     let rest = |object: &Arc<Object>| object.json_len().saturating_sub(said.len());
-    let items: usize = shown.iter().map(|object| rest(object) + usize::from(!said.is_empty())).sum();
+    let items: usize = shown.iter().map(|object| open.len() + rest(object)).sum();
     let length = head.len() + items + shown.len().saturating_sub(1) + 3;
     let write = move |out: &mut BytesMut, object: &Object| {
-        if !said.is_empty() {
-            out.extend_from_slice(b"{");
-        }
+        out.extend_from_slice(open.as_bytes());
         // Every object of a kind begins with what was said.
-        out.extend_from_slice(object.json().get(said.len()..).unwrap_or_default());
+        object.append_json(said.len(), out);
     };
     Ok(blocks(&call.negotiated, Some(length), Blocks::new(head, shown, length, write)))
 }

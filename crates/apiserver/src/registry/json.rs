@@ -4,11 +4,14 @@
 //! seldom read; each takes a fifth of its size beside another. **Contract**: what is read is what was written.
 //! **Not here**: which objects are packed, and when (`watch_cache`).
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// Packed, an object takes at most this part of its size; otherwise it stays as it is.
 const WORTHWHILE: usize = 2;
+/// Beside another of the same maker it takes at most this part. What takes more is also slower to read: it is pieced together
+/// from many small parts.
+const ALIKE: usize = 5;
 
 /// A JSON document.
 pub(super) enum Json {
@@ -43,9 +46,20 @@ impl Packed {
     }
 
     fn unpack(&self) -> Bytes {
-        let json =
-            lz4_flex::block::decompress_with_dict(&self.differences, self.length as usize, &self.model);
-        json.expect("what was packed can be unpacked").into()
+        let mut json = BytesMut::with_capacity(self.length as usize);
+        self.append(0, &mut json);
+        json.freeze()
+    }
+
+    fn append(&self, skipped: usize, out: &mut BytesMut) {
+        let start = out.len();
+        out.resize(start + self.length as usize, 0);
+        let (differences, model) = (&self.differences, &self.model);
+        lz4_flex::block::decompress_into_with_dict(differences, &mut out[start..], model)
+            .expect("what was packed can be unpacked");
+        let skipped = skipped.min(self.length as usize);
+        out.copy_within(start + skipped.., start);
+        out.truncate(out.len() - skipped);
     }
 }
 
@@ -65,6 +79,17 @@ impl Json {
             Self::Packable(form) => match &*Self::form(form) {
                 Form::Plain(json) => json.clone(),
                 Form::Packed(packed) => packed.unpack(),
+            },
+        }
+    }
+
+    /// Appends the document without its first bytes.
+    pub(super) fn append(&self, skipped: usize, out: &mut BytesMut) {
+        match self {
+            Self::Plain(json) => out.extend_from_slice(json.get(skipped..).unwrap_or_default()),
+            Self::Packable(form) => match &*Self::form(form) {
+                Form::Plain(json) => out.extend_from_slice(json.get(skipped..).unwrap_or_default()),
+                Form::Packed(packed) => packed.append(skipped, out),
             },
         }
     }
@@ -89,16 +114,22 @@ impl Json {
         }
     }
 
-    /// Packs it beside the first of these models that is much like it; the document itself if there is none, as a model for
-    /// others.
+    /// Packs it beside the first of these models that is of the same maker, or else the first that makes it worthwhile. If none
+    /// is of the same maker: the document itself, as a model for others.
     pub(super) fn pack(&self, models: impl IntoIterator<Item = Bytes>) -> Option<Bytes> {
         let Self::Packable(form) = self else { return None };
         let Form::Plain(json) = Self::form(form).clone() else { return None };
-        let Some(packed) = models.into_iter().find_map(|model| Packed::new(&json, model)) else {
-            return Some(json);
-        };
-        *form.write().unwrap_or_else(PoisonError::into_inner) = Form::Packed(packed);
-        None
+        let keep = |packed| *form.write().unwrap_or_else(PoisonError::into_inner) = Form::Packed(packed);
+        let mut worthwhile = None;
+        for packed in models.into_iter().filter_map(|model| Packed::new(&json, model)) {
+            if packed.differences.len() <= json.len() / ALIKE {
+                keep(packed);
+                return None;
+            }
+            worthwhile.get_or_insert(packed);
+        }
+        worthwhile.into_iter().for_each(keep);
+        Some(json)
     }
 
     /// The same, packed or not, with another document.
@@ -121,10 +152,18 @@ mod tests {
     use super::*;
 
     /// What does not repeat itself.
+    fn noise(numbers: std::ops::Range<u32>) -> String {
+        numbers.map(|i| format!("{:x}", i.wrapping_pow(7).wrapping_mul(2_654_435_761))).collect()
+    }
+
+    /// A third of it is its maker's.
+    fn made(maker: u32, name: &str) -> Bytes {
+        let (all, own) = (noise(1..60), noise(100 * maker..100 * maker + 30));
+        format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{{"containers":"{all}{own}"}}}}"#).into()
+    }
+
     fn pod(name: &str) -> Bytes {
-        let noise = (1..60_u32).map(|i| format!("{:x}", i.wrapping_pow(7).wrapping_mul(2_654_435_761)));
-        let noise: String = noise.collect();
-        format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{{"containers":"{noise}"}}}}"#).into()
+        made(1, name)
     }
 
     #[test]
@@ -137,8 +176,22 @@ mod tests {
             assert_eq!(json.model(), Some(model.clone()), "the first one is not like it");
             for json in [json.clone(), json] {
                 assert_eq!((json.get(), json.len()), (text.clone(), text.len()));
+                let mut out = BytesMut::from(&b"["[..]);
+                json.append(2, &mut out);
+                assert_eq!(out, [b"[", &text[2..]].concat());
             }
         }
+    }
+
+    #[test]
+    fn of_models_that_make_it_worthwhile_one_of_the_same_maker_is_best() {
+        let (first, second, other) = (pod("first"), pod("second"), made(2, "other"));
+        let json = Json::new(second.clone(), true);
+        assert_eq!(json.pack([other.clone()]), Some(second.clone()), "for others of its maker");
+        assert_eq!((json.get(), json.model()), (second.clone(), Some(other.clone())));
+        let json = Json::new(second, true);
+        assert_eq!(json.pack([other, first.clone()]), None);
+        assert_eq!(json.model(), Some(first));
     }
 
     #[test]

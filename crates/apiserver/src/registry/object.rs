@@ -108,6 +108,11 @@ impl Object {
         self.json.get()
     }
 
+    /// Appends its JSON without the first `skipped` bytes.
+    pub(crate) fn append_json(&self, skipped: usize, out: &mut BytesMut) {
+        self.json.append(skipped, out);
+    }
+
     /// The length of its JSON.
     pub(crate) fn json_len(&self) -> usize {
         self.json.len()
@@ -118,7 +123,7 @@ impl Object {
         self.json.model()
     }
 
-    /// Packs its JSON beside the first of these that is much like it; the JSON itself if there is none, as a model for others.
+    /// Packs its JSON beside one of these; the JSON itself if none is of the same maker, as a model for others.
     pub(crate) fn pack(&self, models: impl IntoIterator<Item = Bytes>) -> Option<Bytes> {
         self.json.pack(models)
     }

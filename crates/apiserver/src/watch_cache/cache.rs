@@ -55,21 +55,21 @@ impl Snapshot {
         } else {
             format!("{}{namespace}/", self.prefix)
         };
-        self.after(None, prefix)
+        self.after(None, &prefix)
     }
 
-    /// The objects whose keys begin with `prefix`, after the one with key `start`.
+    /// The objects whose keys begin with `prefix`, which ends with a slash, after the one with key `start`.
     pub(crate) fn after(
         &self,
         start: Option<&str>,
-        prefix: String,
+        prefix: &str,
     ) -> impl Iterator<Item = &Arc<Object>> + use<'_> {
-        let from = Key::from(start.unwrap_or(&prefix));
-        let bound = if start.is_some() { Bound::Excluded(from) } else { Bound::Included(from) };
-        self.objects
-            .range::<_, Key>((bound, Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(&prefix))
-            .map(|(_, object)| object)
+        let from = Key::from(start.unwrap_or(prefix));
+        let from = if start.is_some() { Bound::Excluded(from) } else { Bound::Included(from) };
+        // No key has to be read again: the next character ends the range.
+        let within = prefix.strip_suffix('/').unwrap_or(prefix);
+        let to = Bound::Excluded(Key::from(format!("{within}0")));
+        self.objects.range::<_, Key>((from, to)).map(|(_, object)| object)
     }
 
     /// How many objects there are.

@@ -100,11 +100,13 @@ impl Selection {
 
     /// Whether it selects this object.
     pub fn matches(&self, object: &Object) -> bool {
-        (self.namespace.is_empty() || self.namespace == object.namespace())
-            && self
-                .fields
-                .iter()
-                .all(|requirement| (requirement.field.of(object) == requirement.value) != requirement.negated)
+        (self.namespace.is_empty() || self.namespace == object.namespace()) && self.matches_within(object)
+    }
+
+    /// The same of an object of its namespace, as all are whose keys begin with its prefix.
+    pub(crate) fn matches_within(&self, object: &Object) -> bool {
+        let fields = &self.fields;
+        fields.iter().all(|field| (field.field.of(object) == field.value) != field.negated)
             && self.labels.matches(|key| object.label(key))
     }
 
@@ -117,7 +119,10 @@ impl Selection {
             _ => None,
         };
         let all = one.is_none().then(|| snapshot.namespace(&self.namespace));
-        one.flatten().into_iter().chain(all.into_iter().flatten()).filter(|object| self.matches(object))
+        one.flatten()
+            .into_iter()
+            .chain(all.into_iter().flatten())
+            .filter(|object| self.matches_within(object))
     }
 }
 
