@@ -293,8 +293,7 @@ impl Cluster {
         let name = config.node_name.clone();
         let server = self.server_for(&format!("system:node:{name}"), &["system:nodes"]);
         let client = client::connection::for_component(server, "default", self.node_requests.clone());
-        let nodes = self.server.nodes.clone();
-        let ready = move |server| nodes.insert(name, server);
+        let ready = self.server.nodes.starts(name);
         let running = context.clone();
         context
             .shutdown
