@@ -28,7 +28,8 @@ impl DockerRuntime {
     ) -> Result<ContainerId> {
         let name = Name::of_container(&config.metadata, &sandbox_config.metadata).to_string();
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let body = self.container_body(sandbox, config, sandbox_config);
+        let recursive_read_only = self.facts().await?.has_recursive_read_only;
+        let body = self.container_body(sandbox, config, sandbox_config, recursive_read_only);
         let error = match self.client.create_container(Some(options), body).await {
             Ok(created) => return Ok(created.id.into()),
             Err(error) => error,
@@ -55,6 +56,7 @@ impl DockerRuntime {
         sandbox: &SandboxId,
         config: &ContainerConfig,
         sandbox_config: &PodSandboxConfig,
+        recursive_read_only: bool,
     ) -> ContainerCreateBody {
         let container = Some((&config.metadata, sandbox.as_str()));
         let mut labels = labels::build(
@@ -83,7 +85,7 @@ impl DockerRuntime {
                 ..HealthConfig::default()
             }),
             labels: Some(labels),
-            host_config: Some(self.host_config(sandbox, config, sandbox_config)),
+            host_config: Some(self.host_config(sandbox, config, sandbox_config, recursive_read_only)),
             ..ContainerCreateBody::default()
         }
     }
@@ -93,14 +95,15 @@ impl DockerRuntime {
         sandbox: &SandboxId,
         config: &ContainerConfig,
         sandbox_config: &PodSandboxConfig,
+        recursive_read_only: bool,
     ) -> HostConfig {
         let security = &config.security;
         let in_sandbox = Some(format!("container:{sandbox}"));
         let resources = &config.resources;
-        let (bindable, awkward): (Vec<_>, Vec<_>) = config
-            .mounts
-            .iter()
-            .partition(|mount| !mount.host_path.contains(':') && !mount.container_path.contains(':'));
+        let (bindable, awkward): (Vec<_>, Vec<_>) = config.mounts.iter().partition(|mount| {
+            let has_colon = mount.host_path.contains(':') || mount.container_path.contains(':');
+            !(has_colon || mount.readonly && recursive_read_only)
+        });
         HostConfig {
             network_mode: in_sandbox.clone(),
             ipc_mode: in_sandbox.clone(),
@@ -112,7 +115,8 @@ impl DockerRuntime {
             },
             uts_mode: (sandbox_config.namespaces.network == NamespaceMode::Node).then(|| "host".to_owned()),
             binds: (!bindable.is_empty()).then(|| bindable.into_iter().map(bind).collect()),
-            mounts: (!awkward.is_empty()).then(|| awkward.into_iter().map(engine_mount).collect()),
+            mounts: (!awkward.is_empty())
+                .then(|| awkward.into_iter().map(|mount| engine_mount(mount, recursive_read_only)).collect()),
             devices: (!config.devices.is_empty()).then(|| {
                 let mapping = |device: &runtime::Device| DeviceMapping {
                     path_on_host: Some(device.host_path.clone()),
@@ -210,8 +214,9 @@ fn bind(mount: &Mount) -> String {
     text
 }
 
-/// For paths with a colon, which a bind cannot say.
-fn engine_mount(mount: &Mount) -> EngineMount {
+/// For what a bind cannot say: paths with a colon, and, to engines whose default is another, that what is mounted below a
+/// read-only mount is as it is on the node.
+fn engine_mount(mount: &Mount, recursive_read_only: bool) -> EngineMount {
     let propagation = match mount.propagation {
         MountPropagation::Private => MountBindOptionsPropagationEnum::RPRIVATE,
         MountPropagation::HostToContainer => MountBindOptionsPropagationEnum::RSLAVE,
@@ -224,6 +229,9 @@ fn engine_mount(mount: &Mount) -> EngineMount {
         read_only: Some(mount.readonly),
         bind_options: Some(MountBindOptions {
             propagation: Some(propagation),
+            // As a bind does.
+            create_mountpoint: recursive_read_only.then_some(true),
+            read_only_non_recursive: (mount.readonly && recursive_read_only).then_some(true),
             ..MountBindOptions::default()
         }),
         ..EngineMount::default()

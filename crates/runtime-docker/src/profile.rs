@@ -62,8 +62,10 @@ impl DockerRuntime {
     pub(crate) async fn facts(&self) -> Result<&Facts> {
         self.facts
             .get_or_try_init(|| async {
-                let info = self.client.info().await.map_err(error::other("info"))?;
+                let (info, version) = tokio::try_join!(self.client.info(), self.client.version())
+                    .map_err(error::other("info"))?;
                 Ok(Facts {
+                    has_recursive_read_only: is_at_least(&version.api_version.unwrap_or_default(), (1, 44)),
                     root_dir: info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_owned()).into(),
                     cgroup_driver: match info.cgroup_driver {
                         Some(CgroupDriver::CGROUPFS) => "cgroupfs",
@@ -86,4 +88,34 @@ pub(crate) struct Facts {
     pub(crate) root_dir: PathBuf,
     pub(crate) cgroup_driver: &'static str,
     pub(crate) cgroup_version: u8,
+    /// Whether a read-only mount is so with all that is mounted below, unless it says otherwise (API 1.44).
+    pub(crate) has_recursive_read_only: bool,
+}
+
+/// Whether a version of the engine's API, as `1.41`, is this one or a later.
+fn is_at_least(version: &str, wanted: (u32, u32)) -> bool {
+    let numbers = version
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
+    numbers.is_some_and(|numbers| numbers >= wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        for (version, expected) in [
+            ("1.41", false),
+            ("1.43", false),
+            ("1.44", true),
+            ("1.51", true),
+            ("1.100", true),
+            ("2.0", true),
+            ("", false),
+        ] {
+            assert_eq!(is_at_least(version, (1, 44)), expected, "{version}");
+        }
+    }
 }
